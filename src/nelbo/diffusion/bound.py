@@ -1,0 +1,98 @@
+"""The variational bound L on the negative log-likelihood, in both of its forms (eqs. 3 and 5)."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nelbo.diffusion.reverse import Prediction, ReverseProcess
+from nelbo.probability import DiagonalGaussian, kl_divergence
+
+
+def bits_per_dim(nats: Tensor, num_dims: int) -> Tensor:
+    """Nats an image -> bits a dimension; the dimensions of an image are C * H * W, channels counted."""
+    return nats / (num_dims * math.log(2))
+
+
+def sum_dims(values: Tensor) -> Tensor:
+    """Sum everything but the first dimension: per-dimension nats (B, ...) -> nats an example (B,)."""
+    return values.flatten(1).sum(1)
+
+
+@dataclass(frozen=True)
+class BoundTerms:
+    """Eq. 5 for each example, nats.
+
+    Attributes:
+        prior: (B,) L_T = KL(q(x_T|x_0) || p(x_T)).
+        denoising: (B, T-1) L_{t-1} = KL(q(x_{t-1}|x_t,x_0) || p_theta(x_{t-1}|x_t)); column j is t = j + 2.
+        decoder: (B,) L_0 = -log p_theta(x_0|x_1).
+    """
+
+    prior: Tensor
+    denoising: Tensor
+    decoder: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """(B,) L = L_T + sum of L_{t-1} + L_0, nats."""
+        return self.prior + self.denoising.sum(1) + self.decoder
+
+
+@dataclass(frozen=True)
+class VariationalBound:
+    """L of a reverse process. x_0 is data (B, ...) on the K levels; every result is in nats an example."""
+
+    reverse: ReverseProcess
+
+    def prior(self, x_0: Tensor) -> Tensor:
+        """(B,) L_T = KL(q(x_T|x_0) || p(x_T)): no network, no draw."""
+        last = torch.full((len(x_0),), self.reverse.schedule.num_steps, dtype=torch.int64, device=x_0.device)
+        return sum_dims(kl_divergence(self.reverse.forward_process.marginal(x_0, last), self.reverse.prior))
+
+    def step(self, x_0: Tensor, t: Tensor, noise: Tensor, label: Tensor | None = None) -> Tensor:
+        """(B,) one draw of L_{t-1} for each example at its own t: a KL divergence for t > 1, -log p(x_0|x_1) at t = 1."""
+        x_t = self.reverse.forward_process.sample(x_0, t, noise)
+        return self.step_of(self.reverse.predict(x_t, t, label), x_0, x_t, t)
+
+    def step_of(self, prediction: Prediction, x_0: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
+        """(B,) `step` from a prediction already made."""
+        transition = self.reverse.transition_of(prediction, x_t, t)
+        first = (t == 1).reshape(-1, *[1] * (x_t.ndim - 1))
+        posterior = self.reverse.forward_process.posterior(x_0, x_t, t)
+        # q(x_0|x_1,x_0) is a point: a variance of 1 there keeps the branch that is not taken finite.
+        variance = torch.where(first, torch.ones_like(posterior.variance), posterior.variance)
+        divergence = kl_divergence(DiagonalGaussian(posterior.mean, variance), transition)
+        decoder = -self.reverse.decoder_of(transition).log_prob(x_0)
+        return sum_dims(torch.where(first, decoder, divergence))
+
+    def decoder(self, x_0: Tensor, noise: Tensor, label: Tensor | None = None) -> Tensor:
+        """(B,) one draw of L_0 = -log p_theta(x_0|x_1)."""
+        return self.step(x_0, torch.ones(len(x_0), dtype=torch.int64, device=x_0.device), noise, label)
+
+    def terms(self, x_0: Tensor, generator: torch.Generator | None, label: Tensor | None = None) -> BoundTerms:
+        """Every term of eq. 5, one draw of x_t for each t: T calls of the network."""
+        steps = []
+        for t in range(1, self.reverse.schedule.num_steps + 1):
+            noise = torch.randn(x_0.shape, generator=generator, device=x_0.device, dtype=x_0.dtype)
+            steps.append(self.step(x_0, torch.full((len(x_0),), t, device=x_0.device), noise, label))
+        denoising = torch.stack(steps[1:], 1) if len(steps) > 1 else x_0.new_zeros(len(x_0), 0)
+        return BoundTerms(self.prior(x_0), denoising, steps[0])
+
+    def ratio(self, x_0: Tensor, generator: torch.Generator | None, label: Tensor | None = None) -> Tensor:
+        """(B,) one draw of eq. 3 along one path x_{1:T}: -log p(x_T) - sum_t log p_theta(x_{t-1}|x_t) / q(x_t|x_{t-1}).
+
+        The same expectation as eq. 5 with a much larger variance. p_theta(x_0|x_1) is the decoder of eq. 13.
+        """
+        forward = self.reverse.forward_process
+        x, total = x_0, torch.zeros(len(x_0), device=x_0.device, dtype=x_0.dtype)
+        for step in range(1, self.reverse.schedule.num_steps + 1):
+            t = torch.full((len(x_0),), step, device=x_0.device)
+            transition_q = forward.step(x, t)
+            x_t = transition_q.sample(generator)
+            transition_p = self.reverse.transition(x_t, t, label)
+            log_p = self.reverse.decoder_of(transition_p).log_prob(x) if step == 1 else transition_p.log_prob(x)
+            total = total + sum_dims(transition_q.log_prob(x_t) - log_p)
+            x = x_t
+        return total - sum_dims(self.reverse.prior.log_prob(x))

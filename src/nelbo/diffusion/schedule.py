@@ -1,0 +1,229 @@
+"""The noise schedule: beta_t, alpha_t, alpha-bar_t and what follows from them, for t = 0..T."""
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from nelbo.diffusion.spacing import evenly_spaced
+from nelbo.errors import ScheduleError
+
+VISIBLE_SIGNAL = 0.05
+
+
+class ScheduleWarning(UserWarning):
+    """A schedule that works, but whose x_T still shows the data."""
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseSchedule:
+    """Tables over t = 0..T in float64, T+1 entries each; index 0 is the data itself, alphas_bar[0] = 1.
+
+    A stride is a schedule too: `timesteps[t]` is the network's own time for step t, so forward, reverse, bound,
+    samplers and codec work on a strided schedule unchanged.
+
+    Attributes:
+        alphas_bar: (T+1,) the share of signal variance, falling from 1 (eq. 4).
+        timesteps: (T+1,) int64, the network's own time of each step; 0..T unless the schedule is a stride.
+    """
+
+    alphas_bar: Tensor
+    timesteps: Tensor
+
+    @classmethod
+    def from_alphas_bar(cls, alphas_bar: Tensor | Sequence[float], timesteps: Tensor | None = None) -> "NoiseSchedule":
+        """A schedule from its alphas_bar[0..T], alphas_bar[0] = 1.
+
+        Raises:
+            ScheduleError: the table doesn't start at 1, or doesn't fall strictly inside (0, 1): then some beta is not
+                in (0, 1).
+
+        Warns:
+            ScheduleWarning: x_T keeps more than 5% of the data's amplitude.
+        """
+        table = torch.as_tensor(alphas_bar, dtype=torch.float64)
+        if table.ndim != 1 or len(table) < 2 or float(table[0]) != 1.0:
+            raise ScheduleError(
+                f"alphas_bar must hold T+1 entries from alphas_bar[0] = 1, got shape {tuple(table.shape)}"
+                f"{f' starting at {float(table[0])}' if table.ndim == 1 and len(table) else ''}."
+            )
+        betas = 1 - table[1:] / table[:-1]
+        bad = ~((betas > 0) & (betas < 1) & (table[1:] > 0))
+        if bool(bad.any()):
+            t = int(bad.nonzero()[0]) + 1
+            raise ScheduleError(
+                f"beta_{t} = {float(betas[t - 1]):.6g} is not between 0 and 1 (alphas_bar goes from "
+                f"{float(table[t - 1]):.6g} to {float(table[t]):.6g}); choose smaller betas or more steps."
+            )
+        if float(table[-1].sqrt()) > VISIBLE_SIGNAL:
+            warnings.warn(
+                f"after {len(table) - 1} steps x_T still holds {float(table[-1].sqrt()):.3f} of the data's amplitude "
+                f"(sqrt(alphas_bar_T), expected at most {VISIBLE_SIGNAL}): samples start from a prior the model never "
+                "saw; use more steps or larger betas.",
+                ScheduleWarning,
+                stacklevel=3,
+            )
+        times = torch.arange(len(table)) if timesteps is None else timesteps
+        return cls(table, times)
+
+    @classmethod
+    def linear(cls, num_steps: int = 1000, beta_1: float = 1e-4, beta_T: float = 0.02) -> "NoiseSchedule":
+        """The paper's schedule: beta rises linearly from beta_1 to beta_T (Ho et al., section 4)."""
+        _check_num_steps(num_steps)
+        for name, beta in (("beta_1", beta_1), ("beta_T", beta_T)):
+            if not 0 < beta < 1:
+                raise ScheduleError(f"{name} must be between 0 and 1, got {beta}.")
+        return cls._from_betas(torch.linspace(beta_1, beta_T, num_steps, dtype=torch.float64))
+
+    @classmethod
+    def cosine(cls, num_steps: int = 1000, offset: float = 0.008, max_beta: float = 0.999) -> "NoiseSchedule":
+        """alphas_bar follows a squared cosine, beta is capped at max_beta (Nichol & Dhariwal 2021, eq. 17)."""
+        _check_num_steps(num_steps)
+        angle = (torch.arange(num_steps + 1, dtype=torch.float64) / num_steps + offset) / (1 + offset) * (math.pi / 2)
+        signal = torch.cos(angle) ** 2
+        return cls._from_betas((1 - signal[1:] / signal[:-1]).clamp(max=max_beta))
+
+    @classmethod
+    def log_linear(
+        cls, num_steps: int = 1000, log_snr_max: float = 13.3, log_snr_min: float = -10.5
+    ) -> "NoiseSchedule":
+        """log SNR falls linearly from t = 1 to t = T, so that L_simple weighs every L_{t-1} alike (Kingma et al. 2021).
+
+        The defaults leave under a tenth of a grey level of noise at t = 1, and about 0.01 nats a 28x28 image in L_T.
+        """
+        _check_num_steps(num_steps)
+        if not log_snr_max > log_snr_min:
+            raise ScheduleError(f"log_snr_max must be above log_snr_min, got {log_snr_max} and {log_snr_min}.")
+        log_snr = torch.linspace(log_snr_max, log_snr_min, num_steps, dtype=torch.float64)
+        return cls.from_alphas_bar(torch.cat([torch.ones(1, dtype=torch.float64), log_snr.sigmoid()]))
+
+    @classmethod
+    def _from_betas(cls, betas: Tensor) -> "NoiseSchedule":
+        return cls.from_alphas_bar(torch.cat([torch.ones(1, dtype=torch.float64), torch.cumprod(1 - betas, 0)]))
+
+    def strided(self, steps: int | Sequence[int]) -> "NoiseSchedule":
+        """The chain restricted to some of its steps: itself a chain, with betas from the ratio of alphas_bar.
+
+        Args:
+            steps: how many steps to keep, evenly spread and ending at T; or the steps themselves, rising within 1..T
+                and ending at T.
+
+        Raises:
+            ScheduleError: a number outside 1..T, or steps that don't rise or don't end at T.
+        """
+        total = self.num_steps
+        if isinstance(steps, int):
+            if not 1 <= steps <= total:
+                raise ScheduleError(f"the number of steps must be within 1..{total}, got {steps}; change --steps.")
+            kept = evenly_spaced(steps, total)
+        else:
+            kept = torch.as_tensor(list(steps), dtype=torch.int64)
+            rising = len(kept) > 0 and bool((kept[1:] > kept[:-1]).all()) and int(kept[0]) >= 1
+            if not rising or int(kept[-1]) != total:
+                raise ScheduleError(f"the steps kept must rise within 1..{total} and end at {total}, got {list(steps)}.")
+        index = torch.cat([torch.zeros(1, dtype=torch.int64), kept]).to(self.timesteps.device)
+        return NoiseSchedule(self.alphas_bar[index], self.timesteps[index])
+
+    def to(self, device: torch.device | str) -> "NoiseSchedule":
+        """The same schedule with its tables on `device` (float32 where the device has no float64)."""
+        dtype = torch.float32 if torch.device(device).type == "mps" else torch.float64
+        moved = NoiseSchedule(self.alphas_bar.to(device=device, dtype=dtype), self.timesteps.to(device))
+        for name in TABLES:  # built here in float64, and only then moved
+            moved.__dict__[name] = getattr(self, name).to(device=device, dtype=dtype)
+        return moved
+
+    @property
+    def num_steps(self) -> int:
+        """T."""
+        return len(self.alphas_bar) - 1
+
+    @cached_property
+    def alphas(self) -> Tensor:
+        """alpha_t = alphas_bar_t / alphas_bar_{t-1}; alpha_0 = 1."""
+        return torch.cat([torch.ones_like(self.alphas_bar[:1]), self.alphas_bar[1:] / self.alphas_bar[:-1]])
+
+    @cached_property
+    def betas(self) -> Tensor:
+        """beta_t = 1 - alpha_t (eq. 2); beta_0 = 0."""
+        return 1 - self.alphas
+
+    @cached_property
+    def signal(self) -> Tensor:
+        """sqrt(alphas_bar_t): the amplitude of x_0 in x_t (eq. 4)."""
+        return self.alphas_bar.sqrt()
+
+    @cached_property
+    def noise_variance(self) -> Tensor:
+        """1 - alphas_bar_t: the variance of q(x_t|x_0) (eq. 4)."""
+        return 1 - self.alphas_bar
+
+    @cached_property
+    def noise_stddev(self) -> Tensor:
+        """sqrt(1 - alphas_bar_t): the amplitude of the noise in x_t (eq. 4)."""
+        return self.noise_variance.sqrt()
+
+    @cached_property
+    def snr(self) -> Tensor:
+        """alphas_bar_t / (1 - alphas_bar_t); infinite at t = 0."""
+        return self.alphas_bar / self.noise_variance
+
+    @cached_property
+    def log_snr(self) -> Tensor:
+        """log of `snr`, nats; infinite at t = 0."""
+        return self.snr.log()
+
+    @cached_property
+    def posterior_x_0(self) -> Tensor:
+        """The coefficient of x_0 in mutilde_t (eq. 7): sqrt(alphas_bar_{t-1}) beta_t / (1 - alphas_bar_t)."""
+        return _from_1(self.signal[:-1] * self.betas[1:] / self.noise_variance[1:])
+
+    @cached_property
+    def posterior_x_t(self) -> Tensor:
+        """The coefficient of x_t in mutilde_t (eq. 7): sqrt(alpha_t) (1 - alphas_bar_{t-1}) / (1 - alphas_bar_t)."""
+        return _from_1(self.alphas[1:].sqrt() * self.noise_variance[:-1] / self.noise_variance[1:])
+
+    @cached_property
+    def posterior_variance(self) -> Tensor:
+        """betatilde_t = (1 - alphas_bar_{t-1}) / (1 - alphas_bar_t) beta_t (eq. 7); exactly 0 at t = 1."""
+        return _from_1(self.noise_variance[:-1] / self.noise_variance[1:] * self.betas[1:])
+
+    def at(self, table: Tensor, t: Tensor, like: Tensor) -> Tensor:
+        """`table[t]` shaped (B, 1, ...) to broadcast against `like` (B, ...), in the dtype of `like`.
+
+        Raises:
+            ScheduleError: a step outside 1..T (checked where it costs no synchronisation: for t on the processor).
+        """
+        if t.device.type == "cpu" and not torch.compiler.is_compiling() and t.numel():
+            low, high = torch.aminmax(t)
+            if int(low) < 1 or int(high) > self.num_steps:
+                raise ScheduleError(f"t must be within 1..{self.num_steps}, got {int(low)}..{int(high)}.")
+        values = table.to(like.device)[t]
+        return values.to(like.dtype).reshape(-1, *[1] * (like.ndim - 1))
+
+
+TABLES = (
+    "alphas",
+    "betas",
+    "signal",
+    "noise_variance",
+    "noise_stddev",
+    "snr",
+    "log_snr",
+    "posterior_x_0",
+    "posterior_x_t",
+    "posterior_variance",
+)
+
+
+def _from_1(values: Tensor) -> Tensor:
+    """A table over t = 0..T from its values at 1..T: there is no posterior at t = 0."""
+    return torch.cat([torch.full_like(values[:1], math.nan), values])
+
+
+def _check_num_steps(num_steps: int) -> None:
+    if num_steps < 1:
+        raise ScheduleError(f"a schedule needs at least 1 step, got num_steps = {num_steps}.")

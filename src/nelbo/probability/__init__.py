@@ -1,0 +1,17 @@
+"""Distributions that know nothing of diffusion: everything in nats, per dimension."""
+
+from nelbo.probability.categorical import categorical_entropy, categorical_kl
+from nelbo.probability.discretized import DiscretizedGaussian, log_interval_mass
+from nelbo.probability.gaussian import DiagonalGaussian, kl_divergence
+from nelbo.probability.levels import data_to_levels, levels_to_data
+
+__all__ = [
+    "DiagonalGaussian",
+    "DiscretizedGaussian",
+    "categorical_entropy",
+    "categorical_kl",
+    "data_to_levels",
+    "kl_divergence",
+    "levels_to_data",
+    "log_interval_mass",
+]

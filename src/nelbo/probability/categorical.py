@@ -1,0 +1,27 @@
+"""Discrete distributions given as tables of probabilities."""
+
+import torch
+from torch import Tensor
+
+from nelbo.errors import ShapeError
+
+
+def categorical_entropy(p: Tensor) -> Tensor:
+    """H(p) = -sum_k p_k log p_k over the last dimension, nats, with 0 log 0 = 0."""
+    return -torch.special.xlogy(p, p).sum(-1)
+
+
+def categorical_kl(p: Tensor, q: Tensor) -> Tensor:
+    """KL(p || q) = sum_k p_k log(p_k / q_k) over the last dimension, nats.
+
+    0 only for equal distributions, never negative, not symmetric, and infinite where q_k = 0 < p_k.
+
+    Raises:
+        ShapeError: a table that is negative somewhere or does not sum to 1.
+    """
+    for name, table in (("p", p), ("q", q)):
+        total = table.sum(-1)
+        if bool((table < 0).any()) or not bool(torch.allclose(total, torch.ones_like(total), atol=1e-6)):
+            raise ShapeError(f"{name} must be probabilities that sum to 1 over the last dimension, got {table.tolist()}.")
+    ratio = torch.where(p > 0, p / q, torch.ones_like(p))
+    return (p * ratio.log()).sum(-1)

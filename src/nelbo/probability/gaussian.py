@@ -1,0 +1,55 @@
+"""Gaussians with a diagonal covariance, and the KL divergence between two of them."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+LOG_2PI = math.log(2 * math.pi)
+
+
+@dataclass(frozen=True)
+class DiagonalGaussian:
+    """N(mean, variance I) over any shape; `mean` and `variance` broadcast against each other.
+
+    Every quantity is returned per dimension, in nats: sum the dimensions of one example for its joint value.
+    """
+
+    mean: Tensor
+    variance: Tensor
+
+    @property
+    def stddev(self) -> Tensor:
+        """The standard deviation, in the shape of `variance`."""
+        return self.variance.sqrt()
+
+    def sample(self, generator: torch.Generator | None, shape: tuple[int, ...] | None = None) -> Tensor:
+        """Draw mean + stddev * z with z ~ N(0, I) from `generator`, of `shape` or of the broadcast shape."""
+        if shape is None:
+            shape = torch.broadcast_shapes(self.mean.shape, self.variance.shape)
+        z = torch.randn(shape, generator=generator, device=self.mean.device, dtype=self.mean.dtype)
+        return self.mean + self.stddev * z
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Log-density of `x` per dimension, nats."""
+        return -0.5 * (LOG_2PI + self.variance.log() + (x - self.mean) ** 2 / self.variance)
+
+    def entropy(self) -> Tensor:
+        """Differential entropy per dimension, nats, in the shape of `variance`."""
+        return 0.5 * (LOG_2PI + 1 + self.variance.log())
+
+
+def kl_divergence(q: DiagonalGaussian, p: DiagonalGaussian) -> Tensor:
+    """KL(q || p) per dimension, nats: (r - 1 - log r)/2 + (mean_q - mean_p)^2 / (2 var_p), with r = var_q / var_p.
+
+    Exact to rounding also where the two nearly agree: r - 1 - log r loses every digit there, so it is taken as a
+    series in r - 1 when |r - 1| is small.
+    """
+    excess = (q.variance - p.variance) / p.variance
+    small = excess.abs() < 1e-2
+    series_at = torch.where(small, excess, torch.zeros_like(excess))
+    log_at = torch.where(small, torch.zeros_like(excess), excess)
+    series = series_at**2 * (1 / 2 - series_at * (1 / 3 - series_at * (1 / 4 - series_at * (1 / 5 - series_at / 6))))
+    spread = torch.where(small, series, log_at - torch.log1p(log_at))
+    return 0.5 * (spread + (q.mean - p.mean) ** 2 / p.variance)
