@@ -5,6 +5,7 @@ from nelbo.diffusion.forward import ForwardProcess
 from nelbo.diffusion.loss import HybridLoss, Loss, MinSNR, SimpleLoss, VariationalLoss, with_network
 from nelbo.diffusion.parameterization import (
     DataPrediction,
+    GridPrediction,
     MeanPrediction,
     NoisePrediction,
     Parameterization,
@@ -30,6 +31,7 @@ __all__ = [
     "FixedLarge",
     "FixedSmall",
     "ForwardProcess",
+    "GridPrediction",
     "HybridLoss",
     "ImportanceTimesteps",
     "LearnedRange",
@@ -55,5 +57,6 @@ __all__ = [
     "evenly_spaced",
     "spaced_by",
     "stratified_uniforms",
+    "sum_dims",
     "with_network",
 ]

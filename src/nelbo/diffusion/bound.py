@@ -52,7 +52,7 @@ class VariationalBound:
         return sum_dims(kl_divergence(self.reverse.forward_process.marginal(x_0, last), self.reverse.prior))
 
     def step(self, x_0: Tensor, t: Tensor, noise: Tensor, label: Tensor | None = None) -> Tensor:
-        """(B,) one draw of L_{t-1} for each example at its own t: a KL divergence for t > 1, -log p(x_0|x_1) at t = 1."""
+        """(B,) one draw of L_{t-1} for each example at its own t: a KL for t > 1, -log p_theta(x_0|x_1) at t = 1."""
         x_t = self.reverse.forward_process.sample(x_0, t, noise)
         return self.step_of(self.reverse.predict(x_t, t, label), x_0, x_t, t)
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from nelbo.diffusion.forward import ForwardProcess
 from nelbo.diffusion.schedule import NoiseSchedule
+from nelbo.probability import expected_level
 
 
 class Parameterization(Protocol):
@@ -114,3 +115,34 @@ class MeanPrediction:
     def noise(self, schedule: NoiseSchedule, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
         """Eq. 4 solved for the noise."""
         return noise_given_data(schedule, self.x_0(schedule, output, x_t, t), x_t, t)
+
+
+@dataclass(frozen=True)
+class GridPrediction:
+    """The output is the noise beyond what the grid of K levels alone tells: noise - noise_grid(x_t, t).
+
+    noise_grid is the noise implied by E[x_0|x_t] for pixels that are independent and uniform over the K levels. It
+    needs no training: a network that puts out 0 starts within a whisker of log2 K bits/dim, and what is left to learn
+    is how pixels hang together. At low noise, where most of the bits are, the grid is nearly all there is to know.
+    """
+
+    levels: int = 256
+    name: str = "grid"
+
+    def target(self, schedule: NoiseSchedule, x_0: Tensor, noise: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
+        """What the grid doesn't tell of the noise."""
+        return noise - self.from_grid(schedule, x_t, t)
+
+    def x_0(self, schedule: NoiseSchedule, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
+        """Eq. 15 from the whole noise."""
+        return data_given_noise(schedule, self.noise(schedule, output, x_t, t), x_t, t)
+
+    def noise(self, schedule: NoiseSchedule, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
+        """The grid's noise plus the output."""
+        return self.from_grid(schedule, x_t, t) + output
+
+    def from_grid(self, schedule: NoiseSchedule, x_t: Tensor, t: Tensor) -> Tensor:
+        """noise_grid(x_t, t): eq. 4 solved for the noise at E[x_0|x_t] of a uniform pixel."""
+        signal = schedule.at(schedule.signal, t, x_t)
+        stddev = schedule.at(schedule.noise_stddev, t, x_t)
+        return noise_given_data(schedule, expected_level(x_t / signal, stddev / signal, self.levels), x_t, t)

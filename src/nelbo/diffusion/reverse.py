@@ -57,7 +57,7 @@ class ReverseProcess:
         """The network's raw output for x_t (B, C, ...) at t (B,): its mean half and, where learned, its variance half.
 
         Raises:
-            ShapeError: an output that is not of the shape of x_t (or of twice its channels where the variance is learned).
+            ShapeError: an output of another shape than x_t (with twice its channels where the variance is learned).
         """
         time = self.schedule.timesteps.to(t.device)[t]
         raw = self.network(x_t, time) if label is None else self.network(x_t, time, label)
@@ -88,7 +88,7 @@ class ReverseProcess:
         return self.read(*self.output(x_t, t, label), x_t, t)
 
     def transition_of(self, prediction: Prediction, x_t: Tensor, t: Tensor) -> DiagonalGaussian:
-        """p_theta(x_{t-1}|x_t) of a prediction already made: the posterior of eq. 7 at xhat_0, with variance sigma_t^2."""
+        """p_theta(x_{t-1}|x_t) of a prediction already made: eq. 7 at xhat_0, with variance sigma_t^2."""
         mean = self.forward_process.posterior(prediction.x_0, x_t, t).mean
         return DiagonalGaussian(mean, prediction.variance)
 

@@ -89,11 +89,11 @@ class NoiseSchedule:
 
     @classmethod
     def log_linear(
-        cls, num_steps: int = 1000, log_snr_max: float = 13.3, log_snr_min: float = -10.5
+        cls, num_steps: int = 1000, log_snr_max: float = 15.0, log_snr_min: float = -10.5
     ) -> "NoiseSchedule":
         """log SNR falls linearly from t = 1 to t = T, so that L_simple weighs every L_{t-1} alike (Kingma et al. 2021).
 
-        The defaults leave under a tenth of a grey level of noise at t = 1, and about 0.01 nats a 28x28 image in L_T.
+        The defaults leave a noise of 0.07 grey levels at t = 1, and about 0.01 nats a 28x28 image in L_T.
         """
         _check_num_steps(num_steps)
         if not log_snr_max > log_snr_min:
@@ -124,7 +124,9 @@ class NoiseSchedule:
             kept = torch.as_tensor(list(steps), dtype=torch.int64)
             rising = len(kept) > 0 and bool((kept[1:] > kept[:-1]).all()) and int(kept[0]) >= 1
             if not rising or int(kept[-1]) != total:
-                raise ScheduleError(f"the steps kept must rise within 1..{total} and end at {total}, got {list(steps)}.")
+                raise ScheduleError(
+                    f"the steps kept must rise within 1..{total} and end at {total}, got {list(steps)}."
+                )
         index = torch.cat([torch.zeros(1, dtype=torch.int64), kept]).to(self.timesteps.device)
         return NoiseSchedule(self.alphas_bar[index], self.timesteps[index])
 

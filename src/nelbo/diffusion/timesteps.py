@@ -72,7 +72,7 @@ class StratifiedTimesteps(UniformTimesteps):
 
 @dataclass
 class ImportanceTimesteps:
-    """t drawn in proportion to sqrt(E[loss_t^2]), stratified, with weights 1 / (T p_t) (Nichol & Dhariwal 2021, eq. 18).
+    """t drawn in proportion to sqrt(E[loss_t^2]), stratified, weighted 1 / (T p_t) (Nichol & Dhariwal 2021, eq. 18).
 
     The second moment is tracked over `bins` equal stretches of 1..T as a moving average; `floor` of the probability is
     spread uniformly so that no step is forgotten.

@@ -1,9 +1,10 @@
 """Distributions that know nothing of diffusion: everything in nats, per dimension."""
 
 from nelbo.probability.categorical import categorical_entropy, categorical_kl
-from nelbo.probability.discretized import DiscretizedGaussian, log_interval_mass
+from nelbo.probability.discretized import DiscretizedGaussian
 from nelbo.probability.gaussian import DiagonalGaussian, kl_divergence
-from nelbo.probability.levels import data_to_levels, levels_to_data
+from nelbo.probability.levels import data_to_levels, expected_level, levels_to_data
+from nelbo.probability.normal import log_interval_mass
 
 __all__ = [
     "DiagonalGaussian",
@@ -11,6 +12,7 @@ __all__ = [
     "categorical_entropy",
     "categorical_kl",
     "data_to_levels",
+    "expected_level",
     "kl_divergence",
     "levels_to_data",
     "log_interval_mass",

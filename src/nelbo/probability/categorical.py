@@ -22,6 +22,8 @@ def categorical_kl(p: Tensor, q: Tensor) -> Tensor:
     for name, table in (("p", p), ("q", q)):
         total = table.sum(-1)
         if bool((table < 0).any()) or not bool(torch.allclose(total, torch.ones_like(total), atol=1e-6)):
-            raise ShapeError(f"{name} must be probabilities that sum to 1 over the last dimension, got {table.tolist()}.")
+            raise ShapeError(
+                f"{name} must be probabilities that sum to 1 over the last dimension, got {table.tolist()}."
+            )
     ratio = torch.where(p > 0, p / q, torch.ones_like(p))
     return (p * ratio.log()).sum(-1)

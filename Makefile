@@ -1,0 +1,60 @@
+# `make demo` and `make test` need Python 3.11 or newer on the PATH and nothing else: they make .venv themselves.
+
+VENV    := .venv
+BIN     := $(VENV)/bin
+PIP     := $(BIN)/python -m pip install --disable-pip-version-check --quiet
+TORCH   := $(shell grep '^torch==' constraints.txt)
+WORKERS ?= 2
+PYTHON  ?= $(shell for p in python3.11 python3 python3.13 python3.12; do \
+             $$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+
+.PHONY: help demo test test-slow lint bench wheel clean
+.DEFAULT_GOAL := help
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.installed ## train on the bundled digits, sample, score, and say where the pictures are
+	$(BIN)/nelbo demo --out runs/demo
+
+test: lint ## lint, types, import contract, then every test that is quick
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile
+
+test-slow: $(VENV)/.installed-test ## the tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.installed-test ## ruff, mypy --strict and the import contract, without the tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+bench: $(VENV)/.installed-bench ## our U-Net step against diffusers' on this machine
+	$(BIN)/python -m benchmarks.unet_step
+
+wheel: $(VENV)/.installed ## build dist/nelbo-*.whl
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+clean: ## remove the environment, caches and built files; runs/ is left alone
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# PyTorch goes in first and alone, so that a machine which offers a CPU build of it gets that build.
+$(VENV)/.torch: constraints.txt
+	@test -n "$(PYTHON)" || { echo "nelbo needs Python 3.11 or newer with its venv module; none was found on the PATH. Install one, or name it: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	@echo "setting up $(VENV) with $(PYTHON) (once; it takes a few minutes)"
+	@$(PYTHON) -m venv $(VENV) || { echo "$(PYTHON) could not make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	$(PIP) $(TORCH)
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.torch pyproject.toml
+	$(PIP) -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.torch pyproject.toml
+	$(PIP) -c constraints.txt -e '.[test]'
+	@touch $@
+
+$(VENV)/.installed-bench: $(VENV)/.torch pyproject.toml
+	$(PIP) -c constraints.txt -e '.[bench]'
+	@touch $@

@@ -1,0 +1,64 @@
+"""The program: commands, `--version`, and how errors are shown."""
+
+import sys
+import warnings
+from typing import Annotated
+
+import typer
+
+import nelbo
+from nelbo.cli import data, demo, evaluate, info, presets, sample, score, train
+from nelbo.cli.console import err
+from nelbo.errors import NelboError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Train, sample and score denoising diffusion models; their variational bound is reported in bits/dim.",
+    epilog="Begin with [bold]nelbo demo[/bold], or [bold]nelbo train --data FOLDER --out runs/NAME[/bold]. "
+    "Every command explains itself by --help.",
+)
+app.command("train")(train.train)
+app.command("sample")(sample.sample)
+app.command("evaluate")(evaluate.evaluate)
+app.command("score")(score.score)
+app.command("data")(data.data)
+app.command("presets")(presets.presets)
+app.command("info")(info.info)
+app.command("demo")(demo.demo)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(nelbo.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options of the program itself."""
+
+
+def main() -> None:
+    """Run the command line; a person's mistake ends it with one sentence and exit code 2."""
+    warnings.showwarning = _warn
+    try:
+        app()
+    except NelboError as error:
+        err.print(f"[bold red]error:[/bold red] {error}", markup=True, highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        err.print("stopped")
+        sys.exit(130)
+
+
+def _warn(message: Warning | str, category: type[Warning], *_: object) -> None:
+    """Warnings as one line too; those of other libraries are not for the person at the keyboard."""
+    if category.__module__.startswith("nelbo"):
+        err.print(f"[bold yellow]warning:[/bold yellow] {message}", highlight=False, soft_wrap=True)

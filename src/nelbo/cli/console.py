@@ -1,0 +1,49 @@
+"""What every command shows: progress bars, tables and errors. Progress goes to standard error, results to output."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from nelbo.files import write_json
+
+out = Console()
+err = Console(stderr=True)
+
+
+class Bars:
+    """Progress bars by name: made when first heard of, removed when done."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.tasks: dict[str, Any] = {}
+
+    def __call__(self, name: str, done: int, total: int) -> None:
+        """Move the bar of a name to done / total."""
+        if name not in self.tasks:
+            self.tasks[name] = self.progress.add_task(name, total=total, note="")
+        self.progress.update(self.tasks[name], completed=done, total=total)
+        if done >= total:
+            self.progress.remove_task(self.tasks.pop(name))
+
+
+@contextmanager
+def bars() -> Iterator[Bars]:
+    """Progress bars on standard error while the block runs."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True) as progress:
+        yield Bars(progress)
+
+
+def emit_json(value: dict[str, Any], path: Path | None) -> None:
+    """JSON to a file, or to standard output for the path "-"."""
+    if path is None:
+        return
+    if str(path) == "-":
+        print(json.dumps(value, indent=2))
+    else:
+        write_json(path, value)

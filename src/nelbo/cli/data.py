@@ -1,0 +1,45 @@
+"""`nelbo data`: what is there, before anything is trained on it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from nelbo.cli.console import bars, emit_json, out
+from nelbo.data import describe
+
+
+def data(
+    spec: Annotated[
+        str, typer.Argument(help="A folder of images, .npy, .npz, IDX, shards, or the name of a data set.")
+    ],
+    json: Annotated[
+        Path | None, typer.Option(help="Write the report as JSON to this file (- for standard output).")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Threads that decode.")] = 2,
+) -> None:
+    """Show what a data set holds: counts, sizes, modes, classes, and the files that can't be used, with reasons."""
+    with bars() as bar:
+        report = describe(spec, workers=workers, progress=lambda done, total: bar("reading images", done, total))
+    plain = report.to_json()
+    emit_json(plain, json)
+    if str(json) == "-":
+        return
+    table = Table(title=spec, title_justify="left", show_header=False)
+    table.add_column("what")
+    table.add_column("found", overflow="fold")
+    for name, value in plain.items():
+        table.add_row(name.replace("_", " "), shown(value))
+    out.print(table)
+
+
+def shown(value: object) -> str:
+    """A report's value as a few words."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {count}" for key, count in list(value.items())[:12]) or "none"
+    if isinstance(value, list):
+        rows = [": ".join(map(str, item.values())) if isinstance(item, dict) else str(item) for item in value[:12]]
+        more = [f"... and {len(value) - 12} more"] if len(value) > 12 else []
+        return "\n".join(rows + more) or "none"
+    return str(value)

@@ -1,0 +1,79 @@
+"""`nelbo evaluate`: the bound of a run, term by term."""
+
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from rich.table import Table
+
+import nelbo
+from nelbo.cli.console import bars, emit_json, err, out
+from nelbo.config import DataRequest, Listener, held_out_part
+from nelbo.plots import per_step_bound, save
+
+
+def evaluate(
+    run: Annotated[str, typer.Argument(help="A run folder, or a bundled model such as fashion-mnist.")],
+    data: Annotated[str | None, typer.Option(help="Other images than the ones held out in training.")] = None,
+    num: Annotated[int | None, typer.Option(help="Only the first so many images.")] = None,
+    steps_per_image: Annotated[int, typer.Option(help="Values of t looked at for each image (0: every t).")] = 8,
+    steps: Annotated[
+        int | None, typer.Option(help="Judge a stride of so many steps instead of the whole chain.")
+    ] = None,
+    variance: Annotated[str | None, typer.Option(help="calibrated, trained, fixed-large or fixed-small.")] = None,
+    clip: Annotated[
+        bool, typer.Option("--clip/--no-clip", help="Hold predicted images within the range of data.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Of the noise and the choice of t.")] = 0,
+    json: Annotated[
+        Path | None, typer.Option(help="Write everything as JSON to this file (- for standard output).")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Images a pass through the network.")] = 64,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; the best one if absent.")] = None,
+) -> None:
+    """Report the bound in bits/dim: L_T, the sum of L_{t-1}, L_0, and their total with its standard error."""
+    model = nelbo.load(run, device=device)
+    with bars() as bar:
+        listener = Listener(on_stage=bar)
+        images = held_out_part(model, DataRequest(data) if data else None, listener)
+        available = len(images)
+        if num is not None and num < available:
+            images = images.subset(torch.arange(num))
+        report = model.bound(
+            images,
+            steps_per_image=steps_per_image or None,
+            steps=steps,
+            variance=variance,
+            clip=clip,
+            seed=seed,
+            batch_size=batch_size,
+            progress=lambda done, total: bar("scoring", done, total),
+        )
+    if json is not None:
+        emit_json(
+            {**report.to_json(), "fraction_of_images": len(images) / available, "version": nelbo.__version__}, json
+        )
+    if str(json) == "-":
+        return
+    table = Table(title=f"{run} on {len(images)} of {available} images of {images.name}", title_justify="left")
+    table.add_column("term")
+    table.add_column("bits/dim", justify="right")
+    for name, bits in (
+        ("L_T (prior)", report.prior),
+        ("L_1 .. L_{T-1} (denoising)", report.denoising),
+        ("L_0 (decoder)", report.decoder),
+    ):
+        table.add_row(name, f"{bits:.4f}")
+    table.add_row("L (total)", f"{report.total:.4f} +- {report.standard_error:.4f}", style="bold")
+    out.print(table)
+    out.print(
+        f"{report.num_steps} steps, variance {report.variance}, clip {'on' if clip else 'off'}, "
+        f"{report.steps_per_image} values of t an image, {report.levels} levels, {report.num_dims} dimensions",
+        highlight=False,
+    )
+    if not Path(run).is_dir():
+        return
+    picture = model.folder / "bound-per-step.png"
+    save(per_step_bound([vars(step) for step in report.per_step]), picture)
+    err.print(f"the bound by t: {picture}", highlight=False)

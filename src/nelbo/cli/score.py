@@ -1,0 +1,73 @@
+"""`nelbo score`: how surprising each image is to a model."""
+
+import csv
+import io
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+import nelbo
+from nelbo.cli.console import bars, emit_json, out
+from nelbo.data import load_for_model
+from nelbo.files import write_whole
+
+SHOWN = 10
+
+
+def score(
+    images: Annotated[
+        str, typer.Argument(help="A folder of images, one image, .npy, .npz, or the name of a data set.")
+    ],
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="A run folder, or a bundled model such as fashion-mnist.")
+    ],
+    csv_: Annotated[Path | None, typer.Option("--csv", help="Write image, bits_per_dim to this file.")] = None,
+    json: Annotated[
+        Path | None, typer.Option(help="Write the scores as JSON to this file (- for standard output).")
+    ] = None,
+    resize: Annotated[
+        bool, typer.Option("--resize", help="Bring images of other sizes or modes to the model's.")
+    ] = False,
+    steps_per_image: Annotated[int, typer.Option(help="Values of t looked at for each image (0: every t).")] = 32,
+    seed: Annotated[int, typer.Option(help="Of the noise and the choice of t.")] = 0,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; the best one if absent.")] = None,
+) -> None:
+    """Score images in bits/dim, the most surprising first: 100% of them are bounds on -log2 p(x) per dimension."""
+    run = nelbo.load(model, device=device)
+    with bars() as bar:
+        dataset, names = load_for_model(
+            images, run.shape, conform_all=resize, progress=lambda done, total: bar("reading images", done, total)
+        )
+        report = run.bound(
+            dataset,
+            steps_per_image=steps_per_image or None,
+            seed=seed,
+            progress=lambda done, total: bar("scoring", done, total),
+        )
+    bits = report.scores.tolist()
+    ranking = sorted(zip(names, bits, strict=True), key=lambda pair: -pair[1])
+    if csv_ is not None:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["image", "bits_per_dim"])
+        writer.writerows([name, f"{value:.5f}"] for name, value in ranking)
+        write_whole(csv_, lambda place: place.write_text(text.getvalue(), encoding="utf-8") and None)
+    if json is not None:
+        rows = [{"image": name, "bits_per_dim": value} for name, value in ranking]
+        rejects = [vars(reject) for reject in dataset.rejects]
+        emit_json({"model": str(model), "scores": rows, "rejects": rejects, "version": nelbo.__version__}, json)
+    if str(json) == "-":
+        return
+    table = Table(title=f"{len(bits)} images, mean {report.total:.3f} bits/dim", title_justify="left")
+    table.add_column("image", overflow="fold")
+    table.add_column("bits/dim", justify="right")
+    for name, value in ranking[:SHOWN]:
+        table.add_row(name, f"{value:.3f}")
+    if len(ranking) > SHOWN:
+        table.add_row("...", "...")
+        table.add_row(ranking[-1][0], f"{ranking[-1][1]:.3f}")
+    out.print(table)
+    for reject in dataset.rejects:
+        out.print(f"left out {reject.path}: {reject.reason}", highlight=False, soft_wrap=True)

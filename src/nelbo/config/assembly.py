@@ -1,0 +1,130 @@
+"""Names into objects: the one place where a recipe becomes a network, a schedule and an objective."""
+
+import math
+from dataclasses import replace
+
+from torch import nn
+
+from nelbo.config.recipe import Recipe, ScheduleOptions, known
+from nelbo.diffusion import (
+    DataPrediction,
+    FixedLarge,
+    FixedSmall,
+    GridPrediction,
+    HybridLoss,
+    ImportanceTimesteps,
+    LearnedRange,
+    Loss,
+    MeanPrediction,
+    MinSNR,
+    NoisePrediction,
+    NoiseSchedule,
+    Parameterization,
+    SimpleLoss,
+    StratifiedTimesteps,
+    UniformTimesteps,
+    Variance,
+    VariationalLoss,
+    VelocityPrediction,
+)
+from nelbo.errors import ConfigurationError
+from nelbo.networks import MLP, UNet, UNetOptions
+from nelbo.training import DiffusionObjective
+
+VARIANCES: dict[str, Variance] = {v.name: v for v in (FixedLarge(), FixedSmall(), LearnedRange())}
+TIMESTEPS = {"uniform": UniformTimesteps, "stratified": StratifiedTimesteps, "importance": ImportanceTimesteps}
+LOSSES = ("simple", "variational", "hybrid")
+PARAMETERIZATIONS: dict[str, Parameterization] = {
+    p.name: p for p in (NoisePrediction(), DataPrediction(), VelocityPrediction(), MeanPrediction(), GridPrediction())
+}
+
+
+def build_schedule(options: ScheduleOptions) -> NoiseSchedule:
+    """The schedule of a kind."""
+    kinds = {
+        "linear": lambda: NoiseSchedule.linear(options.num_steps, options.beta_1, options.beta_T),
+        "cosine": lambda: NoiseSchedule.cosine(options.num_steps),
+        "log-linear": lambda: NoiseSchedule.log_linear(options.num_steps, options.log_snr_max, options.log_snr_min),
+    }
+    return kinds[known(options.kind, kinds, "schedule kind")]()
+
+
+def build_network(recipe: Recipe) -> nn.Module:
+    """The network, freshly initialised from torch's global random state."""
+    if isinstance(recipe.network, UNetOptions):
+        return UNet(recipe.network)
+    return MLP(recipe.network)
+
+
+def build_parameterization(recipe: Recipe, levels: int) -> Parameterization:
+    """What the network's output stands for."""
+    parameterization = PARAMETERIZATIONS[known(recipe.parameterization, PARAMETERIZATIONS, "parameterization")]
+    return (
+        replace(parameterization, levels=levels) if isinstance(parameterization, GridPrediction) else parameterization
+    )
+
+
+def build_variance(recipe: Recipe) -> Variance:
+    """The variance used in training."""
+    return VARIANCES[known(recipe.variance, VARIANCES, "variance")]
+
+
+def build_objective(recipe: Recipe, levels: int, device: str = "cpu") -> DiffusionObjective:
+    """What training minimises.
+
+    Raises:
+        ConfigurationError: a name that isn't known, or a combination that cannot be.
+    """
+    known(recipe.loss, LOSSES, "loss")
+    variance, schedule = build_variance(recipe), build_schedule(recipe.schedule)
+    if recipe.loss == "hybrid" and not variance.learned:
+        raise ConfigurationError(f"the hybrid loss trains a learned variance; {recipe.variance!r} is fixed.")
+    if recipe.loss == "simple" and variance.learned:
+        raise ConfigurationError("the simple loss doesn't train a learned variance; use --set loss=hybrid.")
+    weighting = None if recipe.min_snr is None else MinSNR(recipe.min_snr)
+    losses: dict[str, Loss] = {
+        "simple": SimpleLoss(weighting),
+        "variational": VariationalLoss(),
+        "hybrid": HybridLoss(),
+    }
+    timesteps = TIMESTEPS[known(recipe.timesteps, TIMESTEPS, "distribution of t")](schedule.num_steps)
+    return DiffusionObjective(
+        schedule.to(device),
+        build_parameterization(recipe, levels),
+        variance,
+        losses[recipe.loss],
+        timesteps,
+        levels,
+        recipe.conditional,
+    )
+
+
+def fit_to_data(recipe: Recipe, shape: tuple[int, int, int], num_classes: int) -> Recipe:
+    """The recipe with the network's channels, classes and levels of resolution set for images of `shape` (C, H, W).
+
+    A side that can't be halved as often as the preset would loses the lowest levels.
+
+    Raises:
+        ConfigurationError: a conditional model for data without classes.
+    """
+    if recipe.conditional and num_classes == 0:
+        raise ConfigurationError("a conditional model needs classes: put the images into one sub-folder a class.")
+    if not isinstance(recipe.network, UNetOptions):
+        return replace(recipe, network=replace(recipe.network, dims=math.prod(shape)))
+    network, learned = recipe.network, build_variance(recipe).learned
+    halvings = min(_halvings(side) for side in shape[1:])
+    depth = min(len(network.multipliers), halvings + 1)
+    network = replace(
+        network,
+        channels=shape[0],
+        multipliers=network.multipliers[:depth],
+        attention=tuple(level for level in network.attention if level < depth),
+        learned_variance=learned,
+        num_classes=num_classes if recipe.conditional else None,
+    )
+    return replace(recipe, network=network)
+
+
+def _halvings(side: int) -> int:
+    """How often a side can be halved."""
+    return (side & -side).bit_length() - 1

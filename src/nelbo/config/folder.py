@@ -1,0 +1,151 @@
+"""A run folder: config.json, model.safetensors, the training state, the metrics and the pictures."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from nelbo.config.recipe import Recipe, known
+from nelbo.errors import RunError
+from nelbo.files import write_json
+
+CONFIG_FILE, MODEL_FILE = "config.json", "model.safetensors"
+# What may differ when a run goes on: budgets and conveniences that leave every step as it is.
+MAY_CHANGE = {
+    "training.steps",
+    "training.minutes",
+    "training.workers",
+    "training.compile",
+    "training.micro_batch",
+    "training.log_every",
+    "training.save_every",
+    "training.save_minutes",
+    "training.preview_every",
+}
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Which images a run was trained on, and what they were like.
+
+    Attributes:
+        spec: what was given as --data.
+        size, mode, held_out: how it was read.
+        shape: (C, H, W); levels: K.
+        num_train, num_held_out: how many images each part has.
+        class_names: by label.
+    """
+
+    spec: str
+    shape: tuple[int, int, int]
+    levels: int
+    num_train: int
+    num_held_out: int
+    size: int | None = None
+    mode: str | None = None
+    held_out: float | None = None
+    class_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """`config.json`: the recipe, the data, and the version that wrote it."""
+
+    recipe: Recipe
+    data: DataOptions
+    preset: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "nelbo": version("nelbo"),
+            "preset": self.preset,
+            "data": {**vars(self.data)},
+            **self.recipe.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> "RunConfig":
+        """The inverse of `to_json`."""
+        rest = {key: value for key, value in plain.items() if key not in ("nelbo", "preset", "data")}
+        data = {key: tuple(value) if isinstance(value, list) else value for key, value in plain["data"].items()}
+        return cls(Recipe.from_json(rest), DataOptions(**data), plain["preset"])
+
+    def save(self, folder: Path) -> None:
+        """Write config.json."""
+        write_json(folder / CONFIG_FILE, self.to_json())
+
+
+def read_config(folder: Path) -> RunConfig:
+    """The configuration of a run folder.
+
+    Raises:
+        RunError: there is none, or it can't be read.
+    """
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        raise RunError(f"{folder} is no run folder: {CONFIG_FILE} is missing; expected a folder made by `nelbo train`.")
+    try:
+        return RunConfig.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(
+            f"{path} cannot be read ({error!r}); restore it from a copy, or train into a new folder."
+        ) from error
+
+
+def refuse_differences(folder: Path, old: RunConfig, new: RunConfig) -> None:
+    """Check that a run that goes on is the run that began.
+
+    Raises:
+        RunError: a setting differs that would change the model or its steps; all such are listed.
+    """
+    before, after = _flat(old.to_json()), _flat(new.to_json())
+    changed = [
+        f"{name}: {before.get(name)!r} there, {after.get(name)!r} given"
+        for name in sorted(before.keys() | after.keys())
+        if name not in MAY_CHANGE | {"nelbo"} and before.get(name) != after.get(name)
+    ]
+    if changed:
+        raise RunError(
+            f"{folder} holds a run of another configuration ({'; '.join(changed)}); give the same settings to go on, "
+            "or another folder by --out."
+        )
+
+
+def _flat(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, by dotted names; lists as JSON would hold them."""
+    flat: dict[str, Any] = {}
+    for key, value in plain.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = list(value) if isinstance(value, tuple) else value
+    return flat
+
+
+def bundled_models() -> dict[str, Path]:
+    """The models that come with the package, by name."""
+    root = Path(str(files("nelbo") / "models"))
+    return {path.name: path for path in sorted(root.glob("*")) if (path / CONFIG_FILE).is_file()}
+
+
+def find_run(name: str | os.PathLike[str]) -> Path:
+    """The folder of a run: a path, or the name of a bundled model (a path goes first).
+
+    Raises:
+        RunError: neither; the nearest bundled name is suggested.
+    """
+    path, bundled = Path(name), bundled_models()
+    if path.is_dir():
+        return path
+    if str(name) in bundled:
+        return bundled[str(name)]
+    try:
+        known(str(name), bundled, "run folder or bundled model")
+    except Exception as error:
+        raise RunError(str(error)) from error
+    return path

@@ -1,0 +1,125 @@
+"""Everything that makes a model besides its data, as one record that can be written to config.json and read again."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from nelbo.errors import ConfigurationError
+from nelbo.networks import MLPOptions, UNetOptions
+from nelbo.training import TrainerOptions
+
+
+@dataclass(frozen=True)
+class ScheduleOptions:
+    """A noise schedule by name; the fields that a kind doesn't use are left alone.
+
+    Attributes:
+        kind: "linear" (the paper's), "cosine", or "log-linear" (log SNR falls linearly: best for bits).
+        num_steps: T.
+        beta_1, beta_T: of "linear".
+        log_snr_max, log_snr_min: of "log-linear".
+    """
+
+    kind: str = "linear"
+    num_steps: int = 1000
+    beta_1: float = 1e-4
+    beta_T: float = 0.02
+    log_snr_max: float = 15.0
+    log_snr_min: float = -10.5
+
+
+NETWORKS: dict[str, type[UNetOptions] | type[MLPOptions]] = {"unet": UNetOptions, "mlp": MLPOptions}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Schedule, network, what it predicts, what it is trained on, and how.
+
+    Attributes:
+        parameterization: "noise", "data", "velocity", "mean" or "grid".
+        variance: used in training: "fixed-large", "fixed-small" or "learned-range". Finished models are calibrated.
+        loss: "simple", "variational" or "hybrid".
+        min_snr: gamma of min-SNR weighting with the simple loss, or None.
+        timesteps: "uniform", "stratified" or "importance".
+        conditional: feed the labels of the data to the network.
+    """
+
+    schedule: ScheduleOptions = field(default_factory=ScheduleOptions)
+    network: UNetOptions | MLPOptions = field(default_factory=UNetOptions)
+    parameterization: str = "noise"
+    variance: str = "fixed-large"
+    loss: str = "simple"
+    min_snr: float | None = None
+    timesteps: str = "uniform"
+    conditional: bool = False
+    training: TrainerOptions = field(default_factory=lambda: TrainerOptions(steps=800_000))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, with the kind of network named."""
+        plain = asdict(self)
+        kind = next(name for name, options in NETWORKS.items() if isinstance(self.network, options))
+        plain["network"] = {"kind": kind, **plain["network"]}
+        return plain
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> "Recipe":
+        """The inverse of `to_json`.
+
+        Raises:
+            ConfigurationError: a key or a kind that is not known.
+        """
+        network = dict(plain["network"])
+        kind = network.pop("kind", "unet")
+        options = NETWORKS[known(kind, NETWORKS, "network kind")]
+        parts = {
+            "schedule": _record(ScheduleOptions, plain["schedule"]),
+            "network": _record(options, network),
+            "training": _record(TrainerOptions, plain["training"]),
+        }
+        return _record(cls, {**plain, **parts})
+
+    def with_overrides(self, overrides: Mapping[str, Any]) -> "Recipe":
+        """The recipe with some values changed, by dotted names such as "training.learning_rate" or "loss".
+
+        Raises:
+            ConfigurationError: a name that doesn't exist; the nearest one is suggested.
+        """
+        recipe = self
+        for name, value in overrides.items():
+            recipe = _overridden(recipe, name, name.split("."), value)
+        return recipe
+
+
+def known(name: str, names: Iterable[str], what: str) -> str:
+    """`name` itself if it is one of `names`.
+
+    Raises:
+        ConfigurationError: it isn't; the nearest one is suggested.
+    """
+    choices = sorted(names)
+    if name in choices:
+        return name
+    near = difflib.get_close_matches(str(name), choices, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise ConfigurationError(f"there is no {what} {name!r}; {hint}choose from {', '.join(choices)}.")
+
+
+def _record(kind: type[Any], values: Mapping[str, Any]) -> Any:
+    """A dataclass from a mapping, with unknown keys named."""
+    names = [f.name for f in fields(kind)]
+    for key in values:
+        known(key, names, f"{kind.__name__} setting")
+    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
+
+def _overridden(record: Any, full: str, path: list[str], value: Any) -> Any:
+    names = [f.name for f in fields(record)]
+    known(path[0], names, f"setting ({full})")
+    if len(path) == 1:
+        value = tuple(value) if isinstance(value, list) else value
+        return replace(record, **{path[0]: value})
+    inner = getattr(record, path[0])
+    if not hasattr(inner, "__dataclass_fields__"):
+        raise ConfigurationError(f"{full!r} names a part of {path[0]!r}, which has no parts.")
+    return replace(record, **{path[0]: _overridden(inner, full, path[1:], value)})

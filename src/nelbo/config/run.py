@@ -1,0 +1,230 @@
+"""A finished model, ready for use: `nelbo.load("runs/x")`."""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from nelbo.config.assembly import build_network, build_parameterization, build_schedule, build_variance
+from nelbo.config.folder import MODEL_FILE, RunConfig, find_run, read_config
+from nelbo.config.recipe import known
+from nelbo.data import ArrayDataset, ImageDataset
+from nelbo.diffusion import Calibrated, FixedLarge, FixedSmall, NoiseSchedule, ReverseProcess, Variance
+from nelbo.errors import ConfigurationError, RunError, ShapeError
+from nelbo.evaluation import BoundReport, calibrate, evaluate_bound, expected_terms
+from nelbo.files import read_tensors, write_tensors
+from nelbo.probability import data_to_levels
+from nelbo.randomness import image_generators
+from nelbo.samplers import SAMPLERS, Sampler, Step
+
+Progress = Callable[[int, int], None]
+CALIBRATION = "calibration.mse"
+
+
+@dataclass
+class Run:
+    """A trained network with everything needed to sample, score and calibrate it.
+
+    Attributes:
+        folder: where it was loaded from.
+        config: what it is.
+        network: the averaged weights, in evaluation mode, float32.
+        schedule: the full schedule it was trained on, on the network's device.
+        mse: (T+1,) what calibration measured, or None.
+    """
+
+    folder: Path
+    config: RunConfig
+    network: nn.Module
+    schedule: NoiseSchedule
+    mse: Tensor | None = None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of the images."""
+        return self.config.data.shape
+
+    @property
+    def levels(self) -> int:
+        """K."""
+        return self.config.data.levels
+
+    def reverse(self, *, steps: int | None = None, variance: str | None = None, clip: bool = False) -> ReverseProcess:
+        """p_theta of this model.
+
+        Args:
+            steps: walk a stride of so many steps instead of all T.
+            variance: "calibrated" (the default where it was measured), "trained", "fixed-large" or "fixed-small".
+            clip: hold xhat_0 within [-1, 1].
+        """
+        schedule = self.schedule if steps is None else self.schedule.strided(steps)
+        parameterization = build_parameterization(self.config.recipe, self.levels)
+        return ReverseProcess(self.network, schedule, parameterization, self._variance(variance), self.levels, clip)
+
+    def _variance(self, name: str | None) -> Variance:
+        trained = build_variance(self.config.recipe)
+        choices = {"trained": trained, "fixed-large": FixedLarge(), "fixed-small": FixedSmall(), trained.name: trained}
+        if self.mse is not None and not trained.learned:
+            choices["calibrated"] = Calibrated(self.mse)
+        default = "calibrated" if "calibrated" in choices else "trained"
+        chosen = choices[known(name or default, choices, "variance for this model")]
+        if trained.learned != chosen.learned:
+            raise ConfigurationError(f"this model's network puts out a variance: {name!r} cannot be used with it.")
+        return chosen
+
+    def sampler(
+        self, name: str = "ancestral", *, steps: int | None = None, variance: str | None = None, clip: bool = True
+    ) -> Sampler:
+        """A sampler over this model, by name."""
+        kind = SAMPLERS[known(name, SAMPLERS, "sampler")]
+        return kind(self.reverse(steps=steps, variance=variance, clip=clip))
+
+    @torch.no_grad()
+    def trajectory(
+        self,
+        num: int,
+        *,
+        sampler: str = "ancestral",
+        steps: int | None = None,
+        seed: int = 0,
+        first: int = 0,
+        label: Tensor | None = None,
+        variance: str | None = None,
+        clip: bool = True,
+    ) -> Iterator[Step]:
+        """Watch images first..first+num-1 of a seed come into being, as one batch; see `Sampler.trajectory`."""
+        walker = self.sampler(sampler, steps=steps, variance=variance, clip=clip)
+        yield from walker.trajectory((num, *self.shape), image_generators(seed, first, num), label)
+
+    def sample(
+        self,
+        num: int,
+        *,
+        sampler: str = "ancestral",
+        steps: int | None = None,
+        seed: int = 0,
+        label: Tensor | None = None,
+        variance: str | None = None,
+        clip: bool = True,
+        batch_size: int = 64,
+        progress: Progress | None = None,
+    ) -> Tensor:
+        """Draw images: uint8 (num, C, H, W).
+
+        Image i of a seed is the same whatever `num` and `batch_size` are (up to the rounding of a batched network).
+
+        Args:
+            steps: reverse steps, 1..T; all T if None.
+            label: int64 (num,), for a class-conditional model.
+            progress: called with (network calls done, calls in all).
+        """
+        if num < 1:
+            raise ConfigurationError(f"--num must be at least 1, got {num}.")
+        images: list[Tensor] = []
+        calls, batches = steps or self.schedule.num_steps, -(-num // batch_size)
+        for b, start in enumerate(range(0, num, batch_size)):
+            size = min(batch_size, num - start)
+            labels = None if label is None else label[start : start + size]
+            done = 0
+            for step in self.trajectory(
+                size, sampler=sampler, steps=steps, seed=seed, first=start, label=labels, variance=variance, clip=clip
+            ):
+                last, done = step, done + 1
+                if progress is not None:
+                    progress(b * calls + min(done, calls), batches * calls)
+            images.append(data_to_levels(last.x_0, self.levels).to(torch.uint8).cpu())
+        return torch.cat(images)
+
+    def bound(
+        self,
+        images: Tensor | ImageDataset,
+        *,
+        steps_per_image: int | None = 8,
+        steps: int | None = None,
+        variance: str | None = None,
+        clip: bool = False,
+        seed: int = 0,
+        batch_size: int = 64,
+        progress: Progress | None = None,
+    ) -> BoundReport:
+        """The bound over images (uint8, N x C x H x W, or a data set): every term in bits/dim, and each image's score.
+
+        Args:
+            steps_per_image: values of t looked at for each image; None for every one.
+            steps: judge a stride of so many steps instead of the full chain.
+
+        Raises:
+            ShapeError: images of another shape than the model's.
+        """
+        dataset = self._dataset(images)
+        reverse = self.reverse(steps=steps, variance=variance, clip=clip)
+        proposal = None if self.mse is None else expected_terms(reverse, self.mse)
+        return evaluate_bound(
+            reverse,
+            dataset,
+            steps_per_image=steps_per_image,
+            proposal=proposal,
+            seed=seed,
+            batch_size=batch_size,
+            progress=progress,
+        )
+
+    def score(self, images: Tensor | ImageDataset, *, steps_per_image: int | None = 32, seed: int = 0) -> Tensor:
+        """(N,) float64 bits/dim of each image: how surprising it is. More steps_per_image make it less noisy."""
+        return self.bound(images, steps_per_image=steps_per_image, seed=seed).scores
+
+    def calibrate(
+        self, images: ImageDataset, *, draws: int = 4096, seed: int = 0, progress: Progress | None = None
+    ) -> None:
+        """Measure mse_t on training images and keep it: bounds, samples and codes use the calibrated variance then."""
+        self.mse = calibrate(self.reverse(variance="trained"), images, draws=draws, seed=seed, progress=progress)
+
+    def save(self) -> None:
+        """Write model.safetensors: the weights and what calibration measured."""
+        save_model(self.folder, self.network, self.mse)
+
+    def _dataset(self, images: Tensor | ImageDataset) -> ImageDataset:
+        dataset = ArrayDataset(images, self.levels) if isinstance(images, Tensor) else images
+        if dataset.shape != self.shape:
+            raise ShapeError(
+                f"the images are {_by(dataset.shape)} (channels x height x width), and the model in {self.folder} "
+                f"makes {_by(self.shape)}; resize them by --size, or choose another model."
+            )
+        return dataset
+
+
+def save_model(folder: Path, network: nn.Module, mse: Tensor | None) -> None:
+    """Write the weights, and the calibration if there is one, to model.safetensors."""
+    tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
+    if mse is not None:
+        tensors[CALIBRATION] = mse
+    write_tensors(folder / MODEL_FILE, tensors, {})
+
+
+def load(name: str | os.PathLike[str], *, device: str | None = None) -> Run:
+    """A run by its folder, or a bundled model by its name, on `device` or else the best one there is.
+
+    Raises:
+        RunError: no such run, no weights in it, or damaged ones.
+    """
+    folder = find_run(name)
+    config = read_config(folder)
+    tensors, _ = read_tensors(folder / MODEL_FILE)
+    with torch.device("meta"):
+        network = build_network(config.recipe)
+    weights = {key.removeprefix("network."): value for key, value in tensors.items() if key.startswith("network.")}
+    try:
+        network.load_state_dict(weights, assign=True)
+    except RuntimeError as error:
+        raise RunError(f"{folder / MODEL_FILE} does not fit {folder / 'config.json'}: {error}") from error
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    network = network.to(device).eval().requires_grad_(False)
+    schedule = build_schedule(config.recipe.schedule).to(device)
+    return Run(folder, config, network, schedule, tensors.get(CALIBRATION))
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))

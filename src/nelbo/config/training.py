@@ -1,0 +1,251 @@
+"""A training run from end to end: data, recipe, folder, previews, calibration, pictures."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from nelbo.config.assembly import build_network, build_objective, build_schedule, fit_to_data
+from nelbo.config.folder import CONFIG_FILE, DataOptions, RunConfig, read_config, refuse_differences
+from nelbo.config.presets import default_preset, preset
+from nelbo.config.recipe import Recipe
+from nelbo.config.run import Run, load, save_model
+from nelbo.data import ImageDataset, Split, load_data
+from nelbo.errors import RunError
+from nelbo.plots import bound_curve, loss_curve, per_step_bound, sample_grid, save, trajectory_strip
+from nelbo.randomness import derived_seed
+from nelbo.training import METRICS_FILE, MetricsLog, Progress, Trainer
+
+INITIALISATION = 4
+PREVIEW_IMAGES, PREVIEW_STEPS = 16, 50
+HELD_OUT_IMAGES, HELD_OUT_STEPS = 128, 4
+
+
+@dataclass
+class Listener:
+    """What the caller wants to hear of: each is optional.
+
+    Attributes:
+        on_config: the resolved configuration and the data, before training begins.
+        on_step: after each optimizer step.
+        on_record: each preview's line of the metrics.
+        on_stage: (name, done, total) of the stages around training: reading, calibrating, scoring, sampling.
+    """
+
+    on_config: Callable[[RunConfig, Split, int], None] = lambda config, split, step: None
+    on_step: Callable[[Progress], None] = lambda progress: None
+    on_record: Callable[[dict[str, Any]], None] = lambda record: None
+    on_stage: Callable[[str, int, int], None] = lambda name, done, total: None
+
+
+@dataclass(frozen=True)
+class DataRequest:
+    """What to train on and how to read it; see `nelbo.data.load_data`."""
+
+    spec: str
+    size: int | None = None
+    mode: str | None = None
+    held_out: float | None = None
+    on_reject: str = "skip"
+
+
+def train(
+    data: str | DataRequest | None,
+    out: str | os.PathLike[str],
+    *,
+    preset_name: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    listener: Listener | None = None,
+) -> Run:
+    """Train a model on `data` into the run folder `out`, or go on with the run that is there.
+
+    Args:
+        data: a name or path (`nelbo.data.load_data`), a `DataRequest` with how to read it, or None to go on with the
+            run in `out` as it was begun.
+        out: the run folder.
+        preset_name: a preset; by default the data's own, or "images".
+        overrides: settings of the recipe by dotted name, such as {"training.minutes": 10}.
+        listener: progress.
+
+    Returns:
+        The finished run, calibrated, with its pictures in the folder.
+
+    Raises:
+        NelboError: of many kinds, each saying what to change.
+    """
+    listener = listener or Listener()
+    folder = Path(out)
+    request, name, recipe = _wanted(data, folder, preset_name)
+    recipe = recipe.with_overrides(overrides or {})
+    split = _read(request, recipe.training.workers, recipe.training.seed, listener)
+    recipe = fit_to_data(recipe, split.train.shape, len(split.train.class_names))
+    config = RunConfig(recipe, _described(request, split), name)
+    if (folder / CONFIG_FILE).exists():
+        refuse_differences(folder, read_config(folder), config)
+    elif folder.is_dir() and any(folder.iterdir()):
+        raise RunError(f"{folder} is not empty and is no run folder ({CONFIG_FILE} is missing); choose another --out.")
+    torch.manual_seed(derived_seed(recipe.training.seed, INITIALISATION))
+    network = build_network(recipe).to(memory_format=torch.channels_last)
+    objective = build_objective(recipe, split.train.levels)
+    session = _Session(folder, config, split, listener)
+    trainer = Trainer(
+        network,
+        objective,
+        split.train,
+        recipe.training,
+        folder,
+        on_preview=session.preview,
+        on_save=session.save,
+        on_progress=listener.on_step,
+    )
+    objective.schedule = objective.schedule.to(trainer.accelerator.device)
+    session.main = trainer.accelerator.is_main_process
+    if session.main:
+        config.save(folder)
+        listener.on_config(config, split, trainer.state.step)
+    trainer.run()
+    if session.main:
+        session.finish(trainer.stopped_by)
+    trainer.accelerator.wait_for_everyone()
+    return load(folder)
+
+
+@dataclass
+class _Session:
+    """The callbacks of one training session, and its last acts."""
+
+    folder: Path
+    config: RunConfig
+    split: Split
+    listener: Listener
+    main: bool = True
+
+    def preview(self, network: nn.Module, step: int) -> dict[str, Any]:
+        """Draw a few images in few steps, and look at the held-out bound."""
+        run = self._run(network)
+        steps = min(PREVIEW_STEPS, run.schedule.num_steps)
+        images = run.sample(PREVIEW_IMAGES, steps=steps, seed=self.config.recipe.training.seed)
+        save(sample_grid(images, run.levels), self.folder / "samples" / f"step-{step:08d}.png")
+        record: dict[str, Any] = {}
+        held_out = self._held_out(HELD_OUT_IMAGES)
+        if held_out is not None:
+            report = run.bound(held_out, steps_per_image=HELD_OUT_STEPS)
+            record = {
+                "held_out_bits_per_dim": round(report.total, 4),
+                "held_out_standard_error": round(report.standard_error, 4),
+            }
+        self.draw_curves()
+        network.train()
+        network.requires_grad_(True)
+        self.listener.on_record({"step": step, **record})
+        return record
+
+    def save(self, network: nn.Module, step: int) -> None:
+        """Keep the averaged weights beside the state, so that the folder can be used while training goes on."""
+        save_model(self.folder, network, None)
+
+    def finish(self, stopped_by: str | None) -> None:
+        """Calibrate on training images, then draw what a person would want to see first."""
+        run = load(self.folder)
+        stage = self.listener.on_stage
+        run.calibrate(self.split.train, progress=lambda done, total: stage("calibrating", done, total))
+        run.save()
+        if stopped_by is None:
+            show_run(run, self._held_out(4 * HELD_OUT_IMAGES), self.listener)
+        self.draw_curves()
+
+    def draw_curves(self) -> None:
+        """Draw the loss and the held-out bound so far."""
+        records = MetricsLog(self.folder / METRICS_FILE).records()
+        if any("loss" in record for record in records):
+            save(loss_curve([r for r in records if "loss" in r]), self.folder / "loss.png")
+        bounds = [r for r in records if "held_out_bits_per_dim" in r]
+        if bounds:
+            save(bound_curve(bounds), self.folder / "bound.png")
+
+    def _run(self, network: nn.Module) -> Run:
+        device = next(network.parameters()).device
+        schedule = build_schedule(self.config.recipe.schedule).to(device)
+        return Run(self.folder, self.config, network.eval(), schedule)
+
+    def _held_out(self, most: int) -> ImageDataset | None:
+        return _first(self.split.test, most)
+
+
+def show_run(run: Run, held_out: ImageDataset | None, listener: Listener) -> None:
+    """Draw samples, a trajectory and the bound by t into the run's folder."""
+
+    def sampling(done: int, total: int) -> None:
+        listener.on_stage("sampling", done, total)
+
+    steps = min(250, run.schedule.num_steps)
+    save(sample_grid(run.sample(64, steps=steps, progress=sampling), run.levels), run.folder / "samples.png")
+    save(trajectory_strip(list(run.trajectory(1, steps=min(100, steps)))), run.folder / "trajectory.png")
+    if held_out is not None:
+        report = run.bound(held_out, progress=lambda done, total: listener.on_stage("scoring", done, total))
+        save(per_step_bound([vars(step) for step in report.per_step]), run.folder / "bound-per-step.png")
+
+
+def _wanted(data: str | DataRequest | None, folder: Path, name: str | None) -> tuple[DataRequest, str, Recipe]:
+    """Data, preset and recipe: as given, or as the run in the folder was begun where no data is given."""
+    if data is None:
+        if not (folder / CONFIG_FILE).exists():
+            raise RunError(f"{folder} holds no run to go on with; say what to train on by --data.")
+        config = read_config(folder)
+        return _request(config), config.preset, config.recipe
+    request = DataRequest(data) if isinstance(data, str) else data
+    name = name or default_preset(request.spec)
+    return request, name, preset(name)
+
+
+def _request(config: RunConfig) -> DataRequest:
+    """How a run's data was read."""
+    data = config.data
+    return DataRequest(data.spec, data.size, data.mode, data.held_out)
+
+
+def _first(images: ImageDataset, most: int) -> ImageDataset | None:
+    """The first images of a held-out part, or None where nothing is held out."""
+    return images.subset(torch.arange(min(most, len(images)))) if len(images) else None
+
+
+def _read(request: DataRequest, workers: int, seed: int, listener: Listener) -> Split:
+    return load_data(
+        request.spec,
+        size=request.size,
+        mode=request.mode,  # type: ignore[arg-type]
+        held_out=request.held_out,
+        on_reject=request.on_reject,
+        workers=workers,
+        seed=seed,
+        progress=lambda done, total: listener.on_stage("reading images", done, total),
+    )
+
+
+def _described(request: DataRequest, split: Split) -> DataOptions:
+    train_part = split.train
+    return DataOptions(
+        spec=request.spec,
+        size=request.size,
+        mode=request.mode,
+        held_out=request.held_out,
+        shape=train_part.shape,
+        levels=train_part.levels,
+        num_train=len(train_part),
+        num_held_out=len(split.test),
+        class_names=train_part.class_names,
+    )
+
+
+def held_out_part(run: Run, request: DataRequest | None = None, listener: Listener | None = None) -> ImageDataset:
+    """The images that a run held out, read again from where its data was; or those of another request.
+
+    Raises:
+        DataError: the data is gone, or nothing is held out of it.
+    """
+    split = _read(request or _request(run.config), 0, run.config.recipe.training.seed, listener or Listener())
+    return split.require_test()

@@ -1,0 +1,24 @@
+"""Images from anywhere to uint8 tensors N x C x H x W of levels 0..K-1."""
+
+from nelbo.data.batches import TrainingStream, loader
+from nelbo.data.datasets import ArrayDataset, ImageDataset, Reject, Split
+from nelbo.data.loading import load_data, load_for_model
+from nelbo.data.report import DataReport, describe
+from nelbo.data.scanning import FolderDataset
+from nelbo.data.toy import toy, toy_log_density
+
+__all__ = [
+    "ArrayDataset",
+    "DataReport",
+    "FolderDataset",
+    "ImageDataset",
+    "Reject",
+    "Split",
+    "TrainingStream",
+    "describe",
+    "load_data",
+    "load_for_model",
+    "loader",
+    "toy",
+    "toy_log_density",
+]

@@ -1,0 +1,170 @@
+"""The one policy by which an image file becomes pixels. Every source of files (folders, shards) uses it.
+
+*Formats.* PNG, JPEG, WebP, BMP and TIFF, known by their content, so a JPEG named `.png` is read; of several frames the
+first. Anything else, a truncated or empty file, and one of more than `MAX_PIXELS` pixels, is a reject with a reason.
+
+*Orientation.* EXIF's is applied before anything else; sizes are reported as seen. Colour profiles are ignored.
+
+*Depth.* 1 bit becomes 0 and 255. 16-bit grey v becomes 8 bits as round(v * 255 / 65535), never clipped; where 16 bits
+come with colour or alpha, Pillow keeps the upper 8. 32-bit and floating-point pixels have no stated scale: a reject.
+
+*Alpha*, in whatever form (RGBA, LA, a transparent palette entry or colour), is composited on white.
+
+*Colour.* A palette becomes the colours that it stands for. An image has colour when some pixel's red, green and blue
+differ, however the file is stored; the set is RGB when any image has colour and L (grey) otherwise, unless `mode` says
+which. RGB -> L is Rec. 601 luma (0.299, 0.587, 0.114), exact for pixels that are grey; L -> RGB repeats the value.
+
+*Size.* Without `size`, images must share one. With it, the largest centred box of the wanted shape is cut out and
+resized with an antialiased Lanczos filter: the shorter side is fitted, the longer one cropped. Smaller images are
+enlarged; an image that has the size already is not touched.
+"""
+
+import io
+from dataclasses import dataclass
+from typing import BinaryIO, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from nelbo.data.datasets import printable
+from nelbo.errors import DataError
+
+Mode = Literal["L", "RGB"]
+Size = tuple[int, int]  # height, width
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
+MAX_PIXELS = 178_956_970  # twice the 89 million at which Pillow begins to warn, where it refuses by itself
+GREY_16 = ("I;16", "I;16L", "I;16B", "I;16N")
+
+
+class Unreadable(Exception):
+    """Why a file is no usable image, in words. Becomes a `Reject` or a `DataError` that names the file."""
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """Where an encoded image lies: a file, or `length` bytes at `offset` of a container (a tar shard)."""
+
+    path: str
+    container: str | None = None
+    offset: int = 0
+    length: int = 0
+
+    def open(self) -> BinaryIO:
+        """The encoded bytes, as a file."""
+        if self.container is None:
+            return open(self.path, "rb")
+        with open(self.container, "rb") as shard:
+            shard.seek(self.offset)
+            return io.BytesIO(shard.read(self.length))
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """An image after the policy: `pixels` uint8 H x W x C, C = 1 without colour; the file's own mode and size."""
+
+    pixels: NDArray[np.uint8]
+    file_mode: str
+    file_size: Size
+
+
+def decode(stored: StoredImage, size: Size | None = None) -> Decoded:
+    """Decode a file to the end. Raises `Unreadable` with the reason."""
+    try:
+        with stored.open() as file:
+            if not file.read(1):
+                raise Unreadable("the file is empty")
+            file.seek(0)
+            return _decode(file, size)
+    except Unreadable:
+        raise
+    except UnidentifiedImageError:
+        raise Unreadable("its content is no PNG, JPEG, WebP, BMP or TIFF") from None
+    except Image.DecompressionBombError:
+        raise Unreadable(f"it declares more than {MAX_PIXELS:,} pixels (a decompression bomb?)") from None
+    except OSError as error:
+        raise Unreadable(error.strerror or str(error) or "it cannot be read") from error
+    except Exception as error:  # a damaged file makes the decoders raise nearly anything: struct.error, ValueError, ...
+        raise Unreadable(f"damaged ({type(error).__name__}: {error})") from error
+
+
+def pixels_of(stored: StoredImage, size: Size | None, mode: Mode) -> Tensor:
+    """One image of a scanned set, uint8 (C, H, W). Raises `DataError` naming a file that is no longer readable."""
+    try:
+        return to_tensor(decode(stored, size).pixels, mode)
+    except Unreadable as error:
+        raise DataError(
+            f"{printable(stored.path)} was readable when the set was scanned and is not now: {error}"
+        ) from error
+
+
+def to_tensor(pixels: NDArray[np.uint8], mode: Mode) -> Tensor:
+    """Pixels H x W x (1 or 3) -> uint8 tensor (1 or 3) x H x W, as `mode` says."""
+    if mode == "RGB" and pixels.shape[2] == 1:
+        pixels = np.repeat(pixels, 3, axis=2)
+    elif mode == "L" and pixels.shape[2] == 3:
+        pixels = np.array(Image.fromarray(pixels).convert("L"))[:, :, None]
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+
+
+def conform(images: Tensor, size: Size | None, mode: Mode | None) -> Tensor:
+    """Arrays under the same policy: uint8 (N, C, H, W) of 256 levels -> the size and mode asked for."""
+    mode = mode or ("L" if images.shape[1] == 1 else "RGB")
+    if (size is None or size == tuple(images.shape[2:])) and images.shape[1] == (1 if mode == "L" else 3):
+        return images
+    return torch.stack([to_tensor(_fitted(_as_picture(image), size), mode) for image in images])
+
+
+def _decode(file: BinaryIO, size: Size | None) -> Decoded:
+    with Image.open(file, formats=FORMATS) as opened:
+        if opened.width * opened.height > MAX_PIXELS:
+            raise Image.DecompressionBombError
+        opened.load()
+        file_mode, file_format = opened.mode, opened.format
+        upright = ImageOps.exif_transpose(opened)
+    grey_16 = upright.mode in GREY_16 or (upright.mode == "I" and file_format == "PNG")
+    picture = _eight_bits(upright) if grey_16 else _on_white(upright)
+    pixels = _fitted(picture, size)
+    return Decoded(pixels, file_mode, (picture.height, picture.width))
+
+
+def _eight_bits(picture: Image.Image) -> Image.Image:
+    values = np.asarray(picture).astype(np.int64)
+    grey = ((values + 128) // 257).astype(np.uint8)  # v * 255 / 65535 = v / 257, rounded
+    if isinstance(transparent := picture.info.get("transparency"), int):
+        grey[values == transparent] = 255
+    return Image.fromarray(grey)
+
+
+def _on_white(picture: Image.Image) -> Image.Image:
+    """Any 8-bit mode -> L where every pixel is grey, else RGB, with what is transparent composited on white."""
+    if picture.mode in ("I", "F"):
+        raise Unreadable(
+            f"its pixels are of 32 bits (mode {picture.mode}), a scale nobody states; save as 8 or 16 bits"
+        )
+    if picture.mode in ("1", "L") and not picture.has_transparency_data:
+        return picture.convert("L")
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    picture = picture.convert("RGB")
+    pixels = np.asarray(picture)
+    has_colour = (pixels != pixels[:, :, :1]).any()
+    return picture if has_colour else picture.getchannel("R")
+
+
+def _as_picture(image: Tensor) -> Image.Image:
+    array = image.numpy()
+    return Image.fromarray(array[0] if len(array) == 1 else np.ascontiguousarray(array.transpose(1, 2, 0)))
+
+
+def _fitted(picture: Image.Image, size: Size | None) -> NDArray[np.uint8]:
+    """The picture's pixels H x W x C at `size`. Cropping comes before resizing, so no huge middle step can arise."""
+    if size is not None and size != (picture.height, picture.width):
+        picture = ImageOps.fit(picture, (size[1], size[0]), Image.Resampling.LANCZOS)
+    pixels: NDArray[np.uint8] = np.array(picture, dtype=np.uint8)
+    return pixels.reshape(picture.height, picture.width, -1)

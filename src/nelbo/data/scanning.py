@@ -1,0 +1,192 @@
+"""Opening every file once, before training begins: what is corrupt is known now, not at three in the morning."""
+
+import warnings
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from nelbo.data.datasets import ArrayDataset, ImageDataset, Reject, printable
+from nelbo.data.decoding import Decoded, Mode, Size, StoredImage, Unreadable, decode, pixels_of, to_tensor
+from nelbo.data.folders import Listing, labels_of
+from nelbo.errors import DataError
+
+Progress = Callable[[int, int], None]
+
+
+class FolderDataset(ImageDataset):
+    """Images that stay in their files and are decoded each time they are asked for: for sets larger than memory.
+
+    Read it through a loader with workers. A file that has vanished or changed its size since the scan is a `DataError`.
+
+    Args:
+        shape: (C, H, W) of every image.
+        fitted: whether images are resized and cropped to H x W; else each must have that size.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[StoredImage],
+        shape: tuple[int, int, int],
+        fitted: bool,
+        labels: Tensor | None = None,
+        name: str = "folder",
+        class_names: Sequence[str] = (),
+        rejects: Sequence[Reject] = (),
+    ) -> None:
+        super().__init__(name, shape, 256, labels, class_names, rejects)
+        self.files = list(files)
+        self.fitted = fitted
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def images(self, indices: Tensor | Sequence[int]) -> Tensor:
+        with warnings.catch_warnings(action="ignore"):
+            pixels = [self._read(self.files[int(index)]) for index in indices]
+        return torch.stack(pixels) if pixels else torch.empty((0, *self.shape), dtype=torch.uint8)
+
+    def subset(self, indices: Tensor) -> "FolderDataset":
+        files = [self.files[int(index)] for index in indices]
+        labels = None if self.labels is None else self.labels[indices]
+        return FolderDataset(files, self.shape, self.fitted, labels, self.name, self.class_names, self.rejects)
+
+    def _read(self, stored: StoredImage) -> Tensor:
+        channels, height, width = self.shape
+        pixels = pixels_of(stored, (height, width) if self.fitted else None, "L" if channels == 1 else "RGB")
+        if pixels.shape != self.shape:
+            raise DataError(
+                f"{printable(stored.path)} is now {pixels.shape[2]}x{pixels.shape[1]}, and was {width}x{height} when "
+                "the set was scanned; begin again"
+            )
+        return pixels
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What the files are. Lists run in parallel, one entry per image that could be decoded."""
+
+    name: str
+    files: list[StoredImage]
+    classes: list[str | None]
+    modes: list[str]
+    sizes: list[Size]
+    has_colour: bool
+    rejects: list[Reject]
+    ignored: Counter[str]
+    decoded: list[Decoded] | None  # None when they do not fit in memory
+
+    @property
+    def mode(self) -> Mode:
+        """RGB when any image has colour, else L."""
+        return "RGB" if self.has_colour else "L"
+
+    def only(self, size: Size, otherwise: str) -> "Scan":
+        """The images of this size (H, W); the others become rejects, whose reason ends with `otherwise`."""
+        kept = [i for i, found in enumerate(self.sizes) if found == size]
+        others = [
+            Reject(printable(stored.path), f"{width}x{height}, and {otherwise}")
+            for stored, (height, width) in zip(self.files, self.sizes, strict=True)
+            if (height, width) != size
+        ]
+        return replace(
+            self,
+            files=[self.files[i] for i in kept],
+            classes=[self.classes[i] for i in kept],
+            modes=[self.modes[i] for i in kept],
+            sizes=[self.sizes[i] for i in kept],
+            rejects=self.rejects + others,
+            decoded=None if self.decoded is None else [self.decoded[i] for i in kept],
+        )
+
+
+def scan(
+    listing: Listing,
+    size: Size | None = None,
+    workers: int = 0,
+    progress: Progress | None = None,
+    memory_budget: int = 2**31,
+) -> Scan:
+    """Decode every image of the listing, keeping the pixels while they fit in `memory_budget` bytes.
+
+    Args:
+        size: (H, W) to fit every image to, or None to keep each as it is.
+        workers: threads that decode (Pillow lets go of the interpreter's lock while it does); 0 decodes in this one.
+        progress: called with (images done, images in all).
+        memory_budget: bytes of pixels to keep; 0 keeps none.
+    """
+    result = Scan(listing.name, [], [], [], [], False, list(listing.rejects), listing.ignored, [])
+    has_colour, kept, stored_bytes = False, result.decoded, 0
+    with warnings.catch_warnings(action="ignore"):
+        for done, outcome in enumerate(_decoded_in_order(listing.images, size, workers)):
+            stored = listing.images[done]
+            if isinstance(outcome, Decoded):
+                result.files.append(stored)
+                result.classes.append(listing.classes[done])
+                result.modes.append(outcome.file_mode)
+                result.sizes.append(outcome.file_size)
+                has_colour |= outcome.pixels.shape[2] == 3
+                stored_bytes += outcome.pixels.nbytes
+                kept = kept if stored_bytes <= memory_budget else None
+                if kept is not None:
+                    kept.append(outcome)
+            else:
+                result.rejects.append(Reject(printable(stored.path), str(outcome)))
+            if progress is not None:
+                progress(done + 1, len(listing.images))
+    return Scan(**{**vars(result), "has_colour": has_colour, "decoded": kept})
+
+
+def build(found: Scan, size: Size | None, mode: Mode | None, memory_budget: int) -> ImageDataset:
+    """The scanned images as a set: in memory where they fit, else `FolderDataset`.
+
+    Raises `DataError` when nothing could be decoded, or when there are several sizes and none was asked for.
+    """
+    if not found.files:
+        raise DataError(f"{found.name}: none of its {len(found.rejects)} images can be used: {first(found.rejects)}")
+    if size is None and len(counts := Counter(found.sizes)) > 1:
+        listed = ", ".join(f"{width}x{height} ({number})" for (height, width), number in counts.most_common(5))
+        more = f" and {len(counts) - 5} more" if len(counts) > 5 else ""
+        raise DataError(
+            f"{found.name} holds images of {len(counts)} sizes: {listed}{more}; give the size that all shall have with "
+            "--size N (the shorter side is resized to N, then the centre N x N is cut out)"
+        )
+    shape = (1 if (mode or found.mode) == "L" else 3, *(size or found.sizes[0]))
+    labels, class_names = labels_of(found.classes)
+    if found.decoded is None or len(found.files) * shape[0] * shape[1] * shape[2] > memory_budget:
+        return FolderDataset(found.files, shape, size is not None, labels, found.name, class_names, found.rejects)
+    images = torch.empty((len(found.files), *shape), dtype=torch.uint8)
+    for index, decoded in enumerate(found.decoded):
+        images[index] = to_tensor(decoded.pixels, "L" if shape[0] == 1 else "RGB")
+    return ArrayDataset(images, 256, labels, found.name, class_names, found.rejects)
+
+
+def first(rejects: Sequence[Reject], number: int = 3) -> str:
+    """The first few rejects, in words."""
+    listed = "; ".join(f"{reject.path}: {reject.reason}" for reject in rejects[:number])
+    return listed + (f"; and {len(rejects) - number} more" if len(rejects) > number else "")
+
+
+def _decoded_in_order(files: Sequence[StoredImage], size: Size | None, workers: int) -> Iterator[Decoded | Unreadable]:
+    """The outcome for each file in order, at most a few per worker ahead of the one asked for."""
+    if workers == 0:
+        yield from (_try_decode(stored, size) for stored in files)
+        return
+    pending: deque[Future[Decoded | Unreadable]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        for stored in files:
+            pending.append(pool.submit(_try_decode, stored, size))
+            if len(pending) >= 4 * workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+
+def _try_decode(stored: StoredImage, size: Size | None) -> Decoded | Unreadable:
+    try:
+        return decode(stored, size)
+    except Unreadable as reason:
+        return reason

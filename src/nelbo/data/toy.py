@@ -1,0 +1,83 @@
+"""Two-dimensional distributions that a person can look at, with their log-density where it has a closed form."""
+
+import math
+
+import torch
+from torch import Generator, Tensor
+
+from nelbo.data.datasets import ArrayDataset
+from nelbo.errors import DataError
+
+RADIUS, WIDTH = 1.4, math.sqrt(0.02)  # eight Gaussians: the variance of a coordinate is RADIUS**2 / 2 + WIDTH**2 = 1
+HALF = 2  # the checkerboard covers [-2, 2]^2 with squares of side 1
+SPAN = 4.0  # as images, points lie on a grid over [-4, 4]^2
+
+
+def toy(name: str, num: int, generator: Generator) -> Tensor:
+    """`num` points of a toy distribution, float32 (num, 2), centred and of roughly unit scale.
+
+    Args:
+        name: one of `TOYS`: moons, spiral, eight-gaussians, checkerboard.
+    """
+    if name not in TOYS:
+        raise DataError(f"there is no toy set {name!r}; expected one of {', '.join(TOYS)}")
+    return TOYS[name](num, generator)
+
+
+def toy_log_density(name: str, points: Tensor) -> Tensor:
+    """The exact log-density in nats of `points` (..., 2) -> (...), for eight-gaussians and checkerboard."""
+    if name == "eight-gaussians":
+        squared = (points[..., None, :] - _centres().to(points)).square().sum(-1)  # ... x 8
+        normalizer = math.log(8 * 2 * math.pi * WIDTH**2)
+        return torch.logsumexp(-squared / (2 * WIDTH**2), -1) - normalizer
+    if name == "checkerboard":
+        dark = points.floor().sum(-1).remainder(2) == 0
+        inside = ((points >= -HALF) & (points < HALF)).all(-1)
+        nowhere = points.new_full((), -math.inf)
+        return torch.where(dark & inside, points.new_full((), -math.log(8.0)), nowhere)
+    raise DataError(f"the toy set {name!r} has no log-density in closed form; eight-gaussians and checkerboard have")
+
+
+def toy_images(name: str, num: int, generator: Generator) -> ArrayDataset:
+    """A toy set as images 2 x 1 x 1, so that everything made for images runs on it.
+
+    Each coordinate is rounded to 256 levels over [-4, 4] and clipped there; x_0 is the point divided by 4.
+    """
+    points = toy(name, num, generator)
+    levels = ((points / SPAN + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    return ArrayDataset(levels[:, :, None, None], 256, name=f"toy:{name}")
+
+
+def _moons(num: int, generator: Generator) -> Tensor:
+    angle = math.pi * torch.rand(num, generator=generator)
+    side = (
+        torch.randint(0, 2, (num,), generator=generator) * 2 - 1
+    )  # the upper moon or, turned by half a circle, the lower
+    arc = torch.stack([angle.cos() - 0.5, angle.sin() - 0.25], 1) * side[:, None]
+    return 1.4 * (arc + 0.06 * torch.randn(num, 2, generator=generator))
+
+
+def _spiral(num: int, generator: Generator) -> Tensor:
+    turn = torch.rand(num, generator=generator).sqrt() * 3 * math.pi  # denser where the arm is longer
+    side = torch.randint(0, 2, (num,), generator=generator) * 2 - 1  # the arm or its mirror image in the origin
+    arm = torch.stack([turn.cos(), turn.sin()], 1) * (side * turn / (3 * math.pi))[:, None]
+    return 2 * arm + 0.05 * torch.randn(num, 2, generator=generator)
+
+
+def _eight_gaussians(num: int, generator: Generator) -> Tensor:
+    which = torch.randint(0, 8, (num,), generator=generator)
+    return _centres()[which] + WIDTH * torch.randn(num, 2, generator=generator)
+
+
+def _checkerboard(num: int, generator: Generator) -> Tensor:
+    column = torch.randint(-HALF, HALF, (num,), generator=generator)
+    row = 2 * torch.randint(-HALF // 2, HALF // 2, (num,), generator=generator) + column.remainder(2)
+    return torch.stack([column, row], 1) + torch.rand(num, 2, generator=generator)
+
+
+def _centres() -> Tensor:
+    angle = torch.arange(8) * (math.pi / 4)
+    return RADIUS * torch.stack([angle.cos(), angle.sin()], 1)
+
+
+TOYS = {"moons": _moons, "spiral": _spiral, "eight-gaussians": _eight_gaussians, "checkerboard": _checkerboard}

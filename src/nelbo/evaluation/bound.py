@@ -1,0 +1,207 @@
+"""The bound over images: every term in bits/dim with its standard error, and one score an image."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nelbo.data import ImageDataset
+from nelbo.diffusion import ReverseProcess, VariationalBound, bits_per_dim
+from nelbo.errors import ConfigurationError, DataError
+from nelbo.probability import levels_to_data
+from nelbo.randomness import image_generators, standard_normal
+
+
+@dataclass(frozen=True)
+class StepBits:
+    """L_{t-1} at one t: bits/dim averaged over the draws made there. `t = 1` is L_0."""
+
+    t: int
+    bits_per_dim: float
+    standard_error: float
+    log_snr: float
+    draws: int
+
+
+@dataclass(frozen=True)
+class BoundReport:
+    """Eq. 5 over a set of images, in bits/dim.
+
+    Attributes:
+        total, prior, denoising, decoder: means over the images; total = prior + denoising + decoder.
+        standard_error: of `total`, over images and draws together.
+        per_step: the terms by t, where t was drawn at all.
+        scores: (N,) the total of each image, from its own draws.
+    """
+
+    total: float
+    prior: float
+    denoising: float
+    decoder: float
+    standard_error: float
+    per_step: list[StepBits]
+    scores: Tensor
+    num_images: int
+    num_dims: int
+    levels: int
+    num_steps: int
+    clip: bool
+    variance: str
+    steps_per_image: int
+
+    def to_json(self) -> dict[str, Any]:
+        """What `nelbo evaluate --json` writes, without the version."""
+        parts = ("total", "prior", "denoising", "decoder", "standard_error")
+        return {
+            "bits_per_dim": {part: getattr(self, part) for part in parts},
+            "per_step": [asdict(step) for step in self.per_step],
+            "num_images": self.num_images,
+            "num_dims": self.num_dims,
+            "levels": self.levels,
+            "num_steps": self.num_steps,
+            "clip": self.clip,
+            "variance": self.variance,
+            "steps_per_image": self.steps_per_image,
+        }
+
+
+@torch.no_grad()
+def evaluate_bound(
+    reverse: ReverseProcess,
+    images: ImageDataset,
+    *,
+    steps_per_image: int | None = 8,
+    proposal: Tensor | None = None,
+    seed: int = 0,
+    batch_size: int = 64,
+    progress: Callable[[int, int], None] | None = None,
+) -> BoundReport:
+    """Estimate the bound of every image of a set, without bias.
+
+    L_T and L_0 are computed for every image, and L_{t-1} at `steps_per_image` values of t, one from each of as many
+    strata of the proposal, weighted by its inverse; or at every t if None. Every image has random numbers of its own,
+    so its score depends on the seed and its place in the set alone, not on the batch size.
+
+    Args:
+        proposal: (T+1,) non-negative, how often to look at each t (entries 0 and 1 are not read): `expected_terms` of
+            a calibrated process makes the estimate's variance small. None looks everywhere alike.
+
+    Raises:
+        DataError: no images, or of another number of levels than the process.
+        ConfigurationError: steps_per_image below 1.
+    """
+    if len(images) == 0:
+        raise DataError(f"{images.name} has no images to score.")
+    if images.levels != reverse.levels:
+        raise DataError(
+            f"{images.name} has {images.levels} levels and the model was trained on {reverse.levels}: their bits can't "
+            "be compared."
+        )
+    if steps_per_image is not None and steps_per_image < 1:
+        raise ConfigurationError(f"--steps-per-image must be at least 1, got {steps_per_image}.")
+    num_steps, num_dims = reverse.schedule.num_steps, math.prod(images.shape)
+    probabilities = _probabilities(num_steps, proposal)
+    if num_steps == 1:
+        steps_per_image = 0
+    elif steps_per_image is None or steps_per_image >= num_steps - 1:
+        steps_per_image = None
+    rows, by_step = [], torch.zeros(3, num_steps + 1, dtype=torch.float64)  # count, sum, sum of squares
+    for start in range(0, len(images), batch_size):
+        chosen = torch.arange(start, min(start + batch_size, len(images)))
+        x_0 = levels_to_data(images.images(chosen), reverse.levels).to(reverse.schedule.alphas_bar.device)
+        generators = image_generators(seed, start, len(chosen))
+        rows.append(_terms(reverse, x_0, generators, steps_per_image, probabilities, by_step))
+        if progress is not None:
+            progress(int(chosen[-1]) + 1, len(images))
+    terms = bits_per_dim(torch.cat(rows), num_dims)
+    scores = terms.sum(1)
+    spread = scores.std().item() / math.sqrt(len(scores)) if len(scores) > 1 else math.nan
+    prior, denoising, decoder = terms.mean(0).tolist()
+    return BoundReport(
+        total=prior + denoising + decoder,
+        prior=prior,
+        denoising=denoising,
+        decoder=decoder,
+        standard_error=spread,
+        per_step=list(_per_step(by_step, reverse, num_dims)),
+        scores=scores,
+        num_images=len(images),
+        num_dims=num_dims,
+        levels=reverse.levels,
+        num_steps=num_steps,
+        clip=reverse.clip,
+        variance=reverse.variance.name,
+        steps_per_image=num_steps - 1 if steps_per_image is None else steps_per_image,
+    )
+
+
+def expected_terms(reverse: ReverseProcess, mse: Tensor) -> Tensor:
+    """(T+1,) what a calibrated process should pay at each t, nats a dimension: log(sigma_t^2 / betatilde_t) / 2.
+
+    `mse` is what `calibrate` returned, by the network's own time.
+    """
+    s = reverse.schedule
+    missed = mse.to(s.alphas_bar.device)[s.timesteps]
+    terms = 0.5 * torch.log1p(s.posterior_x_0**2 * missed / s.posterior_variance)
+    terms[:2] = 0
+    return terms.cpu()
+
+
+def _probabilities(num_steps: int, proposal: Tensor | None) -> Tensor:
+    """(T-1,) the probability of looking at t = 2..T: the proposal, mixed with a tenth of uniform."""
+    if num_steps == 1:
+        return torch.ones(0, dtype=torch.float64)
+    uniform = torch.full((num_steps - 1,), 1 / (num_steps - 1), dtype=torch.float64)
+    if proposal is None:
+        return uniform
+    wanted = proposal[2:].double()
+    return 0.9 * wanted / wanted.sum() + 0.1 * uniform
+
+
+def _terms(
+    reverse: ReverseProcess,
+    x_0: Tensor,
+    generators: list[torch.Generator],
+    steps_per_image: int | None,
+    probabilities: Tensor,
+    by_step: Tensor,
+) -> Tensor:
+    """(B, 3) float64 nats an image: L_T, the estimate of the sum of L_{t-1}, and L_0; adds its draws to `by_step`."""
+    bound, num_steps = VariationalBound(reverse), reverse.schedule.num_steps
+
+    def draw(t: Tensor) -> Tensor:
+        noise = standard_normal(x_0.shape, generators, x_0)
+        nats = bound.step(x_0, t.to(x_0.device), noise).double().cpu()
+        per_dim = nats / x_0[0].numel()
+        for row, values in zip(by_step, (torch.ones_like(per_dim), per_dim, per_dim**2), strict=True):
+            row.index_add_(0, t, values)
+        return nats
+
+    decoder = draw(torch.ones(len(x_0), dtype=torch.int64))
+    denoising = torch.zeros_like(decoder)
+    if steps_per_image is None:
+        for t in range(2, num_steps + 1):
+            denoising += draw(torch.full((len(x_0),), t))
+    else:
+        cumulative = probabilities.cumsum(0)
+        for stratum in range(steps_per_image):
+            within = torch.stack([torch.rand((), generator=g, dtype=torch.float64) for g in generators])
+            index = torch.searchsorted(cumulative, (stratum + within) / steps_per_image, right=True)
+            index = index.clamp(max=num_steps - 2)
+            denoising += draw(index + 2) / (steps_per_image * probabilities[index])
+    return torch.stack([bound.prior(x_0).double().cpu(), denoising, decoder], 1)
+
+
+def _per_step(by_step: Tensor, reverse: ReverseProcess, num_dims: int) -> Iterator[StepBits]:
+    log_snr = reverse.schedule.log_snr.cpu()
+    for t in range(1, reverse.schedule.num_steps + 1):
+        count, total, squares = by_step[:, t].tolist()
+        if count == 0:
+            continue
+        mean = total / count
+        variance = max(squares / count - mean**2, 0.0) * count / (count - 1) if count > 1 else math.nan
+        error = math.sqrt(variance / count) / math.log(2)
+        yield StepBits(t, mean / math.log(2), error, float(log_snr[t]), int(count))

@@ -1,0 +1,65 @@
+"""Measuring what the network doesn't know: mse_t, from which the calibrated variance follows."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from nelbo.data import ImageDataset
+from nelbo.diffusion import ReverseProcess
+from nelbo.errors import DataError
+from nelbo.probability import levels_to_data
+from nelbo.randomness import derived_seed, standard_normal
+
+
+@torch.no_grad()
+def calibrate(
+    reverse: ReverseProcess,
+    images: ImageDataset,
+    *,
+    draws: int = 4096,
+    seed: int = 0,
+    batch_size: int = 64,
+    progress: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """mse_t = E||x_0 - xhat_0(x_t)||^2 / D on training images, for t = 0..T of the full schedule: (T+1,) float64.
+
+    About `draws` calls of the network spread evenly over t, and some 256 / t more at each t, because the lowest noise
+    levels differ most from one another and hold most of the bits. Measured as the squared error of the noise, which
+    changes slowly with t, and averaged over neighbouring t.
+
+    Raises:
+        DataError: no images.
+    """
+    if len(images) == 0:
+        raise DataError(f"{images.name} has no images to calibrate on.")
+    schedule, generator = reverse.schedule, torch.Generator().manual_seed(derived_seed(seed, 3))
+    num_steps = schedule.num_steps
+    times = torch.arange(1, num_steps + 1)
+    counts = (draws // num_steps + 256 // times).clamp(min=4)
+    t_all = times.repeat_interleave(counts)
+    t_all = t_all[torch.randperm(len(t_all), generator=generator)]
+    chosen = torch.randint(len(images), (len(t_all),), generator=generator)
+    total = torch.zeros(num_steps + 1, dtype=torch.float64)
+    for start in range(0, len(t_all), batch_size):
+        t = t_all[start : start + batch_size]
+        device = schedule.alphas_bar.device
+        x_0 = levels_to_data(images.images(chosen[start : start + batch_size]), reverse.levels).to(device)
+        noise = standard_normal(x_0.shape, generator, x_0)
+        x_t = reverse.forward_process.sample(x_0, t.to(device), noise)
+        error = (reverse.predict(x_t, t.to(device)).x_0 - x_0).flatten(1).square().mean(1).cpu()
+        total.index_add_(0, t, error.double())
+        if progress is not None:
+            progress(start + len(t), len(t_all))
+    snr = schedule.snr.cpu()[1:]
+    noise_error = _smoothed(total[1:] * snr, counts.double(), num_steps // 128)
+    return torch.cat([torch.zeros(1, dtype=torch.float64), noise_error / snr])
+
+
+def _smoothed(sums: Tensor, counts: Tensor, reach: int) -> Tensor:
+    """Averages over t - r .. t + r, where r = min(reach, room on either side), from sums and counts for t = 1..T."""
+    running_sum, running_count = (torch.cat([values.new_zeros(1), values.cumsum(0)]) for values in (sums, counts))
+    index = torch.arange(len(sums))
+    r = torch.minimum(torch.minimum(index, len(sums) - 1 - index), torch.tensor(reach))
+    low, high = index - r, index + r + 1
+    return (running_sum[high] - running_sum[low]) / (running_count[high] - running_count[low])

@@ -1,0 +1,71 @@
+"""Files that are whole or absent: written beside their place, flushed to disk, then moved into it."""
+
+import errno
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+from safetensors.torch import save_file
+from torch import Tensor
+
+from nelbo.errors import RunError
+
+
+def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Have `write` fill a temporary file beside `path`, then move it there: a kill leaves the old file or the new one.
+
+    Raises:
+        RunError: the disk is full or the folder can't be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except (OSError, safetensors.SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
+        raise RunError(f"{path} could not be written: {reason(error)}; what was there before is untouched.") from error
+
+
+def reason(error: Exception) -> str:
+    """What a person needs to know of a failed write."""
+    full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
+    return "the disk is full, make room or choose another folder by --out" if full else str(error)
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write JSON, whole or not at all."""
+    text = json.dumps(value, indent=2, sort_keys=False) + "\n"
+    write_whole(path, lambda place: place.write_text(text, encoding="utf-8") and None)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+    """Write tensors and JSON metadata as one safetensors file, whole or not at all."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    header = {"nelbo": json.dumps(metadata)}
+    write_whole(path, lambda place: save_file(plain, place, metadata=header))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and metadata of a file that `write_tensors` wrote.
+
+    Raises:
+        RunError: the file is missing, truncated or damaged.
+    """
+    if not path.is_file():
+        raise RunError(f"{path} is missing; expected the weights that `nelbo train` saves there.")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            metadata = json.loads((file.metadata() or {}).get("nelbo", "{}"))
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise RunError(
+            f"{path} is damaged or cut short ({path.stat().st_size} bytes: {error}); restore it from a copy, or remove "
+            "the run folder and train again."
+        ) from error
+    return tensors, metadata

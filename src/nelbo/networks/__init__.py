@@ -1,0 +1,7 @@
+"""Networks: any callable (x_t, t, label) -> tensor. They know no schedule; t is the network's own time."""
+
+from nelbo.networks.layers import Network
+from nelbo.networks.mlp import MLP, MLPOptions
+from nelbo.networks.unet import UNet, UNetOptions
+
+__all__ = ["MLP", "MLPOptions", "Network", "UNet", "UNetOptions"]

@@ -1,0 +1,126 @@
+"""What the networks share: the embedding of t and of a label, initialisation, dropout, float32 where it matters."""
+
+import math
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nelbo.errors import ConfigurationError
+
+
+class Network(Protocol):
+    """Any callable that maps a noisy batch and its times to a tensor of the batch's shape.
+
+    With a learned variance the channels are twice as many: the prediction first, then what parameterizes the variance.
+    """
+
+    def __call__(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
+        """`x_t` (B, C, ...), `t` (B,) in the network's own time, `label` int64 (B,) or None for no condition."""
+        ...
+
+
+def full_precision(x: Tensor) -> torch.autocast:
+    """Suspend autocast on the device of `x`: what runs inside keeps float32."""
+    return torch.autocast(x.device.type, enabled=False)
+
+
+def working_dtype(x: Tensor) -> torch.dtype:
+    """Return the dtype that convolutions of `x` put out here: autocast's where it is on, else that of `x`."""
+    device = x.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+
+
+class GroupNorm(nn.GroupNorm):
+    """Group normalisation of (B, C, H, W), channels-last in and out, with statistics in float32.
+
+    PyTorch's kernel for channels-last images under 1,024 pixels walks the channels of each group one by one, and with
+    few of them to a group takes up to 30 times as long as its contiguous kernel: there, two copies are the cheaper way.
+    """
+
+    def __init__(self, groups: int, width: int) -> None:
+        super().__init__(groups, width, eps=1e-6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to the same shape and layout."""
+        narrow = x.shape[1] // self.num_groups < 16 and x.shape[2] * x.shape[3] < 1024
+        if narrow and x.device.type == "cpu" and not torch.compiler.is_compiling():
+            return super().forward(x.contiguous()).contiguous(memory_format=torch.channels_last)
+        return super().forward(x)
+
+
+class FeatureDropout(nn.Module):
+    """Dropout of single features of (B, C, H, W), from 16 random bits each where PyTorch's own mask is slow.
+
+    On a processor PyTorch draws the mask element by element on one thread, about a tenth of a training step; four
+    elements to a 64-bit draw cost a quarter of that. The probability is rounded to a multiple of 2^-16.
+    """
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Zero each element with the given probability and scale the rest; the identity when evaluating."""
+        if not self.training or self.probability == 0:
+            return x
+        if x.device.type != "cpu" or torch.compiler.is_compiling():
+            return F.dropout(x, self.probability)
+        batch, channels, height, width = x.shape
+        bits = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)
+        kept = bits[: x.numel()] >= round(self.probability * 2**16) - 2**15
+        kept = kept.view(batch, height, width, channels).permute(0, 3, 1, 2)  # laid out as x is
+        return x * kept.to(x.dtype).div_(1 - self.probability)
+
+
+def initialise(module: nn.Module, scale: float = 1.0) -> None:
+    """Fill the convolutions and linear maps of `module` as Ho et al. do: uniform, variance scale / fan-average; bias 0.
+
+    A `scale` of 1e-10 makes a branch start as (almost) the zero map, yet lets gradients through.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.xavier_uniform_(layer.weight, gain=math.sqrt(scale))
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+def sinusoids(t: Tensor, dim: int, max_period: float = 10_000.0) -> Tensor:
+    """Return [sin(t w), cos(t w)] as float32 (B, dim): w falls geometrically from 1 to 1 / `max_period`."""
+    half = dim // 2
+    exponents = torch.arange(half, device=t.device, dtype=torch.float32) / (half - 1)
+    angles = t.float()[:, None] * torch.exp(-math.log(max_period) * exponents)[None, :]
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+class Condition(nn.Module):
+    """The vector (B, 4 * base) that tells every block what time it is and, optionally, which class is wanted.
+
+    The time goes through sinusoids and a two-layer perceptron, all in float32; the class embedding is added.
+    Class index `num_classes` means "no class", which is what a label of None selects.
+    """
+
+    def __init__(self, base: int, num_classes: int | None = None) -> None:
+        super().__init__()
+        self.base = base
+        self.num_classes = num_classes
+        self.time = nn.Sequential(nn.Linear(base, 4 * base), nn.SiLU(), nn.Linear(4 * base, 4 * base))
+        self.label = None if num_classes is None else nn.Embedding(num_classes + 1, 4 * base)
+        initialise(self.time)
+        if self.label is not None:
+            nn.init.xavier_uniform_(self.label.weight)
+
+    def forward(self, t: Tensor, label: Tensor | None, batch: int) -> Tensor:
+        """Embed `t` (B,) or scalar, and `label` (B,) or None, for a batch of `batch` examples."""
+        with full_precision(t):
+            time: Tensor = self.time(sinusoids(t.expand(batch), self.base))
+            if self.label is None:
+                if label is not None:
+                    raise ConfigurationError(
+                        "a label was given to a network without classes; leave it out or build one with `num_classes`"
+                    )
+                return time
+            if label is None:
+                label = torch.full((batch,), self.label.num_embeddings - 1, device=t.device)
+            return time + self.label(label)  # type: ignore[no-any-return]

@@ -1,0 +1,82 @@
+"""A time-conditioned multilayer perceptron for points: two-dimensional toys and other vectors."""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nelbo.errors import ConfigurationError, ShapeError
+from nelbo.networks.layers import Condition, full_precision, initialise
+
+
+@dataclass(frozen=True)
+class MLPOptions:
+    """What an `MLP` is made of.
+
+    Attributes:
+        dims: dimensions of a point.
+        width: features of each hidden layer, an even number.
+        depth: hidden residual layers.
+        learned_variance: put out 2 * dims; the second half parameterizes the variance.
+        num_classes: classes of a conditional network, or None.
+    """
+
+    dims: int = 2
+    width: int = 128
+    depth: int = 4
+    learned_variance: bool = False
+    num_classes: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("dims", "depth"):
+            if getattr(self, name) < 1:
+                raise ConfigurationError(f"`{name}` is {getattr(self, name)}, but must be at least 1")
+        if self.width % 2 or self.width < 4:
+            raise ConfigurationError(f"`width` is {self.width}, but must be an even number, at least 4")
+
+
+class Layer(nn.Module):
+    """A residual layer: norm, linear map, plus the condition, SiLU, linear map."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.linear1 = nn.Linear(width, width)
+        self.condition = nn.Linear(4 * width, width)
+        self.linear2 = nn.Linear(width, width)
+        initialise(self)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """Map `x` (B, width) and the activated condition (B, 4 * width) to (B, width)."""
+        h = self.linear1(self.norm(x)) + self.condition(condition)
+        return x + self.linear2(F.silu(h))  # type: ignore[no-any-return]
+
+
+class MLP(nn.Module):
+    """A `Network` for points: predicts (B, dims), or (B, 2 * dims) with a learned variance. Runs in float32 always."""
+
+    def __init__(self, options: MLPOptions | None = None) -> None:
+        super().__init__()
+        self.options = options = options or MLPOptions()
+        self.condition = Condition(options.width, options.num_classes)
+        self.input = nn.Linear(options.dims, options.width)
+        self.layers = nn.ModuleList(Layer(options.width) for _ in range(options.depth))
+        self.output = nn.Linear(options.width, options.dims * (2 if options.learned_variance else 1))
+        initialise(self.input)
+        initialise(self.output, 1e-10)
+
+    def forward(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
+        """Predict from `x_t` (B, dims), `t` (B,) integer or float, and `label` int64 (B,) or None.
+
+        Raises `ShapeError` when `x_t` is not of shape (B, dims).
+        """
+        if x_t.ndim != 2 or x_t.shape[1] != self.options.dims:
+            raise ShapeError(
+                f"the network was given a tensor of shape {tuple(x_t.shape)}, but expects (batch, {self.options.dims})"
+            )
+        with full_precision(x_t):
+            condition = F.silu(self.condition(t, label, len(x_t)))
+            h = self.input(x_t)
+            for layer in self.layers:
+                h = layer(h, condition)
+            return self.output(h)  # type: ignore[no-any-return]

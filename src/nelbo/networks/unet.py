@@ -1,0 +1,293 @@
+"""The U-Net of Ho, Jain & Abbeel (2020), appendix B: residual blocks on a ladder of resolutions, with skips across."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, Self, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from nelbo.errors import ConfigurationError, ShapeError
+from nelbo.networks.layers import Condition, FeatureDropout, GroupNorm, full_precision, initialise, working_dtype
+
+NEARLY_ZERO = 1e-10
+
+
+@dataclass(frozen=True)
+class UNetOptions:
+    """What a `UNet` is made of. Levels are counted from 0, the full resolution; each further level halves both sides.
+
+    Attributes:
+        channels: channels of the image.
+        base: feature channels that `multipliers` multiply; the time embedding has 4 * base.
+        multipliers: one per level; their number is the number of levels.
+        blocks: residual blocks per level going down; going up there is one more.
+        attention: levels at which self-attention follows each residual block.
+        middle_attention: whether attention stands between the two blocks at the bottom.
+        heads: heads of each attention.
+        groups: groups of each GroupNorm; must divide every `base * multiplier`.
+        dropout: probability, inside each residual block.
+        learned_variance: put out 2 * channels; the second half parameterizes the variance.
+        num_classes: classes of a conditional network, or None.
+        fourier: exponents n; sin(2^n pi x) and cos(2^n pi x) of each channel join the input (Kingma et al. 2021).
+        checkpointing: recompute each block in the backward pass, trading time for memory.
+    """
+
+    channels: int = 3
+    base: int = 128
+    multipliers: tuple[int, ...] = (1, 2, 2, 2)
+    blocks: int = 2
+    attention: tuple[int, ...] = (1,)
+    middle_attention: bool = True
+    heads: int = 1
+    groups: int = 32
+    dropout: float = 0.1
+    learned_variance: bool = False
+    num_classes: int | None = None
+    fourier: tuple[int, ...] = ()
+    checkpointing: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("multipliers", "attention", "fourier"):  # JSON has lists only
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        for name in ("channels", "base", "blocks", "heads", "groups"):
+            if getattr(self, name) < 1:
+                raise ConfigurationError(f"`{name}` is {getattr(self, name)}, but must be at least 1")
+        if not self.multipliers or min(self.multipliers) < 1:
+            raise ConfigurationError(f"`multipliers` is {self.multipliers}, but needs one positive integer per level")
+        if self.base % 2 or self.base < 4:
+            raise ConfigurationError(f"`base` is {self.base}, but must be an even number, at least 4")
+        if not 0 <= self.dropout < 1:
+            raise ConfigurationError(f"`dropout` is {self.dropout}, but must be in [0, 1)")
+        for level in self.attention:
+            if not 0 <= level < len(self.multipliers):
+                raise ConfigurationError(
+                    f"`attention` names level {level}, but `multipliers` makes levels 0..{len(self.multipliers) - 1}"
+                )
+        for width in self.widths:
+            if width % self.groups:
+                raise ConfigurationError(
+                    f"`groups` is {self.groups}, which does not divide {width} channels; "
+                    f"{math.gcd(*self.widths, self.groups)} would"
+                )
+            if width % self.heads:
+                raise ConfigurationError(f"`heads` is {self.heads}, which does not divide {width} channels")
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Feature channels of each level."""
+        return tuple(self.base * multiplier for multiplier in self.multipliers)
+
+    def check_size(self, height: int, width: int) -> None:
+        """Raise `ShapeError`, naming the nearest sizes that work, unless both sides can be halved at every level."""
+        factor = 2 ** (len(self.multipliers) - 1)
+        if height % factor == 0 and width % factor == 0 and height > 0 and width > 0:
+            return
+        smaller, larger = (
+            f"{max(down(height / factor), 1) * factor} x {max(down(width / factor), 1) * factor}"
+            for down in (math.floor, math.ceil)
+        )
+        choice = larger if smaller == larger else f"{smaller} or {larger}"
+        raise ShapeError(
+            f"images of {height} x {width} (height x width) do not fit a U-Net of {len(self.multipliers)} levels: both "
+            f"sides must be multiples of {factor}; the nearest sizes are {choice}: change `--size` or use fewer levels"
+        )
+
+
+class ResidualBlock(nn.Module):
+    """GroupNorm, SiLU, 3x3 convolution, twice; the condition is added in between and the input at the end."""
+
+    def __init__(self, width_in: int, width: int, options: UNetOptions) -> None:
+        super().__init__()
+        self.norm1 = GroupNorm(options.groups, width_in)
+        self.conv1 = nn.Conv2d(width_in, width, 3, padding=1)
+        self.condition = nn.Linear(4 * options.base, width)
+        self.norm2 = GroupNorm(options.groups, width)
+        self.dropout = FeatureDropout(options.dropout)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+        self.shortcut = nn.Identity() if width_in == width else nn.Conv2d(width_in, width, 1)
+        initialise(self)
+        initialise(self.conv2, NEARLY_ZERO)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """Map `x` (B, width_in, H, W) and the activated condition (B, 4 * base) to (B, width, H, W)."""
+        h = self.conv1(F.silu(self.norm1(x)))
+        h = h + self.condition(condition)[:, :, None, None]
+        h = self.conv2(self.dropout(F.silu(self.norm2(h))))
+        return self.shortcut(x) + h  # type: ignore[no-any-return]
+
+
+class SelfAttention(nn.Module):
+    """Every pixel attends to every pixel; logits are scaled by (channels of a head) ** -1/2."""
+
+    def __init__(self, width: int, options: UNetOptions) -> None:
+        super().__init__()
+        self.heads = options.heads
+        self.norm = GroupNorm(options.groups, width)
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.output = nn.Linear(width, width)
+        initialise(self.output, NEARLY_ZERO)
+        nn.init.zeros_(self.query_key_value.bias)
+        for weight in self.query_key_value.weight.chunk(3):  # three maps of `width` inputs and outputs
+            nn.init.xavier_uniform_(weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to the same shape; with channels last, every reshape here is a view."""
+        batch, width, height, columns = x.shape
+        tokens = self.norm(x).flatten(2).transpose(1, 2)  # B, HW, C
+        heads = self.query_key_value(tokens).view(batch, -1, 3, self.heads, width // self.heads)
+        query, key, value = heads.permute(2, 0, 3, 1, 4)  # each B, heads, HW, C / heads
+        mixed = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).reshape(batch, -1, width)
+        return x + self.output(mixed).transpose(1, 2).view(batch, width, height, columns)  # type: ignore[no-any-return]
+
+
+class Stage(nn.Module):
+    """A residual block, then self-attention where it is wanted."""
+
+    def __init__(self, width_in: int, width: int, attention: bool, options: UNetOptions) -> None:
+        super().__init__()
+        self.checkpointing = options.checkpointing
+        self.residual = ResidualBlock(width_in, width, options)
+        self.attention = SelfAttention(width, options) if attention else nn.Identity()
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """Map (B, width_in, H, W) to (B, width, H, W)."""
+        if self.checkpointing and torch.is_grad_enabled():
+            return checkpoint(self._run, x, condition, use_reentrant=False)  # type: ignore[no-any-return]
+        return self._run(x, condition)
+
+    def _run(self, x: Tensor, condition: Tensor) -> Tensor:
+        return self.attention(self.residual(x, condition))  # type: ignore[no-any-return]
+
+
+class Downsample(nn.Module):
+    """Halve both sides by a 3x3 convolution of stride 2, padded on the right and below only."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(width, width, 3, stride=2)
+        initialise(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, C, H/2, W/2)."""
+        return self.conv(F.pad(x, (0, 1, 0, 1)))  # type: ignore[no-any-return]
+
+
+class Upsample(nn.Module):
+    """Double both sides by repeating pixels, then a 3x3 convolution."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(width, width, 3, padding=1)
+        initialise(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, C, 2H, 2W)."""
+        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))  # type: ignore[no-any-return]
+
+
+class UNet(nn.Module):
+    """A `Network` for images: predicts a tensor of the shape of `x_t` from `x_t` and `t`.
+
+    Features are kept channels-last. Under autocast the first and the last convolution and the time embedding stay in
+    float32: the low bits of `x_t` are what matters at low noise.
+    """
+
+    def __init__(self, options: UNetOptions | None = None) -> None:
+        super().__init__()
+        self.options = options = options or UNetOptions()
+        widths, bottom = options.widths, len(options.widths) - 1
+        self.condition = Condition(options.base, options.num_classes)
+        self.input = nn.Conv2d(options.channels * (1 + 2 * len(options.fourier)), options.base, 3, padding=1)
+
+        width, skips = options.base, [options.base]
+        self.down, self.downsample = nn.ModuleList(), nn.ModuleList()
+        for level, width_out in enumerate(widths):
+            stages = nn.ModuleList()
+            for _ in range(options.blocks):
+                stages.append(Stage(width, width_out, level in options.attention, options))
+                width = width_out
+                skips.append(width)
+            self.down.append(stages)
+            if level < bottom:
+                self.downsample.append(Downsample(width))
+                skips.append(width)
+
+        self.middle = nn.ModuleList(
+            [Stage(width, width, options.middle_attention, options), Stage(width, width, False, options)]
+        )
+
+        self.up, self.upsample = nn.ModuleList(), nn.ModuleList()  # in the order of use: from the bottom to the top
+        for level, width_out in reversed(list(enumerate(widths))):
+            stages = nn.ModuleList()
+            for _ in range(options.blocks + 1):
+                stages.append(Stage(width + skips.pop(), width_out, level in options.attention, options))
+                width = width_out
+            self.up.append(stages)
+            if level > 0:
+                self.upsample.append(Upsample(width))
+
+        self.norm = GroupNorm(options.groups, width)
+        self.output = nn.Conv2d(width, options.channels * (2 if options.learned_variance else 1), 3, padding=1)
+        initialise(self.input)
+        initialise(self.output, NEARLY_ZERO)
+
+    @classmethod
+    def cifar10(cls, **overrides: Any) -> Self:
+        """Build the paper's network for 32x32 images: 35,746,307 parameters. `overrides`: fields of `UNetOptions`."""
+        return cls(replace(UNetOptions(), **overrides))
+
+    @classmethod
+    def lsun256(cls, **overrides: Any) -> Self:
+        """Build the paper's network for 256x256 images: 113,673,219 parameters. `overrides` as in `cifar10`."""
+        return cls(replace(UNetOptions(multipliers=(1, 1, 2, 2, 4, 4), attention=(4,), dropout=0.0), **overrides))
+
+    def forward(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
+        """Predict from `x_t` (B, C, H, W), `t` (B,) integer or float, and `label` int64 (B,) or None.
+
+        Returns float32 (B, C, H, W), or (B, 2C, H, W) with a learned variance.
+        Raises `ShapeError` when the image has other channels or sides that the levels cannot halve.
+        """
+        self._check(x_t)
+        condition = F.silu(self.condition(t, label, len(x_t)))
+        with full_precision(x_t):
+            h = self.input(self._with_fourier(x_t))
+        # the layout is set here: that of an image of one channel is ambiguous, and all that follows would inherit it
+        h = h.to(working_dtype(x_t), memory_format=torch.channels_last)
+
+        skips = [h]
+        for level, stages in enumerate(self.down):
+            if level > 0:
+                h = self.downsample[level - 1](h)
+                skips.append(h)
+            for stage in cast(nn.ModuleList, stages):
+                h = stage(h, condition)
+                skips.append(h)
+
+        for stage in self.middle:
+            h = stage(h, condition)
+
+        for step, stages in enumerate(self.up):
+            if step > 0:
+                h = self.upsample[step - 1](h)
+            for stage in cast(nn.ModuleList, stages):
+                h = stage(torch.cat([h, skips.pop()], dim=1), condition)
+
+        with full_precision(x_t):
+            return self.output(F.silu(self.norm(h.float())))  # type: ignore[no-any-return]
+
+    def _with_fourier(self, x: Tensor) -> Tensor:
+        if not self.options.fourier:
+            return x
+        angles = [2.0**exponent * math.pi * x for exponent in self.options.fourier]
+        return torch.cat([x, *(angle.sin() for angle in angles), *(angle.cos() for angle in angles)], dim=1)
+
+    def _check(self, x: Tensor) -> None:
+        if x.ndim != 4 or x.shape[1] != self.options.channels:
+            raise ShapeError(
+                f"the network was given a tensor of shape {tuple(x.shape)}, but expects "
+                f"(batch, {self.options.channels}, height, width)"
+            )
+        self.options.check_size(x.shape[2], x.shape[3])

@@ -1,0 +1,21 @@
+"""Pictures of what a run knows: tensors and records go in, a figure or an image comes out, `save` writes it whole.
+
+This is the one home of matplotlib. Figures are made without pyplot, so nothing here touches a display or global state.
+"""
+
+from nelbo.plots.bound import per_step_bound
+from nelbo.plots.curves import bound_curve, loss_curve
+from nelbo.plots.grid import sample_grid
+from nelbo.plots.saving import save
+from nelbo.plots.scores import score_histogram
+from nelbo.plots.trajectory import trajectory_strip
+
+__all__ = [
+    "bound_curve",
+    "loss_curve",
+    "per_step_bound",
+    "sample_grid",
+    "save",
+    "score_histogram",
+    "trajectory_strip",
+]

@@ -1,0 +1,95 @@
+"""Where the bits of the bound lie: L_{t-1} of eq. 5 step by step, and how few steps hold most of it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from nelbo.errors import DataError
+from nelbo.plots.style import BLUE, INK, ORANGE, dress, logarithmic, new_figure
+
+Array = NDArray[np.float64]
+SHARE = 0.9
+
+
+def per_step_bound(per_step: Sequence[Mapping[str, Any]]) -> Figure:
+    """Bits/dim of each step against t (both axes logarithmic), and their share of the bound summed up from t = 1.
+
+    per_step: {"t", "bits_per_dim"} of each step, t = 1 being the decoder's term L_0; "standard_error" gives a band of
+    two standard errors; "log_snr", when every record has it, gives a second axis. Where only some t were evaluated,
+    the sum fills the gaps (`cumulative_share`). Raises DataError when there is nothing above zero to draw.
+    """
+    records = sorted(per_step, key=lambda record: int(record["t"]))
+    t = np.array([record["t"] for record in records], dtype=np.float64)
+    bits = np.array([record["bits_per_dim"] for record in records], dtype=np.float64)
+    if len(t) == 0 or not np.isfinite(bits).all() or bits.max() <= 0:
+        raise DataError(
+            f"{len(t)} steps with no finite bits/dim above zero: there is no bound to draw; evaluate again."
+        )
+    figure = new_figure(5.6, 5.2)
+    top, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    errors = np.array([record.get("standard_error") or 0.0 for record in records], dtype=np.float64)
+    _draw_bits(top, t, bits, errors)
+    _draw_share(below, t, bits)
+    logarithmic(below, "x", t[0], t[-1])
+    if len(t) > 1 and all(record.get("log_snr") is not None for record in records):
+        _add_log_snr_axis(top, t, np.array([record["log_snr"] for record in records], dtype=np.float64))
+    return figure
+
+
+def steps_holding(share: float, t: Array, bits: Array) -> int:
+    """The smallest n such that the steps 1..n hold this share of the bits."""
+    steps, cumulative = cumulative_share(t, bits)
+    return int(steps[np.searchsorted(cumulative, share * (1 - 1e-12))])
+
+
+def cumulative_share(t: Array, bits: Array) -> tuple[Array, Array]:
+    """The share of all bits that the steps 1..t hold, for every whole t from the first evaluated to the last.
+
+    Steps in between that were not evaluated follow a power law between their neighbours, as the bound roughly does.
+    """
+    steps = np.arange(t[0], t[-1] + 1)
+    tiny = bits.max() * 1e-12
+    filled = np.exp(np.interp(np.log(steps), np.log(t), np.log(bits.clip(min=tiny))))
+    cumulative = np.cumsum(filled)
+    return steps, cumulative / cumulative[-1]
+
+
+def _draw_bits(axes: Axes, t: Array, bits: Array, errors: Array) -> None:
+    positive = bits > 0
+    floor = bits[positive].min() / 3
+    low, high = np.maximum(bits - 2 * errors, floor), np.maximum(bits + 2 * errors, floor)
+    axes.fill_between(t, low, high, color=BLUE, alpha=0.2, linewidth=0)
+    marker = "o" if len(t) <= 60 else ""
+    axes.plot(t[positive], bits[positive], color=BLUE, linewidth=1.3, marker=marker, markersize=3)
+    dress(axes, f"The bound step by step ({bits.size} steps evaluated)", "", "bits/dim of one step")
+    logarithmic(axes, "y", bits[positive].min(), bits.max())
+
+
+def _draw_share(axes: Axes, t: Array, bits: Array) -> None:
+    steps, share = cumulative_share(t, bits)
+    enough = steps_holding(SHARE, t, bits)
+    axes.plot(steps, 100 * share, color=BLUE, linewidth=1.6, drawstyle="steps-post")
+    axes.axvline(enough, color=ORANGE, linewidth=1.0)
+    axes.axhline(100 * SHARE, color=ORANGE, linewidth=1.0, linestyle=":")
+    axes.set_ylim(0, 103)
+    title = f"Steps 1 to {enough} of {t[-1]:.0f} hold {SHARE:.0%} of the bits"
+    dress(axes, title, "t (1 is nearest the data)", "% of the bits in steps 1..t")
+
+
+def _add_log_snr_axis(axes: Axes, t: Array, log_snr: Array) -> None:
+    """A second horizontal axis on top, with the log-SNR's round values at their places in t."""
+    falling = np.argsort(log_snr)
+    low, high = log_snr[falling[0]], log_snr[falling[-1]]
+    spacing = next((s for s in (1, 2, 4, 5, 10, 20) if (high - low) / s <= 9), 50)
+    values = np.arange(np.ceil(low / spacing) * spacing, high + 1e-9, spacing)
+    places = np.interp(values, log_snr[falling], t[falling])
+    above = axes.secondary_xaxis("top")
+    above.set_xticks(places, [f"{value:.0f}" for value in values], minor=False)
+    above.set_xticks([], minor=True)
+    above.set_xlabel("log signal-to-noise ratio (nats)", fontsize=8, color=INK)
+    above.tick_params(labelsize=8, colors=INK)
+    above.spines["top"].set_visible(False)

@@ -1,0 +1,103 @@
+"""A run over time, read from the records of `metrics.jsonl`."""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from nelbo.errors import DataError
+from nelbo.plots.style import BLUE, FAINT, INK, ORANGE, QUARTERS, dress, logarithmic, new_figure
+
+Records = Iterable[Mapping[str, Any]]
+Array = NDArray[np.float64]
+
+
+def loss_curve(records: Records) -> Figure:
+    """The training loss against the step: every record faint, a moving average over it.
+
+    Records need "step" and "loss" (per element, as the objective gives it); with "loss_by_quarter", four floats for
+    the four quarters of 1..T (None or NaN where no t fell), a second panel shows where in t the loss lies.
+    Records without a loss are passed over; DataError when none is left.
+    """
+    records = list(records)
+    steps, losses = _column(records, "step", "loss")
+    quarters = [record for record in records if record.get("loss_by_quarter") is not None]
+    figure = new_figure(9.0 if quarters else 5.2, 3.4)
+    panels = figure.subplots(1, 2 if quarters else 1, squeeze=False)[0]
+    panels[0].plot(steps, losses, color=FAINT, linewidth=0.7, label="each record")
+    panels[0].plot(steps, _smooth(losses), color=BLUE, linewidth=1.6, label="moving average")
+    dress(panels[0], "Training loss", "step", "loss")
+    panels[0].legend(frameon=False, fontsize=8)
+    if quarters:
+        for quarter, colour in enumerate(QUARTERS):
+            rows = [{"step": r["step"], "loss": r["loss_by_quarter"][quarter]} for r in quarters]
+            x, y = _column(rows, "step", "loss", required=False)
+            panels[1].plot(x, _smooth(y), color=colour, linewidth=1.4, label=_quarter_name(quarter))
+        dress(panels[1], "Training loss by quarter of t, moving average", "step", "loss")
+        panels[1].legend(frameon=False, fontsize=8)
+    for axes in panels:
+        drawn = np.concatenate([np.asarray(line.get_ydata(), dtype=np.float64) for line in axes.get_lines()])
+        if drawn.size and drawn.min() > 0:
+            logarithmic(axes, "y", drawn.min(), drawn.max())
+    return figure
+
+
+def bound_curve(records: Records, against: Literal["step", "minutes"] = "step") -> Figure:
+    """The held-out bound in bits/dim against the step or the minutes of training, the lowest point marked.
+
+    Records need "held_out_bits_per_dim" and the key named by `against`; "held_out_standard_error", where present,
+    is drawn as a bar of two standard errors each way. Other records are passed over; DataError when none is left.
+    """
+    rows = [record for record in records if record.get("held_out_bits_per_dim") is not None]
+    x, bits = _column(rows, against, "held_out_bits_per_dim")
+    errors = [(r[against], r["held_out_bits_per_dim"], r.get("held_out_standard_error") or 0.0) for r in rows]
+    best = int(np.argmin(bits))
+    figure = new_figure(5.2, 3.4)
+    axes = figure.subplots()
+    axes.plot(x, bits, color=BLUE, linewidth=1.4, marker="o", markersize=3.5)
+    for place, value, error in errors:
+        if error > 0 and math.isfinite(value):
+            axes.plot([place, place], [value - 2 * error, value + 2 * error], color=BLUE, linewidth=0.9, alpha=0.6)
+    axes.plot(x[best], bits[best], marker="o", markersize=6, color=ORANGE)
+    axes.annotate(
+        f"lowest {bits[best]:.3f}",
+        (x[best], bits[best]),
+        xytext=(0 if best > 0 else 6, 9),
+        textcoords="offset points",
+        ha="right" if best > 0 else "left",
+        fontsize=8,
+        color=INK,
+    )
+    dress(axes, "Variational bound of held-out images", against, "bits/dim")
+    axes.margins(y=0.12)
+    return figure
+
+
+def _column(rows: Iterable[Mapping[str, Any]], x: str, y: str, required: bool = True) -> tuple[Array, Array]:
+    """The finite pairs of two keys, as float64 arrays of one length."""
+    pairs = [(float(row[x]), float(row[y])) for row in rows if row.get(x) is not None and row.get(y) is not None]
+    pairs = [pair for pair in pairs if math.isfinite(pair[0]) and math.isfinite(pair[1])]
+    if required and not pairs:
+        raise DataError(
+            f"no record has both {x!r} and {y!r}, so there is nothing to draw: train for a few steps first."
+        )
+    table = np.array(pairs, dtype=np.float64).reshape(-1, 2)
+    return table[:, 0], table[:, 1]
+
+
+def _smooth(values: Array) -> Array:
+    """A moving average over a twentieth of the curve: centred, narrower at the steep start, one-sided at the end."""
+    reach = len(values) // 40
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    index = np.arange(len(values))
+    first = index - np.minimum(index, reach)
+    behind_last = np.minimum(index + np.minimum(index, reach), len(values) - 1) + 1
+    smooth: Array = (sums[behind_last] - sums[first]) / (behind_last - first)
+    return smooth
+
+
+def _quarter_name(quarter: int) -> str:
+    return ("t up to T/4", "T/4 to T/2", "T/2 to 3T/4", "3T/4 to T")[quarter]

@@ -1,0 +1,57 @@
+"""Images side by side, pixel for pixel: a plain picture, since a plotting library would resample it."""
+
+import math
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from nelbo.errors import ShapeError
+
+TILE = 72  # small images are enlarged by the whole number that brings them nearest to this many pixels
+GAP = 2
+GAP_LEVEL = 208
+CHANNELS = (1, 3, 4)  # grey, RGB, RGBA
+
+
+def sample_grid(images: Tensor, levels: int = 256, columns: int | None = None) -> Image.Image:
+    """Lay N images out row by row, nearly square unless the number of columns is given.
+
+    images: uint8 (N, C, H, W), integer levels 0..levels-1 of grey (C = 1), RGB or RGBA; level k is shown as
+    255 k / (levels - 1), rounded. Each pixel becomes a square of s x s pixels, s a whole number, so nothing is
+    interpolated: `grid_scale(H, W)` is s. Raises ShapeError for anything else, or levels out of range.
+    """
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in CHANNELS or images.numel() == 0:
+        raise ShapeError(
+            f"a grid of {images.dtype} {tuple(images.shape)} cannot be drawn: "
+            "give uint8 images of shape (N, C, H, W) with C = 1, 3 or 4 and N >= 1."
+        )
+    if not 2 <= levels <= 256 or int(images.max()) >= levels:
+        raise ShapeError(f"images reach level {int(images.max())}, but levels={levels}: give levels the data's own K.")
+    if columns is not None and columns < 1:
+        raise ShapeError(f"a grid of {columns} columns cannot be drawn: give 1 or more.")
+    count, channels, height, width = images.shape
+    columns = min(columns or math.ceil(math.sqrt(count)), count)
+    rows = math.ceil(count / columns)
+    scale = grid_scale(height, width)
+    tiles = _to_bytes(images, levels).repeat(scale, axis=1).repeat(scale, axis=2)
+    pitch_y, pitch_x = scale * height + GAP, scale * width + GAP
+    canvas = np.full((rows * pitch_y + GAP, columns * pitch_x + GAP, channels), GAP_LEVEL, dtype=np.uint8)
+    if channels == 4:
+        canvas[..., 3] = 255
+    for index, tile in enumerate(tiles):
+        top, left = GAP + index // columns * pitch_y, GAP + index % columns * pitch_x
+        canvas[top : top + scale * height, left : left + scale * width] = tile
+    return Image.fromarray(canvas[..., 0] if channels == 1 else canvas)
+
+
+def grid_scale(height: int, width: int) -> int:
+    """By how much `sample_grid` enlarges images of this size: a whole number, 1 or more."""
+    return max(1, round(TILE / max(height, width)))
+
+
+def _to_bytes(images: Tensor, levels: int) -> np.ndarray:
+    """Levels (N, C, H, W) -> bytes (N, H, W, C)."""
+    shown = (images.cpu().double() * (255 / (levels - 1))).round().to(torch.uint8)
+    return np.ascontiguousarray(shown.permute(0, 2, 3, 1).numpy())

@@ -1,0 +1,59 @@
+"""The one place where a picture meets the disk."""
+
+import os
+from io import BytesIO
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from PIL import Image
+
+from nelbo.errors import ConfigurationError
+
+FIGURE_FORMATS = {".png": "png", ".pdf": "pdf", ".svg": "svg"}
+IMAGE_FORMATS = {".png": "PNG", ".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
+
+
+def save(picture: Figure | Image.Image, path: str | Path) -> Path:
+    """Write a figure (.png, .pdf, .svg) or an image (.png, .webp, .bmp, .tiff: pixel-exact) and return its path.
+
+    Folders on the way are made. The write is atomic: a reader, or a kill, meets the old file or the new one.
+    The same picture gives the same bytes. Raises ConfigurationError for another ending.
+    """
+    path = Path(path)
+    content = _figure_bytes(picture, path) if isinstance(picture, Figure) else _image_bytes(picture, path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        partial.write_bytes(content)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def _figure_bytes(figure: Figure, path: Path) -> bytes:
+    kind = _format(path, FIGURE_FORMATS, "a figure")
+    clock = {"png": "Software", "pdf": "CreationDate", "svg": "Date"}[kind]  # what would differ between two writes
+    buffer = BytesIO()
+    figure.savefig(buffer, format=kind, metadata={clock: None})
+    return buffer.getvalue()
+
+
+def _image_bytes(image: Image.Image, path: Path) -> bytes:
+    kind = _format(path, IMAGE_FORMATS, "an image")
+    buffer = BytesIO()
+    if kind == "WEBP":
+        image.save(buffer, format=kind, lossless=True, exact=True)
+    else:
+        image.save(buffer, format=kind)
+    return buffer.getvalue()
+
+
+def _format(path: Path, formats: dict[str, str], what: str) -> str:
+    try:
+        return formats[path.suffix.lower()]
+    except KeyError:
+        endings = ", ".join(formats)
+        raise ConfigurationError(
+            f"cannot write {what} as {path.name!r}: its name must end in one of {endings}; change --out."
+        ) from None

@@ -1,0 +1,45 @@
+"""How every figure looks: Okabe and Ito's colour-blind safe palette, two spines, light grid, no chart junk."""
+
+import math
+from typing import Literal
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+BLUE, ORANGE, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+INK, FAINT = "#333333", "#BBBBBB"
+QUARTERS = (BLUE, GREEN, ORANGE, PINK)
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """A figure of so many inches at 150 dots per inch, with its own Agg canvas and no pyplot behind it."""
+    figure = Figure(figsize=(width, height), dpi=150, layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def dress(axes: Axes, title: str, x_label: str, y_label: str) -> None:
+    """The common look of a pair of axes, with its title at the left and its labels."""
+    axes.set_title(title, loc="left", fontsize=10, color=INK)
+    axes.set_xlabel(x_label, fontsize=9, color=INK)
+    axes.set_ylabel(y_label, fontsize=9, color=INK)
+    axes.tick_params(labelsize=8, colors=INK)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(FAINT)
+    axes.grid(visible=True, color="#EBEBEB", linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def logarithmic(axes: Axes, which: Literal["x", "y"], low: float, high: float) -> None:
+    """Make one axis logarithmic, labelled with plain numbers: at 1, 2 and 5 of each decade where these are few."""
+    if which == "x":
+        axes.set_xscale("log")
+    else:
+        axes.set_yscale("log")
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    few = math.log10(high / low) < 2
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0,)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())

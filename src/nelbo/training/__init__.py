@@ -1,0 +1,21 @@
+"""Algorithm 1: the trainer, its state, and what it is trained on."""
+
+from nelbo.training.metrics import MetricsLog
+from nelbo.training.objective import DiffusionObjective, Draws, Losses, Objective
+from nelbo.training.state import TrainState
+from nelbo.training.trainer import METRICS_FILE, STATE_FILE, Progress, Trainer, TrainerOptions, bf16_wanted
+
+__all__ = [
+    "METRICS_FILE",
+    "STATE_FILE",
+    "DiffusionObjective",
+    "Draws",
+    "Losses",
+    "MetricsLog",
+    "Objective",
+    "Progress",
+    "TrainState",
+    "Trainer",
+    "TrainerOptions",
+    "bf16_wanted",
+]

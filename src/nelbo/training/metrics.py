@@ -1,0 +1,85 @@
+"""What training reports: a line of JSON every so many steps, and the averages that go into it."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nelbo.errors import RunError
+from nelbo.files import reason, write_whole
+
+QUARTERS = 4
+
+
+class LossWindow:
+    """Sums of the losses since the last report: weighted (the training loss) and by quarter of t (before weights)."""
+
+    def __init__(self) -> None:
+        self.weighted = torch.zeros(2, dtype=torch.float64)  # sum, count
+        self.quarters = torch.zeros(2, QUARTERS, dtype=torch.float64)
+
+    def add(self, weighted: Tensor, loss: Tensor, position: Tensor) -> None:
+        """Count a global batch: (B,) weighted losses, losses and positions in [0, 1), on the processor."""
+        self.weighted += torch.stack([weighted.double().sum(), torch.tensor(float(len(weighted)), dtype=torch.float64)])
+        quarter = (position * QUARTERS).long().clamp(0, QUARTERS - 1)
+        for row, values in zip(self.quarters, (loss.double(), torch.ones_like(loss).double()), strict=True):
+            row.index_add_(0, quarter, values)
+
+    def averages(self) -> dict[str, Any]:
+        """`loss` and `loss_by_quarter` (None for a quarter that was not drawn), and begin again."""
+        sums, counts = self.quarters
+        by_quarter = [round_to(float(s / c), 6) if c > 0 else None for s, c in zip(sums, counts, strict=True)]
+        loss = round_to(float(self.weighted[0] / self.weighted[1].clamp(min=1)), 6)
+        self.weighted.zero_()
+        self.quarters.zero_()
+        return {"loss": loss, "loss_by_quarter": by_quarter}
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The sums."""
+        return {"weighted": self.weighted, "quarters": self.quarters}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """The inverse of `state_dict`."""
+        self.weighted, self.quarters = state["weighted"].clone(), state["quarters"].clone()
+
+
+def round_to(value: float, digits: int) -> float:
+    """`value` to that many significant digits, for people and small files."""
+    return float(f"{value:.{digits}g}") if math.isfinite(value) else value
+
+
+class MetricsLog:
+    """`metrics.jsonl`: one JSON object a line, each with its step."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Add a line."""
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise RunError(f"{self.path} could not be written: {reason(error)}.") from error
+
+    def records(self) -> list[dict[str, Any]]:
+        """Every whole line; a last line that a kill cut short is left out."""
+        if not self.path.is_file():
+            return []
+        records = []
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            try:
+                records.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+        return records
+
+    def cut_after(self, step: int) -> None:
+        """Drop the lines past `step`, which a resumed run is about to write again."""
+        kept = [record for record in self.records() if record["step"] <= step]
+        text = "".join(json.dumps(record) + "\n" for record in kept)
+        write_whole(self.path, lambda place: place.write_text(text, encoding="utf-8") and None)

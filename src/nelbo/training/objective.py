@@ -1,0 +1,90 @@
+"""What is trained: a batch becomes one loss an example, and everything random in it is drawn beforehand."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from nelbo.diffusion import Loss, NoiseSchedule, Parameterization, ReverseProcess, Timesteps, Variance
+from nelbo.probability import levels_to_data
+
+Draws = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Losses:
+    """One batch's outcome.
+
+    Attributes:
+        weighted: (B,) what is averaged and differentiated.
+        loss: (B,) detached, the loss before its importance weight, for reports and for learning where to look.
+        position: (B,) in [0, 1), where in the objective each example was taken (t / T for diffusion).
+        terms: further (B,) values to report, by name.
+    """
+
+    weighted: Tensor
+    loss: Tensor
+    position: Tensor
+    terms: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Objective(Protocol):
+    """Diffusion losses and the VAE both are one."""
+
+    def draw(self, num: int, shape: tuple[int, int, int], generator: torch.Generator) -> Draws:
+        """Everything random for `num` examples of `shape`, each tensor with first dimension `num`, on the processor."""
+
+    def __call__(self, network: Callable[..., Tensor], images: Tensor, labels: Tensor | None, draws: Draws) -> Losses:
+        """The losses of uint8 images (B, C, H, W) with their slice of the draws."""
+
+    def learn(self, draws: Draws, loss: Tensor) -> None:
+        """Adapt to the per-example losses (before weights) of a whole global batch."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What must be saved for training to go on unchanged."""
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """The inverse of `state_dict`."""
+
+
+@dataclass
+class DiffusionObjective:
+    """Algorithm 1 with any loss, parameterization and distribution of t; labels reach the network if `conditional`."""
+
+    schedule: NoiseSchedule
+    parameterization: Parameterization
+    variance: Variance
+    loss: Loss
+    timesteps: Timesteps
+    levels: int = 256
+    conditional: bool = False
+
+    def reverse(self, network: Callable[..., Tensor]) -> ReverseProcess:
+        """p_theta around `network`, as it is trained."""
+        return ReverseProcess(network, self.schedule, self.parameterization, self.variance, self.levels)
+
+    def draw(self, num: int, shape: tuple[int, int, int], generator: torch.Generator) -> Draws:
+        """t, its weight and the noise (Algorithm 1, lines 3 and 4)."""
+        steps = self.timesteps.draw(num, generator)
+        return {"t": steps.t, "weight": steps.weight, "noise": torch.randn(num, *shape, generator=generator)}
+
+    def __call__(self, network: Callable[..., Tensor], images: Tensor, labels: Tensor | None, draws: Draws) -> Losses:
+        """The loss at each example's t (Algorithm 1, line 5)."""
+        x_0 = levels_to_data(images, self.levels)
+        loss = self.loss(self.reverse(network), x_0, draws["t"], draws["noise"], labels if self.conditional else None)
+        position = (draws["t"] - 1) / self.schedule.num_steps
+        return Losses(loss * draws["weight"], loss.detach(), position)
+
+    def learn(self, draws: Draws, loss: Tensor) -> None:
+        """Tell the distribution of t what was seen."""
+        self.timesteps.update(draws["t"], loss)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The state of the distribution of t."""
+        return self.timesteps.state_dict()
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """The inverse of `state_dict`."""
+        self.timesteps.load_state_dict(state)

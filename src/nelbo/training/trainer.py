@@ -1,0 +1,377 @@
+"""Algorithm 1: draw images, t and noise; step on the gradient; until the budget is spent."""
+
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from nelbo.data import ImageDataset, TrainingStream, loader
+from nelbo.errors import ConfigurationError, NonFiniteError
+from nelbo.randomness import DROPOUT, derived_seed, step_generator
+from nelbo.training.ema import averaged
+from nelbo.training.metrics import MetricsLog, round_to
+from nelbo.training.objective import Draws, Losses, Objective
+from nelbo.training.state import TrainState
+
+STATE_FILE, METRICS_FILE = "state.safetensors", "metrics.jsonl"
+
+
+@dataclass(frozen=True)
+class TrainerOptions:
+    """How long and how to train. The defaults are the paper's for CIFAR-10 where it gives one.
+
+    Attributes:
+        steps: optimizer steps in all, or None to go by `minutes` alone.
+        minutes: time in all, over every session of the run, or None to go by `steps` alone. One of them is needed.
+        batch_size: examples of one optimizer step, over all processes.
+        micro_batch: examples of one pass through the network (a process's share of the batch if None).
+        learning_rate: Adam's, after warm-up.
+        betas: Adam's.
+        weight_decay: decoupled (AdamW).
+        warmup: steps over which the learning rate rises linearly from 0.
+        decay: "constant", or "cosine" to 0 at the end of the budget.
+        clip_gradient: largest norm of the gradient.
+        ema: decay of the moving average of the weights.
+        flip: mirror each image left to right with probability 1/2.
+        precision: "bf16" runs the network in bfloat16 autocast, "fp32" doesn't, "auto" chooses by the hardware.
+        compile: use `torch.compile`.
+        workers: processes that decode images.
+        seed: of everything that is drawn.
+        log_every: steps between lines of metrics.jsonl.
+        save_every: steps between saved states; besides, a state is saved every `save_minutes`.
+        save_minutes: minutes between saved states.
+        preview_every: steps between previews (samples, held-out bound); None for a tenth of the budget.
+    """
+
+    steps: int | None = None
+    minutes: float | None = None
+    batch_size: int = 128
+    micro_batch: int | None = None
+    learning_rate: float = 2e-4
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    warmup: int = 5000
+    decay: str = "constant"
+    clip_gradient: float = 1.0
+    ema: float = 0.9999
+    flip: bool = False
+    precision: str = "auto"
+    compile: bool = False
+    workers: int = 0
+    seed: int = 0
+    log_every: int = 50
+    save_every: int | None = None
+    save_minutes: float = 5.0
+    preview_every: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "betas", tuple(self.betas))
+        if self.steps is None and self.minutes is None:
+            raise ConfigurationError("training needs a budget: give --steps or --minutes.")
+        for flag, value in (
+            ("--steps", self.steps),
+            ("--minutes", self.minutes),
+            ("--batch-size", self.batch_size),
+            ("--micro-batch", self.micro_batch),
+            ("--learning-rate", self.learning_rate),
+            ("--clip-gradient", self.clip_gradient),
+            ("--log-every", self.log_every),
+            ("--save-every", self.save_every),
+            ("--save-minutes", self.save_minutes),
+            ("--preview-every", self.preview_every),
+        ):
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise ConfigurationError(f"{flag} must be a finite number above 0, got {value}.")
+        for flag, value in (("--warmup", self.warmup), ("--weight-decay", self.weight_decay)):
+            if not (math.isfinite(value) and value >= 0):
+                raise ConfigurationError(f"{flag} must be a finite number, 0 or more, got {value}.")
+        if not 0 <= self.ema < 1:
+            raise ConfigurationError(f"--ema must be at least 0 and below 1, got {self.ema}.")
+        if self.workers < 0:
+            raise ConfigurationError(f"--workers must be 0 or more, got {self.workers}.")
+        if self.decay not in ("constant", "cosine"):
+            raise ConfigurationError(f"--decay must be constant or cosine, got {self.decay!r}.")
+        if self.precision not in ("auto", "bf16", "fp32"):
+            raise ConfigurationError(f"--precision must be auto, bf16 or fp32, got {self.precision!r}.")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a progress bar shows after each step: how far (0..1), images/s, and the last line of the metrics."""
+
+    step: int
+    fraction: float
+    seconds: float
+    images_per_second: float
+    record: dict[str, Any]
+
+
+Preview = Callable[[nn.Module, int], dict[str, Any]]
+
+
+class Trainer:
+    """Trains a network on an objective until the budget is spent, a signal comes, or a number stops being finite.
+
+    The same folder again goes on where the last saved state ended, bit for bit as if it had never stopped: with
+    `steps` as the budget the outcome doesn't depend on interruptions at all; with `minutes` the clock decides how many
+    steps there are.
+
+    Args:
+        network: what is trained; left on the accelerator's device.
+        objective: batch -> losses.
+        dataset: uint8 images.
+        options: see `TrainerOptions`.
+        folder: where the state and the metrics are kept.
+        on_preview: called with the averaged network and the step; what it returns joins the metrics.
+        on_save: called with the averaged network's weights and the step after each saved state.
+        on_progress: called after each step.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        objective: Objective,
+        dataset: ImageDataset,
+        options: TrainerOptions,
+        folder: Path,
+        on_preview: Preview | None = None,
+        on_save: Callable[[nn.Module, int], None] | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        self.options, self.dataset, self.objective, self.folder = options, dataset, objective, folder
+        self.on_preview, self.on_save, self.on_progress = on_preview, on_save, on_progress
+        self.accelerator = Accelerator(mixed_precision="bf16" if bf16_wanted(options.precision) else "no")
+        if options.batch_size % self.accelerator.num_processes:
+            raise ConfigurationError(
+                f"--batch-size {options.batch_size} must be shared by {self.accelerator.num_processes} processes alike."
+            )
+        network = network.to(self.accelerator.device)
+        optimizer = torch.optim.AdamW(
+            network.parameters(),
+            lr=options.learning_rate,
+            betas=options.betas,
+            weight_decay=options.weight_decay,
+            fused=self.accelerator.device.type in ("cpu", "cuda"),
+        )
+        self.state = TrainState(network, averaged(network, options.ema), optimizer, objective)
+        self.metrics = MetricsLog(folder / METRICS_FILE)
+        if (folder / STATE_FILE).exists():
+            self.state.load(folder / STATE_FILE)
+            self._on_main(lambda: self.metrics.cut_after(self.state.step))
+        wrapped = torch.compile(network) if options.compile else network
+        self.network = self.accelerator.prepare_model(wrapped)
+        self.stream = TrainingStream(len(dataset), options.batch_size, options.seed)
+        self.stopped_by: str | None = None
+
+    @property
+    def fraction(self) -> float:
+        """How much of the budget is spent, 0..1: the larger share where both steps and minutes are given."""
+        options, state = self.options, self.state
+        by_steps = state.step / options.steps if options.steps else 0.0
+        by_clock = state.seconds / (60 * options.minutes) if options.minutes else 0.0
+        return min(1.0, max(by_steps, by_clock))
+
+    def run(self) -> TrainState:
+        """Train to the end of the budget; save and leave early on SIGINT or SIGTERM.
+
+        Raises:
+            NonFiniteError: a loss or gradient that is NaN or infinite, with the step, t and tensor named.
+        """
+        saved_at, previewed = self.state.seconds, self._previews_due()
+        batches: Iterator[tuple[int, Tensor, Tensor | None]] | None = None
+        with self._signals():
+            while not self._finished():
+                if batches is None:
+                    batches = self._batches()
+                began = time.monotonic()
+                _, images, labels = next(batches)
+                self._step(images, labels)
+                self.state.step += 1
+                self.state.seconds += time.monotonic() - began
+                self._report(time.monotonic() - began)
+                if self._previews_due() > previewed and self.fraction < 1:
+                    previewed = self._previews_due()
+                    self._preview()
+                if self._save_due(saved_at) and self.fraction < 1:
+                    saved_at = self.state.seconds
+                    self._save()
+        self._preview() if self.stopped_by is None else None
+        self._save()
+        return self.state
+
+    def _batches(self) -> Iterator[tuple[int, Tensor, Tensor | None]]:
+        a = self.accelerator
+        return loader(
+            self.dataset, self.stream, self.state.step, a.process_index, a.num_processes, self.options.workers
+        )
+
+    def _step(self, images: Tensor, labels: Tensor | None) -> None:
+        """One optimizer step on this process's share of the global batch."""
+        options, accelerator = self.options, self.accelerator
+        generator = step_generator(options.seed, self.state.step)
+        draws = self.objective.draw(options.batch_size, self.dataset.shape, generator)
+        mirrored = torch.rand(options.batch_size, generator=generator) < 0.5
+        share = options.batch_size // accelerator.num_processes
+        own = slice(accelerator.process_index * share, (accelerator.process_index + 1) * share)
+        torch.manual_seed(derived_seed(options.seed, DROPOUT, self.state.step, accelerator.process_index))
+
+        if options.flip:
+            images = torch.where(mirrored[own][:, None, None, None], images.flip(-1), images)
+        parts = list(self._micro_batches(images, labels, {name: draw[own] for name, draw in draws.items()}))
+        outcomes = []
+        for i, part in enumerate(parts):
+            last = i == len(parts) - 1
+            with nullcontext() if last else accelerator.no_sync(self.network):
+                losses = self.objective(self.network, *part)
+                accelerator.backward(losses.weighted.sum() / share)
+            outcomes.append(losses)
+        weighted, loss, position = (self._gathered(outcomes, name) for name in ("weighted", "loss", "position"))
+        self._update(weighted, position)
+        self.objective.learn(draws, loss)
+        self.state.window.add(weighted, loss, position)
+
+    def _micro_batches(
+        self, images: Tensor, labels: Tensor | None, draws: Draws
+    ) -> Iterator[tuple[Tensor, Tensor | None, Draws]]:
+        size, device = self.options.micro_batch or len(images), self.accelerator.device
+        for start in range(0, len(images), size):
+            part = slice(start, start + size)
+            yield (
+                images[part].to(device, non_blocking=True),
+                None if labels is None else labels[part].to(device, non_blocking=True),
+                {name: draw[part].to(device, non_blocking=True) for name, draw in draws.items()},
+            )
+
+    def _gathered(self, outcomes: list[Losses], name: str) -> Tensor:
+        """One value an example for the whole global batch, on the processor."""
+        own = torch.cat([getattr(losses, name).detach().float() for losses in outcomes])
+        gathered: Tensor = self.accelerator.gather(own)
+        return gathered.cpu()
+
+    def _update(self, weighted: Tensor, position: Tensor) -> None:
+        """Clip, check, and step the optimizer and the moving average."""
+        state, options = self.state, self.options
+        norm = self.accelerator.clip_grad_norm_(state.network.parameters(), options.clip_gradient)
+        if not bool(weighted.isfinite().all()) or not bool(torch.as_tensor(norm).isfinite()):
+            raise self._non_finite(weighted, position)
+        warm = min(1.0, (state.step + 1) / options.warmup) if options.warmup else 1.0
+        cooling = 0.5 * (1 + math.cos(math.pi * self.fraction)) if options.decay == "cosine" else 1.0
+        for group in state.optimizer.param_groups:
+            group["lr"] = options.learning_rate * warm * cooling
+        state.optimizer.step()
+        state.optimizer.zero_grad(set_to_none=True)
+        state.average.update_parameters(state.network)
+        self.gradient_norm = float(norm)
+
+    def _non_finite(self, weighted: Tensor, position: Tensor) -> NonFiniteError:
+        """Name the step, the place and the tensor at fault."""
+        bad = ~weighted.isfinite()
+        if bool(bad.any()):
+            places = ", ".join(f"{float(p):.3f}" for p in position[bad][:4])
+            what = f"the loss of {int(bad.sum())} of {len(bad)} examples, at t/T = {places},"
+        else:
+            named = self.state.network.named_parameters()
+            names = [name for name, p in named if p.grad is not None and not bool(p.grad.isfinite().all())]
+            what = f"the gradient of {names[0] if names else 'the network'}"
+        kept = self.folder / STATE_FILE
+        last = f"the last good state is in {kept}" if kept.exists() else "no state had been saved yet"
+        return NonFiniteError(
+            f"{what} is not finite at step {self.state.step + 1}; {last}. "
+            "Lower --learning-rate, lengthen --warmup, or use --precision fp32."
+        )
+
+    def _report(self, seconds: float) -> None:
+        state, record = self.state, {}
+        if state.step % self.options.log_every == 0:
+            record = {
+                "step": state.step,
+                "minutes": round_to(state.seconds / 60, 5),
+                "images_per_second": round_to(self.options.batch_size / seconds, 4),
+                **state.window.averages(),
+                "gradient_norm": round_to(self.gradient_norm, 4),
+                "learning_rate": round_to(state.optimizer.param_groups[0]["lr"], 6),
+            }
+            self._on_main(lambda: self.metrics.append(record))
+        if self.on_progress is not None and self.accelerator.is_main_process:
+            speed = self.options.batch_size / seconds
+            self.on_progress(Progress(state.step, self.fraction, state.seconds, speed, record))
+
+    def _preview(self) -> None:
+        """Let the caller look at the averaged network; its time counts towards the budget."""
+        if self.on_preview is None:
+            return
+        began, outcome = time.monotonic(), {}
+        if self.accelerator.is_main_process:
+            outcome = self.on_preview(self.state.average.module, self.state.step)
+        self.accelerator.wait_for_everyone()
+        self.state.seconds += time.monotonic() - began
+        if outcome:
+            record = {"step": self.state.step, "minutes": round_to(self.state.seconds / 60, 5), **outcome}
+            self._on_main(lambda: self.metrics.append(record))
+
+    def _previews_due(self) -> int:
+        """How many previews should have been shown by now."""
+        every = self.options.preview_every
+        return self.state.step // every if every else int(10 * self.fraction)
+
+    def _save_due(self, saved_at: float) -> bool:
+        every = self.options.save_every
+        by_step = every is not None and self.state.step % every == 0
+        return self._agreed(by_step or self.state.seconds - saved_at > 60 * self.options.save_minutes)
+
+    def _save(self) -> None:
+        def save() -> None:
+            self.state.save(self.folder / STATE_FILE)
+            if self.on_save is not None:
+                self.on_save(self.state.average.module, self.state.step)
+
+        self._on_main(save)
+        self.accelerator.wait_for_everyone()
+
+    def _finished(self) -> bool:
+        return self._agreed(self.stopped_by is not None or self.fraction >= 1)
+
+    def _agreed(self, wish: bool) -> bool:
+        """True on every process as soon as one wishes it, so that all leave the loop at the same step."""
+        if self.accelerator.num_processes == 1:
+            return wish
+        votes = self.accelerator.gather(torch.tensor([wish], device=self.accelerator.device))
+        return bool(votes.any())
+
+    def _on_main(self, action: Callable[[], None]) -> None:
+        if self.accelerator.is_main_process:
+            action()
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """SIGINT and SIGTERM end training after the step under way; a second one ends it at once, unsaved."""
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            if self.stopped_by is not None:
+                raise KeyboardInterrupt
+            self.stopped_by = signal.Signals(number).name
+
+        previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+
+def bf16_wanted(precision: str) -> bool:
+    """Whether the network runs in bfloat16: as asked, or where the hardware multiplies it natively."""
+    if precision != "auto":
+        return precision == "bf16"
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported()
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

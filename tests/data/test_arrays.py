@@ -1,0 +1,136 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nelbo.data import ArrayDataset, describe, load_data
+from nelbo.errors import ConfigurationError, DataError, NelboError
+
+GREY = np.random.default_rng(0).integers(0, 256, (20, 6, 5), dtype=np.uint8)
+COLOUR = np.random.default_rng(0).integers(0, 256, (20, 6, 5, 3), dtype=np.uint8)
+
+
+def saved(folder: Path, **arrays: object) -> str:
+    np.savez(folder / "set.npz", **arrays)
+    return str(folder / "set.npz")
+
+
+@pytest.mark.parametrize(
+    ("array", "expected"),
+    [
+        (GREY, GREY[:, None]),
+        (GREY[..., None], GREY[:, None]),
+        (GREY[:, None], GREY[:, None]),
+        (COLOUR, COLOUR.transpose(0, 3, 1, 2)),
+        (COLOUR.transpose(0, 3, 1, 2), COLOUR.transpose(0, 3, 1, 2)),
+    ],
+)
+def test_every_layout(tmp_path: Path, array: np.ndarray, expected: np.ndarray) -> None:
+    np.save(tmp_path / "set.npy", array)
+    for spec in (str(tmp_path / "set.npy"), saved(tmp_path, anything=array)):
+        train = load_data(spec, held_out=0).train
+        assert torch.equal(train.images(range(20)), torch.from_numpy(np.ascontiguousarray(expected)))
+
+
+def test_labels_levels_and_names(tmp_path: Path) -> None:
+    labels = np.arange(20) % 3 - 1
+    split = load_data(saved(tmp_path, images=GREY % 17, labels=labels, levels=17, class_names=["a", "b"]), held_out=0)
+    assert split.train.levels == 17 and split.train.class_names == ("a", "b")
+    assert split.train.labels is not None and split.train.labels.tolist() == labels.tolist()
+    report = describe(saved(tmp_path, images=GREY, labels=labels))
+    assert report.to_json()["classes"] == {"(no class)": 7, "0": 7, "1": 6}
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"images": GREY.astype(np.float32) / 255}, "holds float32; expected uint8"),
+        ({"images": GREY.astype(np.int64)}, "holds int64; expected uint8"),
+        ({"images": np.array([{}], dtype=object)}, "plain arrays"),
+        ({"images": GREY[:0]}, "is empty"),
+        ({"images": GREY[0]}, r"shape \(6, 5\); expected N x H x W"),
+        ({"images": np.zeros((2, 5, 6, 4), np.uint8)}, "C = 1 or 3"),
+        ({"images": np.zeros((2, 3, 6, 3), np.uint8)}, "either axis"),
+        ({"images": GREY, "levels": 17}, r"value 255, but with 17 levels the largest is 16"),
+        ({"images": GREY, "levels": 257}, "levels is 257"),
+        ({"images": GREY, "levels": 1.5}, "`levels` is float64"),
+        ({"images": GREY, "labels": np.zeros(19, int)}, "expected 20 whole numbers"),
+        ({"images": GREY, "labels": np.zeros(20)}, "`labels` is float64"),
+        ({"images": GREY, "labels": np.full(20, 10**9)}, "labels run from 1000000000"),
+        ({"images": GREY, "labels": np.full(20, 2), "class_names": ["a"]}, "1 class names for labels up to 2"),
+        ({"x": GREY, "y": GREY}, "holds x, y; expected `images`"),
+    ],
+)
+def test_what_is_refused(tmp_path: Path, arrays: dict[str, object], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        load_data(saved(tmp_path, **arrays))
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.npz"])
+@pytest.mark.parametrize("content", [b"", b"no array", b"PK\x03\x04 cut", b"\x93NUMPY\x01\x00\x76\x00{'descr'"])
+def test_damaged_files(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=r"no readable \.np"):
+        load_data(str(tmp_path / name))
+
+
+def test_size_and_mode_are_applied(tmp_path: Path) -> None:
+    np.save(tmp_path / "set.npy", COLOUR)
+    split = load_data(str(tmp_path / "set.npy"), size=4, mode="L")
+    assert split.train.shape == split.test.shape == (1, 4, 4)
+
+
+def test_digits() -> None:
+    split = load_data("digits")
+    assert (len(split.train), len(split.test)) == (1500, 297)
+    assert split.train.shape == split.test.shape == (1, 8, 8) and split.train.levels == 17
+    assert split.train[0][0, 0].tolist() == [0, 0, 5, 13, 9, 1, 0, 0]  # scikit-learn's first digit, a zero
+    assert int(split.train.images(range(1500)).max()) == 16
+    assert split.test.labels is not None and split.test.labels[-3:].tolist() == [8, 9, 8]
+    assert load_data("digits", mode="RGB").train.shape == (3, 8, 8)
+    with pytest.raises(DataError, match=r"17 levels.*--size"):
+        load_data("digits", size=16)
+    with pytest.raises(ConfigurationError, match="its own held-out part of 297"):
+        load_data("digits", held_out=10)
+
+
+def test_toy_points_as_images() -> None:
+    split = load_data("toy:moons")
+    assert split.train.shape == (2, 1, 1) and (len(split.train), len(split.test)) == (10_000, 2_000)
+    assert torch.equal(split.train[5], load_data("toy:moons").train[5])
+    assert not torch.equal(split.train.images(range(99)), load_data("toy:moons", seed=1).train.images(range(99)))
+    assert int(split.train.images(range(10_000)).min()) > 0 and int(split.train.images(range(10_000)).max()) < 255
+    with pytest.raises(DataError, match="no picture"):
+        load_data("toy:moons", size=2)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("digit", "did you mean 'digits'"),
+        ("Fashion_MNIST", "did you mean 'fashion-mnist'"),
+        ("toy:moon", "did you mean 'toy:moons'"),
+        ("/no/such/folder", "built in are digits"),
+        ("", "built in are digits"),
+    ],
+)
+def test_unknown_names(spec: str, message: str) -> None:
+    for ask in (load_data, describe):
+        with pytest.raises(DataError, match=message):
+            ask(spec)
+
+
+def test_a_file_of_unknown_kind(tmp_path: Path) -> None:
+    (tmp_path / "a.gif").touch()
+    with pytest.raises(DataError, match=r"a\.gif is of no kind known"):
+        load_data(str(tmp_path / "a.gif"))
+
+
+def test_array_dataset_refuses_what_is_no_image() -> None:
+    with pytest.raises(NelboError, match="float32"):
+        ArrayDataset(torch.zeros(2, 1, 4, 4))
+    with pytest.raises(NelboError, match="value 17, but with 17 levels"):
+        ArrayDataset(torch.full((2, 1, 4, 4), 17, dtype=torch.uint8), 17)
+    with pytest.raises(NelboError, match="labels"):
+        ArrayDataset(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), labels=torch.zeros(3))

@@ -1,0 +1,183 @@
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nelbo.data import ArrayDataset, ImageDataset, TrainingStream, load_data, loader
+from nelbo.errors import ConfigurationError, DataError
+
+LENGTHS, BATCHES, SEEDS = st.integers(1, 40), st.integers(1, 100), st.integers(-(2**63), 2**64 - 1)
+
+
+def numbered(total: int, labels: bool = True) -> ArrayDataset:
+    index = torch.arange(total)
+    return ArrayDataset(index.to(torch.uint8)[:, None, None, None], labels=index if labels else None)
+
+
+@given(LENGTHS, BATCHES, SEEDS)
+def test_each_epoch_visits_each_image_once(length: int, batch: int, seed: int) -> None:
+    stream = TrainingStream(length, batch, seed)
+    positions = torch.cat([stream.indices(step) for step in range(-(-3 * length // batch))])
+    for epoch in range(3):
+        assert sorted(positions[epoch * length : (epoch + 1) * length].tolist()) == list(range(length))
+
+
+@given(LENGTHS, BATCHES, SEEDS, st.lists(st.integers(0, 50), min_size=1, max_size=6))
+def test_a_batch_depends_on_seed_and_step_only(length: int, batch: int, seed: int, steps: list[int]) -> None:
+    used = TrainingStream(length, batch, seed)
+    for step in steps:  # asked for in any order, by a stream that has been used or not
+        assert torch.equal(used.indices(step), TrainingStream(length, batch, seed).indices(step))
+        assert used.indices(step).shape == (batch,) and used.indices(step).dtype == torch.int64
+
+
+@given(LENGTHS, BATCHES, st.integers(1, 20), SEEDS)
+def test_the_order_does_not_depend_on_the_batch(length: int, batch: int, other: int, seed: int) -> None:
+    def order(size: int) -> list[int]:
+        stream = TrainingStream(length, size, seed)
+        return torch.cat([stream.indices(step) for step in range(-(-100 // size))])[:100].tolist()
+
+    assert order(batch) == order(other)
+    assert TrainingStream(length, batch, seed, start=7).indices(0).tolist()[:10] == order(1)[7:17][:batch]
+
+
+def test_epochs_and_seeds_differ_and_the_global_state_is_left_alone() -> None:
+    state = torch.random.get_rng_state()
+    stream = TrainingStream(100, 100, 0)
+    orders = [stream.indices(0), stream.indices(1), TrainingStream(100, 100, 1).indices(0)]
+    list(itertools.islice(loader(numbered(100), stream, workers=1), 2))
+    assert all(not torch.equal(one, other) for one, other in itertools.combinations(orders, 2))
+    assert torch.equal(state, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize("arguments", [(0, 1, 0), (1, 0, 0), (1, 1, 0, -1)])
+def test_streams_that_cannot_be(arguments: tuple[int, ...]) -> None:
+    with pytest.raises(ConfigurationError, match="expected at least"):
+        TrainingStream(*arguments)
+
+
+def batches(dataset: ImageDataset, number: int = 12, **options: int) -> list[tuple[int, list[int], list[int] | None]]:
+    stream = TrainingStream(len(dataset), 8, seed=3)
+    taken = itertools.islice(loader(dataset, stream, **options), number)
+    return [
+        (step, images.flatten(1).tolist(), None if labels is None else labels.tolist())
+        for step, images, labels in taken
+    ]
+
+
+def test_any_number_of_workers_gives_the_same_batches() -> None:
+    expected = batches(numbered(30))
+    assert [step for step, _, _ in expected] == list(range(12))
+    assert expected[0][1] == [[index] for index in TrainingStream(30, 8, 3).indices(0).tolist()]
+    assert all(labels == [pixels[0] for pixels in images] for _, images, labels in expected)
+    assert batches(numbered(30), workers=2) == expected
+    assert batches(numbered(30), number=5, start_step=7, workers=2) == expected[7:]
+
+
+def test_ranks_share_each_batch_in_order() -> None:
+    whole = batches(numbered(30))
+    halves = [batches(numbered(30), rank=rank, world=2) for rank in (0, 1)]
+    for (step, images, _), (_, first, _), (_, second, _) in zip(whole, *halves, strict=True):
+        assert images == first + second, step
+    with pytest.raises(ConfigurationError, match="give a multiple of 3"):
+        batches(numbered(30), world=3)
+
+
+def test_a_set_smaller_than_the_batch_and_one_without_labels() -> None:
+    step, images, labels = batches(numbered(1, labels=False), number=2)[1]
+    assert (step, images, labels) == (1, [[0]] * 8, None)
+
+
+def test_files_are_decoded_in_workers_and_a_lost_one_is_one_sentence(tmp_path: Path, save: Callable[..., Path]) -> None:
+    paths = [save(f"{index}.png", index) for index in range(5)]
+    lazy = load_data(str(tmp_path), memory_budget=0, held_out=0).train
+    assert batches(lazy, workers=2) == batches(load_data(str(tmp_path), held_out=0).train)
+    paths[0].unlink()
+    for workers in (0, 1):
+        with pytest.raises(DataError, match=r"^\S*0\.png was readable .*No such file[^\n]*$"):
+            batches(lazy, workers=workers)
+
+
+def test_the_order_must_fit_the_set() -> None:
+    with pytest.raises(ConfigurationError, match="order is of 5 images"):
+        loader(numbered(6), TrainingStream(5, 2, 0))
+    with pytest.raises(ConfigurationError, match="--workers"):
+        loader(numbered(6), TrainingStream(6, 2, 0), workers=-1)
+
+
+PARENT = """
+import os, sys, time, torch
+from pathlib import Path
+from nelbo.data import ArrayDataset, TrainingStream, loader
+
+class Slow(ArrayDataset):
+    left = 2
+    def images(self, indices):
+        self.left -= 1
+        time.sleep(60 if self.left < 0 and KIND == "stuck" else 0)
+        return super().images(indices)
+
+KIND = sys.argv[1]
+data = Slow(torch.zeros(64, 3, 32, 32, dtype=torch.uint8))
+batches = loader(data, TrainingStream(64, 32, 0), workers=2)
+for _ in range(3):
+    next(batches)
+print(*Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split(), flush=True)
+while KIND == "moving":
+    next(batches)
+if KIND == "stuck":
+    time.sleep(100)
+"""
+needs_proc = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc to list the workers")
+
+
+@contextmanager
+def started(kind: str) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
+    """A parent process with two workers, and the workers' ids."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", PARENT, kind], text=True, **pipes) as parent:
+        try:
+            assert parent.stdout is not None
+            yield parent, [int(worker) for worker in parent.stdout.readline().split()]
+        finally:
+            parent.kill()
+
+
+@needs_proc
+def test_workers_die_with_a_killed_parent_and_outlive_the_signals_of_others() -> None:
+    with started("moving") as (moving, first), started("stuck") as (stuck, second):
+        workers = first + second
+        assert len(first) >= 2 and len(second) >= 2
+        for worker in workers:
+            os.kill(worker, signal.SIGTERM)
+            os.kill(worker, signal.SIGINT)
+        time.sleep(0.3)
+        assert moving.poll() is None and stuck.poll() is None and all(map(running, workers))
+    deadline = time.monotonic() + 3
+    while any(map(running, workers)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(running, workers))
+
+
+@needs_proc
+def test_a_program_ends_though_its_batches_do_not() -> None:
+    with started("ending") as (parent, workers):
+        _, errors = parent.communicate(timeout=10)
+        assert (parent.returncode, errors) == (0, "")
+        assert not any(map(running, workers))
+
+
+def running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -1,0 +1,203 @@
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from nelbo.data import ArrayDataset, FolderDataset, describe, load_data
+from nelbo.data.folders import labels_of, list_folder
+from nelbo.data.scanning import scan
+from nelbo.errors import ConfigurationError, DataError
+
+Save = Callable[..., Path]
+
+
+@pytest.fixture
+def mixed(tmp_path: Path, save: Save) -> Path:
+    """Eight good pictures in two classes and the root, one corrupt of each sort, and files that are no images."""
+    for index in range(4):
+        save(f"cat/{index}.png", index)
+        save(f"dog/deep/{index}.webp", 10 + index)
+    save("cat/cut.jpg", size=(64, 64), quality=95)
+    (tmp_path / "cat/cut.jpg").write_bytes((tmp_path / "cat/cut.jpg").read_bytes()[:1500])
+    (tmp_path / "dog/text.png").write_text("only text")
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "notes.txt").write_text("kept")
+    (tmp_path / ".hidden.png").write_text("not looked at")
+    (tmp_path / ".git").mkdir()
+    return tmp_path
+
+
+def everything(spec: object, **options: object) -> list[list[int]]:
+    split = load_data(str(spec), **options)
+    parts = [part.images(range(len(part))) for part in (split.train, split.test)]
+    return torch.cat(parts).flatten(1).tolist()
+
+
+def test_rejects_are_named_and_training_goes_on(mixed: Path) -> None:
+    split = load_data(str(mixed))
+    assert (len(split.train), len(split.test), split.train.shape) == (7, 1, (3, 8, 8))
+    reasons = {Path(reject.path).name: reject.reason for reject in split.train.rejects}
+    assert set(reasons) == {"cut.jpg", "text.png", "empty.png"}
+    assert "truncated" in reasons["cut.jpg"] and "no PNG" in reasons["text.png"] and "empty" in reasons["empty.png"]
+
+
+def test_on_reject_stop_names_the_files(mixed: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"3 file\(s\) cannot be used.*cut\.jpg.*text\.png.*empty\.png.*--on-reject skip"
+    ):
+        load_data(str(mixed), on_reject="stop")
+
+
+def test_labels_come_from_the_first_sub_folder(mixed: Path, save: Save) -> None:
+    save("loose.png", 99)
+    train = load_data(str(mixed), held_out=0).train
+    assert train.class_names == ("cat", "dog") and train.labels is not None
+    assert train.labels.tolist() == [0] * 4 + [1] * 4 + [-1]
+    picture = torch.from_numpy(np.array(Image.open(mixed / "cat/2.png"))).permute(2, 0, 1)
+    assert torch.equal(train[2], picture)
+
+
+def test_a_flat_folder_has_no_labels(tmp_path: Path, save: Save) -> None:
+    for index in range(3):
+        save(f"{index}.png", index)
+    assert load_data(str(tmp_path)).train.labels is None
+
+
+def test_number_names_sort_by_value() -> None:
+    labels, names = labels_of(["10", "2", None, "2"])
+    assert labels is not None and (labels.tolist(), names) == ([1, 0, -1, 0], ("2", "10"))
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_workers_and_memory_change_nothing(mixed: Path, workers: int) -> None:
+    expected = everything(mixed)
+    assert everything(mixed, workers=workers) == expected
+    lazy = load_data(str(mixed), memory_budget=100)
+    assert isinstance(lazy.train, FolderDataset) and isinstance(load_data(str(mixed)).train, ArrayDataset)
+    assert everything(mixed, memory_budget=100, workers=workers) == expected
+    assert everything(mixed, memory_budget=100, size=5) == everything(mixed, size=5)
+    assert torch.equal(lazy.train[-1], lazy.train[6]) and lazy.train.images([]).shape == (0, 3, 8, 8)
+    with pytest.raises(IndexError):
+        lazy.train[7]
+
+
+def test_pixels_beyond_the_budget_are_not_kept(tmp_path: Path, save: Save) -> None:
+    for index in range(3):
+        save(f"{index}.png", index)
+    kept = [scan(list_folder(tmp_path), memory_budget=budget).decoded for budget in (576, 575)]
+    assert kept[0] is not None and kept[1] is None
+
+
+def test_grey_pictures_counted_as_rgb_outgrow_the_memory(tmp_path: Path, save: Save) -> None:
+    for index in range(3):
+        save(f"{index}.png", index, mode="L")
+    assert isinstance(load_data(str(tmp_path), memory_budget=192).train, ArrayDataset)
+    assert isinstance(load_data(str(tmp_path), memory_budget=192, mode="RGB").train, FolderDataset)
+
+
+def test_a_file_that_vanishes_after_the_scan_is_named(tmp_path: Path, save: Save) -> None:
+    paths = [save(f"{index}.png", index) for index in range(3)]
+    lazy = load_data(str(tmp_path), memory_budget=0, held_out=0).train
+    paths[1].unlink()
+    with pytest.raises(DataError, match=r"1\.png was readable"):
+        lazy.images([0, 1])
+    Image.new("RGB", (5, 5), "red").save(paths[2])
+    with pytest.raises(DataError, match=r"2\.png is now 5x5, and was 8x8"):
+        lazy.images([2])
+
+
+def test_colour_of_one_makes_the_set_rgb(tmp_path: Path, save: Save) -> None:
+    save("a.png", mode="L"), save("b.png", mode="1"), save("c.png", mode="LA")
+    assert load_data(str(tmp_path)).train.shape == (1, 8, 8)
+    save("d.png", mode="P")
+    assert load_data(str(tmp_path)).train.shape == (3, 8, 8)
+    assert load_data(str(tmp_path), mode="L").train.shape == (1, 8, 8)
+
+
+def test_mixed_sizes_are_listed_and_size_helps(tmp_path: Path, save: Save) -> None:
+    for index, size in enumerate([(8, 8), (8, 8), (12, 9), (1, 1)]):
+        save(f"{index}.png", index, size)
+    with pytest.raises(DataError, match=r"3 sizes: 8x8 \(2\), 12x9 \(1\), 1x1 \(1\); .*--size N"):
+        load_data(str(tmp_path))
+    assert load_data(str(tmp_path), size=6).train.shape == (3, 6, 6)
+    assert load_data(str(tmp_path), size=(4, 6)).train.shape == (3, 4, 6)
+
+
+def test_an_empty_folder_says_what_was_looked_for(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(DataError, match=r"holds no images.*\.png \.jpg \.jpeg \.webp \.bmp \.tif \.tiff.*1 other"):
+        load_data(str(tmp_path))
+
+
+def test_only_corrupt_files(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+    with pytest.raises(DataError, match=r"none of its 1 images can be used.*a\.png: the file is empty"):
+        load_data(str(tmp_path))
+    assert describe(str(tmp_path)).count == 0
+
+
+def test_links_are_followed_once_and_loops_end(tmp_path: Path, save: Save) -> None:
+    save("real/a.png")
+    (tmp_path / "alias").symlink_to(tmp_path / "real")
+    (tmp_path / "real/up").symlink_to(tmp_path)
+    (tmp_path / "real/self.png").symlink_to("self.png")
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    report = describe(str(tmp_path))
+    assert (report.count, dict(report.classes)) == (1, {"real": 1})
+    assert {Path(reject.path).name for reject in report.rejects} == {"self.png", "gone.png"}
+
+
+def test_a_pipe_named_png_does_not_hang(tmp_path: Path, save: Save) -> None:
+    save("a.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    assert [reject.reason for reject in describe(str(tmp_path)).rejects] == ["no regular file"]
+
+
+def test_names_that_are_no_text_can_be_reported(tmp_path: Path, save: Save) -> None:
+    save("a.png")
+    with open(os.fsencode(tmp_path) + b"/\xff.png", "wb"):
+        pass
+    rejects = describe(str(tmp_path)).rejects
+    assert rejects[0].path.endswith("\\xff.png")
+    rejects[0].path.encode()
+
+
+def test_progress_reaches_the_end(mixed: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    load_data(str(mixed), progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(done, 11) for done in range(1, 12)]
+
+
+def test_one_image_trains_and_is_not_measured(tmp_path: Path, save: Save) -> None:
+    for spec in (save("only.png"), tmp_path):
+        split = load_data(str(spec))
+        assert (len(split.train), len(split.test)) == (1, 0)
+        with pytest.raises(DataError, match=r"1 image.*--held-out"):
+            split.require_test()
+
+
+@pytest.mark.parametrize(
+    ("options", "flag"),
+    [
+        ({"size": 0}, "--size"),
+        ({"mode": "CMYK"}, "--mode"),
+        ({"on_reject": "ask"}, "--on-reject"),
+        ({"workers": -1}, "--workers"),
+    ],
+)
+def test_options_that_cannot_be_name_their_flag(options: dict[str, object], flag: str) -> None:
+    with pytest.raises(ConfigurationError, match=flag):
+        load_data("digits", **options)
+
+
+def test_report_of_a_folder(mixed: Path, save: Save) -> None:
+    save("cat/wide.png", size=(20, 10), mode="L")
+    found = describe(str(mixed), workers=2).to_json()
+    assert found["kind"] == "folder" and found["count"] == 9 and found["shape"] is None
+    assert found["sizes"] == {"8x8": 8, "20x10": 1} and found["modes"] == {"RGB": 8, "L": 1}
+    assert found["classes"] == {"cat": 5, "dog": 4} and found["ignored"] == {"hidden": 2, ".txt": 1}
+    assert len(found["rejects"]) == 3 and found["levels"] == 256 and found["bytes"] == 3 * (8 * 64 + 200)

@@ -1,0 +1,64 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nelbo.data import ArrayDataset, Split
+from nelbo.data.held_out import held_out_count, split_off
+from nelbo.errors import DataError
+
+
+def numbered(total: int) -> ArrayDataset:
+    """Images of two pixels that spell their own index."""
+    index = torch.arange(total)
+    images = torch.stack([index // 256, index % 256], 1).to(torch.uint8)
+    return ArrayDataset(images[:, None, None], labels=index)
+
+
+def members(split: Split) -> tuple[list[int], list[int]]:
+    assert split.train.labels is not None and split.test.labels is not None
+    return split.train.labels.tolist(), split.test.labels.tolist()
+
+
+@given(st.integers(2, 300), st.one_of(st.none(), st.floats(0, 0.9)), st.integers(0, 2**63 - 1))
+def test_parts_are_disjoint_complete_and_decided_by_the_seed(total: int, held_out: float | None, seed: int) -> None:
+    split = split_off(numbered(total), held_out, seed)
+    train, test = members(split)
+    assert sorted(train + test) == list(range(total)) and train == sorted(train)
+    assert members(split_off(numbered(total), held_out, seed)) == (train, test)
+    pixels = split.train.images(range(len(train)))[:, 0, 0].int()
+    assert (pixels[:, 0] * 256 + pixels[:, 1]).tolist() == train
+
+
+def test_another_seed_holds_out_others() -> None:
+    assert members(split_off(numbered(200), None, 0)) != members(split_off(numbered(200), None, 1))
+
+
+@pytest.mark.parametrize(
+    ("held_out", "total", "count"),
+    [
+        (None, 1, 0),
+        (None, 2, 1),
+        (None, 100, 5),
+        (None, 10**6, 10_000),
+        (0, 50, 0),
+        (0.5, 50, 25),
+        (0.001, 50, 1),
+        (7, 50, 7),
+        (7.0, 50, 7),
+    ],
+)
+def test_counts(held_out: float | None, total: int, count: int) -> None:
+    assert held_out_count(held_out, total) == count
+
+
+@pytest.mark.parametrize("held_out", [-1, -0.1, 1.5, float("nan")])
+def test_what_is_no_part(held_out: float) -> None:
+    with pytest.raises(DataError, match="--held-out is"):
+        held_out_count(held_out, 100)
+
+
+def test_nothing_left_to_train_on() -> None:
+    for total, held_out in ((10, 10), (1, 1), (10, 50), (1, 0.1)):
+        with pytest.raises(DataError, match="leaves none to train on"):
+            split_off(numbered(total), held_out, 0)

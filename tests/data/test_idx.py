@@ -1,0 +1,95 @@
+import gzip
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nelbo.data import describe, load_data
+from nelbo.data.idx import FASHION_CLASSES, read_idx
+from nelbo.errors import DataError
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (40, 5, 6), dtype=np.uint8)
+LABELS = (np.arange(40) % 3).astype(np.uint8)
+
+
+def idx(array: np.ndarray) -> bytes:
+    return bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
+
+
+def write(folder: Path, part: str = "train", packed: bool = False, labels: bool = True) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for kind, array in [("images-idx3", IMAGES), ("labels-idx1", LABELS)][: 1 + labels]:
+        content = idx(array)
+        name = f"{part}-{kind}-ubyte" + (".gz" if packed else "")
+        (folder / name).write_bytes(gzip.compress(content) if packed else content)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_pixels_and_labels(tmp_path: Path, packed: bool) -> None:
+    write(tmp_path, "train", packed), write(tmp_path, "t10k", packed)
+    split = load_data(str(tmp_path))
+    assert (len(split.train), len(split.test)) == (40, 40)
+    assert torch.equal(split.train.images(range(40))[:, 0], torch.from_numpy(IMAGES))
+    assert split.train.labels is not None and split.train.labels.tolist() == LABELS.tolist()
+    assert split.train.class_names == ("0", "1", "2")
+
+
+def test_without_t10k_a_part_is_held_out_and_labels_are_optional(tmp_path: Path) -> None:
+    write(tmp_path, labels=False)
+    split = load_data(str(tmp_path))
+    assert (len(split.train), len(split.test), split.train.labels) == (38, 2, None)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "begins with nothing"),
+        (b"\x89PNG\r\n", "begins with 89 50 4e 47; expected 00 00 08"),
+        (bytes([0, 0, 13, 3]) + bytes(12), "begins with 00 00 0d 03"),
+        (idx(IMAGES)[:10], "10 bytes found, its header alone has 16"),
+        (idx(IMAGES)[:-1], "1215 bytes; its header declares 40 x 5 x 6, so 1216 bytes"),
+        (idx(IMAGES) + b"x", "1217 bytes; its header declares 40 x 5 x 6, so 1216 bytes"),
+        (bytes([0, 0, 8, 3]) + b"\xff" * 12, "has 16 bytes; its header declares 4294967295"),
+    ],
+)
+def test_malformed_files_say_what_was_found_and_expected(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "train-images-idx3-ubyte"
+    path.write_bytes(content)
+    for read in (lambda: read_idx(path), lambda: load_data(str(tmp_path))):
+        with pytest.raises(DataError) as caught:
+            read()
+        assert message in str(caught.value) and str(path) in str(caught.value)
+
+
+def test_a_cut_or_wrong_gzip(tmp_path: Path) -> None:
+    path = tmp_path / "train-images-idx3-ubyte.gz"
+    for content in (gzip.compress(idx(IMAGES))[:-20], b"no gzip"):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=r"ubyte\.gz cannot be read"):
+            read_idx(path)
+
+
+def test_labels_must_match(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(LABELS[:-1]))
+    with pytest.raises(DataError, match="expected 40 labels"):
+        load_data(str(tmp_path))
+
+
+def test_fashion_mnist_is_found_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "fashion-mnist", "train", True), write(tmp_path / "fashion-mnist", "t10k", True)
+    monkeypatch.setenv("NELBO_DATA", str(tmp_path))
+    split = load_data("fashion-mnist")
+    assert (len(split.train), split.train.class_names) == (40, FASHION_CLASSES)
+    report = describe("fashion-mnist")
+    assert (report.count, report.held_out, report.classes["Trouser"]) == (80, 40, 26)
+
+
+def test_absent_fashion_mnist_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nelbo.data.idx.is_idx_folder", lambda folder: False)
+    with pytest.raises(
+        DataError, match=r"apt install dataset-fashion-mnist.*github\.com/zalandoresearch.*\./data/fashion"
+    ):
+        load_data("fashion-mnist")

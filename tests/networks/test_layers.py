@@ -1,0 +1,69 @@
+"""Our own dropout and group normalisation against their definitions."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from nelbo.networks.layers import FeatureDropout, GroupNorm, working_dtype
+
+
+@pytest.mark.parametrize("probability", [0.1, 0.5])
+def test_dropout_drops_as_often_as_asked_and_keeps_the_mean(probability: float) -> None:
+    torch.manual_seed(0)
+    x = torch.ones(8, 33, 31, 29)  # not a multiple of 4 elements
+    y = FeatureDropout(probability)(x)
+    dropped = (y == 0).double().mean().item()
+    standard_error = (probability * (1 - probability) / x.numel()) ** 0.5
+    assert abs(dropped - probability) < 5 * standard_error  # one false alarm in 1.7 million seeds
+    torch.testing.assert_close(y[y != 0], torch.full_like(y[y != 0], 1 / (1 - probability)))
+
+
+def test_dropout_of_every_element_is_its_own() -> None:
+    torch.manual_seed(0)
+    kept = (FeatureDropout(0.5)(torch.ones(64, 64, 16, 16)) != 0).double() - 0.5
+    flat = kept.permute(0, 2, 3, 1).flatten()
+    for lag in (1, 2, 3, 4, 64):
+        correlation = 4 * (flat[lag:] * flat[:-lag]).mean().item()
+        assert abs(correlation) < 5 / len(flat) ** 0.5
+
+
+def test_dropout_is_the_identity_when_evaluating_or_zero() -> None:
+    x = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    assert FeatureDropout(0.5).eval()(x) is x
+    assert FeatureDropout(0.0)(x) is x
+
+
+def test_dropout_is_repeated_by_its_seed() -> None:
+    x, dropout = torch.ones(2, 4, 8, 8), FeatureDropout(0.5)
+    first, second = (dropout(x) for _ in range(2))
+    torch.manual_seed(3)
+    third = dropout(x)
+    torch.manual_seed(3)
+    assert torch.equal(third, dropout(x))
+    assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("shape", [(2, 64, 14, 14), (2, 64, 33, 32), (2, 16, 2, 3)])
+@pytest.mark.parametrize("groups", [1, 2, 8])
+def test_group_norm_keeps_the_layout_and_equals_its_definition(shape: tuple[int, ...], groups: int) -> None:
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0)) * 3 + 1
+    x = x.contiguous(memory_format=torch.channels_last)
+    y = GroupNorm(groups, shape[1])(x)
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    grouped = x.double().reshape(shape[0], groups, -1)
+    expected = (grouped - grouped.mean(2, keepdim=True)) / (grouped.var(2, correction=0, keepdim=True) + 1e-6).sqrt()
+    torch.testing.assert_close(y.double(), expected.view(shape), atol=1e-5, rtol=1e-5)
+
+
+def test_group_norm_sums_in_float32() -> None:
+    """A mean far above the spread: statistics in bfloat16 would lose the spread entirely."""
+    x = (torch.randn(1, 8, 24, 24, generator=torch.Generator().manual_seed(0)) + 20).bfloat16()
+    y = GroupNorm(2, 8)(x.contiguous(memory_format=torch.channels_last))
+    torch.testing.assert_close(y.float(), F.group_norm(x.float(), 2, eps=1e-6), atol=0.02, rtol=0.01)
+
+
+def test_working_dtype_follows_autocast() -> None:
+    x = torch.zeros(1)
+    assert working_dtype(x) == torch.float32
+    with torch.autocast("cpu", torch.bfloat16):
+        assert working_dtype(x) == torch.bfloat16

@@ -1,0 +1,46 @@
+import os
+
+import pytest
+from PIL import Image
+
+from nelbo.errors import ConfigurationError
+from nelbo.plots import save, score_histogram
+
+
+@pytest.mark.parametrize(("ending", "magic"), [(".png", b"\x89PNG"), (".pdf", b"%PDF"), (".svg", b"<?xml")])
+def test_figures_are_written_in_the_format_of_their_name(tmp_path, ending, magic):
+    path = save(score_histogram([1.0, 2.0, 3.0]), tmp_path / "made" / "on the way" / f"scores{ending}")
+    assert path.read_bytes().startswith(magic)
+
+
+@pytest.mark.parametrize("ending", [".png", ".webp", ".bmp", ".tiff"])
+def test_images_survive_pixel_for_pixel(tmp_path, ending):
+    image = Image.frombytes("RGB", (7, 5), os.urandom(7 * 5 * 3))
+    with Image.open(save(image, tmp_path / f"image{ending}")) as read:
+        assert read.convert("RGB").tobytes() == image.tobytes()
+
+
+def test_the_same_picture_gives_the_same_bytes(tmp_path):
+    first, second = (save(score_histogram([1.0, 2.0]), tmp_path / f"{i}.png") for i in range(2))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_write_that_fails_leaves_the_old_picture_and_nothing_else(tmp_path, monkeypatch):
+    path = save(Image.new("L", (4, 4), 7), tmp_path / "grid.png")
+    before = path.read_bytes()
+
+    def no_space(source, target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", no_space)
+    with pytest.raises(OSError, match="No space"):
+        save(Image.new("L", (4, 4), 200), path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["grid.jpg", "grid", "grid.pdf"])
+def test_an_image_is_refused_where_its_pixels_would_be_lost(tmp_path, name):
+    with pytest.raises(ConfigurationError, match=r"\.png.*--out"):
+        save(Image.new("L", (4, 4)), tmp_path / name)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,93 @@
+"""The package as a thing that is installed: one version, a wheel that is whole, files that are there."""
+
+import subprocess
+import sys
+import sysconfig
+import tomllib
+import zipfile
+from importlib.metadata import requires, version
+from pathlib import Path
+
+import pytest
+
+import nelbo
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def shipped_files():
+    """What must be in a wheel: every file of the package that is no cache, as a path inside the wheel."""
+    files = [path.relative_to(ROOT / "src") for path in (ROOT / "src" / "nelbo").rglob("*") if path.is_file()]
+    caches = ("__pycache__", ".")
+    return {path.as_posix() for path in files if not any(part.startswith(caches) for part in path.parts)}
+
+
+def git_ignores(paths):
+    """Those of the paths that git would not keep, and so the wheel would not hold."""
+    asked = subprocess.run(
+        ["git", "check-ignore", "--no-index", "--stdin"],
+        cwd=ROOT,
+        input="\n".join(paths),
+        text=True,
+        capture_output=True,
+    )
+    if asked.returncode not in (0, 1):
+        pytest.skip("this is no git checkout")
+    return asked.stdout.split("\n")[:-1]
+
+
+def run(*command, **options):
+    return subprocess.run(command, capture_output=True, text=True, check=True, **options).stdout
+
+
+def test_there_is_one_version():
+    assert nelbo.__version__ == version("nelbo") == PROJECT["project"]["version"]
+
+
+def test_every_direct_dependency_is_pinned_and_torch_comes_first():
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = [line.split("==")[0] for line in lines if line and not line.startswith("#")]
+    extras = PROJECT["project"]["optional-dependencies"].values()
+    asked = [name for group in [PROJECT["project"]["dependencies"], *extras] for name in group]
+    names = {name.split(">=")[0].split("[")[0] for name in asked} - {"nelbo"}
+    assert pins[0] == "torch"
+    assert names <= set(pins)
+    assert "torchvision" not in pins
+
+
+def test_using_nelbo_asks_for_no_test_tool():
+    needed = {line.split(">=")[0] for line in requires("nelbo") if "extra ==" not in line}
+    assert needed == {"torch", "numpy", "pillow", "safetensors", "accelerate", "typer", "rich", "matplotlib"}
+
+
+def test_the_tree_holds_its_types_and_data_and_git_keeps_them():
+    files = shipped_files()
+    assert {"nelbo/py.typed", "nelbo/data/digits.npz", "nelbo/data/digits.LICENCE.md"} <= files
+    bundled = ["src/nelbo/models/any/model.safetensors", "src/nelbo/models/any/config.json"]
+    assert git_ignores([*(f"src/{name}" for name in files), *bundled]) == []
+    assert git_ignores(["runs/digits/model.safetensors"]) == ["runs/digits/model.safetensors"]
+
+
+@pytest.mark.slow
+def test_the_wheel_is_whole_and_runs_without_the_source_tree(tmp_path):
+    build = ["--no-deps", "--no-build-isolation", "--disable-pip-version-check", "--quiet"]
+    run(sys.executable, "-m", "pip", "wheel", *build, "--wheel-dir", str(tmp_path), str(ROOT))
+    (wheel,) = tmp_path.glob("nelbo-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        packed = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert packed == shipped_files()
+
+    home = tmp_path / "venv"
+    run(sys.executable, "-m", "venv", str(home))
+    python = home / "bin" / "python"
+    run(str(python), "-m", "pip", "install", "--no-deps", "--no-index", "--disable-pip-version-check", str(wheel))
+    installed = Path(run(str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
+    (installed / "borrowed.pth").write_text(
+        sysconfig.get_path("purelib") + "\n"
+    )  # torch and the rest; ours comes first
+
+    where = run(str(python), "-c", "import nelbo; print(nelbo.__file__)", cwd=tmp_path).strip()
+    assert Path(where).is_relative_to(installed)
+    assert PROJECT["project"]["version"] in run(str(home / "bin" / "nelbo"), "--version", cwd=tmp_path)
+    assert "train" in run(str(home / "bin" / "nelbo"), "--help", cwd=tmp_path)
