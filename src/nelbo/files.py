@@ -4,6 +4,7 @@ import errno
 import json
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,22 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()  # with the permissions of this user's files, whatever `write` would choose
         write(temporary)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except (OSError, safetensors.SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
         raise RunError(f"{path} could not be written: {reason(error)}; what was there before is untouched.") from error
+    finally:
+        with suppress(OSError):  # gone already where all went well; or its folder can't be
+            temporary.unlink()
+
+
+def remove_parts(folder: Path) -> None:
+    """Delete what killed writers left in a folder and below it: their temporary files."""
+    for part in folder.rglob(".*.part"):
+        part.unlink(missing_ok=True)
 
 
 def reason(error: Exception) -> str:
@@ -38,10 +48,24 @@ def reason(error: Exception) -> str:
     return "the disk is full, make room or choose another folder by --out" if full else str(error)
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write bytes, whole or not at all."""
+
+    def write(place: Path) -> None:
+        place.write_bytes(content)
+
+    write_whole(path, write)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text, whole or not at all."""
+    write_bytes(path, text.encode())
+
+
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write JSON, whole or not at all."""
     text = json.dumps(value, indent=2, sort_keys=False) + "\n"
-    write_whole(path, lambda place: place.write_text(text, encoding="utf-8") and None)
+    write_text(path, text)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:

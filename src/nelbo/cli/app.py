@@ -5,6 +5,7 @@ import warnings
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 import nelbo
 from nelbo.cli import data, demo, evaluate, info, presets, sample, score, train
@@ -51,14 +52,11 @@ def main() -> None:
     try:
         app()
     except NelboError as error:
-        err.print(f"[bold red]error:[/bold red] {error}", markup=True, highlight=False, soft_wrap=True)
+        err.print(Text.assemble(("error: ", "bold red"), str(error)), highlight=False, soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        err.print("stopped")
-        sys.exit(130)
 
 
 def _warn(message: Warning | str, category: type[Warning], *_: object) -> None:
     """Warnings as one line too; those of other libraries are not for the person at the keyboard."""
     if category.__module__.startswith("nelbo"):
-        err.print(f"[bold yellow]warning:[/bold yellow] {message}", highlight=False, soft_wrap=True)
+        err.print(Text.assemble(("warning: ", "bold yellow"), str(message)), highlight=False, soft_wrap=True)

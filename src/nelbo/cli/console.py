@@ -1,6 +1,8 @@
 """What every command shows: progress bars, tables and errors. Progress goes to standard error, results to output."""
 
 import json
+import math
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +13,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from nelbo.files import write_json
 
-out = Console()
-err = Console(stderr=True)
+FIRST_PROCESS = os.environ.get("RANK", "0") == "0"  # of those that torchrun or accelerate launch started
+
+out = Console(quiet=not FIRST_PROCESS, markup=False, emoji=False)  # a path may hold [brackets] and :colons:
+err = Console(stderr=True, quiet=not FIRST_PROCESS, markup=False, emoji=False)
 
 
 class Bars:
@@ -43,7 +47,17 @@ def emit_json(value: dict[str, Any], path: Path | None) -> None:
     """JSON to a file, or to standard output for the path "-"."""
     if path is None:
         return
+    plain = _finite(value)
     if str(path) == "-":
-        print(json.dumps(value, indent=2))
+        print(json.dumps(plain, indent=2))
     else:
-        write_json(path, value)
+        write_json(path, plain)
+
+
+def _finite(value: Any) -> Any:
+    """The same value with null for what is no number (the error of a single draw): JSON has no NaN."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

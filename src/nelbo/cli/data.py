@@ -17,7 +17,7 @@ def data(
     json: Annotated[
         Path | None, typer.Option(help="Write the report as JSON to this file (- for standard output).")
     ] = None,
-    workers: Annotated[int, typer.Option(help="Threads that decode.")] = 2,
+    workers: Annotated[int, typer.Option(min=0, help="Threads that decode.")] = 2,
 ) -> None:
     """Show what a data set holds: counts, sizes, modes, classes, and the files that can't be used, with reasons."""
     with bars() as bar:

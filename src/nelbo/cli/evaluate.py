@@ -9,15 +9,16 @@ from rich.table import Table
 
 import nelbo
 from nelbo.cli.console import bars, emit_json, err, out
-from nelbo.config import DataRequest, Listener, held_out_part
+from nelbo.config import Listener, held_out_part
+from nelbo.data import load_for_model
 from nelbo.plots import per_step_bound, save
 
 
 def evaluate(
     run: Annotated[str, typer.Argument(help="A run folder, or a bundled model such as fashion-mnist.")],
     data: Annotated[str | None, typer.Option(help="Other images than the ones held out in training.")] = None,
-    num: Annotated[int | None, typer.Option(help="Only the first so many images.")] = None,
-    steps_per_image: Annotated[int, typer.Option(help="Values of t looked at for each image (0: every t).")] = 8,
+    num: Annotated[int | None, typer.Option(min=1, help="Only the first so many images.")] = None,
+    steps_per_image: Annotated[int, typer.Option(min=0, help="Values of t looked at for each image (0: every t).")] = 8,
     steps: Annotated[
         int | None, typer.Option(help="Judge a stride of so many steps instead of the whole chain.")
     ] = None,
@@ -29,14 +30,19 @@ def evaluate(
     json: Annotated[
         Path | None, typer.Option(help="Write everything as JSON to this file (- for standard output).")
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Images a pass through the network.")] = 64,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images a pass through the network.")] = 64,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; the best one if absent.")] = None,
 ) -> None:
     """Report the bound in bits/dim: L_T, the sum of L_{t-1}, L_0, and their total with its standard error."""
     model = nelbo.load(run, device=device)
     with bars() as bar:
         listener = Listener(on_stage=bar)
-        images = held_out_part(model, DataRequest(data) if data else None, listener)
+        if data is None:
+            images = held_out_part(model, None, listener)
+        else:
+            images, _ = load_for_model(
+                data, model.shape, progress=lambda done, total: bar("reading images", done, total)
+            )
         available = len(images)
         if num is not None and num < available:
             images = images.subset(torch.arange(num))

@@ -10,7 +10,7 @@ import typer
 import nelbo
 from nelbo.cli.console import bars, err
 from nelbo.errors import ConfigurationError
-from nelbo.plots import sample_grid, save
+from nelbo.plots import picture_of, save
 
 
 def sample(
@@ -18,7 +18,7 @@ def sample(
     out: Annotated[
         Path, typer.Option(help="A picture (.png) of all samples, or .npy for the pixels themselves.")
     ] = Path("samples.png"),
-    num: Annotated[int, typer.Option(help="How many images.")] = 64,
+    num: Annotated[int, typer.Option(min=1, help="How many images.")] = 64,
     sampler: Annotated[str, typer.Option(help="The way down the chain.")] = "ancestral",
     steps: Annotated[int | None, typer.Option(help="Reverse steps, 1..T; all T if absent.")] = None,
     seed: Annotated[int, typer.Option(help="Image i of a seed is always the same image.")] = 0,
@@ -27,7 +27,7 @@ def sample(
     clip: Annotated[
         bool, typer.Option("--clip/--no-clip", help="Hold predicted images within the range of data.")
     ] = True,
-    batch_size: Annotated[int, typer.Option(help="Images a pass through the network.")] = 64,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images a pass through the network.")] = 64,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; the best one if absent.")] = None,
 ) -> None:
     """Draw images from a trained model."""
@@ -50,7 +50,7 @@ def sample(
     if out.suffix.lower() == ".npy":
         nelbo.files.write_whole(out, lambda place: write_array(place, images.numpy()))
     else:
-        save(sample_grid(images, model.levels), out)
+        save(picture_of(images, model.levels), out)
     err.print(f"{num} images in {out}", highlight=False)
 
 

@@ -11,7 +11,7 @@ from rich.table import Table
 import nelbo
 from nelbo.cli.console import bars, emit_json, out
 from nelbo.data import load_for_model
-from nelbo.files import write_whole
+from nelbo.files import write_text
 
 SHOWN = 10
 
@@ -30,7 +30,9 @@ def score(
     resize: Annotated[
         bool, typer.Option("--resize", help="Bring images of other sizes or modes to the model's.")
     ] = False,
-    steps_per_image: Annotated[int, typer.Option(help="Values of t looked at for each image (0: every t).")] = 32,
+    steps_per_image: Annotated[
+        int, typer.Option(min=0, help="Values of t looked at for each image (0: every t).")
+    ] = 32,
     seed: Annotated[int, typer.Option(help="Of the noise and the choice of t.")] = 0,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; the best one if absent.")] = None,
 ) -> None:
@@ -53,7 +55,7 @@ def score(
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["image", "bits_per_dim"])
         writer.writerows([name, f"{value:.5f}"] for name, value in ranking)
-        write_whole(csv_, lambda place: place.write_text(text.getvalue(), encoding="utf-8") and None)
+        write_text(csv_, text.getvalue())
     if json is not None:
         rows = [{"image": name, "bits_per_dim": value} for name, value in ranking]
         rejects = [vars(reject) for reject in dataset.rejects]

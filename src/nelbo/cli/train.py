@@ -56,6 +56,7 @@ def train(
     preview_every: Annotated[
         int | None, typer.Option(help="Steps between previews (a tenth of the budget if absent).")
     ] = None,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write the metrics for TensorBoard.")] = False,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Any other setting, e.g. --set network.base=64."),
@@ -83,11 +84,21 @@ def train(
     }
     overrides: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     overrides |= dict(parse_setting(text) for text in set_ or [])
+    if data is None and (size, mode, held_out) != (None, None, None):
+        raise ConfigurationError("--size, --mode and --held-out say how to read --data; give that too.")
     request = None if data is None else DataRequest(data, size, mode, held_out, on_reject)
     with TrainingDisplay() as display:
         run = nelbo.train(
-            request, out, preset_name=preset, overrides=with_one_budget(overrides), listener=display.listener()
+            request,
+            out,
+            preset_name=preset,
+            overrides=with_one_budget(overrides),
+            tensorboard=tensorboard,
+            listener=display.listener(),
         )
+    if display.stopped:
+        err.print(display.stopped, highlight=False)
+        return
     err.print(
         f"{run.folder} is trained: look at samples.png, bound.png and loss.png in it, then try\n"
         f"  nelbo sample {run.folder} --num 64 --out samples.png\n  nelbo evaluate {run.folder}",
@@ -127,7 +138,7 @@ class TrainingDisplay:
         self.progress = Progress(*columns, console=err)
         self.stages = Bars(self.progress)
         self.task: TaskID | None = None
-        self.losses = self.held_out = ""
+        self.losses = self.held_out = self.stopped = ""
         self.speed = 0.0
 
     def __enter__(self) -> "TrainingDisplay":
@@ -139,7 +150,7 @@ class TrainingDisplay:
 
     def listener(self) -> Listener:
         """What the training session calls."""
-        return Listener(self.configured, self.stepped, self.previewed, self.staged)
+        return Listener(self.configured, self.stepped, self.previewed, self.staged, self.halted)
 
     def configured(self, config: RunConfig, split: Split, step: int) -> None:
         """Say what is about to happen."""
@@ -180,6 +191,10 @@ class TrainingDisplay:
             bits, error = record["held_out_bits_per_dim"], record["held_out_standard_error"]
             self.held_out = f"held-out bound {bits:.3f}"
             err.print(f"step {record['step']}: held-out bound {bits:.3f} +- {error:.3f} bits/dim", highlight=False)
+
+    def halted(self, name: str, step: int) -> None:
+        """Remember that training was ended before its time."""
+        self.stopped = f"stopped by {name} at step {step}, and saved; the same command goes on from there"
 
     def staged(self, name: str, done: int, total: int) -> None:
         """Show a stage around training."""

@@ -1,5 +1,6 @@
 """A run folder: config.json, model.safetensors, the training state, the metrics and the pictures."""
 
+import difflib
 import json
 import os
 from collections.abc import Mapping
@@ -9,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from nelbo.config.recipe import Recipe, known
+from nelbo.config.recipe import Recipe
 from nelbo.errors import RunError
 from nelbo.files import write_json
 
@@ -91,7 +92,7 @@ def read_config(folder: Path) -> RunConfig:
         raise RunError(f"{folder} is no run folder: {CONFIG_FILE} is missing; expected a folder made by `nelbo train`.")
     try:
         return RunConfig.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(
             f"{path} cannot be read ({error!r}); restore it from a copy, or train into a new folder."
         ) from error
@@ -144,8 +145,9 @@ def find_run(name: str | os.PathLike[str]) -> Path:
         return path
     if str(name) in bundled:
         return bundled[str(name)]
-    try:
-        known(str(name), bundled, "run folder or bundled model")
-    except Exception as error:
-        raise RunError(str(error)) from error
-    return path
+    near = difflib.get_close_matches(str(name), bundled, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise RunError(
+        f"there is no run folder or bundled model {str(name)!r}; {hint}expected a folder made by `nelbo train`, or one "
+        f"of the bundled models ({', '.join(bundled) or 'none'})."
+    )

@@ -50,7 +50,7 @@ PRESETS: dict[str, Recipe] = {
     "images": Recipe(
         schedule=ScheduleOptions(kind="log-linear"),
         network=UNetOptions(
-            base=48, multipliers=(1, 2, 3, 4), blocks=2, attention=(3,), groups=16, dropout=0.0, fourier=FOURIER
+            base=48, multipliers=(1, 2, 4, 4), blocks=1, attention=(3,), groups=16, dropout=0.0, fourier=FOURIER
         ),
         parameterization="grid",
         variance="fixed-small",

@@ -2,8 +2,9 @@
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from nelbo.errors import ConfigurationError
 from nelbo.networks import MLPOptions, UNetOptions
@@ -85,10 +86,10 @@ class Recipe:
         Raises:
             ConfigurationError: a name that doesn't exist; the nearest one is suggested.
         """
-        recipe = self
+        plain = self.to_json()
         for name, value in overrides.items():
-            recipe = _overridden(recipe, name, name.split("."), value)
-        return recipe
+            _put(plain, name, name.split("."), value)
+        return Recipe.from_json(plain)  # all at once: what two settings say together counts, not their order
 
 
 def known(name: str, names: Iterable[str], what: str) -> str:
@@ -107,19 +108,39 @@ def known(name: str, names: Iterable[str], what: str) -> str:
 
 def _record(kind: type[Any], values: Mapping[str, Any]) -> Any:
     """A dataclass from a mapping, with unknown keys named."""
-    names = [f.name for f in fields(kind)]
-    for key in values:
-        known(key, names, f"{kind.__name__} setting")
+    hints = get_type_hints(kind)
+    for key, value in values.items():
+        known(key, hints, f"{kind.__name__} setting")
+        if not _fits(value, hints[key]):
+            expected = hints[key].__name__ if isinstance(hints[key], type) else hints[key]
+            raise ConfigurationError(f"the setting {key} is {value!r}; expected {expected}.")
     return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
 
-def _overridden(record: Any, full: str, path: list[str], value: Any) -> Any:
-    names = [f.name for f in fields(record)]
-    known(path[0], names, f"setting ({full})")
-    if len(path) == 1:
-        value = tuple(value) if isinstance(value, list) else value
-        return replace(record, **{path[0]: value})
-    inner = getattr(record, path[0])
-    if not hasattr(inner, "__dataclass_fields__"):
-        raise ConfigurationError(f"{full!r} names a part of {path[0]!r}, which has no parts.")
-    return replace(record, **{path[0]: _overridden(inner, full, path[1:], value)})
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of an annotated type; a whole number passes for a float, a list for a tuple."""
+    if isinstance(hint, UnionType):
+        return any(_fits(value, choice) for choice in get_args(hint))
+    if get_origin(hint) is tuple:
+        inner = get_args(hint)
+        long_enough = inner[-1] is Ellipsis or (isinstance(value, list | tuple) and len(value) == len(inner))
+        return isinstance(value, list | tuple) and long_enough and all(_fits(item, inner[0]) for item in value)
+    if hint in (int, float):
+        return isinstance(value, (int, hint)) and not isinstance(value, bool)
+    return isinstance(value, hint)
+
+
+def _put(plain: dict[str, Any], full: str, path: list[str], value: Any) -> None:
+    """Set the value at a dotted name within nested dictionaries."""
+    known(path[0], plain, f"setting ({full})")
+    inner = plain[path[0]]
+    if isinstance(inner, dict) != (len(path) > 1):
+        raise ConfigurationError(
+            f"{full!r} names a part of {path[0]!r}, which has no parts."
+            if len(path) > 1
+            else f"{full!r} has parts ({', '.join(inner)}): name one of them, such as {full}.{next(iter(inner))}."
+        )
+    if len(path) > 1:
+        _put(inner, full, path[1:], value)
+    else:
+        plain[path[0]] = value

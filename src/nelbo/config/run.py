@@ -121,8 +121,10 @@ class Run:
             label: int64 (num,), for a class-conditional model.
             progress: called with (network calls done, calls in all).
         """
-        if num < 1:
-            raise ConfigurationError(f"--num must be at least 1, got {num}.")
+        for flag, value in (("--num", num), ("--batch-size", batch_size)):
+            if value < 1:
+                raise ConfigurationError(f"{flag} must be at least 1, got {value}.")
+        self._check_label(label, num)
         images: list[Tensor] = []
         calls, batches = steps or self.schedule.num_steps, -(-num // batch_size)
         for b, start in enumerate(range(0, num, batch_size)):
@@ -159,6 +161,8 @@ class Run:
         Raises:
             ShapeError: images of another shape than the model's.
         """
+        if batch_size < 1:
+            raise ConfigurationError(f"--batch-size must be at least 1, got {batch_size}.")
         dataset = self._dataset(images)
         reverse = self.reverse(steps=steps, variance=variance, clip=clip)
         proposal = None if self.mse is None else expected_terms(reverse, self.mse)
@@ -185,6 +189,15 @@ class Run:
     def save(self) -> None:
         """Write model.safetensors: the weights and what calibration measured."""
         save_model(self.folder, self.network, self.mse)
+
+    def _check_label(self, label: Tensor | None, num: int) -> None:
+        classes = len(self.config.data.class_names)
+        if label is None:
+            return
+        if not self.config.recipe.conditional:
+            raise ConfigurationError(f"the model in {self.folder} is not class-conditional; leave --label out.")
+        if label.shape != (num,) or int(label.min()) < 0 or int(label.max()) >= classes:
+            raise ConfigurationError(f"--label must be within 0..{classes - 1} for each of the {num} images.")
 
     def _dataset(self, images: Tensor | ImageDataset) -> ImageDataset:
         dataset = ArrayDataset(images, self.levels) if isinstance(images, Tensor) else images
@@ -221,7 +234,12 @@ def load(name: str | os.PathLike[str], *, device: str | None = None) -> Run:
     except RuntimeError as error:
         raise RunError(f"{folder / MODEL_FILE} does not fit {folder / 'config.json'}: {error}") from error
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    network = network.to(device).eval().requires_grad_(False)
+    try:
+        network = network.to(device).eval().requires_grad_(False)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigurationError(
+            f"--device {device} cannot be used here ({error}); `nelbo info` lists them."
+        ) from error
     schedule = build_schedule(config.recipe.schedule).to(device)
     return Run(folder, config, network, schedule, tensors.get(CALIBRATION))
 

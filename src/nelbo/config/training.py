@@ -15,10 +15,11 @@ from nelbo.config.presets import default_preset, preset
 from nelbo.config.recipe import Recipe
 from nelbo.config.run import Run, load, save_model
 from nelbo.data import ImageDataset, Split, load_data
-from nelbo.errors import RunError
-from nelbo.plots import bound_curve, loss_curve, per_step_bound, sample_grid, save, trajectory_strip
+from nelbo.errors import ConfigurationError, RunError
+from nelbo.files import remove_parts
+from nelbo.plots import bound_curve, loss_curve, per_step_bound, picture_of, save, trajectory_strip
 from nelbo.randomness import derived_seed
-from nelbo.training import METRICS_FILE, MetricsLog, Progress, Trainer
+from nelbo.training import METRICS_FILE, MetricsLog, Progress, Trainer, tensorboard_log
 
 INITIALISATION = 4
 PREVIEW_IMAGES, PREVIEW_STEPS = 16, 50
@@ -34,12 +35,14 @@ class Listener:
         on_step: after each optimizer step.
         on_record: each preview's line of the metrics.
         on_stage: (name, done, total) of the stages around training: reading, calibrating, scoring, sampling.
+        on_stop: the signal that ended training before its budget was spent, and the step.
     """
 
     on_config: Callable[[RunConfig, Split, int], None] = lambda config, split, step: None
     on_step: Callable[[Progress], None] = lambda progress: None
     on_record: Callable[[dict[str, Any]], None] = lambda record: None
     on_stage: Callable[[str, int, int], None] = lambda name, done, total: None
+    on_stop: Callable[[str, int], None] = lambda name, step: None
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ def train(
     *,
     preset_name: str | None = None,
     overrides: Mapping[str, Any] | None = None,
+    tensorboard: bool = False,
     listener: Listener | None = None,
 ) -> Run:
     """Train a model on `data` into the run folder `out`, or go on with the run that is there.
@@ -69,6 +73,7 @@ def train(
         out: the run folder.
         preset_name: a preset; by default the data's own, or "images".
         overrides: settings of the recipe by dotted name, such as {"training.minutes": 10}.
+        tensorboard: also write the metrics to the folder's `tensorboard` (the extra nelbo[tensorboard]).
         listener: progress.
 
     Returns:
@@ -86,7 +91,7 @@ def train(
     config = RunConfig(recipe, _described(request, split), name)
     if (folder / CONFIG_FILE).exists():
         refuse_differences(folder, read_config(folder), config)
-    elif folder.is_dir() and any(folder.iterdir()):
+    elif folder.is_dir() and any(entry.suffix != ".part" for entry in folder.iterdir()):
         raise RunError(f"{folder} is not empty and is no run folder ({CONFIG_FILE} is missing); choose another --out.")
     torch.manual_seed(derived_seed(recipe.training.seed, INITIALISATION))
     network = build_network(recipe).to(memory_format=torch.channels_last)
@@ -100,15 +105,19 @@ def train(
         folder,
         on_preview=session.preview,
         on_save=session.save,
+        on_record=tensorboard_log(folder / "tensorboard") if tensorboard else None,
         on_progress=listener.on_step,
     )
     objective.schedule = objective.schedule.to(trainer.accelerator.device)
     session.main = trainer.accelerator.is_main_process
     if session.main:
+        remove_parts(folder)
         config.save(folder)
         listener.on_config(config, split, trainer.state.step)
     trainer.run()
     if session.main:
+        if trainer.stopped_by is not None:
+            listener.on_stop(trainer.stopped_by, trainer.state.step)
         session.finish(trainer.stopped_by)
     trainer.accelerator.wait_for_everyone()
     return load(folder)
@@ -129,7 +138,7 @@ class _Session:
         run = self._run(network)
         steps = min(PREVIEW_STEPS, run.schedule.num_steps)
         images = run.sample(PREVIEW_IMAGES, steps=steps, seed=self.config.recipe.training.seed)
-        save(sample_grid(images, run.levels), self.folder / "samples" / f"step-{step:08d}.png")
+        save(picture_of(images, run.levels), self.folder / "samples" / f"step-{step:08d}.png")
         record: dict[str, Any] = {}
         held_out = self._held_out(HELD_OUT_IMAGES)
         if held_out is not None:
@@ -183,7 +192,7 @@ def show_run(run: Run, held_out: ImageDataset | None, listener: Listener) -> Non
         listener.on_stage("sampling", done, total)
 
     steps = min(250, run.schedule.num_steps)
-    save(sample_grid(run.sample(64, steps=steps, progress=sampling), run.levels), run.folder / "samples.png")
+    save(picture_of(run.sample(64, steps=steps, progress=sampling), run.levels), run.folder / "samples.png")
     save(trajectory_strip(list(run.trajectory(1, steps=min(100, steps)))), run.folder / "trajectory.png")
     if held_out is not None:
         report = run.bound(held_out, progress=lambda done, total: listener.on_stage("scoring", done, total))
@@ -196,6 +205,10 @@ def _wanted(data: str | DataRequest | None, folder: Path, name: str | None) -> t
         if not (folder / CONFIG_FILE).exists():
             raise RunError(f"{folder} holds no run to go on with; say what to train on by --data.")
         config = read_config(folder)
+        if name not in (None, config.preset):
+            raise ConfigurationError(
+                f"{folder} was begun with --preset {config.preset}, not {name}; leave --preset out to go on with it."
+            )
         return _request(config), config.preset, config.recipe
     request = DataRequest(data) if isinstance(data, str) else data
     name = name or default_preset(request.spec)

@@ -6,6 +6,8 @@ This is the one home of matplotlib. Figures are made without pyplot, so nothing 
 from nelbo.plots.bound import per_step_bound
 from nelbo.plots.curves import bound_curve, loss_curve
 from nelbo.plots.grid import sample_grid
+from nelbo.plots.points import point_cloud
+from nelbo.plots.samples import picture_of
 from nelbo.plots.saving import save
 from nelbo.plots.scores import score_histogram
 from nelbo.plots.trajectory import trajectory_strip
@@ -14,6 +16,8 @@ __all__ = [
     "bound_curve",
     "loss_curve",
     "per_step_bound",
+    "picture_of",
+    "point_cloud",
     "sample_grid",
     "save",
     "score_histogram",

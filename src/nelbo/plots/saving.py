@@ -1,6 +1,5 @@
 """The one place where a picture meets the disk."""
 
-import os
 from io import BytesIO
 from pathlib import Path
 
@@ -8,6 +7,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from nelbo.errors import ConfigurationError
+from nelbo.files import write_bytes
 
 FIGURE_FORMATS = {".png": "png", ".pdf": "pdf", ".svg": "svg"}
 IMAGE_FORMATS = {".png": "PNG", ".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
@@ -21,13 +21,7 @@ def save(picture: Figure | Image.Image, path: str | Path) -> Path:
     """
     path = Path(path)
     content = _figure_bytes(picture, path) if isinstance(picture, Figure) else _image_bytes(picture, path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_bytes(path, content)
     return path
 
 

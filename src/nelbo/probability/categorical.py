@@ -8,7 +8,8 @@ from nelbo.errors import ShapeError
 
 def categorical_entropy(p: Tensor) -> Tensor:
     """H(p) = -sum_k p_k log p_k over the last dimension, nats, with 0 log 0 = 0."""
-    return -torch.special.xlogy(p, p).sum(-1)
+    entropy: Tensor = -torch.special.xlogy(p, p).sum(-1)
+    return entropy
 
 
 def categorical_kl(p: Tensor, q: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from nelbo.training.metrics import MetricsLog
 from nelbo.training.objective import DiffusionObjective, Draws, Losses, Objective
 from nelbo.training.state import TrainState
+from nelbo.training.tensorboard import tensorboard_log
 from nelbo.training.trainer import METRICS_FILE, STATE_FILE, Progress, Trainer, TrainerOptions, bf16_wanted
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "Trainer",
     "TrainerOptions",
     "bf16_wanted",
+    "tensorboard_log",
 ]

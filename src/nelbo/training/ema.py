@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+Weights = tuple[Tensor, ...] | list[Tensor]
+
 
 def averaged(network: nn.Module, decay: float) -> AveragedModel:
     """An exponential moving average of `network`, one update an optimizer step.
@@ -16,9 +18,9 @@ def averaged(network: nn.Module, decay: float) -> AveragedModel:
     return AveragedModel(network, multi_avg_fn=_warmed_up(decay), use_buffers=False)
 
 
-def _warmed_up(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
+def _warmed_up(decay: float) -> Callable[[Weights, Weights, Tensor | int], None]:
     @torch.no_grad()
-    def update(average: list[Tensor], current: list[Tensor], num_averaged: Tensor | int) -> None:
+    def update(average: Weights, current: Weights, num_averaged: Tensor | int) -> None:
         n = int(num_averaged)
         torch._foreach_lerp_(average, current, 1 - min(decay, (1 + n) / (10 + n)))
 

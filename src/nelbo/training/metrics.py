@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nelbo.errors import RunError
-from nelbo.files import reason, write_whole
+from nelbo.files import reason, write_text
 
 QUARTERS = 4
 
@@ -82,4 +82,4 @@ class MetricsLog:
         """Drop the lines past `step`, which a resumed run is about to write again."""
         kept = [record for record in self.records() if record["step"] <= step]
         text = "".join(json.dumps(record) + "\n" for record in kept)
-        write_whole(self.path, lambda place: place.write_text(text, encoding="utf-8") and None)
+        write_text(self.path, text)

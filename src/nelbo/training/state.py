@@ -62,7 +62,7 @@ class TrainState:
             for name, parameter in self.network.named_parameters():
                 self.optimizer.state[parameter] = {
                     # in the memory layout of the parameter, as the fused step expects
-                    slot: torch.empty_like(parameter).copy_(value) if value.ndim else value.clone()
+                    slot: torch.empty_like(parameter).copy_(value) if value.ndim else value.to(parameter.device)
                     for slot, value in _under(f"optimizer.{name}", tensors).items()
                 }
             self.step, self.seconds = int(metadata["step"]), float(metadata["seconds"])

@@ -1,8 +1,12 @@
 """Algorithm 1: draw images, t and noise; step on the gradient; until the budget is spent."""
 
 import math
+import os
+import shutil
 import signal
+import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -12,7 +16,9 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import Tensor, nn
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from nelbo.data import ImageDataset, TrainingStream, loader
 from nelbo.errors import ConfigurationError, NonFiniteError
@@ -133,6 +139,7 @@ class Trainer:
         folder: where the state and the metrics are kept.
         on_preview: called with the averaged network and the step; what it returns joins the metrics.
         on_save: called with the averaged network's weights and the step after each saved state.
+        on_record: called with each line of the metrics.
         on_progress: called after each step.
     """
 
@@ -145,11 +152,16 @@ class Trainer:
         folder: Path,
         on_preview: Preview | None = None,
         on_save: Callable[[nn.Module, int], None] | None = None,
+        on_record: Callable[[dict[str, Any]], None] | None = None,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
         self.options, self.dataset, self.objective, self.folder = options, dataset, objective, folder
-        self.on_preview, self.on_save, self.on_progress = on_preview, on_save, on_progress
-        self.accelerator = Accelerator(mixed_precision="bf16" if bf16_wanted(options.precision) else "no")
+        self.on_preview, self.on_save, self.on_record, self.on_progress = on_preview, on_save, on_record, on_progress
+        AcceleratorState._reset_state()  # else a second trainer of another precision is refused in the same process
+        self.accelerator = Accelerator(
+            cpu=not torch.accelerator.is_available(),  # without it, processes on processors would not find each other
+            mixed_precision="bf16" if bf16_wanted(options.precision) else "no",
+        )
         if options.batch_size % self.accelerator.num_processes:
             raise ConfigurationError(
                 f"--batch-size {options.batch_size} must be shared by {self.accelerator.num_processes} processes alike."
@@ -166,8 +178,10 @@ class Trainer:
         self.metrics = MetricsLog(folder / METRICS_FILE)
         if (folder / STATE_FILE).exists():
             self.state.load(folder / STATE_FILE)
+        if self.metrics.path.exists():  # also where a kill came before the first saved state
             self._on_main(lambda: self.metrics.cut_after(self.state.step))
-        wrapped = torch.compile(network) if options.compile else network
+        compiled = options.compile and can_compile(self.accelerator.device)
+        wrapped = torch.compile(network) if compiled else network
         self.network = self.accelerator.prepare_model(wrapped)
         self.stream = TrainingStream(len(dataset), options.batch_size, options.seed)
         self.stopped_by: str | None = None
@@ -186,7 +200,7 @@ class Trainer:
         Raises:
             NonFiniteError: a loss or gradient that is NaN or infinite, with the step, t and tensor named.
         """
-        saved_at, previewed = self.state.seconds, self._previews_due()
+        saved_at, previewed, began_at = self.state.seconds, self._previews_due(), self.state.step
         batches: Iterator[tuple[int, Tensor, Tensor | None]] | None = None
         with self._signals():
             while not self._finished():
@@ -204,8 +218,9 @@ class Trainer:
                 if self._save_due(saved_at) and self.fraction < 1:
                     saved_at = self.state.seconds
                     self._save()
-        self._preview() if self.stopped_by is None else None
-        self._save()
+            if self.fraction >= 1 and self.state.step > began_at:  # a state saved at the end has had its last preview
+                self._preview()
+            self._save()
         return self.state
 
     def _batches(self) -> Iterator[tuple[int, Tensor, Tensor | None]]:
@@ -235,7 +250,7 @@ class Trainer:
                 accelerator.backward(losses.weighted.sum() / share)
             outcomes.append(losses)
         weighted, loss, position = (self._gathered(outcomes, name) for name in ("weighted", "loss", "position"))
-        self._update(weighted, position)
+        self._update(weighted, draws.get("t", position))
         self.objective.learn(draws, loss)
         self.state.window.add(weighted, loss, position)
 
@@ -257,12 +272,14 @@ class Trainer:
         gathered: Tensor = self.accelerator.gather(own)
         return gathered.cpu()
 
-    def _update(self, weighted: Tensor, position: Tensor) -> None:
+    def _update(self, weighted: Tensor, t: Tensor) -> None:
         """Clip, check, and step the optimizer and the moving average."""
         state, options = self.state, self.options
-        norm = self.accelerator.clip_grad_norm_(state.network.parameters(), options.clip_gradient)
-        if not bool(weighted.isfinite().all()) or not bool(torch.as_tensor(norm).isfinite()):
-            raise self._non_finite(weighted, position)
+        parameters = [p for p in state.network.parameters() if p.grad is not None]
+        norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if not bool(weighted.isfinite().all()) or not bool(norm.isfinite()):
+            raise self._non_finite(weighted, t)  # before clipping, which would spread the one tensor's NaN over all
+        clip_grads_with_norm_(parameters, options.clip_gradient, norm)
         warm = min(1.0, (state.step + 1) / options.warmup) if options.warmup else 1.0
         cooling = 0.5 * (1 + math.cos(math.pi * self.fraction)) if options.decay == "cosine" else 1.0
         for group in state.optimizer.param_groups:
@@ -272,12 +289,12 @@ class Trainer:
         state.average.update_parameters(state.network)
         self.gradient_norm = float(norm)
 
-    def _non_finite(self, weighted: Tensor, position: Tensor) -> NonFiniteError:
-        """Name the step, the place and the tensor at fault."""
+    def _non_finite(self, weighted: Tensor, t: Tensor) -> NonFiniteError:
+        """Name the step, t (or the place, where an objective has none) and the tensor at fault."""
         bad = ~weighted.isfinite()
         if bool(bad.any()):
-            places = ", ".join(f"{float(p):.3f}" for p in position[bad][:4])
-            what = f"the loss of {int(bad.sum())} of {len(bad)} examples, at t/T = {places},"
+            places = ", ".join(f"{float(place):g}" for place in t[bad][:4])
+            what = f"the loss of {int(bad.sum())} of {len(bad)} examples, at t = {places},"
         else:
             named = self.state.network.named_parameters()
             names = [name for name, p in named if p.grad is not None and not bool(p.grad.isfinite().all())]
@@ -300,10 +317,15 @@ class Trainer:
                 "gradient_norm": round_to(self.gradient_norm, 4),
                 "learning_rate": round_to(state.optimizer.param_groups[0]["lr"], 6),
             }
-            self._on_main(lambda: self.metrics.append(record))
+            self._on_main(lambda: self._log(record))
         if self.on_progress is not None and self.accelerator.is_main_process:
             speed = self.options.batch_size / seconds
             self.on_progress(Progress(state.step, self.fraction, state.seconds, speed, record))
+
+    def _log(self, record: dict[str, Any]) -> None:
+        self.metrics.append(record)
+        if self.on_record is not None:
+            self.on_record(record)
 
     def _preview(self) -> None:
         """Let the caller look at the averaged network; its time counts towards the budget."""
@@ -316,7 +338,7 @@ class Trainer:
         self.state.seconds += time.monotonic() - began
         if outcome:
             record = {"step": self.state.step, "minutes": round_to(self.state.seconds / 60, 5), **outcome}
-            self._on_main(lambda: self.metrics.append(record))
+            self._on_main(lambda: self._log(record))
 
     def _previews_due(self) -> int:
         """How many previews should have been shown by now."""
@@ -354,6 +376,9 @@ class Trainer:
     @contextmanager
     def _signals(self) -> Iterator[None]:
         """SIGINT and SIGTERM end training after the step under way; a second one ends it at once, unsaved."""
+        if threading.current_thread() is not threading.main_thread():  # only the main thread hears signals
+            yield
+            return
 
         def stop(number: int, frame: FrameType | None) -> None:
             if self.stopped_by is not None:
@@ -366,6 +391,28 @@ class Trainer:
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
+
+
+class TrainingWarning(UserWarning):
+    """Training goes on, but not quite as asked."""
+
+
+def can_compile(device: torch.device) -> bool:
+    """Whether `torch.compile` has the C++ compiler that it needs for a processor; warns where it hasn't.
+
+    Warns:
+        TrainingWarning: no compiler; training goes on without, with the same mathematics.
+    """
+    compiler = os.environ.get("CXX", "g++")
+    if device.type != "cpu" or shutil.which(compiler) or shutil.which("clang++"):
+        return True
+    warnings.warn(
+        f"torch.compile needs a C++ compiler and {compiler} was not found: training goes on without it, more slowly; "
+        "install one (Debian: apt-get install g++), or give --no-compile to silence this.",
+        TrainingWarning,
+        stacklevel=3,
+    )
+    return False
 
 
 def bf16_wanted(precision: str) -> bool:

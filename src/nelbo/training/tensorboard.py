@@ -1,0 +1,32 @@
+"""The metrics as TensorBoard scalars: the extra `nelbo[tensorboard]`."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from nelbo.errors import ConfigurationError
+
+
+def tensorboard_log(folder: Path) -> Callable[[Mapping[str, Any]], None]:
+    """A function that writes each line of the metrics to `folder`; lists become one scalar an entry.
+
+    Raises:
+        ConfigurationError: TensorBoard is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ConfigurationError(
+            "--tensorboard needs the package tensorboard; install it by `pip install nelbo[tensorboard]`."
+        ) from error
+    writer = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+
+    def log(record: Mapping[str, Any]) -> None:
+        for name, value in record.items():
+            entries = {f"{name}/{i + 1}": v for i, v in enumerate(value)} if isinstance(value, list) else {name: value}
+            for tag, number in entries.items():
+                if name != "step" and isinstance(number, int | float):
+                    writer.add_scalar(tag, number, record["step"])  # type: ignore[no-untyped-call]
+        writer.flush()  # type: ignore[no-untyped-call]
+
+    return log

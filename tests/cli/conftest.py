@@ -1,0 +1,77 @@
+"""The command line, called as a person's shell would call it, in this process."""
+
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from nelbo.cli import main
+from tests.conftest import write_pictures
+
+TINY = [
+    *("--steps", "4", "--batch-size", "4", "--precision", "fp32", "--seed", "1"),
+    *(
+        part
+        for setting in (
+            "schedule.num_steps=10",
+            "network.base=8",
+            "network.groups=4",
+            "network.multipliers=[1,2]",
+            "network.blocks=1",
+            "network.attention=[]",
+            "network.fourier=[]",
+            "training.log_every=2",
+        )
+        for part in ("--set", setting)
+    ),
+]
+
+
+@dataclass
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def nelbo_cli(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[..., Outcome]:
+    """`nelbo_cli("train", "--data", ...)`: exit code and what was printed; the working folder is the test's own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "400")
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+
+    def call(*arguments: object) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["nelbo", *map(str, arguments)])
+        capsys.readouterr()
+        try:
+            main()
+            code = 0
+        except SystemExit as leaving:
+            code = int(leaving.code or 0)
+        printed = capsys.readouterr()
+        assert "Traceback" not in printed.err + printed.out
+        return Outcome(code, printed.out, printed.err)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run on 24 PNGs of two classes, which lie in `pictures` beside it."""
+    place = tmp_path_factory.mktemp("cli")
+    pictures = write_pictures(place / "pictures", 24, classes=2)
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["nelbo", "train", "--data", str(pictures), "--out", str(place / "run"), *TINY])
+        patch.setattr(warnings, "showwarning", warnings.showwarning)
+        with pytest.raises(SystemExit) as leaving:
+            main()
+    assert not leaving.value.code
+    return place / "run"

@@ -1,0 +1,230 @@
+"""Every command, used as it is meant to be."""
+
+import csv
+import json
+import math
+import shutil
+
+import numpy as np
+import pytest
+import typer
+from PIL import Image
+
+import nelbo
+from nelbo.cli.app import app
+from nelbo.cli.train import eta, parse_setting, with_one_budget
+from nelbo.errors import ConfigurationError
+
+COMMANDS = typer.main.get_command(app).commands
+
+
+def strict(text):
+    """JSON as the standard has it: no NaN, no Infinity."""
+
+    def refuse(word):
+        raise AssertionError(f"{word} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def test_the_version(nelbo_cli):
+    asked = nelbo_cli("--version")
+    assert (asked.code, asked.out) == (0, f"{nelbo.__version__}\n")
+
+
+def test_nothing_asked_shows_the_help(nelbo_cli):
+    asked = nelbo_cli()
+    for name in COMMANDS:
+        assert name in asked.out + asked.err
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_explains_every_option(nelbo_cli, name):
+    shown = nelbo_cli(name, "--help")
+    assert shown.code == 0
+    for parameter in COMMANDS[name].params:
+        for option in parameter.opts:
+            if option.startswith("--"):
+                assert option in shown.out
+        if parameter.name != "help":
+            assert parameter.help
+            assert parameter.help.split()[0] in shown.out
+    assert COMMANDS[name].help.split(".")[0][:40] in shown.out
+
+
+def test_training_leaves_a_folder_that_explains_itself(trained):
+    assert {"config.json", "model.safetensors", "metrics.jsonl", "samples.png", "loss.png"} <= {
+        path.name for path in trained.iterdir()
+    }
+    config = json.loads((trained / "config.json").read_text())
+    assert config["data"]["class_names"] == ["class-0", "class-1"]
+    assert config["data"]["shape"] == [3, 8, 8]
+    assert config["preset"] == "images"
+    assert config["training"]["minutes"] is None
+
+
+def test_training_says_what_it_does_and_what_to_do_next(nelbo_cli, trained, tmp_path):
+    run = shutil.copytree(trained, tmp_path / "run")
+    went_on = nelbo_cli("train", "--out", run, "--steps", 5)
+    assert went_on.code == 0
+    assert "23 images to train on, 1 held out, 3 x 8 x 8 (C x H x W), 256 levels" in went_on.err
+    assert "going on from step 4" in went_on.err
+    assert f"nelbo sample {run}" in went_on.err
+
+
+def test_samples_become_a_picture_or_an_array(nelbo_cli, trained, tmp_path):
+    assert nelbo_cli("sample", trained, "--num", 3, "--out", "three.npy").code == 0
+    array = np.load(tmp_path / "three.npy")
+    assert (array.shape, array.dtype) == ((3, 3, 8, 8), np.uint8)
+    drawn = nelbo_cli("sample", trained, "--num", 4, "--steps", 5, "--sampler", "ancestral", "--seed", 3)
+    assert drawn.code == 0
+    assert "4 images in samples.png" in drawn.err
+    first = Image.open(tmp_path / "samples.png").tobytes()
+    nelbo_cli("sample", trained, "--num", 4, "--steps", 5, "--seed", 3, "--out", "again.png")
+    assert Image.open(tmp_path / "again.png").tobytes() == first
+    nelbo_cli("sample", trained, "--num", 4, "--steps", 5, "--seed", 4, "--out", "other.png")
+    assert Image.open(tmp_path / "other.png").tobytes() != first
+
+
+def test_an_evaluation_in_json_has_the_promised_keys(nelbo_cli, trained, tmp_path):
+    asked = nelbo_cli("evaluate", trained, "--json", "-", "--steps-per-image", 0)
+    assert asked.code == 0
+    found = strict(asked.out)
+    assert {
+        "bits_per_dim",
+        "per_step",
+        "num_images",
+        "num_dims",
+        "levels",
+        "num_steps",
+        "clip",
+        "version",
+    } <= found.keys()
+    bits = found["bits_per_dim"]
+    assert bits.keys() == {"total", "prior", "denoising", "decoder", "standard_error"}
+    assert bits["total"] == pytest.approx(bits["prior"] + bits["denoising"] + bits["decoder"])
+    assert bits["standard_error"] is None  # there is one held-out image
+    assert [step["t"] for step in found["per_step"]] == list(range(1, 11))
+    assert (found["num_images"], found["num_dims"], found["levels"], found["num_steps"]) == (1, 192, 256, 10)
+    assert (found["clip"], found["version"], found["fraction_of_images"]) == (False, nelbo.__version__, 1.0)
+
+    assert nelbo_cli("evaluate", trained, "--json", "bound.json", "--clip", "--steps", 5, "--num", 1).code == 0
+    found = strict((tmp_path / "bound.json").read_text())
+    assert (found["clip"], found["num_steps"]) == (True, 5)
+
+
+def test_an_evaluation_of_other_images_takes_all_of_them(nelbo_cli, trained):
+    asked = nelbo_cli("evaluate", trained, "--data", trained.parent / "pictures", "--json", "-")
+    assert strict(asked.out)["num_images"] == 24
+    some = strict(nelbo_cli("evaluate", trained, "--data", trained.parent / "pictures", "--num", 6, "--json", "-").out)
+    assert (some["num_images"], some["fraction_of_images"]) == (6, 0.25)
+    assert some["bits_per_dim"]["standard_error"] > 0
+
+
+def test_an_evaluation_for_people(nelbo_cli, trained):
+    shown = nelbo_cli("evaluate", trained)
+    for part in ("L_T (prior)", "L_0 (decoder)", "L (total)", "bits/dim", "variance calibrated", "clip off"):
+        assert part in shown.out
+    assert (trained / "bound-per-step.png").exists()
+
+
+def test_scores_rank_the_images(nelbo_cli, trained, tmp_path):
+    pictures = trained.parent / "pictures"
+    shown = nelbo_cli("score", pictures, "-m", trained, "--csv", "bits.csv", "--json", "bits.json", "--seed", 1)
+    assert shown.code == 0
+    assert "24 images, mean" in shown.out
+    with (tmp_path / "bits.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 24
+    values = [float(row["bits_per_dim"]) for row in rows]
+    assert values == sorted(values, reverse=True)
+    assert {row["image"] for row in rows} == {str(path) for path in pictures.rglob("*.png")}
+    found = strict((tmp_path / "bits.json").read_text())
+    assert [row["bits_per_dim"] for row in found["scores"]] == pytest.approx(values, abs=1e-5)
+    assert found["rejects"] == []
+
+
+def test_scoring_a_single_picture_and_one_of_another_size(nelbo_cli, trained, pictures):
+    one = next((trained.parent / "pictures").rglob("*.png"))
+    assert "1 images" in nelbo_cli("score", one, "-m", trained).out
+    large = pictures("large", num=2, size=(20, 12))
+    refused = nelbo_cli("score", large, "-m", trained)
+    assert refused.code == 2
+    assert "20x12, and the model takes 8x8; --resize brings images to that" in refused.err
+    assert nelbo_cli("score", large, "-m", trained, "--resize").code == 0
+
+
+def test_data_in_words_and_in_json(nelbo_cli, pictures):
+    place = pictures("mine", num=6, classes=3)
+    (place / "notes.txt").write_text("none")
+    words = nelbo_cli("data", place)
+    assert words.code == 0
+    assert "class-0: 2, class-1: 2, class-2: 2" in words.out
+    found = strict(nelbo_cli("data", place, "--json", "-").out)
+    assert (found["count"], found["shape"], found["sizes"]) == (6, [3, 8, 8], {"8x8": 6})
+    assert (found["modes"], found["ignored"], found["rejects"]) == ({"RGB": 6}, {".txt": 1}, [])
+
+
+def test_information_about_this_machine(nelbo_cli):
+    found = strict(nelbo_cli("info", "--json", "-").out)
+    assert {"nelbo", "torch", "python", "devices", "threads", "bundled models"} <= found.keys()
+    assert found["devices"][0] == "cpu"
+    assert "torch" in nelbo_cli("info").out
+
+
+def test_presets_are_listed_and_shown(nelbo_cli):
+    listed = nelbo_cli("presets").out
+    for name in ("digits", "fashion-mnist", "images", "points", "cifar10", "lsun256"):
+        assert name in listed
+    shown = strict(nelbo_cli("presets", "cifar10").out)
+    assert shown["network"]["base"] == 128
+
+
+def test_settings_are_json_or_words():
+    assert parse_setting("network.multipliers=[1,2]") == ("network.multipliers", [1, 2])
+    assert parse_setting("loss=simple") == ("loss", "simple")
+    assert parse_setting("training.minutes=null") == ("training.minutes", None)
+    assert math.isnan(parse_setting("training.ema=NaN")[1])
+    for text in ("loss", "=simple"):
+        with pytest.raises(ConfigurationError, match="is not of the form NAME=VALUE"):
+            parse_setting(text)
+
+
+def test_one_budget_replaces_the_other():
+    assert with_one_budget({"training.steps": 5}) == {"training.steps": 5, "training.minutes": None}
+    both = {"training.steps": 5, "training.minutes": 1.0}
+    assert with_one_budget(both) == both
+    assert with_one_budget({"loss": "simple"}) == {"loss": "simple"}
+
+
+def test_durations():
+    assert [eta(seconds) for seconds in (5, 65, 3725)] == ["0:05", "1:05", "1:02:05"]
+
+
+def test_ctrl_c_is_no_traceback(nelbo_cli, trained, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(nelbo, "load", interrupted)
+    assert nelbo_cli("sample", trained).code == 130
+
+
+def test_ctrl_c_in_training_says_that_it_was_saved(nelbo_cli, trained, tmp_path, monkeypatch):
+    import os
+    import signal
+
+    from nelbo.cli.train import TrainingDisplay
+
+    run = shutil.copytree(trained, tmp_path / "run")
+    stepped = TrainingDisplay.stepped
+
+    def press(display, progress):
+        stepped(display, progress)
+        if progress.step == 6:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(TrainingDisplay, "stepped", press)
+    left = nelbo_cli("train", "--out", run, "--steps", 400)
+    assert left.code == 0
+    assert "stopped by SIGINT at step 6, and saved; the same command goes on from there" in left.err
+    assert "is trained" not in left.err

@@ -1,0 +1,204 @@
+"""Every mistake of a person gets one sentence that says what to change, and exit code 2."""
+
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.cli.conftest import TINY
+
+
+@pytest.fixture
+def refused(nelbo_cli):
+    """`refused("train", ...)` must fail with code 2 and one sentence, which is returned."""
+
+    def call(*arguments):
+        outcome = nelbo_cli(*arguments)
+        assert outcome.code == 2
+        lines = [line for line in outcome.err.splitlines() if line.startswith("error: ")]
+        assert len(lines) == 1
+        return lines[0]
+
+    return call
+
+
+class TestData:
+    def test_a_folder_that_is_not_there(self, refused):
+        assert "nowhere" in refused("train", "--data", "nowhere", "--out", "run")
+
+    def test_an_empty_folder(self, refused, tmp_path):
+        (tmp_path / "empty").mkdir()
+        for command in (("train", "--out", "run", "--data"), ("data",)):
+            assert "holds no images: no file in it or its sub-folders ends in .png" in refused(*command, "empty")
+        assert not (tmp_path / "run").exists()
+
+    def test_one_corrupt_jpeg_among_good_images(self, nelbo_cli, refused, pictures):
+        place = pictures(num=8)
+        picture = Image.open(next(place.iterdir())).resize((64, 64))
+        picture.save(place / "bad.jpg")
+        (place / "bad.jpg").write_bytes((place / "bad.jpg").read_bytes()[:300])
+        message = refused("train", "--data", place, "--out", "run", "--on-reject", "stop", *TINY)
+        assert "1 file(s) cannot be used" in message
+        assert "bad.jpg" in message
+        assert "--on-reject skip" in message
+        went_on = nelbo_cli("train", "--data", place, "--out", "run", *TINY)
+        assert went_on.code == 0
+        assert "bad.jpg" in went_on.err
+        assert "7 images to train on, 1 held out" in went_on.err
+        shown = nelbo_cli("data", place)
+        assert shown.code == 0
+        assert "bad.jpg" in shown.out
+
+    def test_a_text_file_named_png(self, nelbo_cli, refused, pictures, tmp_path):
+        (tmp_path / "texts").mkdir()
+        (tmp_path / "texts" / "letter.png").write_text("dear")
+        message = refused("train", "--data", "texts", "--out", "run")
+        assert "none of its 1 images can be used" in message
+        assert "letter.png: its content is no PNG, JPEG, WebP, BMP or TIFF" in message
+        assert "letter.png" in nelbo_cli("data", "texts").out
+
+    def test_mixed_sizes(self, nelbo_cli, refused, pictures):
+        pictures("mixed", num=3, size=(8, 8))
+        pictures("mixed/more", num=2, size=(10, 9))
+        message = refused("train", "--data", "mixed", "--out", "run")
+        assert "images of 2 sizes: 8x8 (3), 10x9 (2); give the size that all shall have with --size N" in message
+        assert nelbo_cli("train", "--data", "mixed", "--size", "8", "--out", "run", *TINY).code == 0
+
+    def test_grey_pictures_of_16_bits_train(self, nelbo_cli, tmp_path):
+        (tmp_path / "deep").mkdir()
+        for i in range(4):
+            Image.fromarray(np.full((8, 8), 9000 * i, dtype=np.uint16)).save(tmp_path / "deep" / f"{i}.png")
+        trained = nelbo_cli("train", "--data", "deep", "--out", "run", *TINY)
+        assert trained.code == 0
+        assert "1 x 8 x 8 (C x H x W), 256 levels" in trained.err
+
+    def test_pictures_of_one_pixel_train(self, nelbo_cli, pictures):
+        place = pictures(num=5, size=(1, 1))
+        trained = nelbo_cli("train", "--data", place, "--out", "run", *TINY)
+        assert trained.code == 0
+        assert "3 x 1 x 1" in trained.err
+
+    def test_a_path_with_brackets_is_shown_as_it_is(self, refused):
+        assert "photos[/old] :smile:" in refused("train", "--data", "photos[/old] :smile:", "--out", "run")
+
+
+class TestRun:
+    @pytest.fixture
+    def copy(self, trained, tmp_path):
+        return shutil.copytree(trained, tmp_path / "copy")
+
+    @pytest.mark.parametrize("command", [("sample",), ("evaluate",), ("score", "digits", "-m")])
+    def test_a_run_that_is_not_there(self, refused, command):
+        assert "there is no run folder or bundled model 'nowhere'" in refused(*command, "nowhere")
+
+    def test_a_run_without_weights(self, refused, copy):
+        (copy / "model.safetensors").unlink()
+        assert "model.safetensors is missing; expected the weights that `nelbo train` saves" in refused("sample", copy)
+
+    def test_truncated_weights(self, refused, copy):
+        path = copy / "model.safetensors"
+        path.write_bytes(path.read_bytes()[:5000])
+        assert "model.safetensors is damaged or cut short (5000 bytes" in refused("evaluate", copy)
+
+    def test_a_truncated_state(self, refused, copy):
+        path = copy / "state.safetensors"
+        path.write_bytes(path.read_bytes()[:5000])
+        assert "state.safetensors is damaged or cut short" in refused("train", "--out", copy, "--steps", 9)
+
+    def test_other_levels(self, refused, trained):
+        message = refused("evaluate", trained, "--data", "digits")
+        assert "the images are 1 x 8 x 8" in message or "17 levels" in message
+
+    def test_another_configuration(self, refused, copy, trained):
+        message = refused(
+            "train", "--data", trained.parent / "pictures", "--out", copy, *TINY, "--learning-rate", "0.5", "--flip"
+        )
+        assert "training.flip: False there, True given; training.learning_rate: 0.001 there, 0.5 given)" in message
+
+    def test_no_data_and_no_run(self, refused):
+        assert "say what to train on by --data" in refused("train", "--out", "run")
+        assert "--size, --mode and --held-out say how to read --data" in refused("train", "--out", "run", "--size", 8)
+
+    def test_a_file_where_the_run_should_be(self, refused, tmp_path):
+        (tmp_path / "run").write_text("")
+        assert "could not be written" in refused("train", "--data", "digits", "--out", "run", *TINY)
+
+    def test_a_full_disk(self, refused, pictures, tmp_path):
+        disk = tmp_path / "disk"
+        disk.mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", "size=48k", "tmpfs", str(disk)]
+        try:
+            subprocess.run(mount, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            pytest.skip(f"no small file system can be mounted here: {error}")
+        try:
+            message = refused("train", "--data", pictures(), "--out", disk / "run", *TINY)
+            assert "could not be written: the disk is full, make room or choose another folder by --out" in message
+            assert not list(disk.rglob(".*.part"))
+        finally:
+            subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+class TestOptions:
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["--preset", "fasion-mnist"], "there is no preset 'fasion-mnist'; did you mean 'fashion-mnist'?"),
+            (["--learning-rate", "nan"], "--learning-rate must be a finite number above 0, got nan."),
+            (["--learning-rate", "-1"], "--learning-rate must be a finite number above 0, got -1.0."),
+            (["--steps", "-5"], "--steps must be a finite number above 0, got -5."),
+            (["--minutes", "0"], "--minutes must be a finite number above 0, got 0.0."),
+            (["--minutes", "inf"], "--minutes must be a finite number above 0, got inf."),
+            (["--batch-size", "0"], "--batch-size must be a finite number above 0, got 0."),
+            (["--workers", "-1"], "--workers must be 0 or more, got -1."),
+            (["--precision", "fp16"], "--precision must be auto, bf16 or fp32, got 'fp16'."),
+            (["--mode", "CMYK"], "--mode is 'CMYK'; expected L (grey) or RGB"),
+            (["--size", "0"], "--size is 0; expected a number of pixels, at least 1"),
+            (["--held-out", "1.5"], "--held-out is 1.5"),
+            (["--on-reject", "weep"], "--on-reject is 'weep'; expected skip or stop"),
+            (["--set", "network.bas=3"], "there is no setting (network.bas) 'bas'; did you mean 'base'?"),
+            (["--set", "network.base"], "--set 'network.base' is not of the form NAME=VALUE"),
+            (["--set", "network.base=wide"], "the setting base is 'wide'; expected int."),
+            (["--set", "network.base=7"], "`base` is 7, but must be an even number"),
+        ],
+    )
+    def test_training(self, refused, pictures, tmp_path, arguments, message):
+        assert message in refused("train", "--data", pictures(), "--out", "run", *arguments)
+        assert not (tmp_path / "run").exists()
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["--steps", "11"], "the number of steps must be within 1..10, got 11; change --steps."),
+            (["--sampler", "ancestrel"], "there is no sampler 'ancestrel'; did you mean 'ancestral'?"),
+            (["--variance", "nul"], "there is no variance for this model 'nul'"),
+            (["--out", "samples.jpg"], "--out samples.jpg must end in .png, .webp or .npy."),
+            (["--label", "1"], "is not class-conditional; leave --label out."),
+            (["--device", "toaster"], "--device toaster cannot be used here"),
+        ],
+    )
+    def test_sampling(self, refused, trained, arguments, message):
+        assert message in refused("sample", trained, "--num", "1", *arguments)
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["sample", "run", "--num", "0"],
+            ["sample", "run", "--batch-size", "0"],
+            ["evaluate", "run", "--num", "-1"],
+            ["evaluate", "run", "--steps-per-image", "-1"],
+            ["score", "x", "-m", "run", "--steps-per-image", "-1"],
+            ["data", "x", "--workers", "-1"],
+            ["train"],
+            ["train", "--out", "run", "--steps", "many"],
+            ["tarin"],
+            ["score", "digits"],
+        ],
+    )
+    def test_values_that_no_option_takes(self, nelbo_cli, arguments):
+        outcome = nelbo_cli(*arguments)
+        assert outcome.code == 2
+        assert "Error" in outcome.err
+        assert outcome.out == ""

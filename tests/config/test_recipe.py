@@ -1,0 +1,161 @@
+"""Recipes: presets, JSON, overrides, and fitting them to data."""
+
+import json
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nelbo.config import PRESETS, Recipe, default_preset, preset
+from nelbo.config.assembly import build_network, build_objective, build_schedule, fit_to_data
+from nelbo.config.presets import DESCRIPTIONS
+from nelbo.errors import ConfigurationError
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_survives_json(name):
+    recipe = preset(name)
+    assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
+    assert name in DESCRIPTIONS
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_can_be_assembled(name):
+    recipe = preset(name)
+    shape = (2, 1, 1) if name == "points" else (recipe.network.channels, 32, 32)
+    recipe = fit_to_data(recipe, shape, 0)
+    with torch.device("meta"):
+        build_network(recipe)
+    objective = build_objective(recipe, 256)
+    assert objective.schedule.num_steps == recipe.schedule.num_steps
+
+
+def test_the_default_preset_is_the_datas_own():
+    assert [default_preset(d) for d in ("digits", "fashion-mnist", "toy:moons", "photos", "x.npy")] == [
+        "digits",
+        "fashion-mnist",
+        "points",
+        "images",
+        "images",
+    ]
+
+
+def test_an_unknown_preset_suggests_the_nearest():
+    with pytest.raises(ConfigurationError, match=r"there is no preset 'fasion-mnist'; did you mean 'fashion-mnist'\?"):
+        preset("fasion-mnist")
+    with pytest.raises(ConfigurationError, match=r"there is no preset 'zzz'; choose from cifar10, digits"):
+        preset("zzz")
+
+
+def test_overrides_change_what_they_name_and_nothing_else():
+    before = preset("cifar10")
+    after = before.with_overrides({"loss": "hybrid", "network.base": 64, "training.betas": [0.5, 0.9]})
+    assert (after.loss, after.network.base, after.training.betas) == ("hybrid", 64, (0.5, 0.9))
+    undone = after.with_overrides({"loss": "simple", "network.base": 128, "training.betas": (0.9, 0.999)})
+    assert undone == before
+
+
+def test_overrides_count_together_whatever_their_order():
+    """Base 36 is no multiple of the preset's 16 groups, nor base 48's of 9: only both together make sense."""
+    changes = {"network.base": 36, "network.groups": 9}
+    for order in (changes, dict(reversed(changes.items()))):
+        recipe = preset("images").with_overrides(order)
+        assert (recipe.network.base, recipe.network.groups) == (36, 9)
+    budget = {"training.minutes": None, "training.steps": 3}
+    assert preset("images").with_overrides(budget).training.steps == 3
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"training.learning_rat": 1}, r"there is no setting \(training.learning_rat\) 'learning_rat'; did you mean"),
+        ({"trainin.steps": 1}, r"did you mean 'training'\?"),
+        ({"loss.kind": 1}, r"'loss.kind' names a part of 'loss', which has no parts"),
+        ({"network": 3}, r"'network' has parts"),
+        ({"training.steps": "many"}, r"the setting steps is 'many'; expected int"),
+        ({"training.batch_size": 1.5}, r"the setting batch_size is 1.5; expected int"),
+        ({"training.batch_size": True}, r"the setting batch_size is True; expected int"),
+        ({"network.multipliers": 2}, r"the setting multipliers is 2; expected tuple"),
+        ({"network.multipliers": ["a"]}, r"the setting multipliers is \['a'\]; expected tuple"),
+        ({"training.betas": [0.9]}, r"the setting betas is \[0.9\]; expected tuple"),
+        ({"training.flip": "yes"}, r"the setting flip is 'yes'; expected bool"),
+        ({"loss": None}, r"the setting loss is None; expected str"),
+        ({"training.learning_rate": math.nan}, r"--learning-rate must be a finite number above 0, got nan"),
+    ],
+)
+def test_overrides_that_make_no_sense_are_refused(overrides, message):
+    with pytest.raises(ConfigurationError, match=message):
+        preset("images").with_overrides(overrides)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"loss": "simpel"}, r"there is no loss 'simpel'; did you mean 'simple'\?"),
+        ({"parameterization": "nois"}, r"there is no parameterization 'nois'; did you mean 'noise'\?"),
+        ({"variance": "fixed"}, r"there is no variance 'fixed'"),
+        ({"timesteps": "stratifid"}, r"did you mean 'stratified'\?"),
+        ({"schedule.kind": "cosin"}, r"there is no schedule kind 'cosin'; did you mean 'cosine'\?"),
+        ({"loss": "hybrid"}, r"the hybrid loss trains a learned variance; 'fixed-large' is fixed"),
+        ({"variance": "learned-range"}, r"the simple loss doesn't train a learned variance"),
+    ],
+)
+def test_names_that_are_not_known_are_refused_when_assembled(overrides, message):
+    with pytest.raises(ConfigurationError, match=message):
+        recipe = preset("cifar10").with_overrides(overrides)
+        build_objective(recipe, 256)
+
+
+@pytest.mark.parametrize(
+    ("shape", "depth"),
+    [
+        ((1, 28, 28), 3),
+        ((3, 30, 30), 2),
+        ((3, 31, 31), 1),
+        ((3, 1, 1), 1),
+        ((1, 8, 8), 4),
+        ((3, 64, 48), 4),
+        ((2, 4, 6), 2),
+    ],
+)
+def test_a_recipe_is_fitted_to_odd_sizes_and_channels(shape, depth):
+    recipe = fit_to_data(preset("images").with_overrides({"network.base": 16, "network.groups": 4}), shape, 0)
+    assert recipe.network.multipliers == preset("images").network.multipliers[:depth]
+    assert recipe.network.channels == shape[0]
+    assert recipe.network.attention == ((3,) if depth == 4 else ())
+    network = build_network(recipe)
+    with torch.no_grad():
+        assert network(torch.zeros(1, *shape), torch.ones(1)).shape == (1, *shape)
+
+
+@given(height=st.integers(1, 300), width=st.integers(1, 300))
+def test_a_fitted_network_takes_any_size(height, width):
+    fit_to_data(preset("images"), (3, height, width), 0).network.check_size(height, width)
+
+
+def test_a_learned_variance_doubles_the_output():
+    recipe = preset("images").with_overrides({"variance": "learned-range", "loss": "variational"})
+    assert fit_to_data(recipe, (3, 8, 8), 0).network.learned_variance
+
+
+def test_classes_are_for_conditional_models():
+    recipe = preset("digits")
+    assert fit_to_data(recipe, (1, 8, 8), 10).network.num_classes is None
+    conditional = recipe.with_overrides({"conditional": True})
+    assert fit_to_data(conditional, (1, 8, 8), 10).network.num_classes == 10
+    with pytest.raises(ConfigurationError, match="a conditional model needs classes: put the images into"):
+        fit_to_data(conditional, (1, 8, 8), 0)
+
+
+def test_points_set_the_size_of_the_mlp():
+    assert fit_to_data(preset("points"), (2, 1, 1), 0).network.dims == 2
+
+
+def test_schedules_are_built_by_kind():
+    linear = build_schedule(preset("cifar10").schedule)
+    assert float(linear.betas[1]) == pytest.approx(1e-4)
+    assert float(linear.betas[-1]) == pytest.approx(0.02)
+    logs = build_schedule(preset("images").schedule).log_snr
+    assert (float(logs[1]), float(logs[-1])) == pytest.approx((15.0, -10.5))

@@ -1,0 +1,68 @@
+"""What many tests need: a data set and a recipe so small that a training run takes a second."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import hypothesis
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from nelbo.config import Recipe, ScheduleOptions
+from nelbo.data import ArrayDataset, load_data
+from nelbo.networks import UNetOptions
+from nelbo.training import TrainerOptions
+
+hypothesis.settings.register_profile("nelbo", deadline=None)  # a loaded machine is no failure
+hypothesis.settings.load_profile("nelbo")
+
+TINY_NETWORK = UNetOptions(
+    channels=1, base=8, multipliers=(1, 2), blocks=1, attention=(), middle_attention=False, groups=4, dropout=0.1
+)
+TINY_TRAINING = TrainerOptions(
+    steps=6, batch_size=8, learning_rate=1e-3, warmup=3, ema=0.9, precision="fp32", log_every=2, flip=True, seed=3
+)
+
+
+@pytest.fixture(scope="session")
+def tiny_data() -> ArrayDataset:
+    """Forty digits with their classes."""
+    return load_data("digits").train.subset(torch.arange(40))
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe() -> Recipe:
+    """Twenty steps, a U-Net of a few thousand weights, and a distribution of t that learns."""
+    return Recipe(
+        schedule=ScheduleOptions(kind="log-linear", num_steps=20, log_snr_max=6.0, log_snr_min=-8.0),
+        network=TINY_NETWORK,
+        timesteps="importance",
+        training=TINY_TRAINING,
+    )
+
+
+def write_pictures(folder: Path, num: int, size: tuple[int, int] = (8, 8), classes: int = 0) -> Path:
+    """`num` noisy RGB PNGs, in as many sub-folders as there are classes."""
+    generator = np.random.default_rng(0)
+    for i in range(num):
+        place = folder / f"class-{i % classes}" if classes else folder
+        place.mkdir(parents=True, exist_ok=True)
+        pixels = generator.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(place / f"picture-{i:03d}.png")
+    return folder
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Callable[..., Path]:
+    """`pictures("name", num=12, size=(8, 8), classes=2)` makes a folder of PNGs below the test's folder."""
+    return lambda name="pictures", num=12, size=(8, 8), classes=0: write_pictures(tmp_path / name, num, size, classes)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Bitwise comparisons want one order of summation, and processes forked by tests no other threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

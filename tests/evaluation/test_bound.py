@@ -1,0 +1,202 @@
+"""The estimator over a data set: unbiased, with honest standard errors, and blind to the batch.
+
+Statistical checks use |z| < 4.5 (a false alarm once in 150,000 seeds for each), the seeds are fixed.
+"""
+
+import json
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from nelbo.data import ArrayDataset
+from nelbo.diffusion import Calibrated, FixedSmall, GridPrediction, NoiseSchedule, ReverseProcess, VariationalBound
+from nelbo.errors import ConfigurationError, DataError
+from nelbo.evaluation import evaluate_bound, expected_terms
+from nelbo.probability import levels_to_data
+from tests.diffusion.oracle import GaussianData, z_score
+
+SCHEDULE = NoiseSchedule.log_linear(10, 5.0, -7.0)
+DATA = GaussianData(0.0, 0.3)
+REVERSE = ReverseProcess(DATA.network(SCHEDULE), SCHEDULE, variance=Calibrated(DATA.mse(SCHEDULE)), levels=17)
+
+
+def images(num: int, seed: int = 0, levels: int = 17) -> ArrayDataset:
+    g = torch.Generator().manual_seed(seed)
+    level = ((0.5 * torch.randn(num, 1, 3, 3, generator=g) + 1) * (levels - 1) / 2).round().clamp(0, levels - 1)
+    return ArrayDataset(level.to(torch.uint8), levels=levels)
+
+
+def test_a_stratified_subset_is_unbiased_against_the_full_sum():
+    """Each image's own score over 150 seeds: three of nine terms against all nine, with and without a proposal."""
+    few = images(4)
+    proposal = expected_terms(REVERSE, DATA.mse(SCHEDULE))
+    options = {"full": {"steps_per_image": None}, "even": {"steps_per_image": 3}}
+    options |= {"proposal": {"steps_per_image": 3, "proposal": proposal}, "one": {"steps_per_image": 1}}
+    scores = {
+        name: torch.stack([evaluate_bound(REVERSE, few, seed=seed, **option).scores for seed in range(150)])
+        for name, option in options.items()
+    }
+    full = scores.pop("full")
+    for sampled in scores.values():
+        for image in range(4):
+            error = math.sqrt(float(sampled[:, image].var() + full[:, image].var()) / 150)
+            assert abs(float(sampled[:, image].mean() - full[:, image].mean())) < 4.5 * error
+    assert float(scores["proposal"].var(0).mean()) < float(scores["even"].var(0).mean())
+
+
+def test_the_full_sum_has_the_bounds_expectation():
+    """Against `VariationalBound.terms` with draws of its own, term by term, 2,000 images."""
+    some = images(2000, 1)
+    report = evaluate_bound(REVERSE, some, steps_per_image=None, batch_size=500)
+    x_0 = levels_to_data(some.images(torch.arange(2000)), 17)
+    terms = VariationalBound(REVERSE).terms(x_0, torch.Generator().manual_seed(2))
+    bits = 1 / (9 * math.log(2))
+    assert report.prior == pytest.approx(float(terms.prior.mean()) * bits, rel=1e-5)
+    for mine, theirs in ((report.decoder, terms.decoder), (report.denoising, terms.denoising.sum(1))):
+        assert abs(z_score(theirs * bits, mine)) < 4.5 * math.sqrt(2)
+    for step in report.per_step:
+        theirs = (terms.decoder if step.t == 1 else terms.denoising[:, step.t - 2]) * bits
+        assert abs(float(theirs.mean()) - step.bits_per_dim) < 4.5 * step.standard_error * math.sqrt(2)
+        assert step.standard_error == pytest.approx(float(theirs.std()) / math.sqrt(2000), rel=0.25)
+        assert step.draws == 2000 and step.log_snr == pytest.approx(float(SCHEDULE.log_snr[step.t]))
+    assert [step.t for step in report.per_step] == list(range(1, 11))
+    assert sum(step.bits_per_dim for step in report.per_step) + report.prior == pytest.approx(report.total, rel=1e-6)
+
+
+def test_the_parts_add_up():
+    report = evaluate_bound(REVERSE, images(20), steps_per_image=2)
+    assert report.total == pytest.approx(report.prior + report.denoising + report.decoder)
+    assert report.scores.shape == (20,) and float(report.scores.mean()) == pytest.approx(report.total)
+    assert report.standard_error == pytest.approx(float(report.scores.std()) / math.sqrt(20))
+
+
+def test_standard_errors_are_calibrated():
+    """200 fresh sets of 30 images: the spread of the totals is the mean standard error, to 4.5 * 5%."""
+    totals, errors = [], []
+    for seed in range(200):
+        report = evaluate_bound(REVERSE, images(30, 100 + seed), steps_per_image=2, seed=seed)
+        totals.append(report.total)
+        errors.append(report.standard_error)
+    ratio = float(torch.tensor(totals).std()) / float(torch.tensor(errors).square().mean().sqrt())
+    assert abs(ratio - 1) < 4.5 / math.sqrt(2 * 200)
+
+
+@pytest.mark.parametrize("steps_per_image", [None, 3])
+def test_scores_do_not_depend_on_the_batch(steps_per_image: int | None):
+    some = images(13)
+    scores = [evaluate_bound(REVERSE, some, steps_per_image=steps_per_image, batch_size=b).scores for b in (1, 5, 64)]
+    for other in scores[1:]:
+        torch.testing.assert_close(other, scores[0], rtol=1e-5, atol=1e-6)
+    again = evaluate_bound(REVERSE, some, steps_per_image=steps_per_image, seed=1).scores
+    assert float((again - scores[0]).abs().min()) > 0
+
+
+def test_more_looks_than_terms_means_every_term():
+    some = images(6)
+    full = evaluate_bound(REVERSE, some, steps_per_image=None)
+    for many in (9, 10, 5000):
+        assert torch.equal(evaluate_bound(REVERSE, some, steps_per_image=many).scores, full.scores)
+    assert full.steps_per_image == 9
+
+
+def test_expected_terms_foretell_the_denoising_terms():
+    """Exact for Gaussian data of unit dimension: 3,000 continuous draws at each t against log(sigma^2/betatilde)/2."""
+    expected = expected_terms(REVERSE, DATA.mse(SCHEDULE))
+    assert expected.shape == (11,) and expected[:2].tolist() == [0, 0]
+    g = torch.Generator().manual_seed(3)
+    for t in (2, 5, 10):
+        x_0 = DATA.draw(3000, g)
+        noise = torch.randn(x_0.shape, generator=g, dtype=torch.float64)
+        step = VariationalBound(REVERSE).step(x_0, torch.full((3000,), t), noise)
+        assert abs(z_score(step, float(expected[t]))) < 4.5
+
+
+def test_expected_terms_of_a_stride_read_the_networks_time():
+    fine = NoiseSchedule.log_linear(100, 5.0, -7.0)
+    stride = fine.strided([5, 40, 100])
+    reverse = ReverseProcess(DATA.network(fine), stride, variance=Calibrated(DATA.mse(fine)), levels=17)
+    torch.testing.assert_close(expected_terms(reverse, DATA.mse(fine))[2:], expected_terms(reverse, DATA.mse(fine))[2:])
+    sigma2 = stride.posterior_variance[2:] + stride.posterior_x_0[2:] ** 2 * DATA.mse(fine)[[40, 100]]
+    torch.testing.assert_close(
+        expected_terms(reverse, DATA.mse(fine))[2:], 0.5 * (sigma2 / stride.posterior_variance[2:]).log()
+    )
+
+
+@pytest.mark.parametrize("clip", [False, True])
+def test_json_has_the_keys_and_is_json(clip: bool):
+    reverse = ReverseProcess(DATA.network(SCHEDULE), SCHEDULE, variance=FixedSmall(), levels=17, clip=clip)
+    record = json.loads(json.dumps(evaluate_bound(reverse, images(5), steps_per_image=None).to_json(), allow_nan=False))
+    assert set(record["bits_per_dim"]) == {"total", "prior", "denoising", "decoder", "standard_error"}
+    assert set(record) >= {"bits_per_dim", "per_step", "num_images", "num_dims", "levels", "num_steps", "clip"}
+    assert (record["num_images"], record["num_dims"], record["levels"], record["num_steps"]) == (5, 9, 17, 10)
+    assert record["clip"] is clip and record["variance"] == "fixed-small"
+    assert set(record["per_step"][0]) >= {"t", "bits_per_dim", "standard_error", "log_snr"}
+
+
+def test_json_of_a_single_image_is_json():
+    """Where there is no spread to measure the standard error is null: NaN is no JSON."""
+    report = evaluate_bound(REVERSE, images(1), steps_per_image=2)
+    record = json.loads(json.dumps(report.to_json(), allow_nan=False))
+    assert record["bits_per_dim"]["standard_error"] is None
+
+
+def test_clipping_changes_the_bound():
+    some = images(50)
+    wild = ReverseProcess(lambda x, time: 0 * x, SCHEDULE, variance=FixedSmall(), levels=17)
+    held = ReverseProcess(lambda x, time: 0 * x, SCHEDULE, variance=FixedSmall(), levels=17, clip=True)
+    assert evaluate_bound(held, some).total < evaluate_bound(wild, some).total
+
+
+def test_a_schedule_of_one_step():
+    one = NoiseSchedule.from_alphas_bar([1, 0.001])
+    reverse = ReverseProcess(DATA.network(one), one, levels=17)
+    report = evaluate_bound(reverse, images(8))
+    assert report.denoising == 0 and report.num_steps == 1 and [s.t for s in report.per_step] == [1]
+    assert report.total == pytest.approx(report.prior + report.decoder)
+
+
+def test_channels_count_as_dimensions():
+    """The same pixels as one channel or three: the same bits a dimension of a network that sees pixels apart."""
+    grey = images(30)
+    three = ArrayDataset(grey.images(torch.arange(30)).expand(30, 3, 3, 3).clone(), levels=17)
+    by_grey, by_three = (evaluate_bound(REVERSE, s, steps_per_image=None) for s in (grey, three))
+    assert by_three.num_dims == 27
+    assert by_three.total == pytest.approx(by_grey.total, rel=0.05)
+
+
+def test_an_untrained_grid_costs_log2_levels():
+    schedule = NoiseSchedule.log_linear(200)
+    g = torch.Generator().manual_seed(4)
+    noise = ArrayDataset(torch.randint(17, (16, 1, 8, 8), generator=g).to(torch.uint8), levels=17)
+    silent = ReverseProcess(lambda x, time: torch.zeros_like(x), schedule, GridPrediction(17), FixedSmall(), 17)
+    assert evaluate_bound(silent, noise, steps_per_image=20).total == pytest.approx(math.log2(17), rel=0.25)
+
+
+def test_progress_counts_images():
+    seen: list[tuple[int, int]] = []
+
+    def progress(done: int, total: int) -> None:
+        seen.append((done, total))
+
+    evaluate_bound(REVERSE, images(10), steps_per_image=1, batch_size=4, progress=progress)
+    assert seen == [(4, 10), (8, 10), (10, 10)]
+
+
+def test_what_cannot_be_scored_is_refused():
+    with pytest.raises(DataError, match="no images"):
+        evaluate_bound(REVERSE, images(0))
+    with pytest.raises(DataError, match="256 levels and the model was trained on 17"):
+        evaluate_bound(REVERSE, images(3, levels=256))
+    with pytest.raises(ConfigurationError, match="--steps-per-image"):
+        evaluate_bound(REVERSE, images(3), steps_per_image=0)
+
+
+def test_no_gradients_are_kept():
+    scale = torch.nn.Parameter(torch.ones(()))
+
+    def network(x_t: Tensor, time: Tensor) -> Tensor:
+        return scale * x_t
+
+    assert not evaluate_bound(ReverseProcess(network, SCHEDULE, levels=17), images(2)).scores.requires_grad

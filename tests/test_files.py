@@ -1,0 +1,132 @@
+"""Files are whole or absent, and what is wrong with one is said in a sentence."""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+
+from nelbo.errors import RunError
+from nelbo.files import read_tensors, remove_parts, write_bytes, write_json, write_tensors, write_text, write_whole
+from tests.training.conftest import in_a_fork
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 64 KiB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    try:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no small file system can be mounted here: {error}")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_what_is_written_is_read(tmp_path):
+    tensors = {"a": torch.arange(6).reshape(2, 3).T, "b/c": torch.tensor(1.5)}
+    write_tensors(tmp_path / "deep" / "x.safetensors", tensors, {"step": 3})
+    read, metadata = read_tensors(tmp_path / "deep" / "x.safetensors")
+    assert metadata == {"step": 3}
+    assert read.keys() == tensors.keys()
+    assert all(torch.equal(read[name], tensors[name]) for name in tensors)
+    write_json(tmp_path / "x.json", {"ü": [1]})
+    assert (tmp_path / "x.json").read_text(encoding="utf-8") == '{\n  "\\u00fc": [\n    1\n  ]\n}\n'
+    write_bytes(tmp_path / "x.bin", b"\x00\xff")
+    assert (tmp_path / "x.bin").read_bytes() == b"\x00\xff"
+
+
+@pytest.mark.parametrize("error", [OSError("no"), KeyboardInterrupt(), ValueError("bug")])
+def test_a_writer_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, error):
+    path = tmp_path / "x"
+    write_text(path, "old")
+
+    def write(place):
+        place.write_text("ne")
+        raise error
+
+    with pytest.raises(RunError if isinstance(error, OSError) else type(error)):
+        write_whole(path, write)
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["x"]
+
+
+def test_a_kill_between_writing_and_moving_leaves_the_old_file(tmp_path):
+    path = tmp_path / "x"
+    write_text(path, "old")
+
+    def killed(place):
+        place.write_text("new, but")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    child = in_a_fork(lambda: write_whole(path, killed))
+    os.waitpid(child, 0)
+    assert path.read_text() == "old"
+    assert len(names(tmp_path)) == 2
+    remove_parts(tmp_path)
+    assert names(tmp_path) == ["x"]
+
+
+def test_a_reader_never_meets_a_half_written_file(tmp_path):
+    path = tmp_path / "x"
+    write_text(path, "old")
+    seen = []
+
+    def write(place):
+        place.write_text("new")
+        seen.append(path.read_text())
+
+    write_whole(path, write)
+    assert (seen, path.read_text()) == (["old"], "new")
+
+
+def test_a_file_where_a_folder_should_be(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="could not be written"):
+        write_text(tmp_path / "file" / "x", "text")
+
+
+@pytest.mark.parametrize("kind", ["text", "tensors"])
+def test_a_full_disk_is_named_and_the_old_file_is_kept(small_disk, kind):
+    path = small_disk / "x"
+    write_tensors(path, {"a": torch.zeros(10)}, {})
+    old = path.read_bytes()
+    with pytest.raises(
+        RunError, match=r"could not be written: the disk is full, make room or choose another folder by --out"
+    ):
+        if kind == "text":
+            write_text(path, "x" * 100_000)
+        else:
+            write_tensors(path, {"a": torch.zeros(100_000)}, {})
+    assert path.read_bytes() == old
+    assert names(small_disk) == ["x"]
+
+
+def test_weights_that_are_missing(tmp_path):
+    with pytest.raises(RunError, match=r"model\.safetensors is missing; expected the weights"):
+        read_tensors(tmp_path / "model.safetensors")
+
+
+@pytest.mark.parametrize("keep", [0, 4, 8, 60, 0.5, -1])
+def test_weights_cut_short(tmp_path, keep):
+    path = tmp_path / "model.safetensors"
+    write_tensors(path, {"a": torch.zeros(100)}, {})
+    content = path.read_bytes()
+    path.write_bytes(content[: int(keep * len(content)) if isinstance(keep, float) else keep])
+    with pytest.raises(RunError, match="is damaged or cut short"):
+        read_tensors(path)
+
+
+def test_weights_with_a_damaged_header(tmp_path):
+    path = tmp_path / "model.safetensors"
+    write_tensors(path, {"a": torch.zeros(100)}, {})
+    path.write_bytes(path.read_bytes().replace(b'"a"', b'"a ', 1))
+    with pytest.raises(RunError, match="is damaged or cut short"):
+        read_tensors(path)

@@ -1,0 +1,56 @@
+"""Every draw is a function of a seed and a place."""
+
+import pytest
+import torch
+
+from nelbo.randomness import DRAWS, DROPOUT, IMAGE, derived_seed, image_generators, standard_normal, step_generator
+
+
+def test_derived_seeds_are_distinct_and_63_bit():
+    seeds = {derived_seed(s, kind, i) for s in range(8) for kind in (DRAWS, DROPOUT, IMAGE) for i in range(200)}
+    assert len(seeds) == 8 * 3 * 200 and all(0 <= seed < 2**63 for seed in seeds)
+    assert derived_seed(3, IMAGE, 5) == derived_seed(3, IMAGE, 5)
+
+
+@pytest.mark.parametrize("seed", [-1, 0, 2**31, 2**63, 2**64 - 1])
+def test_any_whole_number_is_a_seed(seed: int):
+    assert 0 <= derived_seed(seed, DRAWS, 0) < 2**63
+    assert derived_seed(seed, DRAWS, 0) != derived_seed(seed + 1, DRAWS, 0)
+
+
+def test_seeds_stay_what_they_were():
+    """Samples and scores of a published seed must not change with a release of this package."""
+    assert derived_seed(0, DRAWS, 0) == 1817880331163116391
+    assert derived_seed(7, IMAGE, 3) == 0
+
+
+def test_step_generator_is_a_function_of_seed_and_step():
+    draw = torch.rand(4, generator=step_generator(1, 10))
+    assert torch.equal(draw, torch.rand(4, generator=step_generator(1, 10)))
+    assert not torch.equal(draw, torch.rand(4, generator=step_generator(1, 11)))
+    assert not torch.equal(draw, torch.rand(4, generator=step_generator(2, 10)))
+
+
+@pytest.mark.parametrize("size", [3, 16, 50])
+def test_image_noise_does_not_depend_on_the_batch(size: int):
+    """Sizes around 16, below which torch draws its normals another way."""
+    like = torch.zeros(0)
+    together = standard_normal((6, 1, size), image_generators(5, 0, 6), like)
+    apart = [standard_normal((2, 1, size), image_generators(5, first, 2), like) for first in (0, 2, 4)]
+    assert together.shape == (6, 1, size) and torch.equal(torch.cat(apart), together)
+    assert len({row.sum().item() for row in together}) == 6
+
+
+def test_standard_normal_takes_shape_dtype_and_generator():
+    like = torch.zeros(1, dtype=torch.float64)
+    z = standard_normal((40_000,), torch.Generator().manual_seed(0), like)
+    assert z.dtype == torch.float64 and z.shape == (40_000,)
+    assert torch.equal(z, torch.randn(40_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64))
+    assert abs(float(z.mean())) < 4.5 / 200 and abs(float(z.var()) - 1) < 4.5 * (2 / 40_000) ** 0.5
+
+
+def test_neighbouring_images_are_independent():
+    """Correlation of 200 neighbouring images' noise over 5,000 pixels, |z| < 4.5: a false alarm once in 150,000."""
+    z = standard_normal((200, 5000), image_generators(0, 0, 200), torch.zeros(0))
+    products = (z[:-1] * z[1:]).mean(1)
+    assert abs(float(products.mean())) < 4.5 / (199 * 5000) ** 0.5

@@ -1,0 +1,97 @@
+"""Trainers of the tiny recipe, and what two runs must have in common to be the same run."""
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from nelbo.config import Recipe
+from nelbo.config.assembly import build_network, build_objective, fit_to_data
+from nelbo.data import ImageDataset
+from nelbo.files import read_tensors
+from nelbo.training import METRICS_FILE, STATE_FILE, MetricsLog, Trainer
+
+CLOCK = {"minutes", "images_per_second"}
+
+
+@pytest.fixture
+def trainer(tiny_data: ImageDataset, tiny_recipe: Recipe) -> Callable[..., Trainer]:
+    """`trainer(folder, steps=4, ...)`: options of the trainer by name; `stop_at` leaves early as a signal would."""
+
+    def build(
+        folder: Path,
+        *,
+        dataset: ImageDataset = tiny_data,
+        recipe: Recipe = tiny_recipe,
+        network: dict[str, Any] | None = None,
+        stop_at: int | None = None,
+        on_preview: Any = None,
+        on_save: Any = None,
+        **options: Any,
+    ) -> Trainer:
+        recipe = replace(
+            recipe,
+            network=replace(recipe.network, **(network or {})),
+            training=replace(recipe.training, **options),
+        )
+        recipe = fit_to_data(recipe, dataset.shape, len(dataset.class_names))
+        torch.manual_seed(0)
+        weights = build_network(recipe).to(memory_format=torch.channels_last)
+        folder.mkdir(parents=True, exist_ok=True)
+
+        def on_progress(progress: Any) -> None:
+            if progress.step == stop_at:
+                built.stopped_by = "the test"
+
+        objective = build_objective(recipe, dataset.levels)
+        built = Trainer(
+            weights, objective, dataset, recipe.training, folder, on_preview, on_save, on_progress=on_progress
+        )
+        return built
+
+    return build
+
+
+def records_of(folder: Path) -> list[dict[str, Any]]:
+    """The metrics without the fields that tell the time."""
+    records = MetricsLog(folder / METRICS_FILE).records()
+    return [{key: value for key, value in record.items() if key not in CLOCK} for record in records]
+
+
+def state_of(folder: Path) -> tuple[dict[str, Tensor], int]:
+    tensors, metadata = read_tensors(folder / STATE_FILE)
+    return tensors, metadata["step"]
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    """Weights, moving average, optimizer, objective, window, step and metrics are equal, bit for bit."""
+    (tensors, step), (others, other_step) = state_of(one), state_of(other)
+    parts = {name.split("/")[0].split(".")[0] for name in tensors}
+    assert parts == {"network", "average", "objective", "window", "optimizer"}
+    assert tensors.keys() == others.keys()
+    assert [name for name in tensors if not torch.equal(tensors[name], others[name])] == []
+    assert (step, records_of(one)) == (other_step, records_of(other))
+
+
+def in_a_fork(work: Callable[[], object]) -> int:
+    """Run `work` in a child that shares what is imported; its process id. It exits with 0 if nothing was raised."""
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        work()
+        code = 0
+    except BaseException as error:
+        os.write(2, f"in the child: {error!r}\n".encode())
+    finally:
+        os._exit(code)
+
+
+def exit_code(child: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

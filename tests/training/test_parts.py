@@ -1,0 +1,66 @@
+"""The moving average, the window of losses and the metrics file, each by itself."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from nelbo.errors import RunError
+from nelbo.training import MetricsLog
+from nelbo.training.ema import averaged
+from nelbo.training.metrics import LossWindow, round_to
+
+
+def test_the_average_follows_its_formula():
+    """avg <- d avg + (1 - d) w with d = min(decay, (1 + n) / (10 + n)); the first update copies."""
+    network, generator = nn.Linear(3, 2), torch.Generator().manual_seed(0)
+    average, expected = averaged(network, 0.25), None
+    for n in range(6):
+        with torch.no_grad():
+            network.weight.copy_(torch.randn(2, 3, generator=generator))
+        average.update_parameters(network)
+        decay = min(0.25, (1 + n) / (10 + n))
+        expected = network.weight.clone() if n == 0 else decay * expected + (1 - decay) * network.weight
+        torch.testing.assert_close(average.module.weight, expected)
+    assert (1 + 2) / (10 + 2) == 0.25  # so that both sides of the minimum were met
+
+
+def test_the_window_averages_and_begins_again():
+    window = LossWindow()
+    window.add(torch.tensor([1.0, 3.0]), torch.tensor([2.0, 6.0]), torch.tensor([0.0, 0.999]))
+    window.add(torch.tensor([5.0]), torch.tensor([4.0]), torch.tensor([0.1]))
+    assert window.averages() == {"loss": 3.0, "loss_by_quarter": [3.0, None, None, 6.0]}
+    assert window.averages() == {"loss": 0.0, "loss_by_quarter": [None] * 4}
+
+
+def test_the_window_is_restored_whole():
+    window, other = LossWindow(), LossWindow()
+    window.add(torch.tensor([1.0]), torch.tensor([2.0]), torch.tensor([0.3]))
+    other.load_state_dict(window.state_dict())
+    window.averages()  # what was handed over is a copy
+    assert other.averages() == {"loss": 1.0, "loss_by_quarter": [None, 2.0, None, None]}
+
+
+def test_numbers_are_rounded_for_people():
+    assert round_to(1234.5678, 3) == 1230.0
+    assert round_to(0.000123456, 2) == 0.00012
+    assert str(round_to(float("nan"), 3)) == "nan"
+
+
+def test_the_log_keeps_whole_lines_only(tmp_path):
+    log = MetricsLog(tmp_path / "metrics.jsonl")
+    assert log.records() == []
+    for step in range(1, 5):
+        log.append({"step": step})
+    with log.path.open("a") as file:
+        file.write('{"step": 5')
+    assert [record["step"] for record in log.records()] == [1, 2, 3, 4]
+    log.cut_after(2)
+    assert [json.loads(line) for line in log.path.read_text().splitlines()] == [{"step": 1}, {"step": 2}]
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
+
+
+def test_a_log_that_cannot_be_written_says_so(tmp_path):
+    with pytest.raises(RunError, match="could not be written"):
+        MetricsLog(tmp_path / "nowhere" / "metrics.jsonl").append({"step": 1})

@@ -1,0 +1,254 @@
+"""Algorithm 1 step by step: what one step does, what it reports, and when it refuses to go on."""
+
+import math
+import threading
+from dataclasses import replace
+
+import pytest
+import torch
+
+from nelbo.errors import ConfigurationError, NonFiniteError
+from nelbo.probability import levels_to_data
+from nelbo.randomness import step_generator
+from nelbo.training import TrainerOptions
+from tests.training.conftest import assert_same_run, records_of, state_of
+
+
+def gradients(trainer):
+    """The gradients of the first step, before they are clipped and used."""
+    seen = {}
+    trainer._update = lambda *_: seen.update({n: p.grad.clone() for n, p in trainer.state.network.named_parameters()})
+    trainer._step(*next(trainer._batches())[1:])
+    return seen
+
+
+@pytest.mark.parametrize("micro_batch", [1, 3, 8])
+def test_micro_batches_are_the_same_mathematics(trainer, tmp_path, micro_batch):
+    plain = {"network": {"dropout": 0.0}}
+    whole = gradients(trainer(tmp_path / "whole", **plain))
+    parts = gradients(trainer(tmp_path / "parts", **plain, micro_batch=micro_batch))
+    for name, gradient in whole.items():
+        scale = float(gradient.abs().max())
+        assert scale > 0
+        torch.testing.assert_close(parts[name], gradient, rtol=1e-3, atol=1e-4 * scale)
+
+
+@pytest.mark.parametrize("flip", [True, False])
+def test_every_step_draws_what_its_seed_and_number_say(trainer, tiny_data, tiny_recipe, tmp_path, flip):
+    """t, noise and mirrors of step n are functions of (seed, n); the images are the stream's."""
+    recipe = replace(tiny_recipe, timesteps="stratified")
+    run, seen = trainer(tmp_path, recipe=recipe, steps=3, flip=flip), []
+    compute = run.objective.loss
+
+    def spy(reverse, x_0, t, noise, label=None):
+        seen.append((x_0, t, noise))
+        return compute(reverse, x_0, t, noise, label)
+
+    run.objective.loss = spy
+    run.run()
+    mirrored = 0
+    for step, (x_0, t, noise) in enumerate(seen):
+        generator = step_generator(3, step)
+        draws = run.objective.draw(8, (1, 8, 8), generator)
+        assert torch.equal(t, draws["t"])
+        assert torch.equal(noise, draws["noise"])
+        flips = torch.rand(8, generator=generator) < 0.5
+        for image, plain, flipped in zip(x_0, run.stream.indices(step), flips, strict=True):
+            expected = levels_to_data(tiny_data[int(plain)], 17)
+            assert torch.equal(image, expected.flip(-1) if flip and flipped else expected)
+            mirrored += int(flipped)
+    assert 0 < mirrored < 24
+    assert not torch.equal(seen[0][2], seen[1][2])
+
+
+def test_micro_batches_make_one_optimizer_step_and_one_average(trainer, tmp_path):
+    state = trainer(tmp_path, steps=3, micro_batch=2).run()
+    assert int(state.average.n_averaged) == 3
+    assert all(int(slots["step"]) == 3 for slots in state.optimizer.state.values())
+
+
+def test_checkpointing_trades_memory_for_time_and_nothing_else(trainer, tmp_path):
+    for name, checkpointing in (("kept", False), ("recomputed", True)):
+        trainer(tmp_path / name, steps=3, network={"checkpointing": checkpointing}).run()
+    assert_same_run(tmp_path / "kept", tmp_path / "recomputed")
+
+
+def test_the_learning_rate_warms_up_and_cools_down(trainer, tmp_path):
+    trainer(tmp_path / "constant", steps=6, warmup=4, log_every=1).run()
+    rates = [record["learning_rate"] for record in records_of(tmp_path / "constant")]
+    assert rates == pytest.approx([0.25e-3, 0.5e-3, 0.75e-3, 1e-3, 1e-3, 1e-3], rel=1e-5)
+    trainer(tmp_path / "cosine", steps=6, warmup=2, decay="cosine", log_every=1).run()
+    rates = [record["learning_rate"] for record in records_of(tmp_path / "cosine")]
+    expected = [min(1, (n + 1) / 2) * 0.5e-3 * (1 + math.cos(math.pi * n / 6)) for n in range(6)]
+    assert rates == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_gradient_is_clipped_and_its_norm_before_that_is_reported(trainer, tmp_path):
+    run, norms = trainer(tmp_path, steps=3, clip_gradient=0.01, log_every=1), []
+
+    def measure(optimizer, *_):
+        squares = [(p.grad**2).sum() for group in optimizer.param_groups for p in group["params"]]
+        norms.append(float(torch.stack(squares).sum().sqrt()))
+
+    run.state.optimizer.register_step_pre_hook(measure)
+    run.run()
+    assert norms == pytest.approx([0.01] * 3, rel=1e-3)
+    assert all(record["gradient_norm"] > 0.02 for record in records_of(tmp_path))
+
+
+def test_metrics_average_every_step_since_the_last_line(trainer, tmp_path):
+    for name, every in (("each", 1), ("third", 3)):
+        trainer(tmp_path / name, steps=6, log_every=every).run()
+    losses = [record["loss"] for record in records_of(tmp_path / "each")]
+    averages = [record["loss"] for record in records_of(tmp_path / "third")]
+    assert averages == pytest.approx([sum(losses[:3]) / 3, sum(losses[3:]) / 3], rel=1e-4)
+    assert all(len(record["loss_by_quarter"]) == 4 for record in records_of(tmp_path / "third"))
+
+
+def test_looking_does_not_disturb(trainer, tmp_path):
+    def look(network, step):
+        network.eval()
+        torch.manual_seed(step)
+        with torch.no_grad():
+            network(torch.rand(2, 1, 8, 8), torch.ones(2))
+        return {}
+
+    trainer(tmp_path / "watched", steps=5, preview_every=1, on_preview=look).run()
+    trainer(tmp_path / "alone", steps=5).run()
+    assert_same_run(tmp_path / "watched", tmp_path / "alone")
+
+
+def test_training_lowers_the_loss(trainer, tmp_path):
+    trainer(tmp_path, steps=150, warmup=0, learning_rate=5e-3, log_every=50).run()
+    losses = [record["loss"] for record in records_of(tmp_path)]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_a_set_smaller_than_the_batch_works(trainer, tiny_data, tmp_path):
+    trainer(tmp_path, dataset=tiny_data.subset(torch.arange(3)), steps=2).run()
+    assert state_of(tmp_path)[1] == 2
+
+
+@pytest.mark.parametrize("save_every", [2, None])
+def test_a_loss_that_is_not_finite_stops_training(trainer, tmp_path, save_every):
+    run = trainer(tmp_path, steps=9, save_every=save_every)
+    inner, drawn = run.objective.loss, []
+
+    def broken(reverse, x_0, t, noise, label=None):
+        drawn.append(t)
+        loss = inner(reverse, x_0, t, noise, label)
+        return torch.where(torch.arange(len(loss)) == 5, math.nan, loss) if len(drawn) == 4 else loss
+
+    run.objective.loss = broken
+    with pytest.raises(NonFiniteError) as caught:
+        run.run()
+    message = str(caught.value)
+    assert f"the loss of 1 of 8 examples, at t = {int(drawn[3][5])}, is not finite at step 4" in message
+    if save_every is None:
+        assert "no state had been saved yet" in message
+    else:
+        assert "the last good state is in" in message
+        tensors, step = state_of(tmp_path)
+        assert step == 2
+        assert all(bool(tensor.isfinite().all()) for tensor in tensors.values())
+        assert trainer(tmp_path, steps=9).run().step == 9
+
+
+def test_a_gradient_that_is_not_finite_is_named(trainer, tmp_path):
+    run = trainer(tmp_path, steps=9)
+    run.state.network.middle[0].residual.conv1.weight.register_hook(lambda gradient: gradient / 0)
+    before = run.state.network.input.weight.clone()
+    with pytest.raises(
+        NonFiniteError, match=r"the gradient of middle\.0\.residual\.conv1\.weight is not finite at step 1"
+    ):
+        run.run()
+    assert torch.equal(run.state.network.input.weight, before)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_precision_is_the_networks_and_weights_stay_float32(trainer, tmp_path, precision):
+    """Both in one process: a second trainer may be of another precision."""
+    run, seen = trainer(tmp_path, steps=2, precision=precision), set()
+    run.state.network.middle[0].residual.conv1.register_forward_hook(lambda m, i, out: seen.add(out.dtype))
+    state = run.run()
+    assert seen == {torch.bfloat16 if precision == "bf16" else torch.float32}
+    assert all(p.dtype == torch.float32 and bool(p.isfinite().all()) for p in state.network.parameters())
+
+
+@pytest.mark.slow
+def test_a_compiled_step_is_the_same_step(trainer, tmp_path):
+    for name, compiled in (("eager", False), ("compiled", True)):
+        trainer(tmp_path / name, steps=3, log_every=1, compile=compiled, network={"dropout": 0.0}).run()
+    eager, compiled = ([r["loss"] for r in records_of(tmp_path / name)] for name in ("eager", "compiled"))
+    assert compiled == pytest.approx(eager, rel=1e-3)
+    assert state_of(tmp_path / "eager")[0].keys() == state_of(tmp_path / "compiled")[0].keys()
+
+
+def test_training_works_outside_the_main_thread(trainer, tmp_path):
+    run = trainer(tmp_path, steps=2)
+    thread = threading.Thread(target=run.run)
+    thread.start()
+    thread.join()
+    assert state_of(tmp_path)[1] == 2
+
+
+def test_minutes_are_a_budget_over_every_session(trainer, tmp_path):
+    run = trainer(tmp_path, steps=None, minutes=1e-4)
+    assert run.fraction == 0
+    state = run.run()
+    assert state.step >= 1
+    assert state.seconds >= 60 * 1e-4
+    assert trainer(tmp_path, steps=None, minutes=1e-4).run().step == state.step
+
+
+def test_saving_hands_over_the_averaged_weights(trainer, tmp_path):
+    saved = []
+    run = trainer(tmp_path, steps=4, save_every=2, on_save=lambda network, step: saved.append((step, network)))
+    run.run()
+    assert [step for step, _ in saved] == [2, 4]
+    assert saved[0][1] is run.state.average.module
+
+
+class TestConditional:
+    def test_labels_reach_the_network(self, trainer, tiny_data, tiny_recipe, tmp_path):
+        dataset = tiny_data.subset(torch.arange(8))  # every batch holds them all
+        run = trainer(tmp_path, recipe=replace(tiny_recipe, conditional=True), dataset=dataset, steps=8)
+        table = run.state.network.condition.label.weight
+        before = table.detach().clone()
+        run.run()
+        moved = (table != before).any(1)
+        assert {label for label, row in enumerate(moved.tolist()) if row} == set(dataset.labels.tolist())
+
+    @pytest.mark.xfail(
+        reason="networks.layers.Condition gives -1 to nn.Embedding; it should mean 'no class'", strict=True
+    )
+    def test_an_image_without_a_class_trains_the_network_without_one(self, trainer, tiny_data, tiny_recipe, tmp_path):
+        dataset = tiny_data.subset(torch.arange(8))
+        dataset.labels[0] = -1
+        run = trainer(tmp_path, recipe=replace(tiny_recipe, conditional=True), dataset=dataset, steps=8)
+        table = run.state.network.condition.label.weight
+        before = table.detach().clone()
+        run.run()
+        assert bool((table[-1] != before[-1]).any())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"steps": None}, "training needs a budget: give --steps or --minutes"),
+        ({"steps": -3}, "--steps must be a finite number above 0, got -3"),
+        ({"steps": 0}, "--steps must be a finite number above 0, got 0"),
+        ({"minutes": math.inf}, "--minutes must be a finite number above 0, got inf"),
+        ({"learning_rate": math.nan}, "--learning-rate must be a finite number above 0, got nan"),
+        ({"batch_size": 0}, "--batch-size must be"),
+        ({"warmup": -1}, "--warmup must be"),
+        ({"weight_decay": math.nan}, "--weight-decay must be"),
+        ({"ema": 1.0}, "--ema must be at least 0 and below 1"),
+        ({"workers": -1}, "--workers must be 0 or more"),
+        ({"decay": "linear"}, "--decay must be constant or cosine, got 'linear'"),
+        ({"precision": "fp16"}, "--precision must be auto, bf16 or fp32"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(options, message):
+    with pytest.raises(ConfigurationError, match=message):
+        TrainerOptions(**{"steps": 1} | options)
