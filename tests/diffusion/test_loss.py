@@ -63,7 +63,7 @@ def test_simple_is_zero_at_the_target(kind: Parameterization):
 
 @pytest.mark.parametrize("variance", [FixedLarge(), FixedSmall()])
 def test_equation_12_weighs_the_simple_loss_into_the_bound(variance):
-    """L_{t-1} with one network minus L_{t-1} with another = eq. 12's weight times the difference in ||noise error||^2."""
+    """L_{t-1} of one network minus that of another = eq. 12's weight times the difference in squared noise error."""
     t = torch.arange(2, 13)
     x_0, noise = batch(11)
     steps, errors = [], []

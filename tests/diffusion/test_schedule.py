@@ -75,7 +75,7 @@ def test_tables_agree_with_one_another(factory):
 
 
 def test_a_beta_of_one_or_more_is_refused():
-    with pytest.raises(ScheduleError, match="beta_T must be between 0 and 1, got 1.0"):
+    with pytest.raises(ScheduleError, match=r"beta_T must be between 0 and 1, got 1\.0"):
         NoiseSchedule.linear(20, 1e-4, 1.0)
     with pytest.raises(ScheduleError, match="beta_1"):
         NoiseSchedule.linear(20, 0.0, 0.5)

@@ -32,7 +32,7 @@ def exact_mse(schedule: NoiseSchedule, data: ArrayDataset) -> Tensor:
 
 
 def test_gaussian_data_with_the_exact_network():
-    """500 draws of 144 dimensions at each of 20 t: 0.53% standard error, 5 of them allowed (1 in 100,000 over all t)."""
+    """500 draws of 144 dimensions at each of 20 t: 0.53% standard error, 5 of them allowed (1 in 100,000)."""
     schedule, data = NoiseSchedule.log_linear(20, 5.0, -7.0), images()
     mse = calibrate(ReverseProcess(DATA.network(schedule), schedule), data, draws=10_000)
     assert mse.shape == (21,) and mse.dtype == torch.float64 and float(mse[0]) == 0

@@ -1,6 +1,7 @@
 """Algorithm 2 against the chain's own recursion of mean and variance, and its bookkeeping."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -115,7 +116,7 @@ def test_each_step_is_a_draw_of_the_transition():
     path = list(walker.trajectory((2, 1, 3, 3), torch.Generator().manual_seed(4)))
     g = torch.Generator().manual_seed(4)
     torch.randn(2, 1, 3, 3, generator=g)
-    for now, following in zip(path[:-2], path[1:-1], strict=True):
+    for now, following in pairwise(path[:-1]):
         transition = walker.reverse.transition(now.x_t, torch.full((2,), now.t))
         z = (following.x_t - transition.mean) / transition.stddev
         torch.testing.assert_close(z, torch.randn(2, 1, 3, 3, generator=g), rtol=0, atol=1e-3)

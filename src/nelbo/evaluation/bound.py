@@ -32,7 +32,8 @@ class BoundReport:
 
     Attributes:
         total, prior, denoising, decoder: means over the images; total = prior + denoising + decoder.
-        standard_error: of `total`, over images and draws together.
+        standard_error: of `total` as the mean over the population that the images are from: how they differ, and draws.
+        draw_error: of `total` for these very images: the draws of t and noise alone, estimated from above.
         per_step: the terms by t, where t was drawn at all.
         scores: (N,) the total of each image, from its own draws.
     """
@@ -42,6 +43,7 @@ class BoundReport:
     denoising: float
     decoder: float
     standard_error: float
+    draw_error: float
     per_step: list[StepBits]
     scores: Tensor
     num_images: int
@@ -57,6 +59,7 @@ class BoundReport:
         parts = ("total", "prior", "denoising", "decoder", "standard_error")
         return {
             "bits_per_dim": {part: getattr(self, part) for part in parts},
+            "draw_error": self.draw_error,
             "per_step": [asdict(step) for step in self.per_step],
             "num_images": self.num_images,
             "num_dims": self.num_dims,
@@ -116,7 +119,9 @@ def evaluate_bound(
         rows.append(_terms(reverse, x_0, generators, steps_per_image, probabilities, by_step))
         if progress is not None:
             progress(int(chosen[-1]) + 1, len(images))
-    terms = bits_per_dim(torch.cat(rows), num_dims)
+    nats, variances = torch.cat(rows).split([3, 1], dim=1)
+    terms = bits_per_dim(nats, num_dims)
+    draw_error = bits_per_dim(variances.sum().sqrt() / len(images), num_dims).item()
     scores = terms.sum(1)
     spread = scores.std().item() / math.sqrt(len(scores)) if len(scores) > 1 else math.nan
     prior, denoising, decoder = terms.mean(0).tolist()
@@ -126,6 +131,7 @@ def evaluate_bound(
         denoising=denoising,
         decoder=decoder,
         standard_error=spread,
+        draw_error=draw_error,
         per_step=list(_per_step(by_step, reverse, num_dims)),
         scores=scores,
         num_images=len(images),
@@ -169,7 +175,11 @@ def _terms(
     probabilities: Tensor,
     by_step: Tensor,
 ) -> Tensor:
-    """(B, 3) float64 nats an image: L_T, the estimate of the sum of L_{t-1}, and L_0; adds its draws to `by_step`."""
+    """(B, 4) float64, nats an image: L_T, the estimate of the sum of L_{t-1}, L_0, and the variance of the estimate.
+
+    The draws are added to `by_step`. The variance is taken from the differences of successive strata, which are larger
+    than the draws' own spread by how much the strata differ.
+    """
     bound, num_steps = VariationalBound(reverse), reverse.schedule.num_steps
 
     def draw(t: Tensor) -> Tensor:
@@ -181,18 +191,20 @@ def _terms(
         return nats
 
     decoder = draw(torch.ones(len(x_0), dtype=torch.int64))
-    denoising = torch.zeros_like(decoder)
+    strata = [torch.zeros_like(decoder)] if num_steps == 1 else []
     if steps_per_image is None:
-        for t in range(2, num_steps + 1):
-            denoising += draw(torch.full((len(x_0),), t))
+        strata += [draw(torch.full((len(x_0),), t)) for t in range(2, num_steps + 1)]
     else:
         cumulative = probabilities.cumsum(0)
         for stratum in range(steps_per_image):
             within = torch.stack([torch.rand((), generator=g, dtype=torch.float64) for g in generators])
             index = torch.searchsorted(cumulative, (stratum + within) / steps_per_image, right=True)
             index = index.clamp(max=num_steps - 2)
-            denoising += draw(index + 2) / (steps_per_image * probabilities[index])
-    return torch.stack([bound.prior(x_0).double().cpu(), denoising, decoder], 1)
+            strata.append(draw(index + 2) / (steps_per_image * probabilities[index]))
+    parts = torch.stack(strata)
+    count = len(strata)
+    variance = parts.diff(dim=0).square().sum(0) * (count / (2 * (count - 1)) if count > 1 else math.nan)
+    return torch.stack([bound.prior(x_0).double().cpu(), parts.sum(0), decoder, variance], 1)
 
 
 def _per_step(by_step: Tensor, reverse: ReverseProcess, num_dims: int) -> Iterator[StepBits]:

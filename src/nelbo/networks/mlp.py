@@ -66,17 +66,19 @@ class MLP(nn.Module):
         initialise(self.output, 1e-10)
 
     def forward(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
-        """Predict from `x_t` (B, dims), `t` (B,) integer or float, and `label` int64 (B,) or None.
+        """Predict from `x_t` (B, dims) or an image of as many numbers (B, C, H, W), `t` (B,) and `label` (B,) or None.
 
-        Raises `ShapeError` when `x_t` is not of shape (B, dims).
+        Raises `ShapeError` when an example has another number of dimensions.
         """
-        if x_t.ndim != 2 or x_t.shape[1] != self.options.dims:
+        if x_t.ndim < 2 or x_t[0].numel() != self.options.dims:
             raise ShapeError(
                 f"the network was given a tensor of shape {tuple(x_t.shape)}, but expects (batch, {self.options.dims})"
+                " or images of as many numbers"
             )
         with full_precision(x_t):
             condition = F.silu(self.condition(t, label, len(x_t)))
-            h = self.input(x_t)
+            h = self.input(x_t.flatten(1))
             for layer in self.layers:
                 h = layer(h, condition)
-            return self.output(h)  # type: ignore[no-any-return]
+            out: Tensor = self.output(h)
+            return out.unflatten(1, (-1, *x_t.shape[2:])) if x_t.ndim > 2 else out
