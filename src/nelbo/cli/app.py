@@ -48,7 +48,7 @@ def options(
 
 def main() -> None:
     """Run the command line; a person's mistake ends it with one sentence and exit code 2."""
-    warnings.showwarning = _warn
+    warnings.showwarning = _warn  # type: ignore[assignment]
     try:
         app()
     except NelboError as error:

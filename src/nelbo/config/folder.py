@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from nelbo.config.recipe import Recipe
+from nelbo.config.recipe import Recipe, record_from
 from nelbo.errors import RunError
 from nelbo.files import write_json
 
@@ -73,8 +73,7 @@ class RunConfig:
     def from_json(cls, plain: Mapping[str, Any]) -> "RunConfig":
         """The inverse of `to_json`."""
         rest = {key: value for key, value in plain.items() if key not in ("nelbo", "preset", "data")}
-        data = {key: tuple(value) if isinstance(value, list) else value for key, value in plain["data"].items()}
-        return cls(Recipe.from_json(rest), DataOptions(**data), plain["preset"])
+        return cls(Recipe.from_json(rest), record_from(DataOptions, plain["data"]), plain["preset"])
 
     def save(self, folder: Path) -> None:
         """Write config.json."""

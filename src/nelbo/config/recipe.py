@@ -74,11 +74,12 @@ class Recipe:
         kind = network.pop("kind", "unet")
         options = NETWORKS[known(kind, NETWORKS, "network kind")]
         parts = {
-            "schedule": _record(ScheduleOptions, plain["schedule"]),
-            "network": _record(options, network),
-            "training": _record(TrainerOptions, plain["training"]),
+            "schedule": record_from(ScheduleOptions, plain["schedule"]),
+            "network": record_from(options, network),
+            "training": record_from(TrainerOptions, plain["training"]),
         }
-        return _record(cls, {**plain, **parts})
+        recipe: Recipe = record_from(cls, {**plain, **parts})
+        return recipe
 
     def with_overrides(self, overrides: Mapping[str, Any]) -> "Recipe":
         """The recipe with some values changed, by dotted names such as "training.learning_rate" or "loss".
@@ -106,7 +107,7 @@ def known(name: str, names: Iterable[str], what: str) -> str:
     raise ConfigurationError(f"there is no {what} {name!r}; {hint}choose from {', '.join(choices)}.")
 
 
-def _record(kind: type[Any], values: Mapping[str, Any]) -> Any:
+def record_from(kind: type[Any], values: Mapping[str, Any]) -> Any:
     """A dataclass from a mapping, with unknown keys named."""
     hints = get_type_hints(kind)
     for key, value in values.items():

@@ -94,7 +94,7 @@ def train(
     elif folder.is_dir() and any(entry.suffix != ".part" for entry in folder.iterdir()):
         raise RunError(f"{folder} is not empty and is no run folder ({CONFIG_FILE} is missing); choose another --out.")
     torch.manual_seed(derived_seed(recipe.training.seed, INITIALISATION))
-    network = build_network(recipe).to(memory_format=torch.channels_last)
+    network = build_network(recipe).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     objective = build_objective(recipe, split.train.levels)
     session = _Session(folder, config, split, listener)
     trainer = Trainer(

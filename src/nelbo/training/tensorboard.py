@@ -19,14 +19,14 @@ def tensorboard_log(folder: Path) -> Callable[[Mapping[str, Any]], None]:
         raise ConfigurationError(
             "--tensorboard needs the package tensorboard; install it by `pip install nelbo[tensorboard]`."
         ) from error
-    writer = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+    writer = SummaryWriter(str(folder))
 
     def log(record: Mapping[str, Any]) -> None:
         for name, value in record.items():
             entries = {f"{name}/{i + 1}": v for i, v in enumerate(value)} if isinstance(value, list) else {name: value}
             for tag, number in entries.items():
                 if name != "step" and isinstance(number, int | float):
-                    writer.add_scalar(tag, number, record["step"])  # type: ignore[no-untyped-call]
-        writer.flush()  # type: ignore[no-untyped-call]
+                    writer.add_scalar(tag, number, record["step"])
+        writer.flush()
 
     return log
