@@ -81,8 +81,10 @@ def test_posterior_is_bayes_rule(schedule: NoiseSchedule):
     precision = 1 / (1 - before) + alpha / (1 - alpha)
     mean = (before.sqrt() * x_0 / (1 - before) + alpha.sqrt() * x_t / (1 - alpha)) / precision
     posterior = ForwardProcess(schedule).posterior(x_0, x_t, t)
-    torch.testing.assert_close(posterior.variance, 1 / precision, rtol=1e-10, atol=0)
-    torch.testing.assert_close(posterior.mean, mean, rtol=1e-10, atol=1e-12)
+    # Where 1 - alphas_bar is 3e-7, float64 itself knows it to 4e-10 only.
+    rtol = 1e-9 if schedule is SCHEDULES["log_linear"] else 1e-10
+    torch.testing.assert_close(posterior.variance, 1 / precision, rtol=rtol, atol=0)
+    torch.testing.assert_close(posterior.mean, mean, rtol=rtol, atol=1e-12)
 
 
 def test_posterior_joint_density(schedule: NoiseSchedule):
@@ -92,7 +94,8 @@ def test_posterior_joint_density(schedule: NoiseSchedule):
     x_before = q.posterior(x_0, x_t, t).sample(torch.Generator().manual_seed(5))
     forwards = q.step(x_before, t).log_prob(x_t) + q.marginal(x_0, t - 1).log_prob(x_before)
     backwards = q.posterior(x_0, x_t, t).log_prob(x_before) + q.marginal(x_0, t).log_prob(x_t)
-    torch.testing.assert_close(forwards, backwards, rtol=1e-8, atol=1e-8)
+    tolerance = 1e-5 if schedule is SCHEDULES["log_linear"] else 1e-8  # beta_2 is 8e-9 there
+    torch.testing.assert_close(forwards, backwards, rtol=tolerance, atol=tolerance)
 
 
 def test_posterior_at_the_first_step_is_the_data(schedule: NoiseSchedule):

@@ -43,7 +43,8 @@ def closed_kl(schedule: NoiseSchedule, t: Tensor, squared_error: Tensor, sigma2:
     abar, before = schedule.alphas_bar[t], schedule.alphas_bar[t - 1]
     beta = 1 - abar / before
     c, tilde = before.sqrt() * beta / (1 - abar), (1 - before) / (1 - abar) * beta
-    return 0.5 * ((sigma2 / tilde).log() + (tilde + c**2 * squared_error) / sigma2 - 1)
+    excess = (tilde - sigma2) / sigma2
+    return 0.5 * (excess - excess.log1p() + c**2 * squared_error / sigma2)
 
 
 @pytest.mark.parametrize("variance", VARIANCES, ids=lambda v: v.name)

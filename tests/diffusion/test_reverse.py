@@ -22,7 +22,7 @@ LINEAR = NoiseSchedule.linear()
 
 def wavy(x_t: Tensor, time: Tensor) -> Tensor:
     """Some network, of the size of noise."""
-    return torch.sin(3 * x_t + time.reshape(-1, *[1] * (x_t.ndim - 1)))
+    return 1.5 * torch.sin(3 * x_t + time.reshape(-1, *[1] * (x_t.ndim - 1)))
 
 
 def every(schedule: NoiseSchedule) -> tuple[Tensor, Tensor]:

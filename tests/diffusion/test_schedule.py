@@ -5,7 +5,7 @@ import warnings
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nelbo.diffusion import (
@@ -62,7 +62,7 @@ def test_log_linear_falls_evenly_in_log_snr():
 
 @pytest.mark.parametrize("factory", FACTORIES)
 def test_tables_agree_with_one_another(factory):
-    s = factory(200) if factory is not NoiseSchedule.linear else factory(200, 1e-4, 0.08)
+    s = factory(200) if factory != NoiseSchedule.linear else factory(200, 1e-4, 0.1)
     assert float(s.alphas_bar[0]) == 1 and len(s.alphas_bar) == 201 and s.timesteps.tolist() == list(range(201))
     assert bool((s.alphas_bar.diff() < 0).all()) and bool(((s.betas[1:] > 0) & (s.betas[1:] < 1)).all())
     torch.testing.assert_close(s.alphas, 1 - s.betas)
@@ -187,6 +187,7 @@ steps_and_tables = st.integers(1, 60).flatmap(
 )
 
 
+@settings(deadline=None, derandomize=True)
 @given(steps_and_tables)
 def test_spaced_by_any_monotone_table(drawn):
     """Rising or falling, with ties and plateaus: exactly N steps, strictly rising within 1..T, the last one T."""

@@ -219,9 +219,6 @@ class TestConditional:
         moved = (table != before).any(1)
         assert {label for label, row in enumerate(moved.tolist()) if row} == set(dataset.labels.tolist())
 
-    @pytest.mark.xfail(
-        reason="networks.layers.Condition gives -1 to nn.Embedding; it should mean 'no class'", strict=True
-    )
     def test_an_image_without_a_class_trains_the_network_without_one(self, trainer, tiny_data, tiny_recipe, tmp_path):
         dataset = tiny_data.subset(torch.arange(8))
         dataset.labels[0] = -1

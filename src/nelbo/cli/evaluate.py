@@ -79,6 +79,7 @@ def evaluate(
         f"+- is how images differ and draws together; for these very images the draws alone leave "
         f"+- {report.draw_error:.4f}",
         highlight=False,
+        soft_wrap=True,
     )
     if not Path(run).is_dir():
         return

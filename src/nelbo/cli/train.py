@@ -97,12 +97,13 @@ def train(
             listener=display.listener(),
         )
     if display.stopped:
-        err.print(display.stopped, highlight=False)
+        err.print(display.stopped, highlight=False, soft_wrap=True)
         return
     err.print(
         f"{run.folder} is trained: look at samples.png, bound.png and loss.png in it, then try\n"
         f"  nelbo sample {run.folder} --num 64 --out samples.png\n  nelbo evaluate {run.folder}",
         highlight=False,
+        soft_wrap=True,
     )
 
 
@@ -158,9 +159,9 @@ class TrainingDisplay:
         precision = "bf16" if bf16_wanted(recipe.training.precision) else "fp32"
         rejects = split.train.rejects
         for reject in rejects[:5]:
-            err.print(f"left out {reject.path}: {reject.reason}", highlight=False)
+            err.print(f"left out {reject.path}: {reject.reason}", highlight=False, soft_wrap=True)
         if len(rejects) > 5:
-            err.print(f"left out {len(rejects) - 5} more (`nelbo data` lists them)", highlight=False)
+            err.print(f"left out {len(rejects) - 5} more (`nelbo data` lists them)", highlight=False, soft_wrap=True)
         err.print(
             f"{config.data.spec}: {config.data.num_train} images to train on, {config.data.num_held_out} held out, "
             f"{' x '.join(map(str, shape))} (C x H x W), {config.data.levels} levels\n"
@@ -168,6 +169,7 @@ class TrainingDisplay:
             f"{recipe.parameterization} prediction, {recipe.loss} loss, {recipe.timesteps} t, {precision}"
             f"{f'; going on from step {step}' if step else ''}",
             highlight=False,
+            soft_wrap=True,
         )
         self.task = self.progress.add_task("training", total=1.0, note="")
 
@@ -190,7 +192,11 @@ class TrainingDisplay:
         if "held_out_bits_per_dim" in record:
             bits, error = record["held_out_bits_per_dim"], record["held_out_standard_error"]
             self.held_out = f"held-out bound {bits:.3f}"
-            err.print(f"step {record['step']}: held-out bound {bits:.3f} +- {error:.3f} bits/dim", highlight=False)
+            err.print(
+                f"step {record['step']}: held-out bound {bits:.3f} +- {error:.3f} bits/dim",
+                highlight=False,
+                soft_wrap=True,
+            )
 
     def halted(self, name: str, step: int) -> None:
         """Remember that training was ended before its time."""

@@ -42,6 +42,7 @@ class MinSNR:
         per_x_0 = {
             "data": torch.ones_like(snr),
             "noise": snr,
+            "grid": snr,
             "velocity": snr + 1,
             "mean": s.posterior_x_0.to(t.device)[t] ** 2,
         }[reverse.parameterization.name]

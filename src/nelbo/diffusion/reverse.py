@@ -49,9 +49,9 @@ class ReverseProcess:
 
     @property
     def prior(self) -> DiagonalGaussian:
-        """p(x_T) = N(0, I), as scalars that broadcast against any shape."""
-        device = self.schedule.alphas_bar.device
-        return DiagonalGaussian(torch.zeros((), device=device), torch.ones((), device=device))
+        """p(x_T) = N(0, I), as scalars that broadcast against any shape, in the precision of the tables."""
+        table = self.schedule.alphas_bar
+        return DiagonalGaussian(table.new_zeros(()), table.new_ones(()))
 
     def output(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """The network's raw output for x_t (B, C, ...) at t (B,): its mean half and, where learned, its variance half.

@@ -30,6 +30,7 @@ def spaced_by(values: Tensor, num_steps: int) -> Tensor:
         table = -table
     wanted = torch.linspace(float(table[0]), float(table[-1]), num_steps + 1, dtype=torch.float64)[1:]
     steps = torch.searchsorted(table.contiguous(), wanted).clamp(0, total - 1) + 1
+    steps[-1] = total
     index = torch.arange(num_steps)
     steps = torch.cummax(steps - index, 0).values + index  # strictly rising
     return torch.minimum(steps, total - num_steps + 1 + index)  # and room for those that follow

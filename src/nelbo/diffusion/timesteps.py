@@ -100,6 +100,8 @@ class ImportanceTimesteps:
         if bool((self.seen == 0).any()):
             return torch.full((self.num_steps,), 1 / self.num_steps, dtype=torch.float64)
         weights = (self.second_moment / self.seen).sqrt()[stretch]
+        if float(weights.sum()) == 0:
+            weights = torch.ones_like(weights)
         return (1 - self.floor) * weights / weights.sum() + self.floor / self.num_steps
 
     def draw(self, num: int, generator: torch.Generator | None) -> TimestepDraw:

@@ -58,9 +58,9 @@ class BoundReport:
         """What `nelbo evaluate --json` writes, without the version."""
         parts = ("total", "prior", "denoising", "decoder", "standard_error")
         return {
-            "bits_per_dim": {part: getattr(self, part) for part in parts},
-            "draw_error": self.draw_error,
-            "per_step": [asdict(step) for step in self.per_step],
+            "bits_per_dim": {part: _or_null(getattr(self, part)) for part in parts},
+            "draw_error": _or_null(self.draw_error),
+            "per_step": [{key: _or_null(value) for key, value in asdict(step).items()} for step in self.per_step],
             "num_images": self.num_images,
             "num_dims": self.num_dims,
             "levels": self.levels,
@@ -156,6 +156,11 @@ def expected_terms(reverse: ReverseProcess, mse: Tensor) -> Tensor:
     return terms.cpu()
 
 
+def _or_null(value: float) -> float | None:
+    """A number as JSON has it: there is no NaN, which is what an error is that one draw can't tell."""
+    return None if math.isnan(value) else value
+
+
 def _probabilities(num_steps: int, proposal: Tensor | None) -> Tensor:
     """(T-1,) the probability of looking at t = 2..T: the proposal, mixed with a tenth of uniform."""
     if num_steps == 1:
@@ -164,6 +169,8 @@ def _probabilities(num_steps: int, proposal: Tensor | None) -> Tensor:
     if proposal is None:
         return uniform
     wanted = proposal[2:].double()
+    if float(wanted.sum()) == 0:
+        return uniform
     return 0.9 * wanted / wanted.sum() + 0.1 * uniform
 
 

@@ -98,7 +98,7 @@ class Condition(nn.Module):
     """The vector (B, 4 * base) that tells every block what time it is and, optionally, which class is wanted.
 
     The time goes through sinusoids and a two-layer perceptron, all in float32; the class embedding is added.
-    Class index `num_classes` means "no class", which is what a label of None selects.
+    Class index `num_classes` means "no class", which is what a label of None, or a negative one, selects.
     """
 
     def __init__(self, base: int, num_classes: int | None = None) -> None:
@@ -123,4 +123,5 @@ class Condition(nn.Module):
                 return time
             if label is None:
                 label = torch.full((batch,), self.label.num_embeddings - 1, device=t.device)
+            label = label.where(label >= 0, self.label.num_embeddings - 1)
             return time + self.label(label)  # type: ignore[no-any-return]

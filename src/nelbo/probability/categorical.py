@@ -26,5 +26,6 @@ def categorical_kl(p: Tensor, q: Tensor) -> Tensor:
             raise ShapeError(
                 f"{name} must be probabilities that sum to 1 over the last dimension, got {table.tolist()}."
             )
-    ratio = torch.where(p > 0, p / q, torch.ones_like(p))
-    return (p * ratio.log()).sum(-1)
+    terms = torch.special.xlogy(p, p) - torch.special.xlogy(p, q)
+    divergence: Tensor = (terms - p + q).sum(-1)  # each term is then 0 or more, and p - q sums to 0
+    return divergence.clamp(min=0)

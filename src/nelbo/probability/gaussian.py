@@ -51,5 +51,10 @@ def kl_divergence(q: DiagonalGaussian, p: DiagonalGaussian) -> Tensor:
     series_at = torch.where(small, excess, torch.zeros_like(excess))
     log_at = torch.where(small, torch.zeros_like(excess), excess)
     series = series_at**2 * (1 / 2 - series_at * (1 / 3 - series_at * (1 / 4 - series_at * (1 / 5 - series_at / 6))))
-    spread = torch.where(small, series, log_at - torch.log1p(log_at))
+    # below a half, 1 + excess forgets a small ratio: there the logarithms are taken apart
+    near = log_at > -0.5
+    log_ratio = torch.where(
+        near, torch.log1p(torch.where(near, log_at, torch.zeros_like(log_at))), q.variance.log() - p.variance.log()
+    )
+    spread = torch.where(small, series, log_at - log_ratio)
     return 0.5 * (spread + (q.mean - p.mean) ** 2 / p.variance)

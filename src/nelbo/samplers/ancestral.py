@@ -14,6 +14,7 @@ from nelbo.samplers.sampler import Sampler, Step
 class AncestralSampler(Sampler):
     """The paper's sampler: x_{t-1} = mu_theta(x_t, t) + sigma_t z, and the mean alone at t = 1."""
 
+    @torch.no_grad()
     def trajectory(self, shape: Sequence[int], generator: Generators, label: Tensor | None = None) -> Iterator[Step]:
         """See `Sampler.trajectory`."""
         num_steps = self.reverse.schedule.num_steps

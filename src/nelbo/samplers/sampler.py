@@ -4,7 +4,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from nelbo.diffusion import ReverseProcess
@@ -35,6 +34,6 @@ class Sampler(ABC):
 
     def sample(self, shape: Sequence[int], generator: Generators, label: Tensor | None = None) -> Tensor:
         """The last item of `trajectory`: data x_0 of `shape`."""
-        with torch.no_grad():
-            *_, last = self.trajectory(shape, generator, label)
+        for step in self.trajectory(shape, generator, label):
+            last = step
         return last.x_0
