@@ -18,6 +18,8 @@ TINY = [
         part
         for setting in (
             "schedule.num_steps=10",
+            "parameterization=noise",  # the preset's grid of 256 levels would take most of the time
+            "loss=simple",
             "network.base=8",
             "network.groups=4",
             "network.multipliers=[1,2]",

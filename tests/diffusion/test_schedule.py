@@ -122,6 +122,10 @@ def test_strided_for_every_number_of_steps():
         assert torch.equal(stride.alphas_bar, s.alphas_bar[kept])
 
 
+def test_a_stride_rounds_upwards():
+    assert NoiseSchedule.linear().strided(7).timesteps.tolist() == [0, 143, 286, 429, 572, 715, 858, 1000]
+
+
 def test_a_stride_is_a_chain_with_betas_from_the_ratio():
     s = NoiseSchedule.linear()
     stride = s.strided([3, 40, 700, 1000])

@@ -34,6 +34,7 @@ def test_a_stratified_subset_is_unbiased_against_the_full_sum():
     proposal = expected_terms(REVERSE, DATA.mse(SCHEDULE))
     options = {"full": {"steps_per_image": None}, "even": {"steps_per_image": 3}}
     options |= {"proposal": {"steps_per_image": 3, "proposal": proposal}, "one": {"steps_per_image": 1}}
+    options |= {"skewed": {"steps_per_image": 2, "proposal": torch.arange(11.0, 0, -1) ** 3}}
     scores = {
         name: torch.stack([evaluate_bound(REVERSE, few, seed=seed, **option).scores for seed in range(150)])
         for name, option in options.items()
