@@ -97,8 +97,9 @@ def test_the_draws_own_error_is_estimated_from_above(steps_per_image: int | None
 
 @pytest.mark.parametrize("steps_per_image", [None, 3])
 def test_scores_do_not_depend_on_the_batch(steps_per_image: int | None):
-    some = images(13)
-    scores = [evaluate_bound(REVERSE, some, steps_per_image=steps_per_image, batch_size=b).scores for b in (1, 5, 64)]
+    some, skewed = images(13), torch.arange(11.0, 0, -1) ** 3
+    options = {"steps_per_image": steps_per_image, "proposal": skewed}
+    scores = [evaluate_bound(REVERSE, some, batch_size=b, **options).scores for b in (1, 5, 64)]
     for other in scores[1:]:
         torch.testing.assert_close(other, scores[0], rtol=1e-5, atol=1e-6)
     again = evaluate_bound(REVERSE, some, steps_per_image=steps_per_image, seed=1).scores

@@ -10,6 +10,7 @@ from nelbo.data import ArrayDataset
 from nelbo.diffusion import NoiseSchedule, ReverseProcess
 from nelbo.errors import DataError
 from nelbo.evaluation import calibrate
+from nelbo.evaluation.calibration import _smoothed
 from nelbo.probability import levels_to_data
 from tests.diffusion.oracle import GaussianData
 
@@ -47,6 +48,16 @@ def test_averaging_over_neighbours_keeps_the_curve():
     ratio = mse[1:] / exact_mse(schedule, data)[1:]
     assert float((ratio[10:990] - 1).abs().max()) < 5.5 * math.sqrt(2 / 144 / 60)
     assert float((ratio - 1).abs().max()) < 6 * math.sqrt(2 / 144 / 4)
+
+
+def test_averaging_is_even_handed():
+    """A straight line stays where it is, ends too; a spike spreads over as many neighbours on either side."""
+    counts = torch.full((30,), 4.0, dtype=torch.float64)
+    line = torch.arange(30, dtype=torch.float64)
+    torch.testing.assert_close(_smoothed(4 * line, counts, 5), line)
+    spike = torch.zeros(30, dtype=torch.float64)
+    spike[15] = 4 * 11
+    torch.testing.assert_close(_smoothed(spike, counts, 5)[8:23], (line[8:23] - 15).abs().le(5).double())
 
 
 def test_the_seed_alone_decides():
