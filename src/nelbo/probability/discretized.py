@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nelbo.probability.levels import levels_to_data
+from nelbo.probability.levels import data_to_levels, levels_to_data
 from nelbo.probability.normal import log_interval_mass
 
 
@@ -23,7 +23,9 @@ class DiscretizedGaussian:
 
     def log_prob(self, x_0: Tensor) -> Tensor:
         """Log-mass per dimension, nats, of data x_0 that lies on the K levels. Computed in float64, returned as x_0."""
-        x, half = x_0.double(), 1 / (self.levels - 1)
+        # float32 data is off its level by rounding, which a narrow Gaussian would see
+        level = data_to_levels(x_0.double(), self.levels)
+        x, half = levels_to_data(level, self.levels, torch.float64), 1 / (self.levels - 1)
         mean, stddev = self.mean.double(), self.variance.double().sqrt()
         infinity = torch.full_like(x, math.inf)
         lower = torch.where(x < -1 + half, -infinity, (x - half - mean) / stddev)
