@@ -98,6 +98,7 @@ def test_overrides_that_make_no_sense_are_refused(overrides, message):
         ({"variance": "fixed"}, r"there is no variance 'fixed'"),
         ({"timesteps": "stratifid"}, r"did you mean 'stratified'\?"),
         ({"schedule.kind": "cosin"}, r"there is no schedule kind 'cosin'; did you mean 'cosine'\?"),
+        ({"label_dropout": 1.5}, r"label_dropout is a share, between 0 and 1; got 1.5"),
         ({"loss": "hybrid"}, r"the hybrid loss trains a learned variance; 'fixed-large' is fixed"),
         ({"variance": "learned-range"}, r"the simple loss doesn't train a learned variance"),
     ],

@@ -80,6 +80,44 @@ def test_the_configuration_survives_json(folder):
     assert type(config).from_json(json.loads(json.dumps(config.to_json()))) == config
 
 
+class TestConditional:
+    """Classes are matched by name, since every folder counts its own."""
+
+    @pytest.fixture
+    def conditional(self, run):
+        config = replace(run.config, recipe=replace(run.config.recipe, conditional=True))
+        return replace(run, config=replace(config, data=replace(config.data, class_names=("cat", "dog", "owl"))))
+
+    def labelled(self, names, labels):
+        return ArrayDataset(torch.zeros(len(labels), 1, 8, 8, dtype=torch.uint8), 17, torch.tensor(labels), "x", names)
+
+    def test_by_name(self, conditional):
+        images = self.labelled(("ant", "dog", "cat"), [0, 1, 2, -1, 1])
+        assert conditional._labels(images).tolist() == [-1, 1, 0, -1, 1]
+
+    def test_without_names_they_are_the_models_own(self, conditional):
+        assert conditional._labels(self.labelled((), [2, 0, -1])).tolist() == [2, 0, -1]
+
+    def test_an_unconditional_model_or_unlabelled_images_have_none(self, run, conditional):
+        assert run._labels(self.labelled(("cat",), [0])) is None
+        assert conditional._labels(ArrayDataset(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), 17)) is None
+
+    def test_they_reach_the_network_that_scores_and_calibrates(self, conditional):
+        seen = []
+
+        def network(x_t, time, label=None):
+            seen.append(label)
+            return torch.zeros_like(x_t)
+
+        conditional.network = network
+        images = self.labelled(("owl", "cat"), [0, 0])
+        conditional.bound(images, steps_per_image=2)
+        assert seen and all(label.tolist() == [2, 2] for label in seen)
+        seen.clear()
+        conditional.calibrate(images, draws=4)
+        assert seen and all(bool((label == 2).all()) for label in seen)
+
+
 class TestUse:
     def test_samples_do_not_depend_on_the_batch(self, run):
         together = run.sample(5, seed=1)

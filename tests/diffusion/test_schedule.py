@@ -99,8 +99,12 @@ def test_no_steps_are_refused(factory):
 
 
 def test_visible_signal_warns_with_the_number():
-    with pytest.warns(ScheduleWarning, match=r"0\.468"):
-        NoiseSchedule.linear(150)
+    with pytest.warns(ScheduleWarning, match=r"0\.468") as caught:
+        linear = NoiseSchedule.linear(150)
+    assert caught[0].filename == __file__  # it points at the line that asked for the schedule
+    with pytest.warns(ScheduleWarning, match=r"0\.468") as caught:
+        NoiseSchedule.from_alphas_bar(linear.alphas_bar)
+    assert caught[0].filename == __file__
 
 
 @pytest.mark.parametrize("factory", FACTORIES)

@@ -52,13 +52,14 @@ def test_the_full_sum_has_the_bounds_expectation():
     some = images(2000, 1)
     report = evaluate_bound(REVERSE, some, steps_per_image=None, batch_size=500)
     x_0 = levels_to_data(some.images(torch.arange(2000)), 17)
-    terms = VariationalBound(REVERSE).terms(x_0, torch.Generator().manual_seed(2))
+    terms, again = (VariationalBound(REVERSE).terms(x_0, torch.Generator().manual_seed(seed)) for seed in (2, 3))
+    decoder = (terms.decoder + again.decoder) / 2  # L_0 is looked at twice
     bits = 1 / (9 * math.log(2))
     assert report.prior == pytest.approx(float(terms.prior.mean()) * bits, rel=1e-5)
-    for mine, theirs in ((report.decoder, terms.decoder), (report.denoising, terms.denoising.sum(1))):
+    for mine, theirs in ((report.decoder, decoder), (report.denoising, terms.denoising.sum(1))):
         assert abs(z_score(theirs * bits, mine)) < 4.5 * math.sqrt(2)
     for step in report.per_step:
-        theirs = (terms.decoder if step.t == 1 else terms.denoising[:, step.t - 2]) * bits
+        theirs = (decoder if step.t == 1 else terms.denoising[:, step.t - 2]) * bits
         assert abs(float(theirs.mean()) - step.bits_per_dim) < 4.5 * step.standard_error * math.sqrt(2)
         assert step.standard_error == pytest.approx(float(theirs.std()) / math.sqrt(2000), rel=0.25)
         assert step.draws == 2000 and step.log_snr == pytest.approx(float(SCHEDULE.log_snr[step.t]))
@@ -93,6 +94,61 @@ def test_the_draws_own_error_is_estimated_from_above(steps_per_image: int | None
     stated = float(torch.tensor([r.draw_error for r in reports]).square().mean().sqrt())
     assert spread < stated * (1 + 4.5 / math.sqrt(2 * 200))
     assert stated < 4 * spread
+
+
+@pytest.mark.parametrize("end", [2, 10])
+def test_an_end_that_carries_all_the_spread_is_not_lost(end: int):
+    """A variance far too small at one end of the chain puts nearly all of the draws' error into one stratum."""
+    mse = DATA.mse(SCHEDULE).clone()
+    mse[end] *= 1e-3
+    reverse = ReverseProcess(DATA.network(SCHEDULE), SCHEDULE, variance=Calibrated(mse), levels=17)
+    reports = [evaluate_bound(reverse, images(20), steps_per_image=None, seed=seed) for seed in range(200)]
+    spread = float(torch.tensor([r.total for r in reports]).std())
+    stated = float(torch.tensor([r.draw_error for r in reports]).square().mean().sqrt())
+    assert spread < stated * (1 + 4.5 / math.sqrt(2 * 200))
+
+
+def test_the_draws_of_the_decoder_count():
+    """With a single step beyond it L_0 is nearly all there is, and so is its error."""
+    schedule = NoiseSchedule.from_alphas_bar([1.0, 0.99, 0.002])
+    mse = DATA.mse(schedule).clone()
+    mse[1] *= 0.05
+    reverse = ReverseProcess(DATA.network(schedule), schedule, variance=Calibrated(mse), levels=17)
+    single = evaluate_bound(reverse, images(20))
+    assert math.isnan(single.draw_error)  # one term is one stratum: nothing tells how it varies
+    schedule = NoiseSchedule.from_alphas_bar([1.0, 0.99, 0.01, 0.002])
+    mse = DATA.mse(schedule).clone()
+    mse[1] *= 0.01
+    reverse = ReverseProcess(DATA.network(schedule), schedule, variance=Calibrated(mse), levels=17)
+    reports = [evaluate_bound(reverse, images(20), steps_per_image=None, seed=seed) for seed in range(200)]
+    decoder = float(torch.tensor([r.decoder for r in reports]).std())
+    stated = float(torch.tensor([r.draw_error for r in reports]).square().mean().sqrt())
+    assert decoder < stated * (1 + 4.5 / math.sqrt(2 * 200))
+
+
+class Told(torch.nn.Module):
+    """A network that knows the data of a class exactly: the level of every pixel is the class."""
+
+    def forward(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
+        level = torch.zeros(len(x_t)) if label is None else label.clamp(min=0).float()
+        x_0 = levels_to_data(level, 17).reshape(-1, 1, 1, 1)
+        schedule = NoiseSchedule.log_linear(10, 5.0, -7.0)
+        return (x_t - schedule.at(schedule.signal, t, x_t) * x_0) / schedule.at(schedule.noise_stddev, t, x_t)
+
+
+def test_labels_reach_a_conditional_network():
+    """Each image is one flat level, and its class says which: told, the network is right; untold it is wrong."""
+    labels = torch.arange(12) + 2
+    flat = ArrayDataset(labels.reshape(-1, 1, 1, 1).expand(-1, 1, 3, 3).to(torch.uint8), levels=17, labels=labels)
+    reverse = ReverseProcess(Told(), SCHEDULE, variance=FixedSmall(), levels=17)
+    told = evaluate_bound(reverse, flat, labels=labels, batch_size=5)
+    assert told.denoising == pytest.approx(0, abs=1e-5)
+    assert evaluate_bound(reverse, flat, batch_size=5).denoising > 1
+    confused = labels.clone()
+    confused[7] = -1
+    scores = evaluate_bound(reverse, flat, labels=confused, batch_size=5).scores
+    wrong = (scores - told.scores).abs() > 0.1
+    assert wrong.nonzero().tolist() == [[7]]
 
 
 @pytest.mark.parametrize("steps_per_image", [None, 3])

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from nelbo.data import ArrayDataset
-from nelbo.diffusion import NoiseSchedule, ReverseProcess
-from nelbo.errors import DataError
+from nelbo.diffusion import DataPrediction, NoiseSchedule, ReverseProcess
+from nelbo.errors import ConfigurationError, DataError
 from nelbo.evaluation import calibrate
 from nelbo.evaluation.calibration import _smoothed
 from nelbo.probability import levels_to_data
@@ -77,6 +77,27 @@ def test_every_t_is_measured_however_few_the_draws():
     mse = calibrate(ReverseProcess(DATA.network(schedule), schedule), data, draws=1, batch_size=512, progress=progress)
     assert bool((mse[1:] > 0).all()) and bool(mse.isfinite().all())
     assert seen[-1][0] == seen[-1][1]
+
+
+def test_labels_reach_a_conditional_network():
+    """A network that is right only where the class is told has an error of 0 with labels, and not without."""
+    schedule, data = NoiseSchedule.log_linear(10, 5.0, -7.0), images(20, 4)
+    labels = torch.arange(20)
+    every = levels_to_data(data.images(labels), 256)
+
+    def network(x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
+        return every[label] if label is not None else torch.zeros_like(x_t)
+
+    reverse = ReverseProcess(network, schedule, DataPrediction())
+    assert float(calibrate(reverse, data, labels=labels, draws=100, batch_size=7).max()) == 0
+    assert float(calibrate(reverse, data, draws=100)[1:].min()) > 0
+
+
+def test_a_stride_is_refused():
+    """Its t are not the network's own times, by which the table is kept."""
+    schedule = NoiseSchedule.log_linear(10, 5.0, -7.0)
+    with pytest.raises(ConfigurationError, match="full schedule of 10 steps, got a stride of 5"):
+        calibrate(ReverseProcess(DATA.network(schedule), schedule.strided(5)), images(4, 4))
 
 
 def test_no_images_are_refused():

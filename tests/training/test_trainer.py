@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from nelbo.config.assembly import build_objective
 from nelbo.errors import ConfigurationError, NonFiniteError
 from nelbo.probability import levels_to_data
 from nelbo.randomness import step_generator
@@ -212,7 +213,8 @@ def test_saving_hands_over_the_averaged_weights(trainer, tmp_path):
 class TestConditional:
     def test_labels_reach_the_network(self, trainer, tiny_data, tiny_recipe, tmp_path):
         dataset = tiny_data.subset(torch.arange(8))  # every batch holds them all
-        run = trainer(tmp_path, recipe=replace(tiny_recipe, conditional=True), dataset=dataset, steps=8)
+        recipe = replace(tiny_recipe, conditional=True, label_dropout=0.0)
+        run = trainer(tmp_path, recipe=recipe, dataset=dataset, steps=8)
         table = run.state.network.condition.label.weight
         before = table.detach().clone()
         run.run()
@@ -222,11 +224,32 @@ class TestConditional:
     def test_an_image_without_a_class_trains_the_network_without_one(self, trainer, tiny_data, tiny_recipe, tmp_path):
         dataset = tiny_data.subset(torch.arange(8))
         dataset.labels[0] = -1
-        run = trainer(tmp_path, recipe=replace(tiny_recipe, conditional=True), dataset=dataset, steps=8)
+        recipe = replace(tiny_recipe, conditional=True, label_dropout=0.0)
+        run = trainer(tmp_path, recipe=recipe, dataset=dataset, steps=8)
         table = run.state.network.condition.label.weight
         before = table.detach().clone()
         run.run()
         assert bool((table[-1] != before[-1]).any())
+
+    @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+    def test_some_labels_are_withheld(self, tiny_recipe, share):
+        """So that the network also learns what to do without a class: a share of 4,000 examples, to 4.5 sigma."""
+        recipe = replace(tiny_recipe, conditional=True, label_dropout=share)
+        objective = build_objective(recipe, 17)
+        draws = objective.draw(4000, (1, 2, 2), torch.Generator().manual_seed(0))
+        assert abs(int(draws["withheld"].sum()) - 4000 * share) <= 4.5 * math.sqrt(4000 * share * (1 - share))
+        seen = []
+
+        def network(x_t, t, label):
+            seen.append(label)
+            return x_t
+
+        objective(network, torch.zeros(4000, 1, 2, 2, dtype=torch.uint8), torch.full((4000,), 3), draws)
+        assert torch.equal(seen[0] == -1, draws["withheld"])
+        assert bool((seen[0][~draws["withheld"]] == 3).all())
+
+    def test_without_classes_nothing_is_drawn_for_them(self, tiny_recipe):
+        assert "withheld" not in build_objective(tiny_recipe, 17).draw(4, (1, 2, 2), torch.Generator())
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,8 @@ def build_objective(recipe: Recipe, levels: int, device: str = "cpu") -> Diffusi
         raise ConfigurationError(f"the hybrid loss trains a learned variance; {recipe.variance!r} is fixed.")
     if recipe.loss == "simple" and variance.learned:
         raise ConfigurationError("the simple loss doesn't train a learned variance; use --set loss=hybrid.")
+    if not 0 <= recipe.label_dropout <= 1:
+        raise ConfigurationError(f"label_dropout is a share, between 0 and 1; got {recipe.label_dropout}.")
     weighting = None if recipe.min_snr is None else MinSNR(recipe.min_snr)
     losses: dict[str, Loss] = {
         "simple": SimpleLoss(weighting),
@@ -96,6 +98,7 @@ def build_objective(recipe: Recipe, levels: int, device: str = "cpu") -> Diffusi
         timesteps,
         levels,
         recipe.conditional,
+        recipe.label_dropout,
     )
 
 

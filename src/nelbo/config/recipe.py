@@ -44,6 +44,7 @@ class Recipe:
         min_snr: gamma of min-SNR weighting with the simple loss, or None.
         timesteps: "uniform", "stratified" or "importance".
         conditional: feed the labels of the data to the network.
+        label_dropout: of a conditional model, the share of examples in training whose label is withheld.
     """
 
     schedule: ScheduleOptions = field(default_factory=ScheduleOptions)
@@ -54,6 +55,7 @@ class Recipe:
     min_snr: float | None = None
     timesteps: str = "uniform"
     conditional: bool = False
+    label_dropout: float = 0.1
     training: TrainerOptions = field(default_factory=lambda: TrainerOptions(steps=800_000))
 
     def to_json(self) -> dict[str, Any]:

@@ -154,6 +154,8 @@ class Run:
     ) -> BoundReport:
         """The bound over images (uint8, N x C x H x W, or a data set): every term in bits/dim, and each image's score.
 
+        A conditional model is told the class of each image where the data set has classes of the model's names.
+
         Args:
             steps_per_image: values of t looked at for each image; None for every one.
             steps: judge a stride of so many steps instead of the full chain.
@@ -169,6 +171,7 @@ class Run:
         return evaluate_bound(
             reverse,
             dataset,
+            labels=self._labels(dataset),
             steps_per_image=steps_per_image,
             proposal=proposal,
             seed=seed,
@@ -184,7 +187,8 @@ class Run:
         self, images: ImageDataset, *, draws: int = 4096, seed: int = 0, progress: Progress | None = None
     ) -> None:
         """Measure mse_t on training images and keep it: bounds, samples and codes use the calibrated variance then."""
-        self.mse = calibrate(self.reverse(variance="trained"), images, draws=draws, seed=seed, progress=progress)
+        reverse, labels = self.reverse(variance="trained"), self._labels(images)
+        self.mse = calibrate(reverse, images, labels=labels, draws=draws, seed=seed, progress=progress)
 
     def save(self) -> None:
         """Write model.safetensors: the weights and what calibration measured."""
@@ -198,6 +202,15 @@ class Run:
             raise ConfigurationError(f"the model in {self.folder} is not class-conditional; leave --label out.")
         if label.shape != (num,) or int(label.min()) < 0 or int(label.max()) >= classes:
             raise ConfigurationError(f"--label must be within 0..{classes - 1} for each of the {num} images.")
+
+    def _labels(self, images: ImageDataset) -> Tensor | None:
+        """The images' classes as this model counts them, matched by name: negative where it doesn't know the class."""
+        if not self.config.recipe.conditional or images.labels is None:
+            return None
+        names = self.config.data.class_names
+        own = {name: index for index, name in enumerate(names)}
+        index = torch.tensor([*(own.get(name, -1) for name in images.class_names or names), -1])
+        return index[images.labels]  # -1, no class, is the last entry
 
     def _dataset(self, images: Tensor | ImageDataset) -> ImageDataset:
         dataset = ArrayDataset(images, self.levels) if isinstance(images, Tensor) else images

@@ -59,13 +59,16 @@ class VariationalBound:
     def step_of(self, prediction: Prediction, x_0: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
         """(B,) `step` from a prediction already made."""
         transition = self.reverse.transition_of(prediction, x_t, t)
-        first = (t == 1).reshape(-1, *[1] * (x_t.ndim - 1))
         posterior = self.reverse.forward_process.posterior(x_0, x_t, t)
-        # q(x_0|x_1,x_0) is a point: a variance of 1 there keeps the branch that is not taken finite.
-        variance = torch.where(first, torch.ones_like(posterior.variance), posterior.variance)
-        divergence = kl_divergence(DiagonalGaussian(posterior.mean, variance), transition)
-        decoder = -self.reverse.decoder_of(transition).log_prob(x_0)
-        return sum_dims(torch.where(first, decoder, divergence))
+        # q(x_0|x_1,x_0) is a point: a variance of 1 there keeps what is not taken finite.
+        variance = torch.where(posterior.variance == 0, 1.0, posterior.variance)
+        nats = sum_dims(kl_divergence(DiagonalGaussian(posterior.mean, variance), transition))
+        first = (t == 1).nonzero().squeeze(1)
+        if len(first) == 0:
+            return nats
+        mean, sigma_2 = (each.expand_as(x_t)[first] for each in (transition.mean, transition.variance))
+        decoder = self.reverse.decoder_of(DiagonalGaussian(mean, sigma_2))
+        return nats.index_copy(0, first, -sum_dims(decoder.log_prob(x_0[first])))
 
     def decoder(self, x_0: Tensor, noise: Tensor, label: Tensor | None = None) -> Tensor:
         """(B,) one draw of L_0 = -log p_theta(x_0|x_1)."""

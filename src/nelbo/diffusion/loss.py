@@ -93,7 +93,10 @@ class VariationalLoss:
 
 @dataclass(frozen=True)
 class HybridLoss:
-    """L_simple + weight * L, where L moves only the learned variance (Nichol & Dhariwal 2021, eq. 16)."""
+    """L_simple + weight * L, where L moves only the learned variance (Nichol & Dhariwal 2021, eq. 16).
+
+    L_T, which no network changes, is left out.
+    """
 
     weight: float = 0.001
 

@@ -10,8 +10,16 @@ from nelbo.diffusion.schedule import NoiseSchedule
 from nelbo.probability import expected_level
 
 
+@dataclass(frozen=True)
+class Implied:
+    """The two ends of x_t = sqrt(alphas_bar_t) x_0 + sqrt(1 - alphas_bar_t) noise, as a network sees them: (B, ...)."""
+
+    x_0: Tensor
+    noise: Tensor
+
+
 class Parameterization(Protocol):
-    """Three views of one output: the value it is trained towards, and the x_0 and noise that it implies.
+    """An output's two sides: the value it is trained towards, and the x_0 and noise that it implies.
 
     x_0, noise, output and x_t are (B, ...), t is (B,) within 1..T.
     """
@@ -23,11 +31,8 @@ class Parameterization(Protocol):
     def target(self, schedule: NoiseSchedule, x_0: Tensor, noise: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
         """The output of a perfect network that knew x_0."""
 
-    def x_0(self, schedule: NoiseSchedule, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        """The data that the output implies."""
-
-    def noise(self, schedule: NoiseSchedule, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        """The noise that the output implies."""
+    def read(self, schedule: NoiseSchedule, output: Tensor, x_t: Tensor, t: Tensor) -> Implied:
+        """The data and the noise that the output implies."""
 
 
 def noise_given_data(schedule: NoiseSchedule, x_0: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
@@ -50,13 +55,9 @@ class NoisePrediction:
         """The noise."""
         return noise
 
-    def x_0(self, schedule: NoiseSchedule, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        """Eq. 15."""
-        return data_given_noise(schedule, output, x_t, t)
-
-    def noise(self, schedule: NoiseSchedule, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        """The output."""
-        return output
+    def read(self, schedule: NoiseSchedule, output: Tensor, x_t: Tensor, t: Tensor) -> Implied:
+        """x_0 by eq. 15."""
+        return Implied(data_given_noise(schedule, output, x_t, t), output)
 
 
 @dataclass(frozen=True)
@@ -69,13 +70,9 @@ class DataPrediction:
         """The data."""
         return x_0
 
-    def x_0(self, schedule: NoiseSchedule, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        """The output."""
-        return output
-
-    def noise(self, schedule: NoiseSchedule, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        """Eq. 4 solved for the noise."""
-        return noise_given_data(schedule, output, x_t, t)
+    def read(self, schedule: NoiseSchedule, output: Tensor, x_t: Tensor, t: Tensor) -> Implied:
+        """The noise by eq. 4."""
+        return Implied(output, noise_given_data(schedule, output, x_t, t))
 
 
 @dataclass(frozen=True)
@@ -88,13 +85,10 @@ class VelocityPrediction:
         """v."""
         return schedule.at(schedule.signal, t, x_t) * noise - schedule.at(schedule.noise_stddev, t, x_t) * x_0
 
-    def x_0(self, schedule: NoiseSchedule, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        """sqrt(alphas_bar_t) x_t - sqrt(1 - alphas_bar_t) v."""
-        return schedule.at(schedule.signal, t, x_t) * x_t - schedule.at(schedule.noise_stddev, t, x_t) * output
-
-    def noise(self, schedule: NoiseSchedule, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        """sqrt(1 - alphas_bar_t) x_t + sqrt(alphas_bar_t) v."""
-        return schedule.at(schedule.noise_stddev, t, x_t) * x_t + schedule.at(schedule.signal, t, x_t) * output
+    def read(self, schedule: NoiseSchedule, output: Tensor, x_t: Tensor, t: Tensor) -> Implied:
+        """x_0 = sqrt(alphas_bar_t) x_t - sqrt(1 - alphas_bar_t) v, and v turned the other way for the noise."""
+        signal, stddev = schedule.at(schedule.signal, t, x_t), schedule.at(schedule.noise_stddev, t, x_t)
+        return Implied(signal * x_t - stddev * output, stddev * x_t + signal * output)
 
 
 @dataclass(frozen=True)
@@ -107,14 +101,11 @@ class MeanPrediction:
         """mutilde_t."""
         return ForwardProcess(schedule).posterior(x_0, x_t, t).mean
 
-    def x_0(self, schedule: NoiseSchedule, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        """Eq. 7 solved for x_0."""
+    def read(self, schedule: NoiseSchedule, output: Tensor, x_t: Tensor, t: Tensor) -> Implied:
+        """x_0 by eq. 7 solved for it, and the noise by eq. 4."""
         rest = schedule.at(schedule.posterior_x_t, t, x_t) * x_t
-        return (output - rest) / schedule.at(schedule.posterior_x_0, t, x_t)
-
-    def noise(self, schedule: NoiseSchedule, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        """Eq. 4 solved for the noise."""
-        return noise_given_data(schedule, self.x_0(schedule, output, x_t, t), x_t, t)
+        x_0 = (output - rest) / schedule.at(schedule.posterior_x_0, t, x_t)
+        return Implied(x_0, noise_given_data(schedule, x_0, x_t, t))
 
 
 @dataclass(frozen=True)
@@ -133,13 +124,10 @@ class GridPrediction:
         """What the grid doesn't tell of the noise."""
         return noise - self.from_grid(schedule, x_t, t)
 
-    def x_0(self, schedule: NoiseSchedule, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        """Eq. 15 from the whole noise."""
-        return data_given_noise(schedule, self.noise(schedule, output, x_t, t), x_t, t)
-
-    def noise(self, schedule: NoiseSchedule, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        """The grid's noise plus the output."""
-        return self.from_grid(schedule, x_t, t) + output
+    def read(self, schedule: NoiseSchedule, output: Tensor, x_t: Tensor, t: Tensor) -> Implied:
+        """The grid's noise plus the output, and x_0 by eq. 15."""
+        noise = self.from_grid(schedule, x_t, t) + output
+        return Implied(data_given_noise(schedule, noise, x_t, t), noise)
 
     def from_grid(self, schedule: NoiseSchedule, x_t: Tensor, t: Tensor) -> Tensor:
         """noise_grid(x_t, t): eq. 4 solved for the noise at E[x_0|x_t] of a uniform pixel."""

@@ -75,12 +75,11 @@ class ReverseProcess:
 
     def read(self, output: Tensor, variance_output: Tensor | None, x_t: Tensor, t: Tensor) -> Prediction:
         """The network's output for x_t at t, read as x_0, noise and variance."""
-        x_0 = self.parameterization.x_0(self.schedule, output, x_t, t)
+        implied = self.parameterization.read(self.schedule, output, x_t, t)
+        x_0, noise = implied.x_0, implied.noise
         if self.clip:
             x_0 = x_0.clamp(-1, 1)
             noise = noise_given_data(self.schedule, x_0, x_t, t)
-        else:
-            noise = self.parameterization.noise(self.schedule, output, x_t, t)
         return Prediction(x_0, noise, self.variance(self.schedule, x_t, t, variance_output))
 
     def predict(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Prediction:

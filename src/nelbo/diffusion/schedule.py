@@ -45,6 +45,42 @@ class NoiseSchedule:
         Warns:
             ScheduleWarning: x_T keeps more than 5% of the data's amplitude.
         """
+        return cls._checked(alphas_bar, timesteps)
+
+    @classmethod
+    def linear(cls, num_steps: int = 1000, beta_1: float = 1e-4, beta_T: float = 0.02) -> "NoiseSchedule":
+        """The paper's schedule: beta rises linearly from beta_1 to beta_T (Ho et al., section 4)."""
+        _check_num_steps(num_steps)
+        for name, beta in (("beta_1", beta_1), ("beta_T", beta_T)):
+            if not 0 < beta < 1:
+                raise ScheduleError(f"{name} must be between 0 and 1, got {beta}.")
+        return cls._checked(_alphas_bar(torch.linspace(beta_1, beta_T, num_steps, dtype=torch.float64)))
+
+    @classmethod
+    def cosine(cls, num_steps: int = 1000, offset: float = 0.008, max_beta: float = 0.999) -> "NoiseSchedule":
+        """alphas_bar follows a squared cosine, beta is capped at max_beta (Nichol & Dhariwal 2021, eq. 17)."""
+        _check_num_steps(num_steps)
+        angle = (torch.arange(num_steps + 1, dtype=torch.float64) / num_steps + offset) / (1 + offset) * (math.pi / 2)
+        signal = torch.cos(angle) ** 2
+        return cls._checked(_alphas_bar((1 - signal[1:] / signal[:-1]).clamp(max=max_beta)))
+
+    @classmethod
+    def log_linear(
+        cls, num_steps: int = 1000, log_snr_max: float = 15.0, log_snr_min: float = -10.5
+    ) -> "NoiseSchedule":
+        """log SNR falls linearly from t = 1 to t = T, so that L_simple weighs every L_{t-1} alike (Kingma et al. 2021).
+
+        The defaults leave a noise of 0.07 grey levels at t = 1, and about 0.01 nats a 28x28 image in L_T.
+        """
+        _check_num_steps(num_steps)
+        if not log_snr_max > log_snr_min:
+            raise ScheduleError(f"log_snr_max must be above log_snr_min, got {log_snr_max} and {log_snr_min}.")
+        log_snr = torch.linspace(log_snr_max, log_snr_min, num_steps, dtype=torch.float64)
+        return cls._checked(torch.cat([torch.ones(1, dtype=torch.float64), log_snr.sigmoid()]))
+
+    @classmethod
+    def _checked(cls, alphas_bar: Tensor | Sequence[float], timesteps: Tensor | None = None) -> "NoiseSchedule":
+        """What every constructor ends in; its warning points at the constructor's caller."""
         table = torch.as_tensor(alphas_bar, dtype=torch.float64)
         if table.ndim != 1 or len(table) < 2 or float(table[0]) != 1.0:
             raise ScheduleError(
@@ -69,41 +105,6 @@ class NoiseSchedule:
             )
         times = torch.arange(len(table)) if timesteps is None else timesteps
         return cls(table, times)
-
-    @classmethod
-    def linear(cls, num_steps: int = 1000, beta_1: float = 1e-4, beta_T: float = 0.02) -> "NoiseSchedule":
-        """The paper's schedule: beta rises linearly from beta_1 to beta_T (Ho et al., section 4)."""
-        _check_num_steps(num_steps)
-        for name, beta in (("beta_1", beta_1), ("beta_T", beta_T)):
-            if not 0 < beta < 1:
-                raise ScheduleError(f"{name} must be between 0 and 1, got {beta}.")
-        return cls._from_betas(torch.linspace(beta_1, beta_T, num_steps, dtype=torch.float64))
-
-    @classmethod
-    def cosine(cls, num_steps: int = 1000, offset: float = 0.008, max_beta: float = 0.999) -> "NoiseSchedule":
-        """alphas_bar follows a squared cosine, beta is capped at max_beta (Nichol & Dhariwal 2021, eq. 17)."""
-        _check_num_steps(num_steps)
-        angle = (torch.arange(num_steps + 1, dtype=torch.float64) / num_steps + offset) / (1 + offset) * (math.pi / 2)
-        signal = torch.cos(angle) ** 2
-        return cls._from_betas((1 - signal[1:] / signal[:-1]).clamp(max=max_beta))
-
-    @classmethod
-    def log_linear(
-        cls, num_steps: int = 1000, log_snr_max: float = 15.0, log_snr_min: float = -10.5
-    ) -> "NoiseSchedule":
-        """log SNR falls linearly from t = 1 to t = T, so that L_simple weighs every L_{t-1} alike (Kingma et al. 2021).
-
-        The defaults leave a noise of 0.07 grey levels at t = 1, and about 0.01 nats a 28x28 image in L_T.
-        """
-        _check_num_steps(num_steps)
-        if not log_snr_max > log_snr_min:
-            raise ScheduleError(f"log_snr_max must be above log_snr_min, got {log_snr_max} and {log_snr_min}.")
-        log_snr = torch.linspace(log_snr_max, log_snr_min, num_steps, dtype=torch.float64)
-        return cls.from_alphas_bar(torch.cat([torch.ones(1, dtype=torch.float64), log_snr.sigmoid()]))
-
-    @classmethod
-    def _from_betas(cls, betas: Tensor) -> "NoiseSchedule":
-        return cls.from_alphas_bar(torch.cat([torch.ones(1, dtype=torch.float64), torch.cumprod(1 - betas, 0)]))
 
     def strided(self, steps: int | Sequence[int]) -> "NoiseSchedule":
         """The chain restricted to some of its steps: itself a chain, with betas from the ratio of alphas_bar.
@@ -219,6 +220,11 @@ TABLES = (
     "posterior_x_t",
     "posterior_variance",
 )
+
+
+def _alphas_bar(betas: Tensor) -> Tensor:
+    """alphas_bar_t = prod of 1 - beta_s over s <= t (eq. 4), from beta_1..beta_T."""
+    return torch.cat([torch.ones(1, dtype=torch.float64), torch.cumprod(1 - betas, 0)])
 
 
 def _from_1(values: Tensor) -> Tensor:

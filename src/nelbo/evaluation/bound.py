@@ -76,6 +76,7 @@ def evaluate_bound(
     reverse: ReverseProcess,
     images: ImageDataset,
     *,
+    labels: Tensor | None = None,
     steps_per_image: int | None = 8,
     proposal: Tensor | None = None,
     seed: int = 0,
@@ -84,11 +85,13 @@ def evaluate_bound(
 ) -> BoundReport:
     """Estimate the bound of every image of a set, without bias.
 
-    L_T and L_0 are computed for every image, and L_{t-1} at `steps_per_image` values of t, one from each of as many
-    strata of the proposal, weighted by its inverse; or at every t if None. Every image has random numbers of its own,
-    so its score depends on the seed and its place in the set alone, not on the batch size.
+    L_T is computed for every image, L_0 from two draws of x_1, and L_{t-1} at `steps_per_image` values of t, one from
+    each of as many strata of the proposal, weighted by its inverse; or at every t if None. Every image has random
+    numbers of its own, so its score depends on the seed and its place in the set alone, not on the batch size.
 
     Args:
+        labels: (N,) the class of each image for a conditional network, negative for none; None gives it no classes,
+            and the bound is that of p(x_0), not of p(x_0|class).
         proposal: (T+1,) non-negative, how often to look at each t (entries 0 and 1 are not read): `expected_terms` of
             a calibrated process makes the estimate's variance small. None looks everywhere alike.
 
@@ -116,7 +119,8 @@ def evaluate_bound(
         chosen = torch.arange(start, min(start + batch_size, len(images)))
         x_0 = levels_to_data(images.images(chosen), reverse.levels).to(reverse.schedule.alphas_bar.device)
         generators = image_generators(seed, start, len(chosen))
-        rows.append(_terms(reverse, x_0, generators, steps_per_image, probabilities, by_step))
+        label = None if labels is None else labels[chosen].to(x_0.device)
+        rows.append(_terms(reverse, x_0, label, generators, steps_per_image, probabilities, by_step))
         if progress is not None:
             progress(int(chosen[-1]) + 1, len(images))
     nats, variances = torch.cat(rows).split([3, 1], dim=1)
@@ -177,6 +181,7 @@ def _probabilities(num_steps: int, proposal: Tensor | None) -> Tensor:
 def _terms(
     reverse: ReverseProcess,
     x_0: Tensor,
+    label: Tensor | None,
     generators: list[torch.Generator],
     steps_per_image: int | None,
     probabilities: Tensor,
@@ -184,34 +189,50 @@ def _terms(
 ) -> Tensor:
     """(B, 4) float64, nats an image: L_T, the estimate of the sum of L_{t-1}, L_0, and the variance of the estimate.
 
-    The draws are added to `by_step`. The variance is taken from the differences of successive strata, which are larger
-    than the draws' own spread by how much the strata differ.
+    The draws are added to `by_step`.
     """
     bound, num_steps = VariationalBound(reverse), reverse.schedule.num_steps
 
-    def draw(t: Tensor) -> Tensor:
+    def look(t: Tensor) -> Tensor:
         noise = standard_normal(x_0.shape, generators, x_0)
-        nats = bound.step(x_0, t.to(x_0.device), noise).double().cpu()
+        return bound.step(x_0, t.to(x_0.device), noise, label).double().cpu()
+
+    def noted(t: Tensor, nats: Tensor) -> Tensor:
         per_dim = nats / x_0[0].numel()
         for row, values in zip(by_step, (torch.ones_like(per_dim), per_dim, per_dim**2), strict=True):
             row.index_add_(0, t, values)
         return nats
 
-    decoder = draw(torch.ones(len(x_0), dtype=torch.int64))
-    strata = [torch.zeros_like(decoder)] if num_steps == 1 else []
+    first = torch.ones(len(x_0), dtype=torch.int64)
+    decoders = torch.stack([look(first), look(first)])
+    decoder = noted(first, decoders.mean(0))
+    strata = [torch.zeros(len(x_0), dtype=torch.float64)] * 2 if num_steps == 1 else []
     if steps_per_image is None:
-        strata += [draw(torch.full((len(x_0),), t)) for t in range(2, num_steps + 1)]
+        every = (torch.full((len(x_0),), t) for t in range(2, num_steps + 1))
+        strata += [noted(t, look(t)) for t in every]
     else:
         cumulative = probabilities.cumsum(0)
         for stratum in range(steps_per_image):
             within = torch.stack([torch.rand((), generator=g, dtype=torch.float64) for g in generators])
             index = torch.searchsorted(cumulative, (stratum + within) / steps_per_image, right=True)
             index = index.clamp(max=num_steps - 2)
-            strata.append(draw(index + 2) / (steps_per_image * probabilities[index]))
+            t = index + 2
+            strata.append(noted(t, look(t)) / (steps_per_image * probabilities[index]))
     parts = torch.stack(strata)
-    count = len(strata)
-    variance = parts.diff(dim=0).square().sum(0) * (count / (2 * (count - 1)) if count > 1 else math.nan)
+    variance = decoders.diff(dim=0).square().squeeze(0) / 4 + _variance_of_sum(parts)
     return torch.stack([bound.prior(x_0).double().cpu(), parts.sum(0), decoder, variance], 1)
+
+
+def _variance_of_sum(parts: Tensor) -> Tensor:
+    """(B,) the variance of the sum of strata (S, B) that were drawn from once each, estimated from above.
+
+    One draw can't tell its own variance, so it is taken from its neighbours: half the squared differences, those at
+    either end counted twice. That is the variance at the least, and more by how much the strata differ.
+    """
+    if len(parts) == 1:
+        return torch.full_like(parts[0], math.nan)
+    squares = parts.diff(dim=0).square()
+    return (squares.sum(0) + squares[0] + squares[-1]) / 2
 
 
 def _per_step(by_step: Tensor, reverse: ReverseProcess, num_dims: int) -> Iterator[StepBits]:

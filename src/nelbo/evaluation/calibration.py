@@ -7,7 +7,7 @@ from torch import Tensor
 
 from nelbo.data import ImageDataset
 from nelbo.diffusion import ReverseProcess
-from nelbo.errors import DataError
+from nelbo.errors import ConfigurationError, DataError
 from nelbo.probability import levels_to_data
 from nelbo.randomness import derived_seed, standard_normal
 
@@ -17,6 +17,7 @@ def calibrate(
     reverse: ReverseProcess,
     images: ImageDataset,
     *,
+    labels: Tensor | None = None,
     draws: int = 4096,
     seed: int = 0,
     batch_size: int = 64,
@@ -28,11 +29,20 @@ def calibrate(
     levels differ most from one another and hold most of the bits. Measured as the squared error of the noise, which
     changes slowly with t, and averaged over neighbouring t.
 
+    Args:
+        labels: (N,) the class of each image for a conditional network, negative for none; None gives it no classes.
+
     Raises:
         DataError: no images.
+        ConfigurationError: a strided schedule, whose steps are not the network's own times.
     """
     if len(images) == 0:
         raise DataError(f"{images.name} has no images to calibrate on.")
+    if int(reverse.schedule.timesteps[-1]) != reverse.schedule.num_steps:
+        raise ConfigurationError(
+            f"calibration needs the full schedule of {int(reverse.schedule.timesteps[-1])} steps, got a stride of "
+            f"{reverse.schedule.num_steps}; what it measures then serves every stride."
+        )
     schedule, generator = reverse.schedule, torch.Generator().manual_seed(derived_seed(seed, 3))
     num_steps = schedule.num_steps
     times = torch.arange(1, num_steps + 1)
@@ -47,7 +57,8 @@ def calibrate(
         x_0 = levels_to_data(images.images(chosen[start : start + batch_size]), reverse.levels).to(device)
         noise = standard_normal(x_0.shape, generator, x_0)
         x_t = reverse.forward_process.sample(x_0, t.to(device), noise)
-        error = (reverse.predict(x_t, t.to(device)).x_0 - x_0).flatten(1).square().mean(1).cpu()
+        label = None if labels is None else labels[chosen[start : start + batch_size]].to(device)
+        error = (reverse.predict(x_t, t.to(device), label).x_0 - x_0).flatten(1).square().mean(1).cpu()
         total.index_add_(0, t, error.double())
         if progress is not None:
             progress(start + len(t), len(t_all))

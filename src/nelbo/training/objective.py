@@ -11,6 +11,7 @@ from nelbo.diffusion import Loss, NoiseSchedule, Parameterization, ReverseProces
 from nelbo.probability import levels_to_data
 
 Draws = dict[str, Tensor]
+NO_CLASS = -1
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,13 @@ class Objective(Protocol):
 
 @dataclass
 class DiffusionObjective:
-    """Algorithm 1 with any loss, parameterization and distribution of t; labels reach the network if `conditional`."""
+    """Algorithm 1 with any loss, parameterization and distribution of t.
+
+    Attributes:
+        conditional: labels reach the network.
+        label_dropout: the share of examples whose label is withheld, so that one network also learns p(x_0) with no
+            class given (Ho & Salimans 2022).
+    """
 
     schedule: NoiseSchedule
     parameterization: Parameterization
@@ -60,20 +67,25 @@ class DiffusionObjective:
     timesteps: Timesteps
     levels: int = 256
     conditional: bool = False
+    label_dropout: float = 0.0
 
     def reverse(self, network: Callable[..., Tensor]) -> ReverseProcess:
         """p_theta around `network`, as it is trained."""
         return ReverseProcess(network, self.schedule, self.parameterization, self.variance, self.levels)
 
     def draw(self, num: int, shape: tuple[int, int, int], generator: torch.Generator) -> Draws:
-        """t, its weight and the noise (Algorithm 1, lines 3 and 4)."""
+        """t, its weight and the noise (Algorithm 1, lines 3 and 4), and whose label is withheld."""
         steps = self.timesteps.draw(num, generator)
-        return {"t": steps.t, "weight": steps.weight, "noise": torch.randn(num, *shape, generator=generator)}
+        draws = {"t": steps.t, "weight": steps.weight, "noise": torch.randn(num, *shape, generator=generator)}
+        if self.conditional:
+            draws["withheld"] = torch.rand(num, generator=generator) < self.label_dropout
+        return draws
 
     def __call__(self, network: Callable[..., Tensor], images: Tensor, labels: Tensor | None, draws: Draws) -> Losses:
         """The loss at each example's t (Algorithm 1, line 5)."""
         x_0 = levels_to_data(images, self.levels)
-        loss = self.loss(self.reverse(network), x_0, draws["t"], draws["noise"], labels if self.conditional else None)
+        label = labels.masked_fill(draws["withheld"], NO_CLASS) if self.conditional and labels is not None else None
+        loss = self.loss(self.reverse(network), x_0, draws["t"], draws["noise"], label)
         position = (draws["t"] - 1) / self.schedule.num_steps
         return Losses(loss * draws["weight"], loss.detach(), position)
 
