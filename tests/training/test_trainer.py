@@ -2,6 +2,7 @@
 
 import math
 import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -200,6 +201,22 @@ def test_minutes_are_a_budget_over_every_session(trainer, tmp_path):
     assert state.step >= 1
     assert state.seconds >= 60 * 1e-4
     assert trainer(tmp_path, steps=None, minutes=1e-4).run().step == state.step
+
+
+def test_looking_takes_up_a_twentieth_of_the_time_at_most(trainer, tmp_path):
+    """By the clock a slow preview waits; a budget in steps keeps every one, and so depends on no clock."""
+    seen = []
+
+    def slowly(network, step):
+        seen.append(step)
+        time.sleep(0.2)
+        return {}
+
+    trainer(tmp_path / "clock", steps=None, minutes=2.5 / 60, on_preview=slowly).run()
+    assert len(seen) == 2  # the first, and the one at the end
+    seen.clear()
+    trainer(tmp_path / "steps", steps=20, on_preview=slowly).run()
+    assert seen == list(range(2, 21, 2))
 
 
 def test_saving_hands_over_the_averaged_weights(trainer, tmp_path):

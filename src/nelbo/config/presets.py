@@ -50,7 +50,7 @@ PRESETS: dict[str, Recipe] = {
     "images": Recipe(
         schedule=ScheduleOptions(kind="log-linear"),
         network=UNetOptions(
-            base=48, multipliers=(1, 2, 4, 4), blocks=1, attention=(3,), groups=16, dropout=0.0, fourier=FOURIER
+            base=32, multipliers=(1, 2, 4), blocks=1, attention=(), groups=8, dropout=0.0, fourier=FOURIER
         ),
         parameterization="grid",
         variance="fixed-small",
@@ -59,7 +59,7 @@ PRESETS: dict[str, Recipe] = {
         training=TrainerOptions(
             minutes=60.0,
             batch_size=32,
-            learning_rate=1e-3,
+            learning_rate=2e-3,
             warmup=200,
             decay="cosine",
             betas=(0.9, 0.99),

@@ -29,6 +29,7 @@ from nelbo.training.objective import Draws, Losses, Objective
 from nelbo.training.state import TrainState
 
 STATE_FILE, METRICS_FILE = "state.safetensors", "metrics.jsonl"
+PREVIEW_PAUSE = 20  # by the clock, a preview is followed by so many times its own duration without one
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ class TrainerOptions:
         log_every: steps between lines of metrics.jsonl.
         save_every: steps between saved states; besides, a state is saved every `save_minutes`.
         save_minutes: minutes between saved states.
-        preview_every: steps between previews (samples, held-out bound); None for a tenth of the budget.
+        preview_every: steps between previews (samples, held-out bound); None for a tenth of the budget, and by the
+            clock no oftener than takes up a twentieth of the time.
     """
 
     steps: int | None = None
@@ -200,7 +202,8 @@ class Trainer:
         Raises:
             NonFiniteError: a loss or gradient that is NaN or infinite, with the step, t and tensor named.
         """
-        saved_at, previewed, began_at = self.state.seconds, self._previews_due(), self.state.step
+        saved_at, began_at = self.state.seconds, self.state.step
+        previewed, next_preview = self._previews_due(), self.state.seconds
         batches: Iterator[tuple[int, Tensor, Tensor | None]] | None = None
         with self._signals():
             while not self._finished():
@@ -210,11 +213,12 @@ class Trainer:
                 _, images, labels = next(batches)
                 self._step(images, labels)
                 self.state.step += 1
-                self.state.seconds += time.monotonic() - began
+                self._count_time(began)
                 self._report(time.monotonic() - began)
-                if self._previews_due() > previewed and self.fraction < 1:
+                affordable = not self._previews_by_clock or self.state.seconds >= next_preview
+                if self._previews_due() > previewed and affordable and self.fraction < 1:
                     previewed = self._previews_due()
-                    self._preview()
+                    next_preview = self.state.seconds + PREVIEW_PAUSE * self._preview()
                 if self._save_due(saved_at) and self.fraction < 1:
                     saved_at = self.state.seconds
                     self._save()
@@ -327,18 +331,31 @@ class Trainer:
         if self.on_record is not None:
             self.on_record(record)
 
-    def _preview(self) -> None:
-        """Let the caller look at the averaged network; its time counts towards the budget."""
+    def _preview(self) -> float:
+        """Let the caller look at the averaged network; its time, which is returned, counts towards the budget."""
         if self.on_preview is None:
-            return
-        began, outcome = time.monotonic(), {}
+            return 0.0
+        began, before, outcome = time.monotonic(), self.state.seconds, {}
         if self.accelerator.is_main_process:
             outcome = self.on_preview(self.state.average.module, self.state.step)
         self.accelerator.wait_for_everyone()
-        self.state.seconds += time.monotonic() - began
+        self._count_time(began)
         if outcome:
             record = {"step": self.state.step, "minutes": round_to(self.state.seconds / 60, 5), **outcome}
             self._on_main(lambda: self._log(record))
+        return self.state.seconds - before
+
+    def _count_time(self, began: float) -> None:
+        """Add the time since `began` to the run's clock. All processes read one clock, so that all act alike."""
+        seconds = self.state.seconds + time.monotonic() - began
+        if self.accelerator.num_processes > 1:
+            own = torch.tensor([seconds], dtype=torch.float64, device=self.accelerator.device)
+            seconds = float(self.accelerator.gather(own).max())
+        self.state.seconds = seconds
+
+    @property
+    def _previews_by_clock(self) -> bool:
+        return self.options.preview_every is None and self.options.minutes is not None
 
     def _previews_due(self) -> int:
         """How many previews should have been shown by now."""
@@ -348,7 +365,7 @@ class Trainer:
     def _save_due(self, saved_at: float) -> bool:
         every = self.options.save_every
         by_step = every is not None and self.state.step % every == 0
-        return self._agreed(by_step or self.state.seconds - saved_at > 60 * self.options.save_minutes)
+        return by_step or self.state.seconds - saved_at > 60 * self.options.save_minutes
 
     def _save(self) -> None:
         def save() -> None:
@@ -360,14 +377,11 @@ class Trainer:
         self.accelerator.wait_for_everyone()
 
     def _finished(self) -> bool:
-        return self._agreed(self.stopped_by is not None or self.fraction >= 1)
-
-    def _agreed(self, wish: bool) -> bool:
-        """True on every process as soon as one wishes it, so that all leave the loop at the same step."""
-        if self.accelerator.num_processes == 1:
-            return wish
-        votes = self.accelerator.gather(torch.tensor([wish], device=self.accelerator.device))
-        return bool(votes.any())
+        """Whether the budget is spent, or a signal has reached any process: all leave the loop at the same step."""
+        stopped = self.stopped_by is not None
+        if self.accelerator.num_processes > 1:
+            stopped = bool(self.accelerator.gather(torch.tensor([stopped], device=self.accelerator.device)).any())
+        return stopped or self.fraction >= 1
 
     def _on_main(self, action: Callable[[], None]) -> None:
         if self.accelerator.is_main_process:
