@@ -122,8 +122,9 @@ def test_names_that_are_not_known_are_refused_when_assembled(overrides, message)
     ],
 )
 def test_a_recipe_is_fitted_to_odd_sizes_and_channels(shape, depth):
-    recipe = fit_to_data(preset("images").with_overrides({"network.base": 16, "network.groups": 4}), shape, 0)
-    assert recipe.network.multipliers == preset("images").network.multipliers[:depth]
+    small = {"network.base": 16, "network.groups": 4, "network.multipliers": (1, 2, 4, 4), "network.attention": (3,)}
+    recipe = fit_to_data(preset("images").with_overrides(small), shape, 0)
+    assert recipe.network.multipliers == (1, 2, 4, 4)[:depth]
     assert recipe.network.channels == shape[0]
     assert recipe.network.attention == ((3,) if depth == 4 else ())
     network = build_network(recipe)
