@@ -1,13 +1,27 @@
 """Recipes by name. `paper` presets follow Ho et al. to the letter; the others are tuned for bits on small machines."""
 
+from dataclasses import replace
+
 from nelbo.config.recipe import Recipe, ScheduleOptions, known
 from nelbo.networks import MLPOptions, UNetOptions
 from nelbo.training import TrainerOptions
 
 FOURIER = (3, 4, 5, 6, 7)
 
+FOR_BITS = Recipe(
+    schedule=ScheduleOptions(kind="log-linear"),
+    parameterization="grid",
+    variance="fixed-small",
+    loss="variational",
+    timesteps="importance",
+    training=TrainerOptions(
+        minutes=60.0, batch_size=32, learning_rate=2e-3, warmup=200, decay="cosine", betas=(0.9, 0.99), ema=0.999
+    ),
+)
+
 PRESETS: dict[str, Recipe] = {
-    "digits": Recipe(
+    "digits": replace(
+        FOR_BITS,
         schedule=ScheduleOptions(kind="log-linear", log_snr_max=9.0, log_snr_min=-8.0),
         network=UNetOptions(
             channels=1,
@@ -19,51 +33,19 @@ PRESETS: dict[str, Recipe] = {
             dropout=0.1,
             fourier=(1, 2, 3, 4),
         ),
-        parameterization="grid",
-        variance="fixed-small",
-        loss="variational",
-        timesteps="importance",
-        training=TrainerOptions(
-            minutes=4.0, batch_size=64, learning_rate=2e-3, warmup=100, decay="cosine", betas=(0.9, 0.99), ema=0.998
-        ),
+        training=replace(FOR_BITS.training, minutes=4.0, batch_size=64, warmup=100, ema=0.998),
     ),
-    "fashion-mnist": Recipe(
-        schedule=ScheduleOptions(kind="log-linear"),
+    "fashion-mnist": replace(
+        FOR_BITS,
         network=UNetOptions(
             channels=1, base=32, multipliers=(1, 2, 4), blocks=2, attention=(), groups=8, dropout=0.0, fourier=FOURIER
         ),
-        parameterization="grid",
-        variance="fixed-small",
-        loss="variational",
-        timesteps="importance",
-        training=TrainerOptions(
-            minutes=60.0,
-            batch_size=32,
-            learning_rate=2e-3,
-            warmup=200,
-            decay="cosine",
-            betas=(0.9, 0.99),
-            ema=0.999,
-            compile=True,
-        ),
+        training=replace(FOR_BITS.training, compile=True),
     ),
-    "images": Recipe(
-        schedule=ScheduleOptions(kind="log-linear"),
+    "images": replace(
+        FOR_BITS,
         network=UNetOptions(
             base=32, multipliers=(1, 2, 4), blocks=1, attention=(), groups=8, dropout=0.0, fourier=FOURIER
-        ),
-        parameterization="grid",
-        variance="fixed-small",
-        loss="variational",
-        timesteps="importance",
-        training=TrainerOptions(
-            minutes=60.0,
-            batch_size=32,
-            learning_rate=2e-3,
-            warmup=200,
-            decay="cosine",
-            betas=(0.9, 0.99),
-            ema=0.999,
         ),
     ),
     "points": Recipe(
