@@ -1,10 +1,12 @@
 """Algorithm 1: the trainer, its state, and what it is trained on."""
 
+from nelbo.training.hardware import bf16_wanted
 from nelbo.training.metrics import MetricsLog
 from nelbo.training.objective import DiffusionObjective, Draws, Losses, Objective
+from nelbo.training.options import TrainerOptions
 from nelbo.training.state import TrainState
 from nelbo.training.tensorboard import tensorboard_log
-from nelbo.training.trainer import METRICS_FILE, STATE_FILE, Progress, Trainer, TrainerOptions, bf16_wanted
+from nelbo.training.trainer import METRICS_FILE, STATE_FILE, Progress, Trainer
 
 __all__ = [
     "METRICS_FILE",

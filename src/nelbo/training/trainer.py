@@ -1,12 +1,9 @@
 """Algorithm 1: draw images, t and noise; step on the gradient; until the budget is spent."""
 
 import math
-import os
-import shutil
 import signal
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -24,92 +21,14 @@ from nelbo.data import ImageDataset, TrainingStream, loader
 from nelbo.errors import ConfigurationError, NonFiniteError
 from nelbo.randomness import DROPOUT, derived_seed, step_generator
 from nelbo.training.ema import averaged
+from nelbo.training.hardware import bf16_wanted, can_compile
 from nelbo.training.metrics import MetricsLog, round_to
 from nelbo.training.objective import Draws, Losses, Objective
+from nelbo.training.options import TrainerOptions
 from nelbo.training.state import TrainState
 
 STATE_FILE, METRICS_FILE = "state.safetensors", "metrics.jsonl"
 PREVIEW_PAUSE = 20  # by the clock, a preview is followed by so many times its own duration without one
-
-
-@dataclass(frozen=True)
-class TrainerOptions:
-    """How long and how to train. The defaults are the paper's for CIFAR-10 where it gives one.
-
-    Attributes:
-        steps: optimizer steps in all, or None to go by `minutes` alone.
-        minutes: time in all, over every session of the run, or None to go by `steps` alone. One of them is needed.
-        batch_size: examples of one optimizer step, over all processes.
-        micro_batch: examples of one pass through the network (a process's share of the batch if None).
-        learning_rate: Adam's, after warm-up.
-        betas: Adam's.
-        weight_decay: decoupled (AdamW).
-        warmup: steps over which the learning rate rises linearly from 0.
-        decay: "constant", or "cosine" to 0 at the end of the budget.
-        clip_gradient: largest norm of the gradient.
-        ema: decay of the moving average of the weights.
-        flip: mirror each image left to right with probability 1/2.
-        precision: "bf16" runs the network in bfloat16 autocast, "fp32" doesn't, "auto" chooses by the hardware.
-        compile: use `torch.compile`.
-        workers: processes that decode images.
-        seed: of everything that is drawn.
-        log_every: steps between lines of metrics.jsonl.
-        save_every: steps between saved states; besides, a state is saved every `save_minutes`.
-        save_minutes: minutes between saved states.
-        preview_every: steps between previews (samples, held-out bound); None for a tenth of the budget, and by the
-            clock no oftener than takes up a twentieth of the time.
-    """
-
-    steps: int | None = None
-    minutes: float | None = None
-    batch_size: int = 128
-    micro_batch: int | None = None
-    learning_rate: float = 2e-4
-    betas: tuple[float, float] = (0.9, 0.999)
-    weight_decay: float = 0.0
-    warmup: int = 5000
-    decay: str = "constant"
-    clip_gradient: float = 1.0
-    ema: float = 0.9999
-    flip: bool = False
-    precision: str = "auto"
-    compile: bool = False
-    workers: int = 0
-    seed: int = 0
-    log_every: int = 50
-    save_every: int | None = None
-    save_minutes: float = 5.0
-    preview_every: int | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "betas", tuple(self.betas))
-        if self.steps is None and self.minutes is None:
-            raise ConfigurationError("training needs a budget: give --steps or --minutes.")
-        for flag, value in (
-            ("--steps", self.steps),
-            ("--minutes", self.minutes),
-            ("--batch-size", self.batch_size),
-            ("--micro-batch", self.micro_batch),
-            ("--learning-rate", self.learning_rate),
-            ("--clip-gradient", self.clip_gradient),
-            ("--log-every", self.log_every),
-            ("--save-every", self.save_every),
-            ("--save-minutes", self.save_minutes),
-            ("--preview-every", self.preview_every),
-        ):
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise ConfigurationError(f"{flag} must be a finite number above 0, got {value}.")
-        for flag, value in (("--warmup", self.warmup), ("--weight-decay", self.weight_decay)):
-            if not (math.isfinite(value) and value >= 0):
-                raise ConfigurationError(f"{flag} must be a finite number, 0 or more, got {value}.")
-        if not 0 <= self.ema < 1:
-            raise ConfigurationError(f"--ema must be at least 0 and below 1, got {self.ema}.")
-        if self.workers < 0:
-            raise ConfigurationError(f"--workers must be 0 or more, got {self.workers}.")
-        if self.decay not in ("constant", "cosine"):
-            raise ConfigurationError(f"--decay must be constant or cosine, got {self.decay!r}.")
-        if self.precision not in ("auto", "bf16", "fp32"):
-            raise ConfigurationError(f"--precision must be auto, bf16 or fp32, got {self.precision!r}.")
 
 
 @dataclass(frozen=True)
@@ -405,34 +324,3 @@ class Trainer:
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
-
-
-class TrainingWarning(UserWarning):
-    """Training goes on, but not quite as asked."""
-
-
-def can_compile(device: torch.device) -> bool:
-    """Whether `torch.compile` has the C++ compiler that it needs for a processor; warns where it hasn't.
-
-    Warns:
-        TrainingWarning: no compiler; training goes on without, with the same mathematics.
-    """
-    compiler = os.environ.get("CXX", "g++")
-    if device.type != "cpu" or shutil.which(compiler) or shutil.which("clang++"):
-        return True
-    warnings.warn(
-        f"torch.compile needs a C++ compiler and {compiler} was not found: training goes on without it, more slowly; "
-        "install one (Debian: apt-get install g++), or give --no-compile to silence this.",
-        TrainingWarning,
-        stacklevel=3,
-    )
-    return False
-
-
-def bf16_wanted(precision: str) -> bool:
-    """Whether the network runs in bfloat16: as asked, or where the hardware multiplies it natively."""
-    if precision != "auto":
-        return precision == "bf16"
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported())
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
