@@ -9,8 +9,17 @@ import pytest
 import torch
 
 from nelbo.errors import RunError
-from nelbo.files import read_tensors, remove_parts, write_bytes, write_json, write_tensors, write_text, write_whole
-from tests.training.conftest import in_a_fork
+from nelbo.files import (
+    alone_in,
+    read_tensors,
+    remove_parts,
+    write_bytes,
+    write_json,
+    write_tensors,
+    write_text,
+    write_whole,
+)
+from tests.training.conftest import exit_code, in_a_fork
 
 
 @pytest.fixture
@@ -41,6 +50,46 @@ def test_what_is_written_is_read(tmp_path):
     assert (tmp_path / "x.json").read_text(encoding="utf-8") == '{\n  "\\u00fc": [\n    1\n  ]\n}\n'
     write_bytes(tmp_path / "x.bin", b"\x00\xff")
     assert (tmp_path / "x.bin").read_bytes() == b"\x00\xff"
+
+
+def test_everything_is_written_with_the_users_permissions(tmp_path):
+    (tmp_path / "plain").touch()
+    write_tensors(tmp_path / "x.safetensors", {"a": torch.zeros(1)}, {})
+    write_text(tmp_path / "x.txt", "x")
+    assert len({path.stat().st_mode for path in tmp_path.iterdir()}) == 1
+
+
+def test_a_killed_write_of_tensors_leaves_only_what_can_be_removed(tmp_path, monkeypatch):
+    """Killed at the flush, with all of it written."""
+    monkeypatch.setattr("nelbo.files.os.fsync", lambda file: os.kill(os.getpid(), signal.SIGKILL))
+    child = in_a_fork(lambda: write_tensors(tmp_path / "x", {"a": torch.zeros(1000)}, {}))
+    os.waitpid(child, 0)
+    assert len(names(tmp_path)) == 1
+    remove_parts(tmp_path)
+    assert names(tmp_path) == []
+
+
+def test_a_folder_has_one_writer(tmp_path, monkeypatch):
+    monkeypatch.setattr("nelbo.files.LOCK_SECONDS", 0.1)
+
+    def second():
+        with pytest.raises(RunError, match=r"another process is writing to .*; wait for it"), alone_in(tmp_path):
+            pass
+
+    with alone_in(tmp_path):
+        assert exit_code(in_a_fork(second)) == 0
+    with alone_in(tmp_path):
+        pass
+
+
+def test_a_killed_writer_holds_nothing(tmp_path):
+    def killed():
+        with alone_in(tmp_path):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    os.waitpid(in_a_fork(killed), 0)
+    with alone_in(tmp_path):
+        pass
 
 
 @pytest.mark.parametrize("error", [OSError("no"), KeyboardInterrupt(), ValueError("bug")])

@@ -3,16 +3,20 @@
 import errno
 import json
 import os
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import safetensors
-from safetensors.torch import save_file
+from filelock import FileLock, Timeout
+from safetensors.torch import save
 from torch import Tensor
 
 from nelbo.errors import RunError
+
+LOCK_FILE = ".lock"
+LOCK_SECONDS = 5.0  # as long as the data workers of a killed process may take to notice
 
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
@@ -24,7 +28,6 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.touch()  # with the permissions of this user's files, whatever `write` would choose
         write(temporary)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
@@ -34,6 +37,29 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     finally:
         with suppress(OSError):  # gone already where all went well; or its folder can't be
             temporary.unlink()
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Hold the folder against a second writer; the lock ends with this process, however that ends.
+
+    Raises:
+        RunError: another process holds it, or the folder can't be written.
+    """
+    lock = FileLock(folder / LOCK_FILE)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=LOCK_SECONDS)
+    except Timeout as error:
+        raise RunError(
+            f"another process is writing to {folder}; wait for it, stop it, or choose another folder by --out."
+        ) from error
+    except OSError as error:
+        raise RunError(f"{folder} could not be written: {reason(error)}.") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def remove_parts(folder: Path) -> None:
@@ -72,7 +98,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     """Write tensors and JSON metadata as one safetensors file, whole or not at all."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     header = {"nelbo": json.dumps(metadata)}
-    write_whole(path, lambda place: save_file(plain, place, metadata=header))
+    # as bytes, because safetensors' own file writing makes temporary files of its own, readable by nobody else
+    write_bytes(path, save(plain, metadata=header))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -6,14 +6,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-DRAWS, DROPOUT, IMAGE = 0, 1, 2
+# What a seed is asked for. No two purposes share a stream: a model's samples must not meet their own noise when scored.
+DRAWS, DROPOUT, IMAGE, CALIBRATION, INITIALISATION, SCORING, ORDER = range(7)
 
 Generators = torch.Generator | Sequence[torch.Generator] | None
 
 
-def derived_seed(seed: int, *place: int) -> int:
-    """A 63-bit seed for `place`, well mixed (NumPy's SeedSequence)."""
-    mixed = np.random.SeedSequence([seed % 2**64, *place]).generate_state(1, np.uint64)
+def derived_seed(seed: int, purpose: int, *place: int) -> int:
+    """A 63-bit seed for a place (a step, an image, ...) in what a purpose draws, mixed by NumPy's SeedSequence."""
+    numbers = (seed % 2**64, purpose, len(place), *place)
+    words = [word for number in numbers for word in divmod(number, 2**32)]  # of one width, so that no two places agree
+    mixed = np.random.SeedSequence(words).generate_state(1, np.uint64)
     return int(mixed[0] >> np.uint64(1))
 
 
@@ -22,9 +25,9 @@ def step_generator(seed: int, step: int) -> torch.Generator:
     return torch.Generator().manual_seed(derived_seed(seed, DRAWS, step))
 
 
-def image_generators(seed: int, first: int, num: int) -> list[torch.Generator]:
+def image_generators(seed: int, first: int, num: int, purpose: int = IMAGE) -> list[torch.Generator]:
     """One generator for each of the images first..first+num-1, so that no image depends on the batch it is in."""
-    return [torch.Generator().manual_seed(derived_seed(seed, IMAGE, i)) for i in range(first, first + num)]
+    return [torch.Generator().manual_seed(derived_seed(seed, purpose, i)) for i in range(first, first + num)]
 
 
 def standard_normal(shape: Sequence[int], generator: Generators, like: Tensor) -> Tensor:

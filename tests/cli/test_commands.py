@@ -12,8 +12,10 @@ from PIL import Image
 
 import nelbo
 from nelbo.cli.app import app
-from nelbo.cli.train import eta, parse_setting, with_one_budget
+from nelbo.cli.train import eta, parse_setting
+from nelbo.config.training import with_one_budget
 from nelbo.errors import ConfigurationError
+from tests.cli.conftest import TINY
 
 COMMANDS = typer.main.get_command(app).commands
 
@@ -119,6 +121,77 @@ def test_an_evaluation_of_other_images_takes_all_of_them(nelbo_cli, trained):
     some = strict(nelbo_cli("evaluate", trained, "--data", trained.parent / "pictures", "--num", 6, "--json", "-").out)
     assert (some["num_images"], some["fraction_of_images"]) == (6, 0.25)
     assert some["bits_per_dim"]["standard_error"] > 0
+
+
+def test_a_run_finds_its_data_from_another_folder(nelbo_cli, pictures, tmp_path, monkeypatch):
+    pictures("pics", num=6)
+    assert nelbo_cli("train", "--data", "pics", "--out", "run", *TINY).code == 0
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["data"]["spec"] == str(tmp_path / "pics")
+    assert nelbo_cli("train", "--data", "./pics", "--out", "run", *TINY).code == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert nelbo_cli("evaluate", tmp_path / "run").code == 0
+
+
+def test_an_old_run_with_a_path_as_it_was_typed_goes_on(nelbo_cli, pictures, tmp_path):
+    pictures("pics", num=6)
+    assert nelbo_cli("train", "--data", "pics", "--out", "run", *TINY).code == 0
+    path = tmp_path / "run" / "config.json"
+    config = json.loads(path.read_text())
+    config["data"]["spec"] = "pics"
+    path.write_text(json.dumps(config))
+    assert nelbo_cli("evaluate", "run").code == 0
+    assert "going on from step 4" in nelbo_cli("train", "--data", "./pics", "--out", "run", *TINY).err
+    assert json.loads(path.read_text())["data"]["spec"] == str(tmp_path / "pics")
+
+
+def test_names_of_data_are_kept_as_names(nelbo_cli, tmp_path):
+    (tmp_path / "digits").mkdir()
+    assert nelbo_cli("train", "--data", "digits", "--out", "run", *TINY).code == 0
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["data"]["spec"] == "digits"
+
+
+def test_an_evaluation_names_and_counts_what_it_leaves_out(nelbo_cli, trained, pictures):
+    place = pictures("mine", num=6)
+    (place / "letter.png").write_text("dear")
+    pictures("mine/large", num=2, size=(20, 12))
+    shown = nelbo_cli("evaluate", trained, "--data", place)
+    assert shown.code == 0
+    assert "on 6 of 9 images" in " ".join(shown.out.split())
+    assert "letter.png: its content is no PNG" in shown.out
+    assert "20x12, and the model takes 8x8; --resize brings images to that" in shown.out
+    found = strict(nelbo_cli("evaluate", trained, "--data", place, "--json", "-").out)
+    assert (found["num_images"], found["fraction_of_images"], len(found["rejects"])) == (6, pytest.approx(6 / 9), 3)
+    some = strict(nelbo_cli("evaluate", trained, "--data", place, "--num", 3, "--json", "-").out)
+    assert (some["num_images"], some["fraction_of_images"]) == (3, pytest.approx(3 / 9))
+    found = strict(nelbo_cli("evaluate", trained, "--data", place, "--resize", "--json", "-").out)
+    assert (found["num_images"], found["fraction_of_images"]) == (8, pytest.approx(8 / 9))
+    assert [reject["reason"] for reject in found["rejects"]] == ["its content is no PNG, JPEG, WebP, BMP or TIFF"]
+
+
+def test_a_run_names_what_could_not_be_read_and_misses_none_of_its_held_out_images(nelbo_cli, pictures):
+    place = pictures(num=6)
+    (place / "letter.png").write_text("dear")
+    assert nelbo_cli("train", "--data", place, "--out", "run", *TINY).code == 0
+    assert "letter.png: its content is no PNG" in nelbo_cli("evaluate", "run").out
+    found = strict(nelbo_cli("evaluate", "run", "--json", "-").out)
+    assert (found["fraction_of_images"], len(found["rejects"])) == (1.0, 1)
+
+
+def test_many_files_left_out_are_counted(nelbo_cli, trained, pictures):
+    place = pictures("mine", num=2)
+    for i in range(12):
+        (place / f"letter-{i}.png").write_text("dear")
+    shown = nelbo_cli("score", place, "-m", trained)
+    assert shown.out.count("its content is no PNG") == 10
+    assert "left out 2 more (--json lists them)" in shown.out
+
+
+@pytest.mark.parametrize("name", ["data", "train"])
+def test_the_policy_for_odd_images_is_told(nelbo_cli, name):
+    shown = " ".join(nelbo_cli(name, "--help").out.split())
+    for part in ("16-bit grey is scaled to 8 bits", "transparent lies on white", "at most 256 a side", "--size N"):
+        assert part in shown
 
 
 def test_an_evaluation_for_people(nelbo_cli, trained):

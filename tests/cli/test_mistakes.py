@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -66,6 +67,18 @@ class TestData:
         assert "images of 2 sizes: 8x8 (3), 10x9 (2); give the size that all shall have with --size N" in message
         assert nelbo_cli("train", "--data", "mixed", "--size", "8", "--out", "run", *TINY).code == 0
 
+    def test_large_pictures_without_a_size(self, nelbo_cli, refused, pictures, tmp_path):
+        pictures("large", num=2, size=(400, 300))
+        np.save(tmp_path / "large.npy", np.zeros((2, 300, 400, 3), dtype=np.uint8))
+        for data in ("large", "large.npy"):
+            message = refused("train", "--data", data, "--out", "run")
+            assert "is 400x300, and without --size images are trained on as they are up to a side of 256" in message
+            assert "such as --size 64" in message
+            assert not (tmp_path / "run").exists()
+        assert nelbo_cli("data", "large").code == 0
+        assert nelbo_cli("train", "--data", "large", "--size", "8", "--out", "run", *TINY).code == 0
+        assert nelbo_cli("evaluate", "run").code == 0
+
     def test_grey_pictures_of_16_bits_train(self, nelbo_cli, tmp_path):
         (tmp_path / "deep").mkdir()
         for i in range(4):
@@ -107,15 +120,30 @@ class TestRun:
         path.write_bytes(path.read_bytes()[:5000])
         assert "state.safetensors is damaged or cut short" in refused("train", "--out", copy, "--steps", 9)
 
-    def test_other_levels(self, refused, trained):
-        message = refused("evaluate", trained, "--data", "digits")
-        assert "the images are 1 x 8 x 8" in message or "17 levels" in message
+    @pytest.mark.parametrize("command", [("evaluate", "{run}", "--data", "{data}"), ("score", "{data}", "-m", "{run}")])
+    def test_other_levels(self, refused, trained, tmp_path, command):
+        images = np.zeros((2, 8, 8, 3), dtype=np.uint8)
+        np.savez(tmp_path / "coarse.npz", images=images, levels=16)
+        message = refused(*(part.format(run=trained, data="coarse.npz") for part in command))
+        assert "coarse has 16 levels and the model was trained on 256: their bits can't be compared" in message
+
+    def test_another_shape_names_the_flag_that_helps(self, nelbo_cli, refused, trained, tmp_path):
+        np.save(tmp_path / "tall.npy", np.zeros((2, 9, 8, 3), dtype=np.uint8))
+        for command in (("evaluate", trained, "--data", "tall.npy"), ("score", "tall.npy", "-m", trained)):
+            message = refused(*command)
+            assert "the images are 3 x 9 x 8" in message
+            assert "--resize brings pictures to that" in message
+            assert nelbo_cli(*command, "--resize").code == 0
+
+    def test_resizing_nothing(self, refused, trained):
+        message = refused("evaluate", trained, "--resize")
+        assert "--resize brings the images of --data to the model's size; give that too." in message
 
     def test_another_configuration(self, refused, copy, trained):
         message = refused(
             "train", "--data", trained.parent / "pictures", "--out", copy, *TINY, "--learning-rate", "0.5", "--flip"
         )
-        assert "training.flip: False there, True given; training.learning_rate: 0.001 there, 0.5 given)" in message
+        assert "training.flip: False there, True given; training.learning_rate: 0.002 there, 0.5 given)" in message
 
     def test_no_data_and_no_run(self, refused):
         assert "say what to train on by --data" in refused("train", "--out", "run")
@@ -142,6 +170,11 @@ class TestRun:
 
 
 class TestOptions:
+    def test_tensorboard_without_the_extra(self, refused, pictures, monkeypatch):
+        monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+        message = refused("train", "--data", pictures(), "--out", "run", *TINY, "--tensorboard")
+        assert "--tensorboard needs the package tensorboard; install it by `pip install nelbo[tensorboard]`" in message
+
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [

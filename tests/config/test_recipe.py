@@ -2,6 +2,7 @@
 
 import json
 import math
+import warnings
 
 import pytest
 import torch
@@ -9,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nelbo.config import PRESETS, Recipe, default_preset, preset
-from nelbo.config.assembly import build_network, build_objective, build_schedule, fit_to_data
+from nelbo.config.assembly import AssemblyWarning, build_network, build_objective, build_schedule, fit_to_data
 from nelbo.config.presets import DESCRIPTIONS
 from nelbo.errors import ConfigurationError
+
+pytestmark = pytest.mark.filterwarnings("ignore::nelbo.config.assembly.AssemblyWarning")
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -33,6 +36,7 @@ def test_every_preset_can_be_assembled(name):
 
 
 def test_the_default_preset_is_the_datas_own():
+    assert {default_preset(folder) for folder in ("cifar10", "points", "lsun256")} == {"images"}
     assert [default_preset(d) for d in ("digits", "fashion-mnist", "toy:moons", "photos", "x.npy")] == [
         "digits",
         "fashion-mnist",
@@ -99,6 +103,8 @@ def test_overrides_that_make_no_sense_are_refused(overrides, message):
         ({"timesteps": "stratifid"}, r"did you mean 'stratified'\?"),
         ({"schedule.kind": "cosin"}, r"there is no schedule kind 'cosin'; did you mean 'cosine'\?"),
         ({"label_dropout": 1.5}, r"label_dropout is a share, between 0 and 1; got 1.5"),
+        ({"min_snr": 5.0, "loss": "variational"}, r"min_snr weighs the simple loss; leave it out with the variational"),
+        ({"min_snr": -1.0}, r"min_snr is a signal-to-noise ratio above 0, such as 5; got -1.0"),
         ({"loss": "hybrid"}, r"the hybrid loss trains a learned variance; 'fixed-large' is fixed"),
         ({"variance": "learned-range"}, r"the simple loss doesn't train a learned variance"),
     ],
@@ -149,6 +155,26 @@ def test_classes_are_for_conditional_models():
     assert fit_to_data(conditional, (1, 8, 8), 10).network.num_classes == 10
     with pytest.raises(ConfigurationError, match="a conditional model needs classes: put the images into"):
         fit_to_data(conditional, (1, 8, 8), 0)
+
+
+def test_levels_that_are_lost_are_told():
+    with pytest.warns(
+        AssemblyWarning, match="30 x 28 can be halved once, so the U-Net keeps 2 of its 3 levels; .* 4 k"
+    ):
+        fit_to_data(preset("images"), (3, 28, 30), 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit_to_data(preset("images"), (3, 28, 32), 0)
+
+
+def test_an_mlp_can_be_conditional_and_learn_its_variance():
+    changes = {"conditional": True, "variance": "learned-range", "loss": "hybrid"}
+    recipe = fit_to_data(preset("points").with_overrides(changes), (2, 1, 1), 3)
+    assert (recipe.network.num_classes, recipe.network.learned_variance) == (3, True)
+    objective = build_objective(recipe, 256)
+    draws = objective.draw(4, (2, 1, 1), torch.Generator().manual_seed(0))
+    images, labels = torch.zeros(4, 2, 1, 1, dtype=torch.uint8), torch.tensor([0, 1, 2, -1])
+    assert objective(build_network(recipe), images, labels, draws).loss.shape == (4,)
 
 
 def test_points_set_the_size_of_the_mlp():

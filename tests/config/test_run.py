@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 from dataclasses import replace
 
 import pytest
@@ -11,8 +12,9 @@ import nelbo
 from nelbo.config import DataRequest, Listener, bundled_models, held_out_part, read_config
 from nelbo.config.folder import refuse_differences
 from nelbo.data import ArrayDataset
+from nelbo.diffusion.schedule import ScheduleWarning
 from nelbo.errors import ConfigurationError, DataError, RunError, ScheduleError, ShapeError
-from nelbo.files import read_tensors
+from nelbo.files import LOCK_FILE, read_tensors
 from nelbo.training import METRICS_FILE, STATE_FILE, MetricsLog
 from tests.conftest import write_pictures
 
@@ -22,7 +24,7 @@ def folder(tmp_path_factory, tiny_recipe):
     """A tiny run on the digits, four steps long, made with `nelbo.train`."""
     place = tmp_path_factory.mktemp("runs") / "digits"
     torch.set_num_threads(1)
-    nelbo.train("digits", place, preset_name="digits", overrides=flat(tiny_recipe, {"training.steps": 4}))
+    nelbo.train("digits", place, preset="digits", overrides=flat(tiny_recipe, {"training.steps": 4}))
     return place
 
 
@@ -50,7 +52,7 @@ def run(folder):
 
 def test_the_folder_explains_itself(folder):
     pictures = {"samples.png", "trajectory.png", "bound-per-step.png", "bound.png", "loss.png", "samples"}
-    assert {path.name for path in folder.iterdir()} == pictures | {
+    assert {path.name for path in folder.iterdir() if path.name != LOCK_FILE} == pictures | {
         "config.json",
         "model.safetensors",
         STATE_FILE,
@@ -155,7 +157,7 @@ class TestUse:
 
     @pytest.mark.parametrize("images", [torch.zeros(2, 3, 8, 8), torch.zeros(2, 1, 8, 9)])
     def test_images_of_another_shape_are_refused(self, run, images):
-        with pytest.raises(ShapeError, match=r"the model in .* makes 1 x 8 x 8; resize them by --size"):
+        with pytest.raises(ShapeError, match=r"the model in .* makes 1 x 8 x 8; --resize brings pictures to that"):
             run.bound(images.byte())
 
     def test_images_of_other_levels_are_refused(self, run):
@@ -294,13 +296,45 @@ class TestGoingOn:
         assert read_config(copy).recipe.training.steps == 5
         assert [r["step"] for r in MetricsLog(copy / METRICS_FILE).records() if "loss" in r] == [2, 4]
 
+    def test_a_stopped_run_leaves_at_once(self, copy):
+        """Saved, but neither calibrated nor sampled: whoever stops it wants to leave."""
+        stages, stopped = set(), []
+
+        def stop(progress):
+            signal.raise_signal(signal.SIGTERM)
+
+        listener = Listener(
+            on_step=stop,
+            on_stage=lambda name, done, total: stages.add(name),
+            on_stop=lambda name, step: stopped.append((name, step)),
+        )
+        run = nelbo.train(None, copy, overrides={"training.steps": 50}, listener=listener)
+        assert stopped == [("SIGTERM", 5)]
+        assert not stages & {"calibrating", "sampling", "scoring"}
+        assert run.mse is None
+
     def test_another_configuration_is_refused_and_nothing_is_touched(self, copy):
         before = {path: path.stat().st_mtime_ns for path in copy.rglob("*")}
         with pytest.raises(RunError, match=r"training\.seed: 3 there, 4 given"):
             nelbo.train(None, copy, overrides={"training.seed": 4})
         with pytest.raises(ConfigurationError, match="was begun with --preset digits, not images"):
-            nelbo.train(None, copy, preset_name="images")
+            nelbo.train(None, copy, preset="images")
         assert {path: path.stat().st_mtime_ns for path in copy.rglob("*")} == before
+
+    def test_the_path_of_the_data_counts_as_the_place_that_it_names(self, folder, tmp_path, monkeypatch):
+        (tmp_path / "pics").mkdir()
+        monkeypatch.chdir(tmp_path)
+        digits = read_config(folder)
+
+        def config(spec):
+            return replace(digits, data=replace(digits.data, spec=str(spec)))
+
+        for typed in ("pics", "./pics", "../" + tmp_path.name + "/pics"):  # as runs of earlier versions hold it
+            refuse_differences(folder, config(typed), config(tmp_path / "pics"))
+        with pytest.raises(RunError, match=r"data\.spec: '.*/pics' there, '.*/others' given"):
+            refuse_differences(folder, config("pics"), config(tmp_path / "others"))
+        with pytest.raises(RunError, match=r"data\.spec: 'digits' there, '.*/digits' given"):
+            refuse_differences(folder, digits, config("./digits"))
 
     def test_a_folder_of_something_else_is_refused(self, tmp_path):
         (tmp_path / "letter.txt").write_text("dear")
@@ -312,8 +346,8 @@ class TestGoingOn:
         begun.mkdir()
         (begun / ".config.json.1.part").write_text("{")
         config = read_config(copy)
-        nelbo.train("digits", begun, preset_name="digits", overrides=flat(config.recipe, {"training.steps": 1}))
-        assert list(begun.glob(".*")) == []
+        nelbo.train("digits", begun, preset="digits", overrides=flat(config.recipe, {"training.steps": 1}))
+        assert list(begun.glob(".*.part")) == []
 
     def test_nothing_to_go_on_with(self, tmp_path):
         with pytest.raises(RunError, match="holds no run to go on with; say what to train on by --data"):
@@ -321,11 +355,19 @@ class TestGoingOn:
 
     def test_previews_leave_the_weights_alone(self, folder, tmp_path):
         settings = flat(read_config(folder).recipe, {"training.preview_every": 100})
-        nelbo.train("digits", tmp_path / "alone", preset_name="digits", overrides=settings)
+        nelbo.train("digits", tmp_path / "alone", preset="digits", overrides=settings)
         watched, _ = read_tensors(folder / STATE_FILE)
         alone, _ = read_tensors(tmp_path / "alone" / STATE_FILE)
         assert all(torch.equal(watched[name], alone[name]) for name in alone)
         assert [len(list((place / "samples").iterdir())) for place in (folder, tmp_path / "alone")] == [4, 1]
+
+
+def test_points_of_the_plane_train_to_the_end(tmp_path):
+    settings = {"network.width": 8, "schedule.num_steps": 10, "training.steps": 3, "training.batch_size": 8}
+    with pytest.warns(ScheduleWarning):  # ten steps of the paper's betas are too few
+        run = nelbo.train("toy:moons", tmp_path / "moons", overrides=settings)
+    assert (tmp_path / "moons" / "samples.png").exists()
+    assert run.sample(5).shape == (5, 2, 1, 1)
 
 
 def test_the_held_out_part_is_read_again(folder, run):
@@ -333,6 +375,7 @@ def test_the_held_out_part_is_read_again(folder, run):
     assert torch.equal(held_out_part(run).images([0]), nelbo.load_data("digits").test.images([0]))
 
 
+@pytest.mark.filterwarnings("ignore::nelbo.config.assembly.AssemblyWarning")
 def test_one_image_leaves_nothing_to_hold_out_and_trains(tmp_path, tiny_recipe):
     pictures = write_pictures(tmp_path / "one", 1, (1, 1))
     changes = {"training.steps": 1, "network.channels": 3}

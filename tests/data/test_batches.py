@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nelbo.data import ArrayDataset, ImageDataset, TrainingStream, load_data, loader
+from nelbo.data import batches as batches_module
 from nelbo.errors import ConfigurationError, DataError
 
 LENGTHS, BATCHES, SEEDS = st.integers(1, 40), st.integers(1, 100), st.integers(-(2**63), 2**64 - 1)
@@ -105,6 +106,29 @@ def test_files_are_decoded_in_workers_and_a_lost_one_is_one_sentence(tmp_path: P
     for workers in (0, 1):
         with pytest.raises(DataError, match=r"^\S*0\.png was readable .*No such file[^\n]*$"):
             batches(lazy, workers=workers)
+
+
+@pytest.mark.parametrize(("processors", "expected"), [(1, 1), (3, 3), (64, 4)])
+def test_workers_not_given_are_for_sets_that_are_decoded_as_they_are_read(
+    tmp_path: Path, save: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, processors: int, expected: int
+) -> None:
+    for index in range(5):
+        save(f"{index}.png", index)
+    eager, lazy = (load_data(str(tmp_path), memory_budget=budget, held_out=0).train for budget in (2**20, 0))
+    assert (eager.in_memory, lazy.in_memory) == (True, False)
+    chosen: list[int] = []
+    begin = batches_module._batches
+    monkeypatch.setattr(batches_module, "usable_processors", lambda: processors)
+    monkeypatch.setattr(batches_module, "_batches", lambda *given: chosen.append(given[2]) or begin(*given[:2], 0))
+    assert batches(lazy) == batches(eager) == batches(lazy, workers=2)
+    assert chosen == [expected, 0, 2]
+
+
+def test_files_are_decoded_in_workers_of_themselves(tmp_path: Path, save: Callable[..., Path]) -> None:
+    for index in range(5):
+        save(f"{index}.png", index)
+    lazy = load_data(str(tmp_path), memory_budget=0, held_out=0).train
+    assert batches(lazy) == batches(lazy, workers=0)
 
 
 def test_the_order_must_fit_the_set() -> None:

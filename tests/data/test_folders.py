@@ -1,5 +1,6 @@
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from nelbo.data import ArrayDataset, FolderDataset, describe, load_data
+from nelbo.data import ArrayDataset, FolderDataset, describe, load_data, load_for_model
+from nelbo.data.decoding import usable_processors
 from nelbo.data.folders import labels_of, list_folder
 from nelbo.data.scanning import scan
 from nelbo.errors import ConfigurationError, DataError
@@ -85,6 +87,23 @@ def test_workers_and_memory_change_nothing(mixed: Path, workers: int) -> None:
         lazy.train[7]
 
 
+def test_a_scan_takes_every_usable_processor(mixed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 1 <= usable_processors() <= (os.cpu_count() or 1)
+    pools: list[int] = []
+
+    def pool(workers: int) -> ThreadPoolExecutor:
+        pools.append(workers)
+        return ThreadPoolExecutor(workers)
+
+    monkeypatch.setattr("nelbo.data.scanning.ThreadPoolExecutor", pool)
+    monkeypatch.setattr("nelbo.data.scanning.usable_processors", lambda: 3)
+    expected = everything(mixed, workers=0)
+    assert (everything(mixed), pools) == (expected, [3])
+    describe(str(mixed))
+    load_for_model(str(mixed), (3, 8, 8))
+    assert pools == [3, 3, 3]
+
+
 def test_pixels_beyond_the_budget_are_not_kept(tmp_path: Path, save: Save) -> None:
     for index in range(3):
         save(f"{index}.png", index)
@@ -125,6 +144,45 @@ def test_mixed_sizes_are_listed_and_size_helps(tmp_path: Path, save: Save) -> No
         load_data(str(tmp_path))
     assert load_data(str(tmp_path), size=6).train.shape == (3, 6, 6)
     assert load_data(str(tmp_path), size=(4, 6)).train.shape == (3, 4, 6)
+
+
+def test_large_images_need_a_size_where_a_largest_side_is_set(tmp_path: Path, save: Save) -> None:
+    save("a.png", size=(256, 100))
+    assert load_data(str(tmp_path), largest=256).train.shape == (3, 100, 256)
+    save("b.png", size=(4, 257))
+    with pytest.raises(DataError, match=r"b\.png is 4x257, and without --size .* a side of 256 only; .* --size 64"):
+        load_data(str(tmp_path), largest=256)
+    assert load_data(str(tmp_path), largest=256, size=300).train.shape == (3, 300, 300)
+    np.save(tmp_path / "wide.npy", np.zeros((3, 4, 300), dtype=np.uint8))
+    with pytest.raises(DataError, match=r"each image of wide is 300x4, and without --size"):
+        load_data(str(tmp_path / "wide.npy"), largest=256)
+    assert load_data(str(tmp_path / "wide.npy"), largest=256, size=8).train.shape == (1, 8, 8)
+    assert describe(str(tmp_path)).count == 2
+
+
+def test_a_model_takes_what_fits_it_and_names_the_rest(tmp_path: Path, save: Save) -> None:
+    for name, mode, size in (("colour", "RGB", 8), ("grey", "L", 8), ("large", "RGB", 9), ("other", "L", 8)):
+        save(f"{name}.png", size=(size, size), mode=mode)
+    (tmp_path / "text.png").write_text("only text")
+    taken, names = load_for_model(str(tmp_path), (1, 8, 8))
+    assert [Path(name).name for name in names] == ["grey.png", "other.png"]
+    assert {Path(reject.path).name: reject.reason for reject in taken.rejects} == {
+        "text.png": "its content is no PNG, JPEG, WebP, BMP or TIFF",
+        "colour.png": "in colour, and the model is grey; --resize converts images",
+        "large.png": "9x9, and the model takes 8x8; --resize brings images to that",
+    }
+    taken, names = load_for_model(str(tmp_path), (3, 8, 8))
+    assert [Path(name).name for name in names] == ["colour.png", "grey.png", "other.png"]
+    taken, names = load_for_model(str(tmp_path), (1, 8, 8), conform_all=True)
+    assert (len(names), taken.shape, len(taken.rejects)) == (4, (1, 8, 8), 1)
+    (tmp_path / "grey.png").unlink(), (tmp_path / "other.png").unlink()
+    with pytest.raises(DataError, match=r"none of its 3 images can be used.*in colour, and the model is grey"):
+        load_for_model(str(tmp_path), (1, 8, 8))
+
+
+def test_levels_that_a_model_lacks_are_not_made_by_resizing() -> None:
+    with pytest.raises(DataError, match=r"digits has 17 levels and 8 x 8 pixels; .* leave out --resize$"):
+        load_for_model("digits", (1, 16, 16), conform_all=True)
 
 
 def test_an_empty_folder_says_what_was_looked_for(tmp_path: Path) -> None:

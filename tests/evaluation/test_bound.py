@@ -14,7 +14,9 @@ from nelbo.data import ArrayDataset
 from nelbo.diffusion import Calibrated, FixedSmall, GridPrediction, NoiseSchedule, ReverseProcess, VariationalBound
 from nelbo.errors import ConfigurationError, DataError
 from nelbo.evaluation import evaluate_bound, expected_terms
-from nelbo.probability import levels_to_data
+from nelbo.probability import data_to_levels, levels_to_data
+from nelbo.randomness import image_generators
+from nelbo.samplers import AncestralSampler
 from tests.diffusion.oracle import GaussianData, z_score
 
 SCHEDULE = NoiseSchedule.log_linear(10, 5.0, -7.0)
@@ -126,6 +128,17 @@ def test_the_draws_of_the_decoder_count():
     assert decoder < stated * (1 + 4.5 / math.sqrt(2 * 200))
 
 
+def test_a_models_own_samples_meet_other_noise_than_made_them():
+    """Scored under the seed that they were drawn with, and under others: 600 samples of a chain of 4 steps."""
+    schedule = NoiseSchedule.log_linear(4, 5.0, -7.0)
+    reverse = ReverseProcess(DATA.network(schedule), schedule, variance=Calibrated(DATA.mse(schedule)))
+    drawn = AncestralSampler(reverse).sample((600, 1, 3, 3), image_generators(0, 0, 600))
+    samples = ArrayDataset(data_to_levels(drawn, 256).to(torch.uint8))
+    own, *others = (evaluate_bound(reverse, samples, steps_per_image=None, seed=seed) for seed in range(4))
+    assert all(abs(own.total - other.total) < 4.5 * math.hypot(own.draw_error, other.draw_error) for other in others)
+    assert abs(own.total - sum(o.total for o in others) / 3) < 3 * own.draw_error
+
+
 class Told(torch.nn.Module):
     """A network that knows the data of a class exactly: the level of every pixel is the class."""
 
@@ -158,7 +171,7 @@ def test_scores_do_not_depend_on_the_batch(steps_per_image: int | None):
     scores = [evaluate_bound(REVERSE, some, batch_size=b, **options).scores for b in (1, 5, 64)]
     for other in scores[1:]:
         torch.testing.assert_close(other, scores[0], rtol=1e-5, atol=1e-6)
-    again = evaluate_bound(REVERSE, some, steps_per_image=steps_per_image, seed=1).scores
+    again = evaluate_bound(REVERSE, some, seed=1, **options).scores
     assert float((again - scores[0]).abs().min()) > 0
 
 

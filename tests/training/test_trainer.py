@@ -12,7 +12,7 @@ from nelbo.config.assembly import build_objective
 from nelbo.errors import ConfigurationError, NonFiniteError
 from nelbo.probability import levels_to_data
 from nelbo.randomness import step_generator
-from nelbo.training import TrainerOptions
+from nelbo.training import STATE_FILE, TrainerOptions
 from tests.training.conftest import assert_same_run, records_of, state_of
 
 
@@ -146,14 +146,13 @@ def test_a_loss_that_is_not_finite_stops_training(trainer, tmp_path, save_every)
         run.run()
     message = str(caught.value)
     assert f"the loss of 1 of 8 examples, at t = {int(drawn[3][5])}, is not finite at step 4" in message
-    if save_every is None:
-        assert "no state had been saved yet" in message
-    else:
-        assert "the last good state is in" in message
-        tensors, step = state_of(tmp_path)
-        assert step == 2
-        assert all(bool(tensor.isfinite().all()) for tensor in tensors.values())
-        assert trainer(tmp_path, steps=9).run().step == 9
+    assert f"the last good state is in {tmp_path / STATE_FILE}" in message
+    tensors, step = state_of(tmp_path)
+    assert step == 3  # whatever was saved before, nothing is lost
+    assert all(bool(tensor.isfinite().all()) for tensor in tensors.values())
+    trainer(tmp_path / "unbroken", steps=9).run()
+    trainer(tmp_path, steps=9).run()
+    assert_same_run(tmp_path, tmp_path / "unbroken")
 
 
 def test_a_gradient_that_is_not_finite_is_named(trainer, tmp_path):
@@ -278,11 +277,11 @@ class TestConditional:
         ({"minutes": math.inf}, "--minutes must be a finite number above 0, got inf"),
         ({"learning_rate": math.nan}, "--learning-rate must be a finite number above 0, got nan"),
         ({"batch_size": 0}, "--batch-size must be"),
-        ({"warmup": -1}, "--warmup must be"),
-        ({"weight_decay": math.nan}, "--weight-decay must be"),
-        ({"ema": 1.0}, "--ema must be at least 0 and below 1"),
+        ({"warmup": -1}, "--set training.warmup must be"),
+        ({"weight_decay": math.nan}, "--set training.weight_decay must be"),
+        ({"ema": 1.0}, "--set training.ema must be at least 0 and below 1"),
         ({"workers": -1}, "--workers must be 0 or more"),
-        ({"decay": "linear"}, "--decay must be constant or cosine, got 'linear'"),
+        ({"decay": "linear"}, "--set training.decay must be constant or cosine, got 'linear'"),
         ({"precision": "fp16"}, "--precision must be auto, bf16 or fp32"),
     ],
 )

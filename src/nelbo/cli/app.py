@@ -21,11 +21,11 @@ app = typer.Typer(
     epilog="Begin with [bold]nelbo demo[/bold], or [bold]nelbo train --data FOLDER --out runs/NAME[/bold]. "
     "Every command explains itself by --help.",
 )
-app.command("train")(train.train)
+app.command("train", epilog=data.POLICY)(train.train)
 app.command("sample")(sample.sample)
 app.command("evaluate")(evaluate.evaluate)
 app.command("score")(score.score)
-app.command("data")(data.data)
+app.command("data", epilog=data.POLICY)(data.data)
 app.command("presets")(presets.presets)
 app.command("info")(info.info)
 app.command("demo")(demo.demo)

@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,10 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from nelbo.data import Reject
 from nelbo.files import write_json
 
+NAMED = 10  # files left out, by name
 FIRST_PROCESS = os.environ.get("RANK", "0") == "0"  # of those that torchrun or accelerate launch started
 
 out = Console(quiet=not FIRST_PROCESS, markup=False, emoji=False)  # a path may hold [brackets] and :colons:
@@ -41,6 +43,14 @@ def bars() -> Iterator[Bars]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err, transient=True) as progress:
         yield Bars(progress)
+
+
+def name_rejects(rejects: Sequence[Reject]) -> None:
+    """Say which files were left out and why: the first few by name, the rest by number."""
+    for reject in rejects[:NAMED]:
+        out.print(f"left out {reject.path}: {reject.reason}", highlight=False, soft_wrap=True)
+    if len(rejects) > NAMED:
+        out.print(f"left out {len(rejects) - NAMED} more (--json lists them)", highlight=False, soft_wrap=True)
 
 
 def emit_json(value: dict[str, Any], path: Path | None) -> None:

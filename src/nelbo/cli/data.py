@@ -9,6 +9,14 @@ from rich.table import Table
 from nelbo.cli.console import bars, emit_json, out
 from nelbo.data import describe
 
+POLICY = (
+    "How images are read: PNG, JPEG, WebP, BMP and TIFF, known by their content, turned as EXIF says. 16-bit grey is "
+    "scaled to 8 bits; 32-bit and floating-point pixels are refused. What is transparent lies on white. A set is RGB "
+    "if any image has colour, else L (grey). Arrays hold uint8 levels. To be trained on, images must share one size of "
+    "at most 256 a side, or be given --size N: the shorter side is resized to N, then the centre cut out. Files that "
+    "cannot be decoded are left out and named."
+)
+
 
 def data(
     spec: Annotated[
@@ -17,7 +25,9 @@ def data(
     json: Annotated[
         Path | None, typer.Option(help="Write the report as JSON to this file (- for standard output).")
     ] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Threads that decode.")] = 2,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Threads that decode; one a usable processor if absent.")
+    ] = None,
 ) -> None:
     """Show what a data set holds: counts, sizes, modes, classes, and the files that can't be used, with reasons."""
     with bars() as bar:

@@ -7,7 +7,7 @@ import typer
 
 import nelbo
 from nelbo.cli.console import bars, err, out
-from nelbo.cli.train import TrainingDisplay, with_one_budget
+from nelbo.cli.train import TrainingDisplay
 from nelbo.config import held_out_part
 
 HISTOGRAM_BITS = 2.36  # a histogram for each position, fitted on the same 1,500 images
@@ -18,9 +18,12 @@ def demo(
     minutes: Annotated[float | None, typer.Option(help="Time budget for training.")] = None,
 ) -> None:
     """Train on the bundled digits, sample, score, and say where the pictures are."""
-    overrides = {} if minutes is None else with_one_budget({"training.minutes": minutes})
+    overrides = {} if minutes is None else {"training.minutes": minutes}
     with TrainingDisplay() as display:
         run = nelbo.train("digits", out_folder, overrides=overrides, listener=display.listener())
+    if display.stopped:
+        err.print(display.stopped, highlight=False, soft_wrap=True)
+        return
     with bars() as bar:
         report = run.bound(
             held_out_part(run), steps_per_image=32, progress=lambda done, total: bar("scoring", done, total)

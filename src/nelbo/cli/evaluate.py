@@ -1,23 +1,27 @@
 """`nelbo evaluate`: the bound of a run, term by term."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
 from rich.table import Table
 
 import nelbo
-from nelbo.cli.console import bars, emit_json, err, out
+from nelbo.cli.console import bars, emit_json, err, name_rejects, out
 from nelbo.config import Listener, held_out_part
 from nelbo.data import load_for_model
+from nelbo.errors import ConfigurationError
 from nelbo.plots import per_step_bound, save
 
 
 def evaluate(
     run: Annotated[str, typer.Argument(help="A run folder, or a bundled model such as fashion-mnist.")],
     data: Annotated[str | None, typer.Option(help="Other images than the ones held out in training.")] = None,
-    num: Annotated[int | None, typer.Option(min=1, help="Only the first so many images.")] = None,
+    resize: Annotated[
+        bool, typer.Option("--resize", help="Bring images of other sizes or modes to the model's.")
+    ] = False,
+    num: Annotated[int | None, typer.Option(min=1, help="Only so many images, evenly spread over the set.")] = None,
     steps_per_image: Annotated[int, typer.Option(min=0, help="Values of t looked at for each image (0: every t).")] = 8,
     steps: Annotated[
         int | None, typer.Option(help="Judge a stride of so many steps instead of the whole chain.")
@@ -34,6 +38,8 @@ def evaluate(
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; the best one if absent.")] = None,
 ) -> None:
     """Report the bound in bits/dim: L_T, the sum of L_{t-1}, L_0, and their total with its standard error."""
+    if resize and data is None:
+        raise ConfigurationError("--resize brings the images of --data to the model's size; give that too.")
     model = nelbo.load(run, device=device)
     with bars() as bar:
         listener = Listener(on_stage=bar)
@@ -41,11 +47,13 @@ def evaluate(
             images = held_out_part(model, None, listener)
         else:
             images, _ = load_for_model(
-                data, model.shape, progress=lambda done, total: bar("reading images", done, total)
+                data, model.shape, conform_all=resize, progress=lambda done, total: bar("reading images", done, total)
             )
-        available = len(images)
-        if num is not None and num < available:
-            images = images.subset(torch.arange(num))
+        rejects = images.rejects
+        # a file that cannot be read is of neither part of a run's own data: it is named, and no held-out image missing
+        available = len(images) if data is None else len(images) + len(rejects)
+        if num is not None and num < len(images):
+            images = images.spread(num)
         report = model.bound(
             images,
             steps_per_image=steps_per_image or None,
@@ -57,9 +65,8 @@ def evaluate(
             progress=lambda done, total: bar("scoring", done, total),
         )
     if json is not None:
-        emit_json(
-            {**report.to_json(), "fraction_of_images": len(images) / available, "version": nelbo.__version__}, json
-        )
+        used = {"fraction_of_images": len(images) / available, "rejects": [vars(reject) for reject in rejects]}
+        emit_json({**report.to_json(), **used, "version": nelbo.__version__}, json)
     if str(json) == "-":
         return
     table = Table(title=f"{run} on {len(images)} of {available} images of {images.name}", title_justify="left")
@@ -77,10 +84,13 @@ def evaluate(
         f"{report.num_steps} steps, variance {report.variance}, clip {'on' if clip else 'off'}, "
         f"{report.steps_per_image} values of t an image, {report.levels} levels, {report.num_dims} dimensions\n"
         f"+- is how images differ and draws together; for these very images the draws alone leave "
-        f"+- {report.draw_error:.4f}",
+        f"{'an error that one draw cannot tell' if math.isnan(report.draw_error) else f'+- {report.draw_error:.4f}'}",
         highlight=False,
         soft_wrap=True,
     )
+    if model.mse is None and not model.reverse().variance.learned:
+        err.print("not calibrated yet: the run was stopped, or is still training; finish it for a tighter bound")
+    name_rejects(rejects)
     if not Path(run).is_dir():
         return
     picture = model.folder / "bound-per-step.png"

@@ -37,7 +37,7 @@ def gather() -> dict[str, Any]:
         **{package: version(package) for package in PACKAGES},
         "python": platform.python_version(),
         "system": platform.platform(),
-        "devices": ["cpu", *gpus, *(["mps"] if torch.backends.mps.is_available() else [])],
+        "devices": ["cpu", *gpus],
         "threads": torch.get_num_threads(),
         "bfloat16 in hardware": bf16_wanted("auto"),
         "training precision (auto)": "bf16" if bf16_wanted("auto") else "fp32",

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 import nelbo
-from nelbo.cli.console import bars, emit_json, out
+from nelbo.cli.console import bars, emit_json, name_rejects, out
 from nelbo.data import load_for_model
 from nelbo.files import write_text
 
@@ -36,7 +36,11 @@ def score(
     seed: Annotated[int, typer.Option(help="Of the noise and the choice of t.")] = 0,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; the best one if absent.")] = None,
 ) -> None:
-    """Score images in bits/dim, the most surprising first: 100% of them are bounds on -log2 p(x) per dimension."""
+    """Score images in bits/dim, the most surprising first.
+
+    A score is an unbiased draw of the bound on -log2 p(image), divided by its dimensions; more --steps-per-image make
+    it less noisy.
+    """
     run = nelbo.load(model, device=device)
     with bars() as bar:
         dataset, names = load_for_model(
@@ -71,5 +75,4 @@ def score(
         table.add_row("...", "...")
         table.add_row(ranking[-1][0], f"{ranking[-1][1]:.3f}")
     out.print(table)
-    for reject in dataset.rejects:
-        out.print(f"left out {reject.path}: {reject.reason}", highlight=False, soft_wrap=True)
+    name_rejects(dataset.rejects)

@@ -15,8 +15,6 @@ from nelbo.errors import ConfigurationError
 from nelbo.training import Progress as TrainingProgress
 from nelbo.training import bf16_wanted
 
-BUDGET = {"training.steps", "training.minutes"}
-
 
 def train(
     out: Annotated[Path, typer.Option(help="The run folder. If it holds a run already, training goes on with it.")],
@@ -91,8 +89,8 @@ def train(
         run = nelbo.train(
             request,
             out,
-            preset_name=preset,
-            overrides=with_one_budget(overrides),
+            preset=preset,
+            overrides=overrides,
             tensorboard=tensorboard,
             listener=display.listener(),
         )
@@ -105,13 +103,6 @@ def train(
         highlight=False,
         soft_wrap=True,
     )
-
-
-def with_one_budget(overrides: dict[str, Any]) -> dict[str, Any]:
-    """A budget given replaces the preset's, of whichever kind that was."""
-    if BUDGET & overrides.keys():
-        return overrides | {name: None for name in BUDGET - overrides.keys()}
-    return overrides
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
@@ -139,7 +130,7 @@ class TrainingDisplay:
         self.progress = Progress(*columns, console=err)
         self.stages = Bars(self.progress)
         self.task: TaskID | None = None
-        self.losses = self.held_out = self.stopped = ""
+        self.losses = self.held_out = self.stopped = self.variance = ""
         self.speed = 0.0
 
     def __enter__(self) -> "TrainingDisplay":
@@ -156,6 +147,7 @@ class TrainingDisplay:
     def configured(self, config: RunConfig, split: Split, step: int) -> None:
         """Say what is about to happen."""
         shape, recipe = config.data.shape, config.recipe
+        self.variance = recipe.variance
         precision = "bf16" if bf16_wanted(recipe.training.precision) else "fp32"
         rejects = split.train.rejects
         for reject in rejects[:5]:
@@ -192,8 +184,9 @@ class TrainingDisplay:
         if "held_out_bits_per_dim" in record:
             bits, error = record["held_out_bits_per_dim"], record["held_out_standard_error"]
             self.held_out = f"held-out bound {bits:.3f}"
+            spread = "" if error is None else f" +- {error:.3f}"
             err.print(
-                f"step {record['step']}: held-out bound {bits:.3f} +- {error:.3f} bits/dim",
+                f"step {record['step']}: held-out bound {bits:.3f}{spread} bits/dim (variance {self.variance})",
                 highlight=False,
                 soft_wrap=True,
             )

@@ -1,6 +1,7 @@
 """Names into objects: the one place where a recipe becomes a network, a schedule and an objective."""
 
 import math
+import warnings
 from dataclasses import replace
 
 from torch import nn
@@ -37,6 +38,10 @@ LOSSES = ("simple", "variational", "hybrid")
 PARAMETERIZATIONS: dict[str, Parameterization] = {
     p.name: p for p in (NoisePrediction(), DataPrediction(), VelocityPrediction(), MeanPrediction(), GridPrediction())
 }
+
+
+class AssemblyWarning(UserWarning):
+    """The model is not quite the preset's."""
 
 
 def build_schedule(options: ScheduleOptions) -> NoiseSchedule:
@@ -83,6 +88,10 @@ def build_objective(recipe: Recipe, levels: int, device: str = "cpu") -> Diffusi
         raise ConfigurationError("the simple loss doesn't train a learned variance; use --set loss=hybrid.")
     if not 0 <= recipe.label_dropout <= 1:
         raise ConfigurationError(f"label_dropout is a share, between 0 and 1; got {recipe.label_dropout}.")
+    if recipe.min_snr is not None and recipe.loss != "simple":
+        raise ConfigurationError(f"min_snr weighs the simple loss; leave it out with the {recipe.loss} loss.")
+    if recipe.min_snr is not None and not recipe.min_snr > 0:
+        raise ConfigurationError(f"min_snr is a signal-to-noise ratio above 0, such as 5; got {recipe.min_snr}.")
     weighting = None if recipe.min_snr is None else MinSNR(recipe.min_snr)
     losses: dict[str, Loss] = {
         "simple": SimpleLoss(weighting),
@@ -105,27 +114,41 @@ def build_objective(recipe: Recipe, levels: int, device: str = "cpu") -> Diffusi
 def fit_to_data(recipe: Recipe, shape: tuple[int, int, int], num_classes: int) -> Recipe:
     """The recipe with the network's channels, classes and levels of resolution set for images of `shape` (C, H, W).
 
-    A side that can't be halved as often as the preset would loses the lowest levels.
+    A side that can't be halved as often as the preset would loses the lowest levels, with a warning.
 
     Raises:
         ConfigurationError: a conditional model for data without classes.
     """
     if recipe.conditional and num_classes == 0:
         raise ConfigurationError("a conditional model needs classes: put the images into one sub-folder a class.")
-    if not isinstance(recipe.network, UNetOptions):
-        return replace(recipe, network=replace(recipe.network, dims=math.prod(shape)))
-    network, learned = recipe.network, build_variance(recipe).learned
+    learned, classes = build_variance(recipe).learned, num_classes if recipe.conditional else None
+    network = recipe.network
+    if not isinstance(network, UNetOptions):
+        fitted = replace(network, dims=math.prod(shape), learned_variance=learned, num_classes=classes)
+        return replace(recipe, network=fitted)
     halvings = min(_halvings(side) for side in shape[1:])
     depth = min(len(network.multipliers), halvings + 1)
+    if depth < len(network.multipliers):
+        warnings.warn(
+            f"images of {shape[2]} x {shape[1]} {_halved(halvings)}, so the U-Net keeps {depth} of its "
+            f"{len(network.multipliers)} levels; a --size that is a multiple of {2 ** (len(network.multipliers) - 1)} "
+            "keeps them all.",
+            AssemblyWarning,
+            stacklevel=2,
+        )
     network = replace(
         network,
         channels=shape[0],
         multipliers=network.multipliers[:depth],
         attention=tuple(level for level in network.attention if level < depth),
         learned_variance=learned,
-        num_classes=num_classes if recipe.conditional else None,
+        num_classes=classes,
     )
     return replace(recipe, network=network)
+
+
+def _halved(count: int) -> str:
+    return {0: "cannot be halved", 1: "can be halved once"}.get(count, f"can be halved {count} times")
 
 
 def _halvings(side: int) -> int:

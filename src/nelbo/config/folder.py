@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from nelbo.config.recipe import Recipe, record_from
+from nelbo.data import absolute_spec
 from nelbo.errors import RunError
 from nelbo.files import write_json
 
 CONFIG_FILE, MODEL_FILE = "config.json", "model.safetensors"
-# What may differ when a run goes on: budgets and conveniences that leave every step as it is.
+# What may differ when a run goes on: the budgets, by which a learning rate that decays goes too, and conveniences that
+# leave the mathematics of a step as they are.
 MAY_CHANGE = {
     "training.steps",
     "training.minutes",
@@ -34,7 +36,7 @@ class DataOptions:
     """Which images a run was trained on, and what they were like.
 
     Attributes:
-        spec: what was given as --data.
+        spec: what was given as --data, a path made absolute.
         size, mode, held_out: how it was read.
         shape: (C, H, W); levels: K.
         num_train, num_held_out: how many images each part has.
@@ -103,7 +105,8 @@ def refuse_differences(folder: Path, old: RunConfig, new: RunConfig) -> None:
     Raises:
         RunError: a setting differs that would change the model or its steps; all such are listed.
     """
-    before, after = _flat(old.to_json()), _flat(new.to_json())
+    # runs of earlier versions hold their path as it was typed
+    before, after = (_flat(config.to_json()) | {"data.spec": absolute_spec(config.data.spec)} for config in (old, new))
     changed = [
         f"{name}: {before.get(name)!r} there, {after.get(name)!r} given"
         for name in sorted(before.keys() | after.keys())

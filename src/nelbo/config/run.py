@@ -217,7 +217,7 @@ class Run:
         if dataset.shape != self.shape:
             raise ShapeError(
                 f"the images are {_by(dataset.shape)} (channels x height x width), and the model in {self.folder} "
-                f"makes {_by(self.shape)}; resize them by --size, or choose another model."
+                f"makes {_by(self.shape)}; --resize brings pictures to that, or choose another model."
             )
         return dataset
 

@@ -1,7 +1,9 @@
 """A training run from end to end: data, recipe, folder, previews, calibration, pictures."""
 
+import math
 import os
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,21 +11,22 @@ from typing import Any
 import torch
 from torch import nn
 
+from nelbo.config import presets
 from nelbo.config.assembly import build_network, build_objective, build_schedule, fit_to_data
 from nelbo.config.folder import CONFIG_FILE, DataOptions, RunConfig, read_config, refuse_differences
-from nelbo.config.presets import default_preset, preset
 from nelbo.config.recipe import Recipe
 from nelbo.config.run import Run, load, save_model
-from nelbo.data import ImageDataset, Split, load_data
+from nelbo.data import ImageDataset, Split, absolute_spec, load_data
 from nelbo.errors import ConfigurationError, RunError
-from nelbo.files import remove_parts
+from nelbo.files import alone_in, remove_parts
 from nelbo.plots import bound_curve, loss_curve, per_step_bound, picture_of, save, trajectory_strip
-from nelbo.randomness import derived_seed
+from nelbo.randomness import INITIALISATION, derived_seed
 from nelbo.training import METRICS_FILE, MetricsLog, Progress, Trainer, tensorboard_log
 
-INITIALISATION = 4
+BUDGET = {"training.steps", "training.minutes"}
 PREVIEW_IMAGES, PREVIEW_STEPS = 16, 50
 HELD_OUT_IMAGES, HELD_OUT_STEPS = 128, 4
+LARGEST_SIDE = 256  # of images that are trained on as they are: the preset lsun256's; larger ones need a --size
 
 
 @dataclass
@@ -60,7 +63,7 @@ def train(
     data: str | DataRequest | None,
     out: str | os.PathLike[str],
     *,
-    preset_name: str | None = None,
+    preset: str | None = None,
     overrides: Mapping[str, Any] | None = None,
     tensorboard: bool = False,
     listener: Listener | None = None,
@@ -71,8 +74,9 @@ def train(
         data: a name or path (`nelbo.data.load_data`), a `DataRequest` with how to read it, or None to go on with the
             run in `out` as it was begun.
         out: the run folder.
-        preset_name: a preset; by default the data's own, or "images".
-        overrides: settings of the recipe by dotted name, such as {"training.minutes": 10}.
+        preset: a recipe by name; by default the data's own, or "images".
+        overrides: settings of the recipe by dotted name, such as {"training.minutes": 10}, which replaces the preset's
+            budget of either kind.
         tensorboard: also write the metrics to the folder's `tensorboard` (the extra nelbo[tensorboard]).
         listener: progress.
 
@@ -84,19 +88,22 @@ def train(
     """
     listener = listener or Listener()
     folder = Path(out)
-    request, name, recipe = _wanted(data, folder, preset_name)
-    recipe = recipe.with_overrides(overrides or {})
+    request, name, recipe = _wanted(data, folder, preset)
+    recipe = recipe.with_overrides(with_one_budget(overrides or {}))
     split = _read(request, recipe.training.workers, recipe.training.seed, listener)
     recipe = fit_to_data(recipe, split.train.shape, len(split.train.class_names))
     config = RunConfig(recipe, _described(request, split), name)
-    if (folder / CONFIG_FILE).exists():
-        refuse_differences(folder, read_config(folder), config)
-    elif folder.is_dir() and any(entry.suffix != ".part" for entry in folder.iterdir()):
-        raise RunError(f"{folder} is not empty and is no run folder ({CONFIG_FILE} is missing); choose another --out.")
+    _refuse_other_run(folder, config)
+    with alone_in(folder) if _is_first_process() else nullcontext():
+        return _trained(folder, config, split, tensorboard, listener)
+
+
+def _trained(folder: Path, config: RunConfig, split: Split, tensorboard: bool, listener: Listener) -> Run:
+    """Assemble, train, finish."""
+    recipe, session = config.recipe, _Session(folder, config, split, listener)
     torch.manual_seed(derived_seed(recipe.training.seed, INITIALISATION))
     network = build_network(recipe).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     objective = build_objective(recipe, split.train.levels)
-    session = _Session(folder, config, split, listener)
     trainer = Trainer(
         network,
         objective,
@@ -105,17 +112,16 @@ def train(
         folder,
         on_preview=session.preview,
         on_save=session.save,
-        on_record=tensorboard_log(folder / "tensorboard") if tensorboard else None,
+        on_record=tensorboard_log(folder / "tensorboard") if tensorboard and _is_first_process() else None,
         on_progress=listener.on_step,
     )
     objective.schedule = objective.schedule.to(trainer.accelerator.device)
-    session.main = trainer.accelerator.is_main_process
-    if session.main:
+    if trainer.accelerator.is_main_process:
         remove_parts(folder)
         config.save(folder)
         listener.on_config(config, split, trainer.state.step)
     trainer.run()
-    if session.main:
+    if trainer.accelerator.is_main_process:
         if trainer.stopped_by is not None:
             listener.on_stop(trainer.stopped_by, trainer.state.step)
         session.finish(trainer.stopped_by)
@@ -131,7 +137,6 @@ class _Session:
     config: RunConfig
     split: Split
     listener: Listener
-    main: bool = True
 
     def preview(self, network: nn.Module, step: int) -> dict[str, Any]:
         """Draw a few images in few steps, and look at the held-out bound."""
@@ -143,10 +148,8 @@ class _Session:
         held_out = self._held_out(HELD_OUT_IMAGES)
         if held_out is not None:
             report = run.bound(held_out, steps_per_image=HELD_OUT_STEPS)
-            record = {
-                "held_out_bits_per_dim": round(report.total, 4),
-                "held_out_standard_error": round(report.standard_error, 4),
-            }
+            error = None if math.isnan(report.standard_error) else round(report.standard_error, 4)
+            record = {"held_out_bits_per_dim": round(report.total, 4), "held_out_standard_error": error}
         self.draw_curves()
         network.train()
         network.requires_grad_(True)
@@ -158,12 +161,12 @@ class _Session:
         save_model(self.folder, network, None)
 
     def finish(self, stopped_by: str | None) -> None:
-        """Calibrate on training images, then draw what a person would want to see first."""
-        run = load(self.folder)
-        stage = self.listener.on_stage
-        run.calibrate(self.split.train, progress=lambda done, total: stage("calibrating", done, total))
-        run.save()
+        """Calibrate on training images, then draw what a person would want to see first; when stopped, just leave."""
         if stopped_by is None:
+            run = load(self.folder)
+            stage = self.listener.on_stage
+            run.calibrate(self.split.train, progress=lambda done, total: stage("calibrating", done, total))
+            run.save()
             show_run(run, self._held_out(4 * HELD_OUT_IMAGES), self.listener)
         self.draw_curves()
 
@@ -182,7 +185,7 @@ class _Session:
         return Run(self.folder, self.config, network.eval(), schedule)
 
     def _held_out(self, most: int) -> ImageDataset | None:
-        return _first(self.split.test, most)
+        return self.split.test.spread(most) if len(self.split.test) else None
 
 
 def show_run(run: Run, held_out: ImageDataset | None, listener: Listener) -> None:
@@ -193,10 +196,18 @@ def show_run(run: Run, held_out: ImageDataset | None, listener: Listener) -> Non
 
     steps = min(250, run.schedule.num_steps)
     save(picture_of(run.sample(64, steps=steps, progress=sampling), run.levels), run.folder / "samples.png")
-    save(trajectory_strip(list(run.trajectory(1, steps=min(100, steps)))), run.folder / "trajectory.png")
+    if run.shape[0] in (1, 3):  # points of the plane have no strip
+        save(trajectory_strip(list(run.trajectory(1, steps=min(100, steps)))), run.folder / "trajectory.png")
     if held_out is not None:
         report = run.bound(held_out, progress=lambda done, total: listener.on_stage("scoring", done, total))
         save(per_step_bound([vars(step) for step in report.per_step]), run.folder / "bound-per-step.png")
+
+
+def with_one_budget(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """A budget given replaces the preset's, of whichever kind that was."""
+    if BUDGET & overrides.keys():
+        return {**overrides} | {name: None for name in BUDGET - overrides.keys()}
+    return dict(overrides)
 
 
 def _wanted(data: str | DataRequest | None, folder: Path, name: str | None) -> tuple[DataRequest, str, Recipe]:
@@ -211,8 +222,8 @@ def _wanted(data: str | DataRequest | None, folder: Path, name: str | None) -> t
             )
         return _request(config), config.preset, config.recipe
     request = DataRequest(data) if isinstance(data, str) else data
-    name = name or default_preset(request.spec)
-    return request, name, preset(name)
+    name = name or presets.default_preset(request.spec)
+    return request, name, presets.preset(name)
 
 
 def _request(config: RunConfig) -> DataRequest:
@@ -221,12 +232,20 @@ def _request(config: RunConfig) -> DataRequest:
     return DataRequest(data.spec, data.size, data.mode, data.held_out)
 
 
-def _first(images: ImageDataset, most: int) -> ImageDataset | None:
-    """The first images of a held-out part, or None where nothing is held out."""
-    return images.subset(torch.arange(min(most, len(images)))) if len(images) else None
+def _is_first_process() -> bool:
+    """Whether this process is the only one, or the first of those that a launcher started."""
+    return int(os.environ.get("RANK", 0)) == 0
 
 
-def _read(request: DataRequest, workers: int, seed: int, listener: Listener) -> Split:
+def _refuse_other_run(folder: Path, config: RunConfig) -> None:
+    """Check that the folder is empty, or holds the beginning of this very run."""
+    if (folder / CONFIG_FILE).exists():
+        refuse_differences(folder, read_config(folder), config)
+    elif folder.is_dir() and any(not entry.name.startswith(".") for entry in folder.iterdir()):
+        raise RunError(f"{folder} is not empty and is no run folder ({CONFIG_FILE} is missing); choose another --out.")
+
+
+def _read(request: DataRequest, workers: int | None, seed: int, listener: Listener) -> Split:
     return load_data(
         request.spec,
         size=request.size,
@@ -236,13 +255,14 @@ def _read(request: DataRequest, workers: int, seed: int, listener: Listener) -> 
         workers=workers,
         seed=seed,
         progress=lambda done, total: listener.on_stage("reading images", done, total),
+        largest=LARGEST_SIDE,
     )
 
 
 def _described(request: DataRequest, split: Split) -> DataOptions:
     train_part = split.train
     return DataOptions(
-        spec=request.spec,
+        spec=absolute_spec(request.spec),
         size=request.size,
         mode=request.mode,
         held_out=request.held_out,

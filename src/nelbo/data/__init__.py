@@ -5,6 +5,7 @@ from nelbo.data.datasets import ArrayDataset, ImageDataset, Reject, Split
 from nelbo.data.loading import load_data, load_for_model
 from nelbo.data.report import DataReport, describe
 from nelbo.data.scanning import FolderDataset
+from nelbo.data.sources import absolute_spec
 from nelbo.data.toy import toy, toy_log_density
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Reject",
     "Split",
     "TrainingStream",
+    "absolute_spec",
     "describe",
     "load_data",
     "load_for_model",

@@ -13,15 +13,17 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from nelbo.data.datasets import ImageDataset
+from nelbo.data.decoding import usable_processors
 from nelbo.errors import ConfigurationError, NelboError
+from nelbo.randomness import ORDER, derived_seed
 
 Batch = tuple[int, Tensor, Tensor | None]
+MOST_WORKERS = 4  # of one process, where their number is not given
 PREFETCH = 4  # batches that each worker prepares ahead
 WATCH_SECONDS = 0.5  # how often a worker looks whether its parent lives
 
@@ -68,8 +70,7 @@ class TrainingStream:
     def _permutation(self, epoch: int) -> Tensor:
         """The order of an epoch, int64 (n,). The latest is remembered, since consecutive steps share it."""
         if self._latest[0] != epoch:
-            mixed = np.random.SeedSequence([self.seed % 2**64, epoch]).generate_state(1, np.uint64)
-            generator = torch.Generator().manual_seed(int(mixed[0] >> np.uint64(1)))
+            generator = torch.Generator().manual_seed(derived_seed(self.seed, ORDER, epoch))
             self._latest = (epoch, torch.randperm(self.dataset_length, generator=generator))
         return self._latest[1]
 
@@ -80,15 +81,15 @@ def loader(
     start_step: int = 0,
     rank: int = 0,
     world: int = 1,
-    workers: int = 0,
+    workers: int | None = None,
 ) -> Iterator[Batch]:
     """Without end, (step, images, labels) from `start_step` on: this rank's contiguous slice of each global batch.
 
     Images are uint8 (B / world, C, H, W), labels int64 (B / world,) or None. The batches are the same for every number
-    of workers. Workers are processes: worth their while for a `FolderDataset`, whose images are decoded as they are
-    read; a set in memory is served as fast with 0. They die with their parent, also when it is killed, and never draw
-    from the global random state. Raises `ConfigurationError` unless `world` divides the batch, `DataError` for a file
-    that is gone.
+    of workers. Workers are processes: None takes up to `MOST_WORKERS` for a set that is decoded as it is read, and 0
+    for one in memory, which is served as fast without. They die with their parent, also when it is killed, and never
+    draw from the global random state. Raises `ConfigurationError` unless `world` divides the batch, `DataError` for a
+    file that is gone.
     """
     if stream.batch_size % world or not 0 <= rank < world:
         raise ConfigurationError(
@@ -99,6 +100,8 @@ def loader(
         raise ConfigurationError(
             f"the order is of {stream.dataset_length} images, and {dataset.name} has {len(dataset)}"
         )
+    if workers is None:
+        workers = 0 if dataset.in_memory else min(MOST_WORKERS, usable_processors())
     if workers < 0:
         raise ConfigurationError(f"--workers is {workers}; expected 0 or more")
     return _batches(_Steps(dataset, stream, rank, world), start_step, workers)

@@ -36,7 +36,10 @@ class ImageDataset(Dataset[Tensor], ABC):
         labels: int64 tensor (N,), or None when no image has a class.
         class_names: the name of each class, by label.
         rejects: files that were left out, with reasons.
+        in_memory: whether images are there for the asking; if not, each is decoded when it is asked for.
     """
+
+    in_memory: bool = True
 
     def __init__(
         self,
@@ -64,6 +67,11 @@ class ImageDataset(Dataset[Tensor], ABC):
     @abstractmethod
     def subset(self, indices: Tensor) -> "ImageDataset":
         """The same kind of set, holding only `indices` (int64, in the order wanted)."""
+
+    def spread(self, most: int) -> "ImageDataset":
+        """At most so many of the images, evenly spread over the set, so that sets sorted by class keep every class."""
+        num = min(most, len(self))
+        return self.subset(torch.arange(num) * len(self) // max(num, 1))
 
     def __getitem__(self, index: int) -> Tensor:
         """One image, uint8 (C, H, W)."""
@@ -109,9 +117,11 @@ class ArrayDataset(ImageDataset):
         return len(self._images)
 
     def images(self, indices: Tensor | Sequence[int]) -> Tensor:
+        """A copy of the images at `indices`, uint8 (n, C, H, W)."""
         return self._images[torch.as_tensor(indices, dtype=torch.int64)]
 
     def subset(self, indices: Tensor) -> "ArrayDataset":
+        """Only `indices` (int64, in the order wanted), copied; the rejects stay those of the whole set."""
         labels = None if self.labels is None else self.labels[indices]
         return ArrayDataset(self._images[indices], self.levels, labels, self.name, self.class_names, self.rejects)
 

@@ -16,10 +16,13 @@ which. RGB -> L is Rec. 601 luma (0.299, 0.587, 0.114), exact for pixels that ar
 
 *Size.* Without `size`, images must share one. With it, the largest centred box of the wanted shape is cut out and
 resized with an antialiased Lanczos filter: the shorter side is fitted, the longer one cropped. Smaller images are
-enlarged; an image that has the size already is not touched.
+enlarged; an image that has the size already is not touched. Training refuses a side above 256 without `size`.
+
+`nelbo.cli.data.POLICY` tells this briefly, at the end of `nelbo data --help` and `nelbo train --help`.
 """
 
 import io
+import os
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
@@ -39,6 +42,11 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 MAX_PIXELS = 178_956_970  # twice the 89 million at which Pillow begins to warn, where it refuses by itself
 GREY_16 = ("I;16", "I;16L", "I;16B", "I;16N")
+
+
+def usable_processors() -> int:
+    """How many processors this process may decode on: those of its affinity, where the system has such a thing."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Unreadable(Exception):

@@ -5,7 +5,7 @@ from typing import get_args
 from nelbo.data.datasets import ArrayDataset, ImageDataset, Split, printable
 from nelbo.data.decoding import Mode, Size, conform
 from nelbo.data.held_out import split_off
-from nelbo.data.scanning import Progress, build, first, scan
+from nelbo.data.scanning import Progress, build, first, refuse_larger, scan
 from nelbo.data.sources import Loaded, open_source
 from nelbo.errors import ConfigurationError, DataError
 
@@ -20,10 +20,11 @@ def load_data(
     mode: Mode | None = None,
     held_out: float | None = None,
     on_reject: str = "skip",
-    workers: int = 0,
+    workers: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
     memory_budget: int = MEMORY_BUDGET,
+    largest: int | None = None,
 ) -> Split:
     """The images that `spec` names, in a part to train on and a held-out part.
 
@@ -36,13 +37,14 @@ def load_data(
         held_out: fraction or number of images to hold out, None for 5% (1 to 10,000 images). digits, fashion-mnist, the
             toy sets and IDX folders with t10k files bring their own held-out part, and then it may not be given.
         on_reject: "skip" goes on without files that cannot be decoded (they are in `.rejects`); "stop" raises.
-        workers: threads for the scan of a folder; 0 scans in the calling one.
+        workers: threads for the scan of a folder, one a usable processor if None; 0 scans in the calling one.
         seed: chooses the held-out images and draws the toy points.
         progress: called with (images done, images in all) while a folder is scanned.
         memory_budget: bytes of pixels kept in memory; a larger set is decoded as it is read (`FolderDataset`).
+        largest: the longest side that images may have where no `size` is given, or None for any.
 
     Raises:
-        DataError: the data is missing, empty, damaged or of several sizes.
+        DataError: the data is missing, empty, damaged, of several sizes or larger than `largest`.
         ConfigurationError: an argument that cannot be.
     """
     wanted = _checked_size(size)
@@ -50,13 +52,14 @@ def load_data(
         raise ConfigurationError(f"--mode is {mode!r}; expected L (grey) or RGB")
     if on_reject not in ("skip", "stop"):
         raise ConfigurationError(f"--on-reject is {on_reject!r}; expected skip or stop")
-    if workers < 0:
+    if workers is not None and workers < 0:
         raise ConfigurationError(f"--workers is {workers}; expected 0 or more")
 
-    source = open_source(spec, seed)
+    source, largest = open_source(spec, seed), largest if wanted is None else None
     if isinstance(source, Loaded):
+        refuse_larger(source.train.shape[1:], largest, f"each image of {source.train.name}")
         return _split(source, wanted, mode, held_out, seed)
-    found = scan(source.listing, wanted, workers, progress, memory_budget)
+    found = scan(source.listing, wanted, workers, progress, memory_budget, largest)
     if on_reject == "stop" and found.rejects:
         raise DataError(
             f"{spec}: {len(found.rejects)} file(s) cannot be used: {first(found.rejects)}; mend or remove them, or go "
@@ -80,19 +83,20 @@ def _split(source: Loaded, size: Size | None, mode: Mode | None, held_out: float
     return Split(train, _conformed(source.test, size, mode))
 
 
-def _conformed(dataset: ImageDataset, size: Size | None, mode: Mode | None) -> ImageDataset:
-    """`dataset` at the size and mode asked for; itself where it has them already."""
+def _conformed(
+    dataset: ImageDataset, size: Size | None, mode: Mode | None, flags: str = "--size and --mode"
+) -> ImageDataset:
+    """`dataset` at the size and mode asked for by `flags`; itself where it has them already."""
     channels, *sides = dataset.shape
     resized = size is not None and size != tuple(sides)
     if not resized and mode in (None, MODES.get(channels)):
         return dataset
     if channels not in (1, 3):
-        raise DataError(f"{dataset.name} has {channels} values a point and is no picture; leave out --size and --mode")
+        raise DataError(f"{dataset.name} has {channels} values a point and is no picture; leave out {flags}")
     if dataset.levels != 256 and (resized or channels == 3):
         raise DataError(
             f"{dataset.name} has {dataset.levels} levels and {sides[0]} x {sides[1]} pixels; resizing or mixing its "
-            "channels "
-            "would make levels that it does not have; leave out --size and --mode"
+            f"channels would make levels that it does not have; leave out {flags}"
         )
     images = conform(dataset.images(range(len(dataset))), size, mode)
     return ArrayDataset(images, dataset.levels, dataset.labels, dataset.name, dataset.class_names, dataset.rejects)
@@ -115,21 +119,30 @@ def load_for_model(
 ) -> tuple[ImageDataset, list[str]]:
     """Every image that `spec` names, for a model of `shape` (C, H, W), and what each image is called.
 
-    Nothing is held out; a set that brings a held-out part gives that part. An image of another size, or a coloured one
-    where the model is grey, is a named reject, unless `conform_all` resizes, crops and converts it.
+    Nothing is held out; a set that brings a held-out part gives that part. In a folder or shard an image of another
+    size, or a coloured one where the model is grey, is a named reject like a file that cannot be decoded, and the rest
+    is used; `conform_all` (--resize) resizes, crops and converts it instead. Grey images serve a colour model as they
+    are. Arrays and named sets have one shape, which without `conform_all` is left for the model to accept or refuse.
 
     Raises:
-        DataError: no image is left.
+        DataError: no image is left, or `conform_all` would make levels that the images do not have.
     """
     size, mode = (shape[1], shape[2]), MODES.get(shape[0])
     source = open_source(spec, seed=0)
     if isinstance(source, Loaded):
-        dataset = _conformed(source.test or source.train, size, mode) if conform_all else source.test or source.train
+        dataset = source.test or source.train
+        dataset = _conformed(dataset, size, mode, "--resize") if conform_all else dataset
         return dataset, [f"{dataset.name}[{i}]" for i in range(len(dataset))]
-    found = scan(source.listing, size if conform_all else None, 0, progress, memory_budget)
+    found = scan(source.listing, size if conform_all else None, None, progress, memory_budget)
     if not conform_all:
-        found = found.only(size, f"the model takes {shape[2]}x{shape[1]}; --resize brings images to that")
-        if shape[0] == 1 and found.has_colour:
-            raise DataError(f"{spec} has images in colour and the model is grey; --resize converts them.")
+        found = found.without([_misfit(*image, shape) for image in zip(found.sizes, found.coloured, strict=True)])
     dataset = build(found, size if conform_all else None, mode, memory_budget)
     return dataset, [printable(stored.path) for stored in found.files]
+
+
+def _misfit(size: Size, coloured: bool, shape: tuple[int, int, int]) -> str | None:
+    """What keeps an image from a model of `shape` (C, H, W), in words; None where it fits."""
+    channels, height, width = shape
+    if size != (height, width):
+        return f"{size[1]}x{size[0]}, and the model takes {width}x{height}; --resize brings images to that"
+    return "in colour, and the model is grey; --resize converts images" if coloured and channels == 1 else None

@@ -49,11 +49,11 @@ class DataReport:
         return {**vars(self), **counters, "shape": self.shape and list(self.shape), "rejects": rejects}
 
 
-def describe(spec: str, *, workers: int = 0, progress: Progress | None = None) -> DataReport:
+def describe(spec: str, *, workers: int | None = None, progress: Progress | None = None) -> DataReport:
     """What `spec` (as for `load_data`) holds.
 
-    Every image is decoded to its end and none is kept. Rejects are reported, not raised, even when nothing else is
-    there.
+    Every image is decoded to its end, in `workers` threads (one a usable processor if None), and none is kept. Rejects
+    are reported, not raised, even when nothing else is there.
     """
     source = open_source(spec, seed=0)
     if isinstance(source, Loaded):

@@ -10,7 +10,17 @@ import torch
 from torch import Tensor
 
 from nelbo.data.datasets import ArrayDataset, ImageDataset, Reject, printable
-from nelbo.data.decoding import Decoded, Mode, Size, StoredImage, Unreadable, decode, pixels_of, to_tensor
+from nelbo.data.decoding import (
+    Decoded,
+    Mode,
+    Size,
+    StoredImage,
+    Unreadable,
+    decode,
+    pixels_of,
+    to_tensor,
+    usable_processors,
+)
 from nelbo.data.folders import Listing, labels_of
 from nelbo.errors import DataError
 
@@ -20,12 +30,15 @@ Progress = Callable[[int, int], None]
 class FolderDataset(ImageDataset):
     """Images that stay in their files and are decoded each time they are asked for: for sets larger than memory.
 
-    Read it through a loader with workers. A file that has vanished or changed its size since the scan is a `DataError`.
+    `loader` reads it in processes of their own. A file that has vanished or changed its size since the scan is a
+    `DataError`.
 
     Args:
         shape: (C, H, W) of every image.
         fitted: whether images are resized and cropped to H x W; else each must have that size.
     """
+
+    in_memory = False
 
     def __init__(
         self,
@@ -45,11 +58,13 @@ class FolderDataset(ImageDataset):
         return len(self.files)
 
     def images(self, indices: Tensor | Sequence[int]) -> Tensor:
+        """The images at `indices`, decoded now, uint8 (n, C, H, W). Raises `DataError` for a file that has changed."""
         with warnings.catch_warnings(action="ignore"):
             pixels = [self._read(self.files[int(index)]) for index in indices]
         return torch.stack(pixels) if pixels else torch.empty((0, *self.shape), dtype=torch.uint8)
 
     def subset(self, indices: Tensor) -> "FolderDataset":
+        """Only the files at `indices` (int64, in the order wanted); the rejects stay those of the whole set."""
         files = [self.files[int(index)] for index in indices]
         labels = None if self.labels is None else self.labels[indices]
         return FolderDataset(files, self.shape, self.fitted, labels, self.name, self.class_names, self.rejects)
@@ -74,7 +89,7 @@ class Scan:
     classes: list[str | None]
     modes: list[str]
     sizes: list[Size]
-    has_colour: bool
+    coloured: list[bool]
     rejects: list[Reject]
     ignored: Counter[str]
     decoded: list[Decoded] | None  # None when they do not fit in memory
@@ -82,15 +97,15 @@ class Scan:
     @property
     def mode(self) -> Mode:
         """RGB when any image has colour, else L."""
-        return "RGB" if self.has_colour else "L"
+        return "RGB" if any(self.coloured) else "L"
 
-    def only(self, size: Size, otherwise: str) -> "Scan":
-        """The images of this size (H, W); the others become rejects, whose reason ends with `otherwise`."""
-        kept = [i for i, found in enumerate(self.sizes) if found == size]
+    def without(self, faults: Sequence[str | None]) -> "Scan":
+        """The images without a fault (one entry an image); the others become rejects, their fault being the reason."""
+        kept = [i for i, fault in enumerate(faults) if fault is None]
         others = [
-            Reject(printable(stored.path), f"{width}x{height}, and {otherwise}")
-            for stored, (height, width) in zip(self.files, self.sizes, strict=True)
-            if (height, width) != size
+            Reject(printable(stored.path), fault)
+            for stored, fault in zip(self.files, faults, strict=True)
+            if fault is not None
         ]
         return replace(
             self,
@@ -98,6 +113,7 @@ class Scan:
             classes=[self.classes[i] for i in kept],
             modes=[self.modes[i] for i in kept],
             sizes=[self.sizes[i] for i in kept],
+            coloured=[self.coloured[i] for i in kept],
             rejects=self.rejects + others,
             decoded=None if self.decoded is None else [self.decoded[i] for i in kept],
         )
@@ -106,29 +122,37 @@ class Scan:
 def scan(
     listing: Listing,
     size: Size | None = None,
-    workers: int = 0,
+    workers: int | None = None,
     progress: Progress | None = None,
     memory_budget: int = 2**31,
+    largest: int | None = None,
 ) -> Scan:
     """Decode every image of the listing, keeping the pixels while they fit in `memory_budget` bytes.
 
     Args:
         size: (H, W) to fit every image to, or None to keep each as it is.
-        workers: threads that decode (Pillow lets go of the interpreter's lock while it does); 0 decodes in this one.
+        workers: threads that decode (Pillow lets go of the interpreter's lock while it does): one a usable processor if
+            None; 0 decodes in this one.
         progress: called with (images done, images in all).
         memory_budget: bytes of pixels to keep; 0 keeps none.
+        largest: the longest side that an image may have, or None for any.
+
+    Raises:
+        DataError: an image is larger; the first one ends the scan.
     """
-    result = Scan(listing.name, [], [], [], [], False, list(listing.rejects), listing.ignored, [])
-    has_colour, kept, stored_bytes = False, result.decoded, 0
+    result = Scan(listing.name, [], [], [], [], [], list(listing.rejects), listing.ignored, [])
+    kept, stored_bytes = result.decoded, 0
+    workers = usable_processors() if workers is None else workers
     with warnings.catch_warnings(action="ignore"):
         for done, outcome in enumerate(_decoded_in_order(listing.images, size, workers)):
             stored = listing.images[done]
             if isinstance(outcome, Decoded):
+                refuse_larger(outcome.file_size, largest, printable(stored.path))
                 result.files.append(stored)
                 result.classes.append(listing.classes[done])
                 result.modes.append(outcome.file_mode)
                 result.sizes.append(outcome.file_size)
-                has_colour |= outcome.pixels.shape[2] == 3
+                result.coloured.append(outcome.pixels.shape[2] == 3)
                 stored_bytes += outcome.pixels.nbytes
                 kept = kept if stored_bytes <= memory_budget else None
                 if kept is not None:
@@ -137,7 +161,16 @@ def scan(
                 result.rejects.append(Reject(printable(stored.path), str(outcome)))
             if progress is not None:
                 progress(done + 1, len(listing.images))
-    return Scan(**{**vars(result), "has_colour": has_colour, "decoded": kept})
+    return replace(result, decoded=kept)
+
+
+def refuse_larger(size: Size, largest: int | None, name: str) -> None:
+    """Refuse images of `size` (H, W) with a side above `largest`, if that is given."""
+    if largest is not None and max(size) > largest:
+        raise DataError(
+            f"{name} is {size[1]}x{size[0]}, and without --size images are trained on as they are up to a side of "
+            f"{largest} only; give the side to which all shall be resized and cropped, such as --size 64"
+        )
 
 
 def build(found: Scan, size: Size | None, mode: Mode | None, memory_budget: int) -> ImageDataset:
@@ -179,7 +212,7 @@ def _decoded_in_order(files: Sequence[StoredImage], size: Size | None, workers: 
     with ThreadPoolExecutor(workers) as pool:
         for stored in files:
             pending.append(pool.submit(_try_decode, stored, size))
-            if len(pending) >= 4 * workers:
+            if len(pending) >= 2 * workers:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()

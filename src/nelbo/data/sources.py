@@ -38,6 +38,11 @@ class Listed:
     listing: Listing
 
 
+def absolute_spec(spec: str) -> str:
+    """`spec` as it means the same in any working folder: a built-in name as it is, a path or pattern made absolute."""
+    return spec if spec in NAMES else str(Path(spec).expanduser().resolve())
+
+
 def open_source(spec: str, seed: int) -> Loaded | Listed:
     """What `spec` names (see `load_data`). `seed` draws the toy points. Raises `DataError` where nothing is."""
     if spec == "digits":

@@ -2,7 +2,7 @@
 
 from nelbo.diffusion.bound import BoundTerms, VariationalBound, bits_per_dim, sum_dims
 from nelbo.diffusion.forward import ForwardProcess
-from nelbo.diffusion.loss import HybridLoss, Loss, MinSNR, SimpleLoss, VariationalLoss, with_network
+from nelbo.diffusion.loss import HybridLoss, Loss, MinSNR, SimpleLoss, VariationalLoss
 from nelbo.diffusion.parameterization import (
     DataPrediction,
     GridPrediction,
@@ -58,5 +58,4 @@ __all__ = [
     "spaced_by",
     "stratified_uniforms",
     "sum_dims",
-    "with_network",
 ]

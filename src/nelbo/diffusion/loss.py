@@ -3,7 +3,7 @@
 A loss is called with a reverse process and returns one value an example; the caller weights and reduces.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -95,7 +95,7 @@ class VariationalLoss:
 class HybridLoss:
     """L_simple + weight * L, where L moves only the learned variance (Nichol & Dhariwal 2021, eq. 16).
 
-    L_T, which no network changes, is left out.
+    L_T, which no network changes, is left out. L is in nats a dimension; theirs is in bits.
     """
 
     weight: float = 0.001
@@ -110,8 +110,3 @@ class HybridLoss:
         prediction = reverse.read(output.detach(), variance_output, x_t, t)
         step = VariationalBound(reverse).step_of(prediction, x_0, x_t, t)
         return simple + self.weight * reverse.schedule.num_steps * step / x_0[0].numel()
-
-
-def with_network(reverse: ReverseProcess, network: torch.nn.Module) -> ReverseProcess:
-    """The same reverse process around other weights: a wrapped network, or its moving average."""
-    return replace(reverse, network=network)

@@ -13,6 +13,7 @@ from nelbo.diffusion.spacing import evenly_spaced
 from nelbo.errors import ScheduleError
 
 VISIBLE_SIGNAL = 0.05
+LARGEST_LOG_SNR = 25.0  # beyond, 1 - alphas_bar has too few digits left in float64
 
 
 class ScheduleWarning(UserWarning):
@@ -73,6 +74,8 @@ class NoiseSchedule:
         The defaults leave a noise of 0.07 grey levels at t = 1, and about 0.01 nats a 28x28 image in L_T.
         """
         _check_num_steps(num_steps)
+        if not log_snr_max <= LARGEST_LOG_SNR:
+            raise ScheduleError(f"log_snr_max must be at most {LARGEST_LOG_SNR:g}: at {log_snr_max} rounding shows.")
         if not log_snr_max > log_snr_min:
             raise ScheduleError(f"log_snr_max must be above log_snr_min, got {log_snr_max} and {log_snr_min}.")
         log_snr = torch.linspace(log_snr_max, log_snr_min, num_steps, dtype=torch.float64)

@@ -129,6 +129,3 @@ class ImportanceTimesteps:
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """The inverse of `state_dict`."""
         self.second_moment, self.seen = state["second_moment"].clone(), state["seen"].clone()
-
-
-TIMESTEPS = {"uniform": UniformTimesteps, "stratified": StratifiedTimesteps, "importance": ImportanceTimesteps}

@@ -77,7 +77,10 @@ class LearnedRange:
 
 @dataclass(frozen=True, eq=False)
 class Calibrated:
-    """sigma_t^2 = betatilde_t + c_t^2 mse_t, the best isotropic variance of any step; c_t multiplies x_0 in eq. 7.
+    """sigma_t^2 = betatilde_t + c_t^2 mse_t, the best isotropic variance of any step but the last.
+
+    c_t multiplies x_0 in eq. 7. The last step, to t = 0, is paid for in masses of bins (eq. 13) and not in a KL: its
+    best variance is somewhat smaller where mse_t is below a squared grey level, worth at most 0.1 bits/dim.
 
     Attributes:
         mse: E||x_0 - xhat_0(x_t)||^2 / D by the *network's own* time, entries 0..T of the schedule it was trained on
@@ -92,6 +95,3 @@ class Calibrated:
         """betatilde_t plus what the network does not know of x_0."""
         missed = self.mse.to(schedule.timesteps.device)[schedule.timesteps]
         return schedule.at(schedule.posterior_variance + schedule.posterior_x_0**2 * missed, t, x_t)
-
-
-VARIANCES = {kind.name: kind for kind in (FixedLarge, FixedSmall, LearnedRange)}

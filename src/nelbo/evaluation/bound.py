@@ -12,12 +12,15 @@ from nelbo.data import ImageDataset
 from nelbo.diffusion import ReverseProcess, VariationalBound, bits_per_dim
 from nelbo.errors import ConfigurationError, DataError
 from nelbo.probability import levels_to_data
-from nelbo.randomness import image_generators, standard_normal
+from nelbo.randomness import SCORING, image_generators, standard_normal
 
 
 @dataclass(frozen=True)
 class StepBits:
-    """L_{t-1} at one t: bits/dim averaged over the draws made there. `t = 1` is L_0."""
+    """L_{t-1} at one t: bits/dim averaged over the draws made there, whose error is told as if each had its own image.
+
+    `t = 1` is L_0, each draw there the mean of two.
+    """
 
     t: int
     bits_per_dim: float
@@ -87,7 +90,8 @@ def evaluate_bound(
 
     L_T is computed for every image, L_0 from two draws of x_1, and L_{t-1} at `steps_per_image` values of t, one from
     each of as many strata of the proposal, weighted by its inverse; or at every t if None. Every image has random
-    numbers of its own, so its score depends on the seed and its place in the set alone, not on the batch size.
+    numbers of its own, so its score depends on the seed and its place in the set alone, and not, but for a network's
+    rounding, on the batch size.
 
     Args:
         labels: (N,) the class of each image for a conditional network, negative for none; None gives it no classes,
@@ -118,7 +122,7 @@ def evaluate_bound(
     for start in range(0, len(images), batch_size):
         chosen = torch.arange(start, min(start + batch_size, len(images)))
         x_0 = levels_to_data(images.images(chosen), reverse.levels).to(reverse.schedule.alphas_bar.device)
-        generators = image_generators(seed, start, len(chosen))
+        generators = image_generators(seed, start, len(chosen), SCORING)
         label = None if labels is None else labels[chosen].to(x_0.device)
         rows.append(_terms(reverse, x_0, label, generators, steps_per_image, probabilities, by_step))
         if progress is not None:

@@ -9,7 +9,7 @@ from nelbo.data import ImageDataset
 from nelbo.diffusion import ReverseProcess
 from nelbo.errors import ConfigurationError, DataError
 from nelbo.probability import levels_to_data
-from nelbo.randomness import derived_seed, standard_normal
+from nelbo.randomness import CALIBRATION, derived_seed, standard_normal
 
 
 @torch.no_grad()
@@ -25,9 +25,9 @@ def calibrate(
 ) -> Tensor:
     """mse_t = E||x_0 - xhat_0(x_t)||^2 / D on training images, for t = 0..T of the full schedule: (T+1,) float64.
 
-    About `draws` calls of the network spread evenly over t, and some 256 / t more at each t, because the lowest noise
+    About `draws` examples spread evenly over t, at least 4 at each, and some 256 / t more, because the lowest noise
     levels differ most from one another and hold most of the bits. Measured as the squared error of the noise, which
-    changes slowly with t, and averaged over neighbouring t.
+    changes slowly with t, and averaged over neighbouring t: none at the first four, more as t grows.
 
     Args:
         labels: (N,) the class of each image for a conditional network, negative for none; None gives it no classes.
@@ -43,7 +43,7 @@ def calibrate(
             f"calibration needs the full schedule of {int(reverse.schedule.timesteps[-1])} steps, got a stride of "
             f"{reverse.schedule.num_steps}; what it measures then serves every stride."
         )
-    schedule, generator = reverse.schedule, torch.Generator().manual_seed(derived_seed(seed, 3))
+    schedule, generator = reverse.schedule, torch.Generator().manual_seed(derived_seed(seed, CALIBRATION))
     num_steps = schedule.num_steps
     times = torch.arange(1, num_steps + 1)
     counts = (draws // num_steps + 256 // times).clamp(min=4)
@@ -63,14 +63,13 @@ def calibrate(
         if progress is not None:
             progress(start + len(t), len(t_all))
     snr = schedule.snr.cpu()[1:]
-    noise_error = _smoothed(total[1:] * snr, counts.double(), num_steps // 128)
+    noise_error = _smoothed(total[1:] * snr / counts, num_steps // 128)
     return torch.cat([torch.zeros(1, dtype=torch.float64), noise_error / snr])
 
 
-def _smoothed(sums: Tensor, counts: Tensor, reach: int) -> Tensor:
-    """Averages over t - r .. t + r, where r = min(reach, room on either side), from sums and counts for t = 1..T."""
-    running_sum, running_count = (torch.cat([values.new_zeros(1), values.cumsum(0)]) for values in (sums, counts))
-    index = torch.arange(len(sums))
-    r = torch.minimum(torch.minimum(index, len(sums) - 1 - index), torch.tensor(reach))
-    low, high = index - r, index + r + 1
-    return (running_sum[high] - running_sum[low]) / (running_count[high] - running_count[low])
+def _smoothed(values: Tensor, reach: int) -> Tensor:
+    """Averages of the values for t = 1..T over t - r .. t + r, where r = min(reach, (t - 1) // 4, T - t)."""
+    running = torch.cat([values.new_zeros(1), values.cumsum(0)])
+    index = torch.arange(len(values))
+    r = torch.minimum(index // 4, len(values) - 1 - index).clamp(max=reach)
+    return (running[index + r + 1] - running[index - r]) / (2 * r + 1)

@@ -71,7 +71,7 @@ class FeatureDropout(nn.Module):
         bits = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)
         kept = bits[: x.numel()] >= round(self.probability * 2**16) - 2**15
         kept = kept.view(batch, height, width, channels).permute(0, 3, 1, 2)  # laid out as x is
-        return x * kept.to(x.dtype).div_(1 - self.probability)
+        return torch.where(kept, x, 0.0) / (1 - self.probability)
 
 
 def initialise(module: nn.Module, scale: float = 1.0) -> None:

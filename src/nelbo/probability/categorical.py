@@ -22,7 +22,7 @@ def categorical_kl(p: Tensor, q: Tensor) -> Tensor:
     """
     for name, table in (("p", p), ("q", q)):
         total = table.sum(-1)
-        if bool((table < 0).any()) or not bool(torch.allclose(total, torch.ones_like(total), atol=1e-6)):
+        if bool((table < 0).any()) or not bool(torch.allclose(total, torch.ones_like(total), rtol=0, atol=1e-6)):
             raise ShapeError(
                 f"{name} must be probabilities that sum to 1 over the last dimension, got {table.tolist()}."
             )

@@ -25,7 +25,7 @@ class TrainerOptions:
         flip: mirror each image left to right with probability 1/2.
         precision: "bf16" runs the network in bfloat16 autocast, "fp32" doesn't, "auto" chooses by the hardware.
         compile: use `torch.compile`.
-        workers: processes that decode images.
+        workers: processes that decode images; None for as many as help (`nelbo.data.loader`).
         seed: of everything that is drawn.
         log_every: steps between lines of metrics.jsonl.
         save_every: steps between saved states; besides, a state is saved every `save_minutes`.
@@ -48,7 +48,7 @@ class TrainerOptions:
     flip: bool = False
     precision: str = "auto"
     compile: bool = False
-    workers: int = 0
+    workers: int | None = None
     seed: int = 0
     log_every: int = 50
     save_every: int | None = None
@@ -65,22 +65,22 @@ class TrainerOptions:
             ("--batch-size", self.batch_size),
             ("--micro-batch", self.micro_batch),
             ("--learning-rate", self.learning_rate),
-            ("--clip-gradient", self.clip_gradient),
-            ("--log-every", self.log_every),
+            ("--set training.clip_gradient", self.clip_gradient),
+            ("--set training.log_every", self.log_every),
             ("--save-every", self.save_every),
-            ("--save-minutes", self.save_minutes),
+            ("--set training.save_minutes", self.save_minutes),
             ("--preview-every", self.preview_every),
         ):
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise ConfigurationError(f"{flag} must be a finite number above 0, got {value}.")
-        for flag, value in (("--warmup", self.warmup), ("--weight-decay", self.weight_decay)):
+        for flag, value in (("--set training.warmup", self.warmup), ("--set training.weight_decay", self.weight_decay)):
             if not (math.isfinite(value) and value >= 0):
                 raise ConfigurationError(f"{flag} must be a finite number, 0 or more, got {value}.")
         if not 0 <= self.ema < 1:
-            raise ConfigurationError(f"--ema must be at least 0 and below 1, got {self.ema}.")
-        if self.workers < 0:
+            raise ConfigurationError(f"--set training.ema must be at least 0 and below 1, got {self.ema}.")
+        if self.workers is not None and self.workers < 0:
             raise ConfigurationError(f"--workers must be 0 or more, got {self.workers}.")
         if self.decay not in ("constant", "cosine"):
-            raise ConfigurationError(f"--decay must be constant or cosine, got {self.decay!r}.")
+            raise ConfigurationError(f"--set training.decay must be constant or cosine, got {self.decay!r}.")
         if self.precision not in ("auto", "bf16", "fp32"):
             raise ConfigurationError(f"--precision must be auto, bf16 or fp32, got {self.precision!r}.")

@@ -80,7 +80,7 @@ class Trainer:
         self.on_preview, self.on_save, self.on_record, self.on_progress = on_preview, on_save, on_record, on_progress
         AcceleratorState._reset_state()  # else a second trainer of another precision is refused in the same process
         self.accelerator = Accelerator(
-            cpu=not torch.accelerator.is_available(),  # without it, processes on processors would not find each other
+            cpu=not torch.cuda.is_available(),  # without it, processes on processors would not find each other
             mixed_precision="bf16" if bf16_wanted(options.precision) else "no",
         )
         if options.batch_size % self.accelerator.num_processes:
@@ -99,6 +99,7 @@ class Trainer:
         self.metrics = MetricsLog(folder / METRICS_FILE)
         if (folder / STATE_FILE).exists():
             self.state.load(folder / STATE_FILE)
+        self._refuse_divergence()
         if self.metrics.path.exists():  # also where a kill came before the first saved state
             self._on_main(lambda: self.metrics.cut_after(self.state.step))
         compiled = options.compile and can_compile(self.accelerator.device)
@@ -106,6 +107,17 @@ class Trainer:
         self.network = self.accelerator.prepare_model(wrapped)
         self.stream = TrainingStream(len(dataset), options.batch_size, options.seed)
         self.stopped_by: str | None = None
+
+    def _refuse_divergence(self) -> None:
+        """Processes that don't share a disk would each go on from a state of their own, or from none."""
+        if self.accelerator.num_processes > 1:
+            step = torch.tensor([self.state.step], device=self.accelerator.device)
+            steps = self.accelerator.gather(step).tolist()
+            if len(set(steps)) > 1:
+                raise ConfigurationError(
+                    f"the processes found states of different steps ({', '.join(map(str, steps))}) in {self.folder}; "
+                    "put --out on a disk that all machines share."
+                )
 
     @property
     def fraction(self) -> float:
@@ -119,7 +131,8 @@ class Trainer:
         """Train to the end of the budget; save and leave early on SIGINT or SIGTERM.
 
         Raises:
-            NonFiniteError: a loss or gradient that is NaN or infinite, with the step, t and tensor named.
+            NonFiniteError: a loss or gradient that is NaN or infinite, with the step, t and tensor named; the state
+                before that step is saved.
         """
         saved_at, began_at = self.state.seconds, self.state.step
         previewed, next_preview = self._previews_due(), self.state.seconds
@@ -130,7 +143,11 @@ class Trainer:
                     batches = self._batches()
                 began = time.monotonic()
                 _, images, labels = next(batches)
-                self._step(images, labels)
+                try:
+                    self._step(images, labels)
+                except NonFiniteError:
+                    self._save()
+                    raise
                 self.state.step += 1
                 self._count_time(began)
                 self._report(time.monotonic() - began)
@@ -222,11 +239,10 @@ class Trainer:
             named = self.state.network.named_parameters()
             names = [name for name, p in named if p.grad is not None and not bool(p.grad.isfinite().all())]
             what = f"the gradient of {names[0] if names else 'the network'}"
-        kept = self.folder / STATE_FILE
-        last = f"the last good state is in {kept}" if kept.exists() else "no state had been saved yet"
         return NonFiniteError(
-            f"{what} is not finite at step {self.state.step + 1}; {last}. "
-            "Lower --learning-rate, lengthen --warmup, or use --precision fp32."
+            f"{what} is not finite at step {self.state.step + 1}; the last good state is in "
+            f"{self.folder / STATE_FILE}. Train into another folder with a lower --learning-rate, a longer "
+            "--set training.warmup=STEPS, or --precision fp32."
         )
 
     def _report(self, seconds: float) -> None:

@@ -1,0 +1,19 @@
+"""Every flag that a message names is one that can be given."""
+
+import re
+from pathlib import Path
+
+import typer
+
+import nelbo
+from nelbo.cli.app import app
+
+OTHERS = {"--index-url", "--help", "--version"}  # pip's, and the program's own
+
+
+def test_flags_in_messages_exist():
+    commands = typer.main.get_command(app).commands.values()
+    options = {o for c in commands for p in c.params for o in p.opts + p.secondary_opts} | OTHERS
+    sources = Path(nelbo.__file__).parent.rglob("*.py")
+    named = {flag: path.name for path in sources for flag in re.findall(r"--[a-z][a-z-]+", path.read_text())}
+    assert {flag: where for flag, where in named.items() if flag not in options} == {}
