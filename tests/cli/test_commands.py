@@ -158,8 +158,8 @@ def test_an_evaluation_names_and_counts_what_it_leaves_out(nelbo_cli, trained, p
     shown = nelbo_cli("evaluate", trained, "--data", place)
     assert shown.code == 0
     assert "on 6 of 9 images" in " ".join(shown.out.split())
-    assert "letter.png: its content is no PNG" in shown.out
-    assert "20x12, and the model takes 8x8; --resize brings images to that" in shown.out
+    assert "letter.png: its content is no PNG" in shown.err
+    assert "20x12, and the model takes 8x8; --resize brings images to that" in shown.err
     found = strict(nelbo_cli("evaluate", trained, "--data", place, "--json", "-").out)
     assert (found["num_images"], found["fraction_of_images"], len(found["rejects"])) == (6, pytest.approx(6 / 9), 3)
     some = strict(nelbo_cli("evaluate", trained, "--data", place, "--num", 3, "--json", "-").out)
@@ -173,7 +173,7 @@ def test_a_run_names_what_could_not_be_read_and_misses_none_of_its_held_out_imag
     place = pictures(num=6)
     (place / "letter.png").write_text("dear")
     assert nelbo_cli("train", "--data", place, "--out", "run", *TINY).code == 0
-    assert "letter.png: its content is no PNG" in nelbo_cli("evaluate", "run").out
+    assert "letter.png: its content is no PNG" in nelbo_cli("evaluate", "run").err
     found = strict(nelbo_cli("evaluate", "run", "--json", "-").out)
     assert (found["fraction_of_images"], len(found["rejects"])) == (1.0, 1)
 
@@ -183,8 +183,8 @@ def test_many_files_left_out_are_counted(nelbo_cli, trained, pictures):
     for i in range(12):
         (place / f"letter-{i}.png").write_text("dear")
     shown = nelbo_cli("score", place, "-m", trained)
-    assert shown.out.count("its content is no PNG") == 10
-    assert "left out 2 more (--json lists them)" in shown.out
+    assert shown.err.count("its content is no PNG") == 10
+    assert "left out 2 more (--json lists them)" in shown.err
 
 
 @pytest.mark.parametrize("name", ["data", "train"])

@@ -375,6 +375,12 @@ def test_the_held_out_part_is_read_again(folder, run):
     assert torch.equal(held_out_part(run).images([0]), nelbo.load_data("digits").test.images([0]))
 
 
+def test_other_images_than_were_split_are_not_called_held_out(run):
+    changed = replace(run, config=replace(run.config, data=replace(run.config.data, num_train=1499)))
+    with pytest.raises(DataError, match=r"held 1796 images when .* and holds 1797 now, so the held-out ones cannot"):
+        held_out_part(changed)
+
+
 @pytest.mark.filterwarnings("ignore::nelbo.config.assembly.AssemblyWarning")
 def test_one_image_leaves_nothing_to_hold_out_and_trains(tmp_path, tiny_recipe):
     pictures = write_pictures(tmp_path / "one", 1, (1, 1))

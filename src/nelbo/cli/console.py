@@ -45,12 +45,12 @@ def bars() -> Iterator[Bars]:
         yield Bars(progress)
 
 
-def name_rejects(rejects: Sequence[Reject]) -> None:
+def name_rejects(rejects: Sequence[Reject], rest: str = "--json lists them") -> None:
     """Say which files were left out and why: the first few by name, the rest by number."""
     for reject in rejects[:NAMED]:
-        out.print(f"left out {reject.path}: {reject.reason}", highlight=False, soft_wrap=True)
+        err.print(f"left out {reject.path}: {reject.reason}", highlight=False, soft_wrap=True)
     if len(rejects) > NAMED:
-        out.print(f"left out {len(rejects) - NAMED} more (--json lists them)", highlight=False, soft_wrap=True)
+        err.print(f"left out {len(rejects) - NAMED} more ({rest})", highlight=False, soft_wrap=True)
 
 
 def emit_json(value: dict[str, Any], path: Path | None) -> None:

@@ -8,7 +8,7 @@ import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 import nelbo
-from nelbo.cli.console import Bars, err
+from nelbo.cli.console import Bars, err, name_rejects
 from nelbo.config import DataRequest, Listener, RunConfig
 from nelbo.data import Split
 from nelbo.errors import ConfigurationError
@@ -47,7 +47,10 @@ def train(
     ] = None,
     precision: Annotated[str | None, typer.Option(help="auto, bf16 or fp32.")] = None,
     compile: Annotated[bool | None, typer.Option("--compile/--no-compile", help="Use torch.compile.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes that decode images.")] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Processes that decode images; if absent as many as help, none for images held in memory."),
+    ] = None,
     save_every: Annotated[
         int | None, typer.Option(help="Steps between saved states (besides every 5 minutes).")
     ] = None,
@@ -149,11 +152,7 @@ class TrainingDisplay:
         shape, recipe = config.data.shape, config.recipe
         self.variance = recipe.variance
         precision = "bf16" if bf16_wanted(recipe.training.precision) else "fp32"
-        rejects = split.train.rejects
-        for reject in rejects[:5]:
-            err.print(f"left out {reject.path}: {reject.reason}", highlight=False, soft_wrap=True)
-        if len(rejects) > 5:
-            err.print(f"left out {len(rejects) - 5} more (`nelbo data` lists them)", highlight=False, soft_wrap=True)
+        name_rejects(split.train.rejects, "`nelbo data` lists them")
         err.print(
             f"{config.data.spec}: {config.data.num_train} images to train on, {config.data.num_held_out} held out, "
             f"{' x '.join(map(str, shape))} (C x H x W), {config.data.levels} levels\n"

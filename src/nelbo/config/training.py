@@ -17,7 +17,7 @@ from nelbo.config.folder import CONFIG_FILE, DataOptions, RunConfig, read_config
 from nelbo.config.recipe import Recipe
 from nelbo.config.run import Run, load, save_model
 from nelbo.data import ImageDataset, Split, absolute_spec, load_data
-from nelbo.errors import ConfigurationError, RunError
+from nelbo.errors import ConfigurationError, DataError, RunError
 from nelbo.files import alone_in, remove_parts
 from nelbo.plots import bound_curve, loss_curve, per_step_bound, picture_of, save, trajectory_strip
 from nelbo.randomness import INITIALISATION, derived_seed
@@ -278,7 +278,14 @@ def held_out_part(run: Run, request: DataRequest | None = None, listener: Listen
     """The images that a run held out, read again from where its data was; or those of another request.
 
     Raises:
-        DataError: the data is gone, or nothing is held out of it.
+        DataError: the data is gone or is another number of images now, or nothing is held out of it.
     """
-    split = _read(request or _request(run.config), 0, run.config.recipe.training.seed, listener or Listener())
+    data, seed = run.config.data, run.config.recipe.training.seed
+    split = _read(request or _request(run.config), None, seed, listener or Listener())
+    found, known = (len(split.train), len(split.test)), (data.num_train, data.num_held_out)
+    if request is None and found != known:
+        raise DataError(
+            f"{data.spec} held {sum(known)} images when {run.folder} was trained and holds {sum(found)} now, so the "
+            "held-out ones cannot be told from the others; name images that the model never saw by --data."
+        )
     return split.require_test()
