@@ -262,7 +262,7 @@ def show(record: dict[str, object]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 120)
     table = Table(title=f"35.7M U-Net, 32x32x3, batch {record['batch']}, {record['machine']}", title_justify="left")
     table.add_column("candidate")
     for title in ("train img/s", "share", "peak MiB", "sample img/s", "steps/s", "share", "peak MiB"):

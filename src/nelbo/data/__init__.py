@@ -1,6 +1,7 @@
 """Images from anywhere to uint8 tensors N x C x H x W of levels 0..K-1."""
 
 from nelbo.data.batches import TrainingStream, loader
+from nelbo.data.counts import example_counts, read_counts
 from nelbo.data.datasets import ArrayDataset, ImageDataset, Reject, Split
 from nelbo.data.loading import load_data, load_for_model
 from nelbo.data.report import DataReport, describe
@@ -18,9 +19,11 @@ __all__ = [
     "TrainingStream",
     "absolute_spec",
     "describe",
+    "example_counts",
     "load_data",
     "load_for_model",
     "loader",
+    "read_counts",
     "toy",
     "toy_log_density",
 ]

@@ -4,6 +4,7 @@ This is the one home of matplotlib. Figures are made without pyplot, so nothing 
 """
 
 from nelbo.plots.bound import per_step_bound
+from nelbo.plots.counts import count_bars
 from nelbo.plots.curves import bound_curve, loss_curve
 from nelbo.plots.grid import sample_grid
 from nelbo.plots.points import point_cloud
@@ -14,6 +15,7 @@ from nelbo.plots.trajectory import trajectory_strip
 
 __all__ = [
     "bound_curve",
+    "count_bars",
     "loss_curve",
     "per_step_bound",
     "picture_of",
