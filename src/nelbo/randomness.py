@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 # What a seed is asked for. No two purposes share a stream: a model's samples must not meet their own noise when scored.
-DRAWS, DROPOUT, IMAGE, CALIBRATION, INITIALISATION, SCORING, ORDER = range(7)
+DRAWS, DROPOUT, IMAGE, CALIBRATION, INITIALISATION, SCORING, ORDER, FORMS = range(8)
 
 Generators = torch.Generator | Sequence[torch.Generator] | None
 

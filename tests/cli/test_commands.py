@@ -301,3 +301,29 @@ def test_ctrl_c_in_training_says_that_it_was_saved(nelbo_cli, trained, tmp_path,
     assert left.code == 0
     assert "stopped by SIGINT at step 6, and saved; the same command goes on from there" in left.err
     assert "is trained" not in left.err
+
+
+def test_a_rate_distortion_curve_adds_up_to_the_bound(nelbo_cli, trained, tmp_path):
+    line = ("plot", "rate-distortion", trained, "--num", 2, "--csv", "curve.csv", "--json", "curve.json")
+    shown = nelbo_cli(*line)
+    assert shown.code == 0
+    curve = strict((tmp_path / "curve.json").read_text())
+    bound = strict(nelbo_cli("evaluate", trained, "--num", 2, "--steps-per-image", 0, "--json", "-").out)
+    assert curve["bits_per_dim"]["total"] == pytest.approx(bound["bits_per_dim"]["total"], abs=1e-6)
+    last = curve["points"][-1]
+    assert last["rate"] + curve["bits_per_dim"]["distortion"] == pytest.approx(curve["bits_per_dim"]["total"])
+    assert last["t"] == 1 and last["rate_share"] == 1
+    assert set(curve["codecs"]) >= {"JPEG", "WEBP"}
+    rows = (tmp_path / "curve.csv").read_text().splitlines()
+    assert rows[0] == "t,reverse_steps,rate,rmse,rate_share" and len(rows) == 1 + len(curve["points"])
+    assert (tmp_path / "rate-distortion.png").stat().st_size > 10_000
+    assert "= rate" in shown.out and "JPEG:" in shown.out
+
+
+def test_the_two_forms_of_the_bound(nelbo_cli, trained):
+    shown = nelbo_cli("evaluate", trained, "--num", 2, "--forms")
+    assert shown.code == 0
+    assert "eq. 3: ratios along a path" in shown.out and "standard errors" in shown.out
+    found = strict(nelbo_cli("evaluate", trained, "--num", 2, "--forms", "--json", "-").out)
+    assert {"z", "variance_ratio", "ratio", "divergence"} <= set(found) and found["num_images"] == 2
+    assert "leave one of them out" in nelbo_cli("evaluate", trained, "--forms", "--clip").err

@@ -8,7 +8,7 @@ import typer
 from rich.text import Text
 
 import nelbo
-from nelbo.cli import data, demo, evaluate, info, kl, presets, sample, score, train
+from nelbo.cli import data, demo, evaluate, info, kl, plot, presets, sample, score, train
 from nelbo.cli.console import err
 from nelbo.errors import NelboError
 
@@ -27,6 +27,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("score")(score.score)
 app.command("data", epilog=data.POLICY)(data.data)
 app.command("kl")(kl.kl)
+app.add_typer(plot.app, name="plot")
 app.command("presets")(presets.presets)
 app.command("info")(info.info)
 app.command("demo")(demo.demo)

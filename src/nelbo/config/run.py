@@ -14,7 +14,14 @@ from nelbo.config.recipe import known
 from nelbo.data import ArrayDataset, ImageDataset
 from nelbo.diffusion import Calibrated, FixedLarge, FixedSmall, NoiseSchedule, ReverseProcess, Variance
 from nelbo.errors import ConfigurationError, RunError, ShapeError
-from nelbo.evaluation import BoundReport, calibrate, evaluate_bound, expected_terms
+from nelbo.evaluation import (
+    BoundReport,
+    FormsReport,
+    calibrate,
+    compare_forms,
+    evaluate_bound,
+    expected_terms,
+)
 from nelbo.files import read_tensors, write_tensors
 from nelbo.probability import data_to_levels
 from nelbo.randomness import image_generators
@@ -174,6 +181,29 @@ class Run:
             labels=self._labels(dataset),
             steps_per_image=steps_per_image,
             proposal=proposal,
+            seed=seed,
+            batch_size=batch_size,
+            progress=progress,
+        )
+
+    def forms(
+        self,
+        images: Tensor | ImageDataset,
+        *,
+        draws: int = 2,
+        steps: int | None = None,
+        variance: str | None = None,
+        seed: int = 0,
+        batch_size: int = 64,
+        progress: Progress | None = None,
+    ) -> FormsReport:
+        """Eq. 3's form of the bound beside eq. 5's, on the same images: 2 T calls of the network a draw."""
+        dataset = self._dataset(images)
+        return compare_forms(
+            self.reverse(steps=steps, variance=variance),
+            dataset,
+            labels=self._labels(dataset),
+            draws=draws,
             seed=seed,
             batch_size=batch_size,
             progress=progress,

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from nelbo.diffusion.reverse import Prediction, ReverseProcess
 from nelbo.probability import DiagonalGaussian, kl_divergence
+from nelbo.randomness import standard_normal
 
 
 def bits_per_dim(nats: Tensor, num_dims: int) -> Tensor:
@@ -78,7 +79,7 @@ class VariationalBound:
         """Every term of eq. 5, one draw of x_t for each t: T calls of the network."""
         steps = []
         for t in range(1, self.reverse.schedule.num_steps + 1):
-            noise = torch.randn(x_0.shape, generator=generator, device=x_0.device, dtype=x_0.dtype)
+            noise = standard_normal(x_0.shape, generator, x_0)
             steps.append(self.step(x_0, torch.full((len(x_0),), t, device=x_0.device), noise, label))
         denoising = torch.stack(steps[1:], 1) if len(steps) > 1 else x_0.new_zeros(len(x_0), 0)
         return BoundTerms(self.prior(x_0), denoising, steps[0])

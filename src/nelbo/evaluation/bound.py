@@ -14,12 +14,15 @@ from nelbo.errors import ConfigurationError, DataError
 from nelbo.probability import levels_to_data
 from nelbo.randomness import SCORING, image_generators, standard_normal
 
+GREY_LEVELS = 127.5  # data in [-1, 1] counted as pixels of 0..255
+
 
 @dataclass(frozen=True)
 class StepBits:
     """L_{t-1} at one t: bits/dim averaged over the draws made there, whose error is told as if each had its own image.
 
-    `t = 1` is L_0, each draw there the mean of two.
+    `t = 1` is L_0, each draw there the mean of two. `rmse` is how far xhat_0(x_t), held within the range of data, is
+    from x_0, as pixels of 0..255 count.
     """
 
     t: int
@@ -27,6 +30,7 @@ class StepBits:
     standard_error: float
     log_snr: float
     draws: int
+    rmse: float
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,7 @@ def evaluate_bound(
         steps_per_image = 0
     elif steps_per_image is None or steps_per_image >= num_steps - 1:
         steps_per_image = None
-    rows, by_step = [], torch.zeros(3, num_steps + 1, dtype=torch.float64)  # count, sum, sum of squares
+    rows, by_step = [], torch.zeros(4, num_steps + 1, dtype=torch.float64)  # count, sum, sum of squares, x_0's error
     for start in range(0, len(images), batch_size):
         chosen = torch.arange(start, min(start + batch_size, len(images)))
         x_0 = levels_to_data(images.images(chosen), reverse.levels).to(reverse.schedule.alphas_bar.device)
@@ -198,18 +202,23 @@ def _terms(
     bound, num_steps = VariationalBound(reverse), reverse.schedule.num_steps
 
     def look(t: Tensor) -> Tensor:
-        noise = standard_normal(x_0.shape, generators, x_0)
-        return bound.step(x_0, t.to(x_0.device), noise, label).double().cpu()
+        """(2, B): nats, and the squared error of xhat_0 a dimension."""
+        at = t.to(x_0.device)
+        x_t = reverse.forward_process.sample(x_0, at, standard_normal(x_0.shape, generators, x_0))
+        prediction = reverse.predict(x_t, at, label)
+        error = (prediction.x_0.clamp(-1, 1) - x_0).flatten(1).square().mean(1)
+        return torch.stack([bound.step_of(prediction, x_0, x_t, at), error]).double().cpu()
 
-    def noted(t: Tensor, nats: Tensor) -> Tensor:
+    def noted(t: Tensor, looked: Tensor) -> Tensor:
+        nats, error = looked[0], looked[1]
         per_dim = nats / x_0[0].numel()
-        for row, values in zip(by_step, (torch.ones_like(per_dim), per_dim, per_dim**2), strict=True):
+        for row, values in zip(by_step, (torch.ones_like(per_dim), per_dim, per_dim**2, error), strict=True):
             row.index_add_(0, t, values)
         return nats
 
     first = torch.ones(len(x_0), dtype=torch.int64)
-    decoders = torch.stack([look(first), look(first)])
-    decoder = noted(first, decoders.mean(0))
+    twice = torch.stack([look(first), look(first)])
+    decoders, decoder = twice[:, 0], noted(first, twice.mean(0))
     strata = [torch.zeros(len(x_0), dtype=torch.float64)] * 2 if num_steps == 1 else []
     if steps_per_image is None:
         every = (torch.full((len(x_0),), t) for t in range(2, num_steps + 1))
@@ -242,10 +251,11 @@ def _variance_of_sum(parts: Tensor) -> Tensor:
 def _per_step(by_step: Tensor, reverse: ReverseProcess, num_dims: int) -> Iterator[StepBits]:
     log_snr = reverse.schedule.log_snr.cpu()
     for t in range(1, reverse.schedule.num_steps + 1):
-        count, total, squares = by_step[:, t].tolist()
+        count, total, squares, missed = by_step[:, t].tolist()
         if count == 0:
             continue
         mean = total / count
         variance = max(squares / count - mean**2, 0.0) * count / (count - 1) if count > 1 else math.nan
         error = math.sqrt(variance / count) / math.log(2)
-        yield StepBits(t, mean / math.log(2), error, float(log_snr[t]), int(count))
+        rmse = math.sqrt(missed / count) * GREY_LEVELS
+        yield StepBits(t, mean / math.log(2), error, float(log_snr[t]), int(count), rmse)

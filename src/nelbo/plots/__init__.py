@@ -8,6 +8,7 @@ from nelbo.plots.counts import count_bars
 from nelbo.plots.curves import bound_curve, loss_curve
 from nelbo.plots.grid import sample_grid
 from nelbo.plots.points import point_cloud
+from nelbo.plots.rate_distortion import rate_distortion_curve
 from nelbo.plots.samples import picture_of
 from nelbo.plots.saving import save
 from nelbo.plots.scores import score_histogram
@@ -20,6 +21,7 @@ __all__ = [
     "per_step_bound",
     "picture_of",
     "point_cloud",
+    "rate_distortion_curve",
     "sample_grid",
     "save",
     "score_histogram",

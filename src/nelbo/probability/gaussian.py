@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nelbo.randomness import standard_normal
+
 LOG_2PI = math.log(2 * math.pi)
 
 
@@ -28,8 +30,7 @@ class DiagonalGaussian:
         """Draw mean + stddev * z with z ~ N(0, I) from `generator`, of `shape` or of the broadcast shape."""
         if shape is None:
             shape = torch.broadcast_shapes(self.mean.shape, self.variance.shape)
-        z = torch.randn(shape, generator=generator, device=self.mean.device, dtype=self.mean.dtype)
-        return self.mean + self.stddev * z
+        return self.mean + self.stddev * standard_normal(shape, generator, self.mean)
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log-density of `x` per dimension, nats."""

@@ -1,0 +1,117 @@
+"""`nelbo plot`: the paper's figures for any run."""
+
+import csv
+import io
+import math
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from rich.table import Table
+
+import nelbo
+from nelbo.cli.console import bars, emit_json, err, out
+from nelbo.config import Listener, Run, held_out_part
+from nelbo.data import ImageDataset, load_for_model
+from nelbo.evaluation import CodecPoint, available_codecs, codec_curve, rate_distortion
+from nelbo.files import write_text
+from nelbo.plots import rate_distortion_curve, save
+
+app = typer.Typer(no_args_is_help=True, help="Draw the paper's figures for a run.")
+
+RunArgument = Annotated[str, typer.Argument(help="A run folder, or a bundled model such as fashion-mnist.")]
+DataOption = Annotated[str | None, typer.Option(help="Other images than the ones held out in training.")]
+SeedOption = Annotated[int, typer.Option(help="Of everything that is drawn.")]
+DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, ...; the best one if absent.")]
+
+
+def images_for(model: Run, data: str | None, num: int, bar: Any) -> ImageDataset:
+    """So many images of `data`, or of those that the run held out."""
+    if data is None:
+        return held_out_part(model, None, Listener(on_stage=bar)).spread(num)
+    images, _ = load_for_model(data, model.shape, progress=lambda done, total: bar("reading images", done, total))
+    return images.spread(num)
+
+
+@app.command("rate-distortion")
+def rate_distortion_command(
+    run: RunArgument,
+    picture: Annotated[Path, typer.Option("--out", help="The picture.")] = Path("rate-distortion.png"),
+    data: DataOption = None,
+    num: Annotated[int, typer.Option(min=1, help="Images, evenly spread over the set.")] = 64,
+    steps: Annotated[int | None, typer.Option(help="Walk a stride of so many steps; all T if absent.")] = None,
+    table_path: Annotated[Path | None, typer.Option("--csv", help="Write every row of the curve to this file.")] = None,
+    json: Annotated[
+        Path | None, typer.Option(help="Write it all as JSON to this file (- for standard output).")
+    ] = None,
+    seed: SeedOption = 0,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images a pass through the network.")] = 64,
+    device: DeviceOption = None,
+) -> None:
+    """Rate against distortion, step by step (fig. 5, table 4), beside JPEG, WebP and JPEG XL on the same images.
+
+    The rows add up the bound of `nelbo evaluate` from t = T downwards: the last one's rate and L_0 are its total.
+    """
+    model = nelbo.load(run, device=device)
+    with bars() as bar:
+        images = images_for(model, data, num, bar)
+        report = model.bound(
+            images,
+            steps_per_image=None,
+            steps=steps,
+            seed=seed,
+            batch_size=batch_size,
+            progress=lambda done, total: bar("scoring", done, total),
+        )
+    curve = rate_distortion(report)
+    codecs = _formats(images) if model.levels == 256 else {}
+    save(rate_distortion_curve(curve.points, curve.total, codecs), picture)
+    rows = [{**vars(p), "rate_share": p.rate / curve.rate if curve.rate > 0 else 0.0} for p in curve.points]
+    if table_path is not None:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(table_path, text.getvalue())
+    if json is not None:
+        emit_json(
+            {
+                "bits_per_dim": {"total": curve.total, "rate": curve.rate, "distortion": curve.distortion},
+                "standard_error": report.standard_error,
+                "points": rows,
+                "codecs": {name: [vars(point) for point in points] for name, points in codecs.items()},
+                "num_images": len(images),
+                "variance": report.variance,
+                "version": nelbo.__version__,
+            },
+            json,
+        )
+    if str(json) == "-":
+        return
+    table = Table(title=f"{run} on {len(images)} images of {images.name}", title_justify="left")
+    for name in ("reverse steps", "rate, bits/dim", "RMSE, 0..255", "share of the rate"):
+        table.add_column(name, justify="right")
+    for row in _tenths(rows):
+        table.add_row(f"{row['reverse_steps']}", f"{row['rate']:.5f}", f"{row['rmse']:.3f}", f"{row['rate_share']:.1%}")
+    out.print(table)
+    out.print(
+        f"bound {curve.total:.4f} = rate {curve.rate:.4f} + distortion {curve.distortion:.4f} bits/dim, "
+        f"variance {report.variance}",
+        highlight=False,
+    )
+    for name, points in codecs.items():
+        lossy = ", ".join(f"{p.bits_per_dim:.2f} at RMSE {p.rmse:.1f}" for p in points[2:9:3])
+        out.print(f"{name}: {lossy} bits/dim, headers counted", highlight=False)
+    err.print(f"the picture: {picture}", highlight=False)
+
+
+def _formats(images: ImageDataset) -> dict[str, list[CodecPoint]]:
+    """The curve of every image format that can be written here."""
+    pixels = images.images(torch.arange(len(images)))
+    return {name: codec_curve(name, pixels) for name in available_codecs()} if images.shape[0] in (1, 3) else {}
+
+
+def _tenths(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The last row of every tenth of the walk."""
+    return [rows[math.ceil(len(rows) * tenth / 10) - 1] for tenth in range(1, 11)] if len(rows) > 10 else rows

@@ -1,0 +1,64 @@
+"""What ordinary image formats need for the same images: bits/dim against RMSE, headers counted."""
+
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, features
+from torch import Tensor
+
+from nelbo.errors import DataError
+
+QUALITIES = (1, 5, 10, 20, 35, 50, 65, 80, 90, 95)
+
+
+@dataclass(frozen=True)
+class CodecPoint:
+    """One format at one quality: the mean over images. Lossless has the quality None and an RMSE of 0."""
+
+    codec: str
+    quality: int | None
+    bits_per_dim: float
+    rmse: float
+
+
+def available_codecs() -> list[str]:
+    """The formats that can be written here: JPEG XL needs the plugin of the extra nelbo[jxl]."""
+    try:
+        import pillow_jxl  # type: ignore[import-not-found]  # noqa: F401 (it registers itself)
+    except ImportError:
+        return [name for name in ("JPEG", "WEBP") if features.check({"JPEG": "jpg", "WEBP": "webp"}[name])]
+    return ["JPEG", "WEBP", "JXL"]
+
+
+def codec_curve(codec: str, images: Tensor, qualities: Sequence[int | None] = QUALITIES) -> list[CodecPoint]:
+    """Each image (uint8, N x C x H x W, 256 levels) as a file of its own: the bytes it takes, and what comes back.
+
+    Raises:
+        DataError: images that are neither grey nor RGB.
+    """
+    if images.ndim != 4 or images.shape[1] not in (1, 3):
+        raise DataError(f"image formats hold grey or RGB images, and these are {tuple(images.shape)}.")
+    points = []
+    for quality in qualities:
+        bits, squares = 0, 0.0
+        for image in images:
+            pixels = image[0].numpy() if len(image) == 1 else image.permute(1, 2, 0).numpy()
+            content = _encoded(Image.fromarray(pixels), codec, quality)
+            back = np.asarray(Image.open(io.BytesIO(content)).convert("L" if len(image) == 1 else "RGB"))
+            bits += 8 * len(content)
+            squares += float(np.square(back.astype(np.float64) - pixels).mean())
+        rmse = math.sqrt(squares / len(images))
+        points.append(CodecPoint(codec, quality, bits / images.numel(), rmse))
+    return points
+
+
+def _encoded(image: Image.Image, codec: str, quality: int | None) -> bytes:
+    buffer = io.BytesIO()
+    if quality is None:
+        image.save(buffer, format=codec, lossless=True)
+    else:
+        image.save(buffer, format=codec, quality=quality)
+    return buffer.getvalue()

@@ -1,0 +1,66 @@
+"""Eq. 3 and eq. 5 have one mean: on data and a network that are known."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from nelbo.diffusion import FixedLarge, FixedSmall, VariationalBound
+from nelbo.errors import ConfigurationError, DataError
+from nelbo.evaluation import compare_forms
+from nelbo.probability import levels_to_data
+from tests.evaluation.test_bound import REVERSE, images
+
+
+def nothing_learned(x_t: Tensor, t: Tensor) -> Tensor:
+    return torch.zeros_like(x_t)
+
+
+@pytest.mark.parametrize("variance", [REVERSE.variance, FixedLarge(), FixedSmall()], ids=lambda v: v.name)
+@pytest.mark.parametrize("network", [REVERSE.network, nothing_learned], ids=["exact", "nothing"])
+def test_the_two_forms_agree(network, variance):
+    report = compare_forms(replace(REVERSE, network=network, variance=variance), images(200), draws=4)
+    assert abs(report.z) < 4
+    assert (report.num_images, report.draws) == (200, 4)
+
+
+def test_a_path_of_the_exact_model_tells_nearly_all():
+    """Were p_theta the posterior itself, every path would have the ratio p(x_0): eq. 3 then varies less than eq. 5.
+
+    That the KLs are exact makes each term of eq. 5 steadier, yet not their sum: along a path the terms make up for one
+    another, and independent draws of t don't.
+    """
+    assert compare_forms(REVERSE, images(200), draws=4).variance_ratio < 0.1
+    assert compare_forms(replace(REVERSE, network=nothing_learned), images(200), draws=4).variance_ratio > 0.3
+
+
+def test_the_means_are_the_bounds_own():
+    """Against draws of `VariationalBound.ratio` and `.terms` made here, to 4.5 standard errors."""
+    some = images(300, 5)
+    report = compare_forms(REVERSE, some, draws=3, seed=1)
+    x_0, bits = levels_to_data(some.images(torch.arange(300)), 17), 1 / (9 * math.log(2))
+    g = torch.Generator().manual_seed(77)
+    bound = VariationalBound(REVERSE)
+    for form, draw in ((report.ratio, bound.ratio), (report.divergence, lambda x, g: bound.terms(x, g).total)):
+        own = torch.stack([draw(x_0, g) for _ in range(3)]).double() * bits
+        error = math.sqrt(2 * form.variance / 900)
+        assert abs(float(own.mean()) - form.bits_per_dim) < 4.5 * error
+        assert form.variance == pytest.approx(float(own.var(0).mean()), rel=0.3)
+
+
+def test_the_stated_error_is_the_spread_of_the_difference():
+    """60 seeds on the same images: the differences spread as the mean stated error says (4.5 * 9% allowed)."""
+    some = images(10)
+    reports = [compare_forms(REVERSE, some, seed=seed) for seed in range(60)]
+    spread = torch.tensor([r.ratio.bits_per_dim - r.divergence.bits_per_dim for r in reports]).std()
+    stated = torch.tensor([r.standard_error for r in reports]).square().mean().sqrt()
+    assert abs(float(spread / stated) - 1) < 4.5 / math.sqrt(2 * 60)
+
+
+def test_what_cannot_be_compared_is_refused():
+    with pytest.raises(DataError, match="no images"):
+        compare_forms(REVERSE, images(0))
+    with pytest.raises(ConfigurationError, match="draws must be at least 2, got 1"):
+        compare_forms(REVERSE, images(2), draws=1)
