@@ -320,6 +320,11 @@ def test_a_rate_distortion_curve_adds_up_to_the_bound(nelbo_cli, trained, tmp_pa
     assert "= rate" in shown.out and "JPEG:" in shown.out
 
 
+def test_scores_as_csv_on_standard_output(nelbo_cli, trained):
+    rows = nelbo_cli("score", trained.parent / "pictures", "-m", trained, "--csv", "-").out.splitlines()
+    assert rows[0] == "image,bits_per_dim" and len(rows) == 25
+
+
 def test_the_two_forms_of_the_bound(nelbo_cli, trained):
     shown = nelbo_cli("evaluate", trained, "--num", 2, "--forms")
     assert shown.code == 0

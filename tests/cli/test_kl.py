@@ -46,7 +46,7 @@ def test_mistakes(nelbo_cli, tmp_path):
     for line, message in (
         (("kl",), "name a CSV of counts"),
         (("kl", "--example", "bees"), "there is no example 'bees'; expected worms"),
-        (("kl", "nothing.csv"), "nothing.csv could not be read as CSV"),
+        (("kl", "nothing.csv"), "there is no file nothing.csv; expected a CSV of counts"),
         (("kl", "p.csv", "--against", "normal"), "--against 'normal' is neither a CSV file nor one of uniform"),
     ):
         shown = nelbo_cli(*line)

@@ -151,7 +151,7 @@ class TestRun:
 
     def test_a_file_where_the_run_should_be(self, refused, tmp_path):
         (tmp_path / "run").write_text("")
-        assert "could not be written" in refused("train", "--data", "digits", "--out", "run", *TINY)
+        assert "run is a file; --out needs a folder" in refused("train", "--data", "digits", "--out", "run", *TINY)
 
     def test_a_full_disk(self, refused, pictures, tmp_path):
         disk = tmp_path / "disk"
@@ -193,7 +193,7 @@ class TestOptions:
             (["--on-reject", "weep"], "--on-reject is 'weep'; expected skip or stop"),
             (["--set", "network.bas=3"], "there is no setting (network.bas) 'bas'; did you mean 'base'?"),
             (["--set", "network.base"], "--set 'network.base' is not of the form NAME=VALUE"),
-            (["--set", "network.base=wide"], "the setting base is 'wide'; expected int."),
+            (["--set", "network.base=wide"], "the setting base is 'wide'; expected a whole number."),
             (["--set", "network.base=7"], "`base` is 7, but must be an even number"),
         ],
     )
@@ -206,7 +206,7 @@ class TestOptions:
         [
             (["--steps", "11"], "the number of steps must be within 1..10, got 11; change --steps."),
             (["--sampler", "ancestrel"], "there is no sampler 'ancestrel'; did you mean 'ancestral'?"),
-            (["--variance", "nul"], "there is no variance for this model 'nul'"),
+            (["--variance", "nul"], "there is no variance (of this model) 'nul'"),
             (["--out", "samples.jpg"], "--out samples.jpg must end in .png, .webp or .npy."),
             (["--label", "1"], "is not class-conditional; leave --label out."),
             (["--device", "toaster"], "--device toaster cannot be used here"),

@@ -174,6 +174,7 @@ class TestUse:
         ("arguments", "error", "message"),
         [
             ({"num": 0}, ConfigurationError, "--num must be at least 1, got 0"),
+            ({"num": 10**12}, ConfigurationError, r"--num 1000000000000 images of 64 bytes each would not fit"),
             ({"num": 1, "batch_size": 0}, ConfigurationError, "--batch-size must be at least 1, got 0"),
             ({"num": 1, "steps": 0}, ScheduleError, r"must be within 1\.\.20, got 0; change --steps"),
             ({"num": 1, "steps": 21}, ScheduleError, r"must be within 1\.\.20, got 21; change --steps"),
@@ -312,6 +313,13 @@ class TestGoingOn:
         assert stopped == [("SIGTERM", 5)]
         assert not stages & {"calibrating", "sampling", "scoring"}
         assert run.mse is None
+
+    def test_a_model_without_its_state_is_not_trained_over(self, copy):
+        (copy / STATE_FILE).unlink()
+        before = (copy / "model.safetensors").read_bytes()
+        with pytest.raises(RunError, match=r"holds a trained model, but state\.safetensors, .* is gone"):
+            nelbo.train(None, copy, overrides={"training.steps": 5})
+        assert (copy / "model.safetensors").read_bytes() == before
 
     def test_another_configuration_is_refused_and_nothing_is_touched(self, copy):
         before = {path: path.stat().st_mtime_ns for path in copy.rglob("*")}

@@ -50,7 +50,7 @@ def test_what_is_wrong_is_named(tmp_path, text, message):
 
 
 def test_a_missing_file(tmp_path):
-    with pytest.raises(DataError, match=r"nothing\.csv could not be read as CSV"):
+    with pytest.raises(DataError, match=r"there is no file .*nothing\.csv; expected a CSV"):
         read_counts(tmp_path / "nothing.csv")
 
 

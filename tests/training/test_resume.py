@@ -148,8 +148,36 @@ def test_a_signal_during_the_last_preview_waits_for_the_state(trainer, tmp_path)
     assert state_of(tmp_path)[1] == 2
 
 
+def test_a_signal_ends_a_look_that_takes_long(trainer, tmp_path):
+    def slow(network, step):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+        return {}
+
+    began = time.monotonic()
+    run = trainer(tmp_path, steps=9, preview_every=2, on_preview=slow)
+    run.run()
+    assert time.monotonic() - began < 30
+    assert (run.stopped_by, run.state.step) == ("SIGTERM", 2)
+    trainer(tmp_path / "unbroken", steps=9).run()
+    trainer(tmp_path, steps=9).run()
+    assert_same_run(tmp_path, tmp_path / "unbroken")
+
+
+def test_the_same_network_is_not_looked_at_twice(trainer, tmp_path):
+    looks = []
+
+    def slow(network, step):
+        looks.append(step)
+        time.sleep(0.2)
+        return {}
+
+    state = trainer(tmp_path, steps=None, minutes=0.1 / 60, on_preview=slow).run()
+    assert looks.count(state.step) == 1
+
+
 def test_a_second_signal_leaves_at_once(trainer, tmp_path):
-    def impatient(network, step):
+    def impatient(network, step):  # while the state is saved, as a look would end with the first
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(0.05)
@@ -157,7 +185,7 @@ def test_a_second_signal_leaves_at_once(trainer, tmp_path):
 
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        trainer(tmp_path, steps=9, preview_every=1, on_preview=impatient).run()
+        trainer(tmp_path, steps=9, save_every=1, on_save=impatient).run()
     assert signal.getsignal(signal.SIGINT) is before
 
 

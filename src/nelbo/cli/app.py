@@ -1,5 +1,6 @@
 """The program: commands, `--version`, and how errors are shown."""
 
+import logging
 import sys
 import warnings
 from typing import Annotated
@@ -50,6 +51,7 @@ def options(
 
 def main() -> None:
     """Run the command line; a person's mistake ends it with one sentence and exit code 2."""
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # which fonts it looked for is of no interest here
     warnings.showwarning = _warn  # type: ignore[assignment]
     try:
         app()

@@ -48,6 +48,8 @@ def shown(value: object) -> str:
     """A report's value as a few words."""
     if isinstance(value, dict):
         return ", ".join(f"{key}: {count}" for key, count in list(value.items())[:12]) or "none"
+    if isinstance(value, list) and all(isinstance(item, int) for item in value):
+        return " x ".join(map(str, value)) or "none"
     if isinstance(value, list):
         rows = [": ".join(map(str, item.values())) if isinstance(item, dict) else str(item) for item in value[:12]]
         more = [f"... and {len(value) - 12} more"] if len(value) > 12 else []

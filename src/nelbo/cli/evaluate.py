@@ -86,6 +86,7 @@ def evaluate(
         emit_json({**report.to_json(), **used, "version": nelbo.__version__}, json)
     if str(json) == "-":
         return
+    drawn = min(report.draw_error, report.standard_error)  # both are estimates, the first from above
     table = Table(title=f"{run} on {len(images)} of {available} images of {images.name}", title_justify="left")
     table.add_column("term")
     table.add_column("bits/dim", justify="right")
@@ -100,8 +101,8 @@ def evaluate(
     out.print(
         f"{report.num_steps} steps, variance {report.variance}, clip {'on' if clip else 'off'}, "
         f"{report.steps_per_image} values of t an image, {report.levels} levels, {report.num_dims} dimensions\n"
-        f"+- is how images differ and draws together; for these very images the draws alone leave "
-        f"{'an error that one draw cannot tell' if math.isnan(report.draw_error) else f'+- {report.draw_error:.4f}'}",
+        "+- tells how far the mean over all such images may be from this one; of these very images the bound is known "
+        f"{'but for an error that one draw cannot tell' if math.isnan(drawn) else f'to +- {drawn:.4f}'}",
         highlight=False,
         soft_wrap=True,
     )

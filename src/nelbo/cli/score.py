@@ -23,7 +23,9 @@ def score(
     model: Annotated[
         str, typer.Option("--model", "-m", help="A run folder, or a bundled model such as fashion-mnist.")
     ],
-    csv_: Annotated[Path | None, typer.Option("--csv", help="Write image, bits_per_dim to this file.")] = None,
+    csv_: Annotated[
+        Path | None, typer.Option("--csv", help="Write image, bits_per_dim to this file (- for standard output).")
+    ] = None,
     json: Annotated[
         Path | None, typer.Option(help="Write the scores as JSON to this file (- for standard output).")
     ] = None,
@@ -59,6 +61,9 @@ def score(
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["image", "bits_per_dim"])
         writer.writerows([name, f"{value:.5f}"] for name, value in ranking)
+        if str(csv_) == "-":
+            print(text.getvalue(), end="")
+            return
         write_text(csv_, text.getvalue())
     if json is not None:
         rows = [{"image": name, "bits_per_dim": value} for name, value in ranking]

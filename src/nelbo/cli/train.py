@@ -1,6 +1,7 @@
 """`nelbo train`: Algorithm 1 on a person's own images."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +28,10 @@ def train(
     preset: Annotated[
         str | None, typer.Option(help="A recipe by name (`nelbo presets`); chosen by the data if absent.")
     ] = None,
-    minutes: Annotated[float | None, typer.Option(help="Time budget, over every session of the run.")] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(help="Time budget, over every session of the run; calibration and pictures come on top."),
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Budget in optimizer steps.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images an optimizer step, over all processes.")] = None,
     micro_batch: Annotated[
@@ -100,9 +104,10 @@ def train(
     if display.stopped:
         err.print(display.stopped, highlight=False, soft_wrap=True)
         return
+    name = shlex.quote(str(run.folder))
     err.print(
         f"{run.folder} is trained: look at samples.png, bound.png and loss.png in it, then try\n"
-        f"  nelbo sample {run.folder} --num 64 --out samples.png\n  nelbo evaluate {run.folder}",
+        f"  nelbo sample {name} --num 64 --out samples.png\n  nelbo evaluate {name}",
         highlight=False,
         soft_wrap=True,
     )
@@ -135,6 +140,7 @@ class TrainingDisplay:
         self.task: TaskID | None = None
         self.losses = self.held_out = self.stopped = self.variance = ""
         self.speed = 0.0
+        self.told: set[str] = set()
 
     def __enter__(self) -> "TrainingDisplay":
         self.progress.start()
@@ -162,6 +168,8 @@ class TrainingDisplay:
             highlight=False,
             soft_wrap=True,
         )
+        if recipe.training.steps is not None and step >= recipe.training.steps:
+            err.print(f"its budget of {recipe.training.steps} steps is spent; give more --steps to train further")
         self.task = self.progress.add_task("training", total=1.0, note="")
 
     def stepped(self, progress: TrainingProgress) -> None:
@@ -199,6 +207,9 @@ class TrainingDisplay:
         if self.task is not None:
             self.progress.remove_task(self.task)
             self.task = None
+        if not err.is_terminal and done < total and name not in self.told:
+            self.told.add(name)
+            err.print(f"{name} ...")
         self.stages(name, done, total)
 
 

@@ -15,6 +15,7 @@ from nelbo.data import absolute_spec
 from nelbo.errors import RunError
 from nelbo.files import write_json
 
+MOST_LISTED = 12
 CONFIG_FILE, MODEL_FILE = "config.json", "model.safetensors"
 # What may differ when a run goes on: the budgets, by which a learning rate that decays goes too, and conveniences that
 # leave the mathematics of a step as they are.
@@ -94,8 +95,9 @@ def read_config(folder: Path) -> RunConfig:
     try:
         return RunConfig.from_json(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
+        what = f"{error} is missing" if isinstance(error, KeyError) else error
         raise RunError(
-            f"{path} cannot be read ({error!r}); restore it from a copy, or train into a new folder."
+            f"{path} cannot be read ({what}); restore it from a copy, or train into a new folder."
         ) from error
 
 
@@ -113,9 +115,11 @@ def refuse_differences(folder: Path, old: RunConfig, new: RunConfig) -> None:
         if name not in MAY_CHANGE | {"nelbo"} and before.get(name) != after.get(name)
     ]
     if changed:
+        more = [f"and {len(changed) - MOST_LISTED} more"] if len(changed) > MOST_LISTED else []
+        listed = "; ".join(changed[:MOST_LISTED] + more)
         raise RunError(
-            f"{folder} holds a run of another configuration ({'; '.join(changed)}); give the same settings to go on, "
-            "or another folder by --out."
+            f"{folder} holds a run of another configuration ({listed}); give the same settings to go on, or another "
+            "folder by --out."
         )
 
 

@@ -115,9 +115,18 @@ def record_from(kind: type[Any], values: Mapping[str, Any]) -> Any:
     for key, value in values.items():
         known(key, hints, f"{kind.__name__} setting")
         if not _fits(value, hints[key]):
-            expected = hints[key].__name__ if isinstance(hints[key], type) else hints[key]
-            raise ConfigurationError(f"the setting {key} is {value!r}; expected {expected}.")
+            raise ConfigurationError(f"the setting {key} is {value!r}; expected {_in_words(hints[key])}.")
     return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
+
+def _in_words(hint: Any) -> str:
+    """What an annotation asks for."""
+    if isinstance(hint, UnionType):
+        return " or ".join(_in_words(choice) for choice in get_args(hint))
+    if get_origin(hint) is tuple:
+        return f"a list, each entry {_in_words(get_args(hint)[0])}"
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a word", type(None): "null"}
+    return words.get(hint, getattr(hint, "__name__", str(hint)))
 
 
 def _fits(value: Any, hint: Any) -> bool:

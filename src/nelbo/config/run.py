@@ -1,5 +1,6 @@
 """A finished model, ready for use: `nelbo.load("runs/x")`."""
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from nelbo.samplers import SAMPLERS, Sampler, Step
 
 Progress = Callable[[int, int], None]
 CALIBRATION = "calibration.mse"
+MOST_BYTES = 2**34  # of samples drawn at once
 
 
 @dataclass
@@ -77,7 +79,7 @@ class Run:
         if self.mse is not None and not trained.learned:
             choices["calibrated"] = Calibrated(self.mse)
         default = "calibrated" if "calibrated" in choices else "trained"
-        chosen = choices[known(name or default, choices, "variance for this model")]
+        chosen = choices[known(name or default, choices, "variance (of this model)")]
         if trained.learned != chosen.learned:
             raise ConfigurationError(f"this model's network puts out a variance: {name!r} cannot be used with it.")
         return chosen
@@ -131,6 +133,11 @@ class Run:
         for flag, value in (("--num", num), ("--batch-size", batch_size)):
             if value < 1:
                 raise ConfigurationError(f"{flag} must be at least 1, got {value}.")
+        if num * math.prod(self.shape) > MOST_BYTES:
+            raise ConfigurationError(
+                f"--num {num} images of {math.prod(self.shape)} bytes each would not fit into memory; draw at most "
+                f"{MOST_BYTES // math.prod(self.shape)} at once, under several seeds."
+            )
         self._check_label(label, num)
         images: list[Tensor] = []
         calls, batches = steps or self.schedule.num_steps, -(-num // batch_size)
@@ -231,7 +238,8 @@ class Run:
         if not self.config.recipe.conditional:
             raise ConfigurationError(f"the model in {self.folder} is not class-conditional; leave --label out.")
         if label.shape != (num,) or int(label.min()) < 0 or int(label.max()) >= classes:
-            raise ConfigurationError(f"--label must be within 0..{classes - 1} for each of the {num} images.")
+            names = ", ".join(f"{i} {name}" for i, name in enumerate(self.config.data.class_names))
+            raise ConfigurationError(f"--label is the number of a class ({names}), one for each of the {num} images.")
 
     def _labels(self, images: ImageDataset) -> Tensor | None:
         """The images' classes as this model counts them, matched by name: negative where it doesn't know the class."""

@@ -13,7 +13,7 @@ from torch import nn
 
 from nelbo.config import presets
 from nelbo.config.assembly import build_network, build_objective, build_schedule, fit_to_data
-from nelbo.config.folder import CONFIG_FILE, DataOptions, RunConfig, read_config, refuse_differences
+from nelbo.config.folder import CONFIG_FILE, MODEL_FILE, DataOptions, RunConfig, read_config, refuse_differences
 from nelbo.config.recipe import Recipe
 from nelbo.config.run import Run, load, save_model
 from nelbo.data import ImageDataset, Split, absolute_spec, load_data
@@ -21,7 +21,7 @@ from nelbo.errors import ConfigurationError, DataError, RunError
 from nelbo.files import alone_in, remove_parts
 from nelbo.plots import bound_curve, loss_curve, per_step_bound, picture_of, save, trajectory_strip
 from nelbo.randomness import INITIALISATION, derived_seed
-from nelbo.training import METRICS_FILE, MetricsLog, Progress, Trainer, tensorboard_log
+from nelbo.training import METRICS_FILE, STATE_FILE, MetricsLog, Progress, Trainer, tensorboard_log
 
 BUDGET = {"training.steps", "training.minutes"}
 PREVIEW_IMAGES, PREVIEW_STEPS = 16, 50
@@ -140,7 +140,13 @@ class _Session:
 
     def preview(self, network: nn.Module, step: int) -> dict[str, Any]:
         """Draw a few images in few steps, and look at the held-out bound."""
-        run = self._run(network)
+        try:
+            return self._preview(self._run(network), step)
+        finally:
+            network.train()
+            network.requires_grad_(True)
+
+    def _preview(self, run: Run, step: int) -> dict[str, Any]:
         steps = min(PREVIEW_STEPS, run.schedule.num_steps)
         images = run.sample(PREVIEW_IMAGES, steps=steps, seed=self.config.recipe.training.seed)
         save(picture_of(images, run.levels), self.folder / "samples" / f"step-{step:08d}.png")
@@ -151,8 +157,6 @@ class _Session:
             error = None if math.isnan(report.standard_error) else round(report.standard_error, 4)
             record = {"held_out_bits_per_dim": round(report.total, 4), "held_out_standard_error": error}
         self.draw_curves()
-        network.train()
-        network.requires_grad_(True)
         self.listener.on_record({"step": step, **record})
         return record
 
@@ -239,8 +243,15 @@ def _is_first_process() -> bool:
 
 def _refuse_other_run(folder: Path, config: RunConfig) -> None:
     """Check that the folder is empty, or holds the beginning of this very run."""
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder} is a file; --out needs a folder, or a name that is not taken.")
     if (folder / CONFIG_FILE).exists():
         refuse_differences(folder, read_config(folder), config)
+        if (folder / MODEL_FILE).exists() and not (folder / STATE_FILE).exists():
+            raise RunError(
+                f"{folder} holds a trained model, but {STATE_FILE}, from which training would go on, is gone; restore "
+                "it from a copy, or train into another folder by --out."
+            )
     elif folder.is_dir() and any(not entry.name.startswith(".") for entry in folder.iterdir()):
         raise RunError(f"{folder} is not empty and is no run folder ({CONFIG_FILE} is missing); choose another --out.")
 

@@ -32,6 +32,8 @@ def read_counts(path: Path) -> Tensor:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = [(number, row) for number, row in enumerate(csv.reader(file), 1) if any(map(str.strip, row))]
+    except FileNotFoundError as error:
+        raise DataError(f"there is no file {printable(path)}; expected a CSV of counts.") from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{printable(path)} could not be read as CSV: {error}.") from error
     if rows and not any(_is_number(cell) for cell in rows[0][1]):

@@ -45,6 +45,10 @@ class Progress:
 Preview = Callable[[nn.Module, int], dict[str, Any]]
 
 
+class _LookEnded(Exception):
+    """A signal came while the caller was looking at the network."""
+
+
 class Trainer:
     """Trains a network on an objective until the budget is spent, a signal comes, or a number stops being finite.
 
@@ -107,6 +111,7 @@ class Trainer:
         self.network = self.accelerator.prepare_model(wrapped)
         self.stream = TrainingStream(len(dataset), options.batch_size, options.seed)
         self.stopped_by: str | None = None
+        self._looking, self._looked_at = False, -1
 
     def _refuse_divergence(self) -> None:
         """Processes that don't share a disk would each go on from a state of their own, or from none."""
@@ -158,7 +163,10 @@ class Trainer:
                 if self._save_due(saved_at) and self.fraction < 1:
                     saved_at = self.state.seconds
                     self._save()
-            if self.fraction >= 1 and self.state.step > began_at:  # a state saved at the end has had its last preview
+            ended = (
+                self.fraction >= 1 and self.state.step > began_at
+            )  # a state saved at the end has had its last preview
+            if ended and self._looked_at != self.state.step:
                 self._preview()
             self._save()
         return self.state
@@ -267,12 +275,22 @@ class Trainer:
             self.on_record(record)
 
     def _preview(self) -> float:
-        """Let the caller look at the averaged network; its time, which is returned, counts towards the budget."""
+        """Let the caller look at the averaged network; its time, which is returned, counts towards the budget.
+
+        A signal ends the look.
+        """
         if self.on_preview is None:
             return 0.0
         began, before, outcome = time.monotonic(), self.state.seconds, {}
         if self.accelerator.is_main_process:
-            outcome = self.on_preview(self.state.average.module, self.state.step)
+            try:
+                self._looking = True
+                outcome = self.on_preview(self.state.average.module, self.state.step)
+            except _LookEnded:
+                pass
+            finally:
+                self._looking = False
+        self._looked_at = self.state.step
         self.accelerator.wait_for_everyone()
         self._count_time(began)
         if outcome:
@@ -333,6 +351,8 @@ class Trainer:
             if self.stopped_by is not None:
                 raise KeyboardInterrupt
             self.stopped_by = signal.Signals(number).name
+            if self._looking:
+                raise _LookEnded
 
         previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
