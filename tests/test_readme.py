@@ -24,8 +24,8 @@ def test_the_python_runs_as_it_stands():
 
 @pytest.mark.parametrize("line", sorted(set(COMMANDS)))
 def test_the_commands_take_the_options_shown(line: str):
-    name, *words = line.split()
-    known = typer.main.get_command(app).commands
-    assert name in known
-    options = {option for parameter in known[name].params for option in parameter.opts + parameter.secondary_opts}
+    command, words = typer.main.get_command(app), line.split()
+    while hasattr(command, "commands"):
+        command = command.commands[words.pop(0)]
+    options = {option for parameter in command.params for option in parameter.opts + parameter.secondary_opts}
     assert {word for word in words if word.startswith("-")} <= options

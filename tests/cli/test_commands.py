@@ -320,6 +320,26 @@ def test_a_rate_distortion_curve_adds_up_to_the_bound(nelbo_cli, trained, tmp_pa
     assert "= rate" in shown.out and "JPEG:" in shown.out
 
 
+@pytest.mark.parametrize(
+    ("figure", "options"),
+    [
+        ("schedules", []),
+        ("forward", ["--num", 2, "--data", "pictures"]),
+        ("progressive", ["--num", 2, "--steps", 5, "--columns", 4]),
+    ],
+)
+def test_the_papers_figures(nelbo_cli, trained, tmp_path, figure, options):
+    options = [trained.parent / "pictures" if option == "pictures" else option for option in options]
+    assert nelbo_cli("plot", figure, trained, *options, "--out", "it.png").code == 0
+    with Image.open(tmp_path / "it.png") as picture:
+        assert picture.width > 300 and len(picture.convert("RGB").getcolors(10**7)) > 50
+
+
+def test_schedules_need_no_run(nelbo_cli, tmp_path):
+    assert nelbo_cli("plot", "schedules").code == 0
+    assert (tmp_path / "schedules.png").exists()
+
+
 def test_scores_as_csv_on_standard_output(nelbo_cli, trained):
     rows = nelbo_cli("score", trained.parent / "pictures", "-m", trained, "--csv", "-").out.splitlines()
     assert rows[0] == "image,bits_per_dim" and len(rows) == 25

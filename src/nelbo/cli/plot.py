@@ -14,9 +14,12 @@ import nelbo
 from nelbo.cli.console import bars, emit_json, err, out
 from nelbo.config import Listener, Run, held_out_part
 from nelbo.data import ImageDataset, load_for_model
+from nelbo.diffusion import ForwardProcess, NoiseSchedule
 from nelbo.evaluation import CodecPoint, available_codecs, codec_curve, rate_distortion
 from nelbo.files import write_text
-from nelbo.plots import rate_distortion_curve, save
+from nelbo.plots import forward_strip, rate_distortion_curve, save, schedule_curves, trajectory_strip
+from nelbo.probability import levels_to_data
+from nelbo.randomness import standard_normal
 
 app = typer.Typer(no_args_is_help=True, help="Draw the paper's figures for a run.")
 
@@ -103,6 +106,68 @@ def rate_distortion_command(
     for name, points in codecs.items():
         lossy = ", ".join(f"{p.bits_per_dim:.2f} at RMSE {p.rmse:.1f}" for p in points[2:9:3])
         out.print(f"{name}: {lossy} bits/dim, headers counted", highlight=False)
+    err.print(f"the picture: {picture}", highlight=False)
+
+
+@app.command()
+def schedules(
+    run: Annotated[str | None, typer.Argument(help="A run, whose schedule is drawn beside the others.")] = None,
+    picture: Annotated[Path, typer.Option("--out", help="The picture.")] = Path("schedules.png"),
+) -> None:
+    """The schedules side by side: alphas_bar, log SNR, beta, and the coefficients of the posterior (eq. 7)."""
+    named = {
+        "linear": NoiseSchedule.linear(),
+        "cosine": NoiseSchedule.cosine(),
+        "log-linear": NoiseSchedule.log_linear(),
+    }
+    if run is not None:
+        own = nelbo.load(run, device="cpu").schedule
+        named = {run: own} | {name: s for name, s in named.items() if not torch.equal(s.alphas_bar, own.alphas_bar)}
+    save(schedule_curves(named), picture)
+    err.print(f"the picture: {picture}", highlight=False)
+
+
+@app.command()
+def forward(
+    run: RunArgument,
+    picture: Annotated[Path, typer.Option("--out", help="The picture.")] = Path("forward.png"),
+    data: DataOption = None,
+    num: Annotated[int, typer.Option(min=1, help="Images, one a row.")] = 4,
+    columns: Annotated[int, typer.Option(min=2, help="Values of t, evenly spread over 0..T.")] = 11,
+    seed: SeedOption = 0,
+) -> None:
+    """Images on their way into noise, each with one noise all along: x_t of eq. 4."""
+    model = nelbo.load(run, device="cpu")
+    with bars() as bar:
+        images = images_for(model, data, num, bar)
+    x_0 = levels_to_data(images.images(torch.arange(len(images))), model.levels)
+    noise = standard_normal(x_0.shape, torch.Generator().manual_seed(seed), x_0)
+    total = model.schedule.num_steps
+    times = sorted({round(total * place / (columns - 1)) for place in range(columns)})
+    process = ForwardProcess(model.schedule)
+    noisy = [x_0 if t == 0 else process.sample(x_0, torch.full((len(x_0),), t), noise) for t in times]
+    save(forward_strip(times, noisy), picture)
+    err.print(f"the picture: {picture}", highlight=False)
+
+
+@app.command()
+def progressive(
+    run: RunArgument,
+    picture: Annotated[Path, typer.Option("--out", help="The picture.")] = Path("progressive.png"),
+    num: Annotated[int, typer.Option(min=1, help="Images, two rows each.")] = 4,
+    columns: Annotated[int, typer.Option(min=2, help="Moments, evenly spread over the walk.")] = 11,
+    steps: Annotated[int | None, typer.Option(help="Reverse steps, 1..T; all T if absent.")] = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = None,
+) -> None:
+    """Images coming into being (fig. 6): x_t above, and xhat_0 that the network sees in it below."""
+    model = nelbo.load(run, device=device)
+    total, walk = steps or model.schedule.num_steps, []
+    with bars() as bar:
+        for done, step in enumerate(model.trajectory(num, steps=steps, seed=seed)):
+            walk.append(step)
+            bar("network calls", min(done + 1, total), total)
+    save(trajectory_strip(walk, columns, num), picture)
     err.print(f"the picture: {picture}", highlight=False)
 
 

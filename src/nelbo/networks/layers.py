@@ -54,7 +54,8 @@ class FeatureDropout(nn.Module):
     """Dropout of single features of (B, C, H, W), from 16 random bits each where PyTorch's own mask is slow.
 
     On a processor PyTorch draws the mask element by element on one thread, about a tenth of a training step; four
-    elements to a 64-bit draw cost a quarter of that. The probability is rounded to a multiple of 2^-16.
+    elements to a 64-bit draw cost a quarter of that. The probability is rounded to a multiple of 2^-16, and the scale
+    to the dtype (0.16% low in bfloat16 at 0.1), because scaling in float32 would take a quarter longer.
     """
 
     def __init__(self, probability: float) -> None:
@@ -71,7 +72,7 @@ class FeatureDropout(nn.Module):
         bits = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)
         kept = bits[: x.numel()] >= round(self.probability * 2**16) - 2**15
         kept = kept.view(batch, height, width, channels).permute(0, 3, 1, 2)  # laid out as x is
-        return torch.where(kept, x, 0.0) / (1 - self.probability)
+        return x * kept.to(x.dtype).div_(1 - self.probability)
 
 
 def initialise(module: nn.Module, scale: float = 1.0) -> None:

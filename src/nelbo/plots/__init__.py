@@ -6,17 +6,20 @@ This is the one home of matplotlib. Figures are made without pyplot, so nothing 
 from nelbo.plots.bound import per_step_bound
 from nelbo.plots.counts import count_bars
 from nelbo.plots.curves import bound_curve, loss_curve
+from nelbo.plots.forward import forward_strip
 from nelbo.plots.grid import sample_grid
 from nelbo.plots.points import point_cloud
 from nelbo.plots.rate_distortion import rate_distortion_curve
 from nelbo.plots.samples import picture_of
 from nelbo.plots.saving import save
+from nelbo.plots.schedule import schedule_curves
 from nelbo.plots.scores import score_histogram
 from nelbo.plots.trajectory import trajectory_strip
 
 __all__ = [
     "bound_curve",
     "count_bars",
+    "forward_strip",
     "loss_curve",
     "per_step_bound",
     "picture_of",
@@ -24,6 +27,7 @@ __all__ = [
     "rate_distortion_curve",
     "sample_grid",
     "save",
+    "schedule_curves",
     "score_histogram",
     "trajectory_strip",
 ]

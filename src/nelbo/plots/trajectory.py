@@ -40,8 +40,8 @@ def trajectory_strip(steps: Iterable[Step], columns: int = 10, images: int = 1) 
     grid = figure.subplots(2 * images, len(shown), squeeze=False)
     for column, (t, x_t, x_0) in enumerate(shown):
         for image in range(images):
-            _show(grid[2 * image, column], x_t[image])
-            _show(grid[2 * image + 1, column], x_0[image])
+            show_image(grid[2 * image, column], x_t[image])
+            show_image(grid[2 * image + 1, column], x_0[image])
         grid[0, column].set_title(f"t = {t}" if column == 0 else f"{t}", fontsize=8, color=INK)
     for image in range(images):
         for row, name in ((2 * image, "$x_t$"), (2 * image + 1, r"$\hat{x}_0$")):
@@ -53,7 +53,7 @@ def _evenly(count: int, wanted: int) -> Sequence[int]:
     return sorted({round(i) for i in np.linspace(0, count - 1, num=max(1, min(count, wanted)))})
 
 
-def _show(axes: Axes, image: Tensor) -> None:
+def show_image(axes: Axes, image: Tensor) -> None:
     """One image (C, H, W) in [-1, 1], without ticks."""
     pixels = ((image.float().clamp(-1, 1) + 1) / 2).permute(1, 2, 0).numpy()
     if pixels.shape[-1] == 1:
