@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,12 +12,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from nelbo.data import Reject
 from nelbo.files import write_json
+from nelbo.training import is_first_process
 
 NAMED = 10  # files left out, by name
-FIRST_PROCESS = os.environ.get("RANK", "0") == "0"  # of those that torchrun or accelerate launch started
 
-out = Console(quiet=not FIRST_PROCESS, markup=False, emoji=False)  # a path may hold [brackets] and :colons:
-err = Console(stderr=True, quiet=not FIRST_PROCESS, markup=False, emoji=False)
+out = Console(quiet=not is_first_process(), markup=False, emoji=False)  # a path may hold [brackets] and :colons:
+err = Console(stderr=True, quiet=not is_first_process(), markup=False, emoji=False)
 
 
 class Bars:

@@ -117,7 +117,7 @@ def evaluate(
 
 
 def show_forms(report: FormsReport, json: Path | None) -> None:
-    """Eq. 3 beside eq. 5: the same mean, and why the paper takes the second."""
+    """Eq. 3 beside eq. 5: the same mean, and how much a draw of either varies."""
     rows = {"ratio": report.ratio, "divergence": report.divergence}
     if json is not None:
         found = {name: vars(row) for name, row in rows.items()}

@@ -21,7 +21,7 @@ from nelbo.errors import ConfigurationError, DataError, RunError
 from nelbo.files import alone_in, remove_parts
 from nelbo.plots import bound_curve, loss_curve, per_step_bound, picture_of, save, trajectory_strip
 from nelbo.randomness import INITIALISATION, derived_seed
-from nelbo.training import METRICS_FILE, STATE_FILE, MetricsLog, Progress, Trainer, tensorboard_log
+from nelbo.training import METRICS_FILE, STATE_FILE, MetricsLog, Progress, Trainer, is_first_process, tensorboard_log
 
 BUDGET = {"training.steps", "training.minutes"}
 PREVIEW_IMAGES, PREVIEW_STEPS = 16, 50
@@ -94,7 +94,7 @@ def train(
     recipe = fit_to_data(recipe, split.train.shape, len(split.train.class_names))
     config = RunConfig(recipe, _described(request, split), name)
     _refuse_other_run(folder, config)
-    with alone_in(folder) if _is_first_process() else nullcontext():
+    with alone_in(folder) if is_first_process() else nullcontext():
         return _trained(folder, config, split, tensorboard, listener)
 
 
@@ -112,7 +112,7 @@ def _trained(folder: Path, config: RunConfig, split: Split, tensorboard: bool, l
         folder,
         on_preview=session.preview,
         on_save=session.save,
-        on_record=tensorboard_log(folder / "tensorboard") if tensorboard and _is_first_process() else None,
+        on_record=tensorboard_log(folder / "tensorboard") if tensorboard and is_first_process() else None,
         on_progress=listener.on_step,
     )
     objective.schedule = objective.schedule.to(trainer.accelerator.device)
@@ -234,11 +234,6 @@ def _request(config: RunConfig) -> DataRequest:
     """How a run's data was read."""
     data = config.data
     return DataRequest(data.spec, data.size, data.mode, data.held_out)
-
-
-def _is_first_process() -> bool:
-    """Whether this process is the only one, or the first of those that a launcher started."""
-    return int(os.environ.get("RANK", 0)) == 0
 
 
 def _refuse_other_run(folder: Path, config: RunConfig) -> None:

@@ -87,7 +87,8 @@ class VariationalBound:
     def ratio(self, x_0: Tensor, generator: torch.Generator | None, label: Tensor | None = None) -> Tensor:
         """(B,) one draw of eq. 3 along one path x_{1:T}: -log p(x_T) - sum_t log p_theta(x_{t-1}|x_t) / q(x_t|x_{t-1}).
 
-        The same expectation as eq. 5 with a much larger variance. p_theta(x_0|x_1) is the decoder of eq. 13.
+        The same expectation as eq. 5. Its variance is larger while p_theta is far from the posterior, and smaller once
+        it is near. p_theta(x_0|x_1) is the decoder of eq. 13.
         """
         forward = self.reverse.forward_process
         x, total = x_0, torch.zeros(len(x_0), device=x_0.device, dtype=x_0.dtype)

@@ -1,6 +1,6 @@
 """Algorithm 1: the trainer, its state, and what it is trained on."""
 
-from nelbo.training.hardware import bf16_wanted
+from nelbo.training.hardware import bf16_wanted, is_first_process
 from nelbo.training.metrics import MetricsLog
 from nelbo.training.objective import DiffusionObjective, Draws, Losses, Objective
 from nelbo.training.options import TrainerOptions
@@ -21,5 +21,6 @@ __all__ = [
     "Trainer",
     "TrainerOptions",
     "bf16_wanted",
+    "is_first_process",
     "tensorboard_log",
 ]

@@ -1,4 +1,4 @@
-"""What this machine can do for training: compile, and multiply in bfloat16."""
+"""What this machine can do for training: compile, multiply in bfloat16; and whether this process is the first."""
 
 import os
 import shutil
@@ -36,3 +36,8 @@ def bf16_wanted(precision: str) -> bool:
     if torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported())
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def is_first_process() -> bool:
+    """Whether this process is the only one, or the first of those that torchrun or accelerate launch started."""
+    return os.environ.get("RANK", "0") == "0"
