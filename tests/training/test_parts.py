@@ -31,7 +31,16 @@ def test_the_window_averages_and_begins_again():
     window.add(torch.tensor([1.0, 3.0]), torch.tensor([2.0, 6.0]), torch.tensor([0.0, 0.999]))
     window.add(torch.tensor([5.0]), torch.tensor([4.0]), torch.tensor([0.1]))
     assert window.averages() == {"loss": 3.0, "loss_by_quarter": [3.0, None, None, 6.0]}
-    assert window.averages() == {"loss": 0.0, "loss_by_quarter": [None] * 4}
+    assert window.averages() == {"loss": 0.0}
+
+
+def test_the_window_averages_terms_where_there_is_no_t():
+    window, other = LossWindow(), LossWindow()
+    window.add(torch.tensor([1.0, 3.0]), torch.zeros(2), None, {"kl": torch.tensor([2.0, 6.0])})
+    window.add(torch.tensor([5.0, 7.0]), torch.zeros(2), None, {"kl": torch.tensor([0.0, 4.0])})
+    other.load_state_dict(window.state_dict())
+    assert window.averages() == other.averages() == {"loss": 4.0, "kl": 3.0}
+    assert window.averages() == {"loss": 0.0}
 
 
 def test_the_window_is_restored_whole():

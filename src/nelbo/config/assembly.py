@@ -9,6 +9,7 @@ from torch import nn
 from nelbo.config.recipe import Recipe, ScheduleOptions, known
 from nelbo.diffusion import (
     DataPrediction,
+    DiffusionObjective,
     FixedLarge,
     FixedSmall,
     GridPrediction,
@@ -30,7 +31,6 @@ from nelbo.diffusion import (
 )
 from nelbo.errors import ConfigurationError
 from nelbo.networks import MLP, UNet, UNetOptions
-from nelbo.training import DiffusionObjective
 
 VARIANCES: dict[str, Variance] = {v.name: v for v in (FixedLarge(), FixedSmall(), LearnedRange())}
 TIMESTEPS = {"uniform": UniformTimesteps, "stratified": StratifiedTimesteps, "importance": ImportanceTimesteps}
@@ -74,7 +74,7 @@ def build_variance(recipe: Recipe) -> Variance:
     return VARIANCES[known(recipe.variance, VARIANCES, "variance")]
 
 
-def build_objective(recipe: Recipe, levels: int, device: str = "cpu") -> DiffusionObjective:
+def build_objective(recipe: Recipe, levels: int) -> DiffusionObjective:
     """What training minimises.
 
     Raises:
@@ -100,7 +100,7 @@ def build_objective(recipe: Recipe, levels: int, device: str = "cpu") -> Diffusi
     }
     timesteps = TIMESTEPS[known(recipe.timesteps, TIMESTEPS, "distribution of t")](schedule.num_steps)
     return DiffusionObjective(
-        schedule.to(device),
+        schedule,
         build_parameterization(recipe, levels),
         variance,
         losses[recipe.loss],

@@ -115,7 +115,6 @@ def _trained(folder: Path, config: RunConfig, split: Split, tensorboard: bool, l
         on_record=tensorboard_log(folder / "tensorboard") if tensorboard and is_first_process() else None,
         on_progress=listener.on_step,
     )
-    objective.schedule = objective.schedule.to(trainer.accelerator.device)
     if trainer.accelerator.is_main_process:
         remove_parts(folder)
         config.save(folder)

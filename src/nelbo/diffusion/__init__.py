@@ -3,6 +3,7 @@
 from nelbo.diffusion.bound import BoundTerms, VariationalBound, bits_per_dim, sum_dims
 from nelbo.diffusion.forward import ForwardProcess
 from nelbo.diffusion.loss import HybridLoss, Loss, MinSNR, SimpleLoss, VariationalLoss
+from nelbo.diffusion.objective import DiffusionObjective
 from nelbo.diffusion.parameterization import (
     DataPrediction,
     GridPrediction,
@@ -28,6 +29,7 @@ __all__ = [
     "BoundTerms",
     "Calibrated",
     "DataPrediction",
+    "DiffusionObjective",
     "FixedLarge",
     "FixedSmall",
     "ForwardProcess",

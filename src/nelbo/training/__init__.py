@@ -1,8 +1,7 @@
-"""Algorithm 1: the trainer, its state, and what it is trained on."""
+"""Algorithm 1: the trainer, its state, and its options."""
 
 from nelbo.training.hardware import bf16_wanted, is_first_process
 from nelbo.training.metrics import MetricsLog
-from nelbo.training.objective import DiffusionObjective, Draws, Losses, Objective
 from nelbo.training.options import TrainerOptions
 from nelbo.training.state import TrainState
 from nelbo.training.tensorboard import tensorboard_log
@@ -11,11 +10,7 @@ from nelbo.training.trainer import METRICS_FILE, STATE_FILE, Progress, Trainer
 __all__ = [
     "METRICS_FILE",
     "STATE_FILE",
-    "DiffusionObjective",
-    "Draws",
-    "Losses",
     "MetricsLog",
-    "Objective",
     "Progress",
     "TrainState",
     "Trainer",

@@ -11,8 +11,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from nelbo.errors import RunError
 from nelbo.files import read_tensors, write_tensors
+from nelbo.objective import Objective
 from nelbo.training.metrics import LossWindow
-from nelbo.training.objective import Objective
 
 
 @dataclass

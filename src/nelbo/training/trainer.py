@@ -19,11 +19,11 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from nelbo.data import ImageDataset, TrainingStream, loader
 from nelbo.errors import ConfigurationError, NonFiniteError
+from nelbo.objective import Draws, Objective
 from nelbo.randomness import DROPOUT, derived_seed, step_generator
 from nelbo.training.ema import averaged
 from nelbo.training.hardware import bf16_wanted, can_compile
 from nelbo.training.metrics import MetricsLog, round_to
-from nelbo.training.objective import Draws, Losses, Objective
 from nelbo.training.options import TrainerOptions
 from nelbo.training.state import TrainState
 
@@ -92,6 +92,7 @@ class Trainer:
                 f"--batch-size {options.batch_size} must be shared by {self.accelerator.num_processes} processes alike."
             )
         network = network.to(self.accelerator.device)
+        objective.to(self.accelerator.device)
         optimizer = torch.optim.AdamW(
             network.parameters(),
             lr=options.learning_rate,
@@ -197,10 +198,12 @@ class Trainer:
                 losses = self.objective(self.network, *part)
                 accelerator.backward(losses.weighted.sum() / share)
             outcomes.append(losses)
-        weighted, loss, position = (self._gathered(outcomes, name) for name in ("weighted", "loss", "position"))
-        self._update(weighted, draws.get("t", position))
+        weighted, loss = (self._gathered([getattr(o, name) for o in outcomes]) for name in ("weighted", "loss"))
+        places = [o.position for o in outcomes if o.position is not None]
+        terms = {name: self._gathered([o.terms[name] for o in outcomes]) for name in outcomes[0].terms}
+        self._update(weighted, draws.get("t"))
         self.objective.learn(draws, loss)
-        self.state.window.add(weighted, loss, position)
+        self.state.window.add(weighted, loss, self._gathered(places) if places else None, terms)
 
     def _micro_batches(
         self, images: Tensor, labels: Tensor | None, draws: Draws
@@ -214,13 +217,12 @@ class Trainer:
                 {name: draw[part].to(device, non_blocking=True) for name, draw in draws.items()},
             )
 
-    def _gathered(self, outcomes: list[Losses], name: str) -> Tensor:
+    def _gathered(self, parts: list[Tensor]) -> Tensor:
         """One value an example for the whole global batch, on the processor."""
-        own = torch.cat([getattr(losses, name).detach().float() for losses in outcomes])
-        gathered: Tensor = self.accelerator.gather(own)
+        gathered: Tensor = self.accelerator.gather(torch.cat([part.detach().float() for part in parts]))
         return gathered.cpu()
 
-    def _update(self, weighted: Tensor, t: Tensor) -> None:
+    def _update(self, weighted: Tensor, t: Tensor | None) -> None:
         """Clip, check, and step the optimizer and the moving average."""
         state, options = self.state, self.options
         parameters = [p for p in state.network.parameters() if p.grad is not None]
@@ -237,12 +239,12 @@ class Trainer:
         state.average.update_parameters(state.network)
         self.gradient_norm = float(norm)
 
-    def _non_finite(self, weighted: Tensor, t: Tensor) -> NonFiniteError:
-        """Name the step, t (or the place, where an objective has none) and the tensor at fault."""
+    def _non_finite(self, weighted: Tensor, t: Tensor | None) -> NonFiniteError:
+        """Name the step, t (where there is one) and the tensor at fault."""
         bad = ~weighted.isfinite()
         if bool(bad.any()):
-            places = ", ".join(f"{float(place):g}" for place in t[bad][:4])
-            what = f"the loss of {int(bad.sum())} of {len(bad)} examples, at t = {places},"
+            where = "" if t is None else f", at t = {', '.join(str(int(place)) for place in t[bad][:4])},"
+            what = f"the loss of {int(bad.sum())} of {len(bad)} examples{where}"
         else:
             named = self.state.network.named_parameters()
             names = [name for name, p in named if p.grad is not None and not bool(p.grad.isfinite().all())]

@@ -1,53 +1,21 @@
-"""What is trained: a batch becomes one loss an example, and everything random in it is drawn beforehand."""
+"""Algorithm 1, lines 2 to 5: a batch of images at random t becomes one loss an example."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from nelbo.diffusion import Loss, NoiseSchedule, Parameterization, ReverseProcess, Timesteps, Variance
+from nelbo.diffusion.loss import Loss
+from nelbo.diffusion.parameterization import Parameterization
+from nelbo.diffusion.reverse import ReverseProcess
+from nelbo.diffusion.schedule import NoiseSchedule
+from nelbo.diffusion.timesteps import Timesteps
+from nelbo.diffusion.variance import Variance
+from nelbo.objective import Draws, Losses
 from nelbo.probability import levels_to_data
 
-Draws = dict[str, Tensor]
 NO_CLASS = -1
-
-
-@dataclass(frozen=True)
-class Losses:
-    """One batch's outcome.
-
-    Attributes:
-        weighted: (B,) what is averaged and differentiated.
-        loss: (B,) detached, the loss before its importance weight, for reports and for learning where to look.
-        position: (B,) in [0, 1), where in the objective each example was taken (t / T for diffusion).
-        terms: further (B,) values to report, by name.
-    """
-
-    weighted: Tensor
-    loss: Tensor
-    position: Tensor
-    terms: dict[str, Tensor] = field(default_factory=dict)
-
-
-class Objective(Protocol):
-    """Diffusion losses and the VAE both are one."""
-
-    def draw(self, num: int, shape: tuple[int, int, int], generator: torch.Generator) -> Draws:
-        """Everything random for `num` examples of `shape`, each tensor with first dimension `num`, on the processor."""
-
-    def __call__(self, network: Callable[..., Tensor], images: Tensor, labels: Tensor | None, draws: Draws) -> Losses:
-        """The losses of uint8 images (B, C, H, W) with their slice of the draws."""
-
-    def learn(self, draws: Draws, loss: Tensor) -> None:
-        """Adapt to the per-example losses (before weights) of a whole global batch."""
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """What must be saved for training to go on unchanged."""
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """The inverse of `state_dict`."""
 
 
 @dataclass
@@ -68,6 +36,10 @@ class DiffusionObjective:
     levels: int = 256
     conditional: bool = False
     label_dropout: float = 0.0
+
+    def to(self, device: torch.device) -> None:
+        """Move the schedule's tables to a device."""
+        self.schedule = self.schedule.to(device)
 
     def reverse(self, network: Callable[..., Tensor]) -> ReverseProcess:
         """p_theta around `network`, as it is trained."""
