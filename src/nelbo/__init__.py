@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-from nelbo.config import DataRequest, Run, bundled_models, load, train
+from nelbo.config import DataRequest, DiffusionRun, Run, VAERun, bundled_models, load, train
 from nelbo.data import load_data
 from nelbo.diffusion import (
     ForwardProcess,
@@ -23,6 +23,7 @@ __all__ = [
     "AncestralSampler",
     "DataRequest",
     "DiagonalGaussian",
+    "DiffusionRun",
     "DiscretizedGaussian",
     "ForwardProcess",
     "NelboError",
@@ -30,6 +31,7 @@ __all__ = [
     "ReverseProcess",
     "Run",
     "SimpleLoss",
+    "VAERun",
     "VariationalBound",
     "VariationalLoss",
     "__version__",

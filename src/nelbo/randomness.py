@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 # What a seed is asked for. No two purposes share a stream: a model's samples must not meet their own noise when scored.
-DRAWS, DROPOUT, IMAGE, CALIBRATION, INITIALISATION, SCORING, ORDER, FORMS = range(8)
+DRAWS, DROPOUT, IMAGE, CALIBRATION, INITIALISATION, SCORING, ORDER, FORMS, MONTE_CARLO = range(9)
 
 Generators = torch.Generator | Sequence[torch.Generator] | None
 

@@ -8,7 +8,7 @@ import typer
 import nelbo
 from nelbo.cli.console import bars, err, out
 from nelbo.cli.train import TrainingDisplay
-from nelbo.config import held_out_part
+from nelbo.config import DiffusionRun, held_out_part, load_as
 
 HISTOGRAM_BITS = 2.36  # a histogram for each position, fitted on the same 1,500 images
 
@@ -20,10 +20,11 @@ def demo(
     """Train on the bundled digits, sample, score, and say where the pictures are."""
     overrides = {} if minutes is None else {"training.minutes": minutes}
     with TrainingDisplay() as display:
-        run = nelbo.train("digits", out_folder, overrides=overrides, listener=display.listener())
+        nelbo.train("digits", out_folder, overrides=overrides, listener=display.listener())
     if display.stopped:
         err.print(display.stopped, highlight=False, soft_wrap=True)
         return
+    run = load_as(DiffusionRun, out_folder)
     with bars() as bar:
         report = run.bound(
             held_out_part(run), steps_per_image=32, progress=lambda done, total: bar("scoring", done, total)

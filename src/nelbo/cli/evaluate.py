@@ -9,11 +9,13 @@ from rich.table import Table
 
 import nelbo
 from nelbo.cli.console import bars, emit_json, err, name_rejects, out
-from nelbo.config import Listener, held_out_part
+from nelbo.cli.kinds import refuse_chain_options
+from nelbo.config import DiffusionRun, Listener, VAERun, held_out_part
 from nelbo.data import load_for_model
 from nelbo.errors import ConfigurationError
-from nelbo.evaluation import FormsReport
+from nelbo.evaluation import BoundReport, FormsReport
 from nelbo.plots import per_step_bound, save
+from nelbo.vae import ELBOReport
 
 
 def evaluate(
@@ -23,14 +25,17 @@ def evaluate(
         bool, typer.Option("--resize", help="Bring images of other sizes or modes to the model's.")
     ] = False,
     num: Annotated[int | None, typer.Option(min=1, help="Only so many images, evenly spread over the set.")] = None,
-    steps_per_image: Annotated[int, typer.Option(min=0, help="Values of t looked at for each image (0: every t).")] = 8,
+    steps_per_image: Annotated[
+        int | None, typer.Option(min=0, help="Values of t looked at for each image (0: every t); 8 if absent.")
+    ] = None,
     steps: Annotated[
         int | None, typer.Option(help="Judge a stride of so many steps instead of the whole chain.")
     ] = None,
     variance: Annotated[str | None, typer.Option(help="calibrated, trained, fixed-large or fixed-small.")] = None,
     clip: Annotated[
-        bool, typer.Option("--clip/--no-clip", help="Hold predicted images within the range of data.")
-    ] = False,
+        bool | None,
+        typer.Option("--clip/--no-clip", help="Hold predicted images within the range of data; not if absent."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the noise and the choice of t.")] = 0,
     forms: Annotated[
         bool, typer.Option("--forms", help="Compare eq. 3's form of the bound with eq. 5's, 2 T calls a draw instead.")
@@ -41,12 +46,18 @@ def evaluate(
     batch_size: Annotated[int, typer.Option(min=1, help="Images a pass through the network.")] = 64,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; the best one if absent.")] = None,
 ) -> None:
-    """Report the bound in bits/dim: L_T, the sum of L_{t-1}, L_0, and their total with its standard error."""
+    """Report the bound in bits/dim: L_T, the sum of L_{t-1}, L_0, and their total with its standard error.
+
+    Of a variational autoencoder, the negative ELBO: reconstruction, KL, and their total with its standard error.
+    """
     if forms and clip:
         raise ConfigurationError("--forms compares the two forms without --clip; leave one of them out.")
     if resize and data is None:
         raise ConfigurationError("--resize brings the images of --data to the model's size; give that too.")
     model = nelbo.load(run, device=device)
+    if isinstance(model, VAERun):
+        chain = {"--steps": steps, "--variance": variance, "--clip/--no-clip": clip, "--forms": forms or None}
+        refuse_chain_options(run, {"--steps-per-image": steps_per_image, **chain})
     with bars() as bar:
         listener = Listener(on_stage=bar)
         if data is None:
@@ -60,7 +71,14 @@ def evaluate(
         available = len(images) if data is None else len(images) + len(rejects)
         if num is not None and num < len(images):
             images = images.spread(num)
-        if forms:
+
+        def scoring(done: int, total: int) -> None:
+            bar("scoring", done, total)
+
+        report: BoundReport | ELBOReport
+        if isinstance(model, VAERun):
+            report = model.bound(images, seed=seed, batch_size=batch_size, progress=scoring)
+        elif forms:
             compared = model.forms(
                 images,
                 steps=steps,
@@ -71,49 +89,68 @@ def evaluate(
             )
             show_forms(compared, json)
             return
-        report = model.bound(
-            images,
-            steps_per_image=steps_per_image or None,
-            steps=steps,
-            variance=variance,
-            clip=clip,
-            seed=seed,
-            batch_size=batch_size,
-            progress=lambda done, total: bar("scoring", done, total),
-        )
+        else:
+            report = model.bound(
+                images,
+                steps_per_image=8 if steps_per_image is None else steps_per_image or None,
+                steps=steps,
+                variance=variance,
+                clip=bool(clip),
+                seed=seed,
+                batch_size=batch_size,
+                progress=scoring,
+            )
     if json is not None:
         used = {"fraction_of_images": len(images) / available, "rejects": [vars(reject) for reject in rejects]}
         emit_json({**report.to_json(), **used, "version": nelbo.__version__}, json)
     if str(json) == "-":
         return
+    show(report, f"{run} on {len(images)} of {available} images of {images.name}")
+    if isinstance(model, DiffusionRun) and model.mse is None and not model.reverse().variance.learned:
+        err.print("not calibrated yet: the run was stopped, or is still training; finish it for a tighter bound")
+    name_rejects(rejects)
+    if not Path(run).is_dir() or isinstance(report, ELBOReport):
+        return
+    picture = model.folder / "bound-per-step.png"
+    save(per_step_bound([vars(step) for step in report.per_step]), picture)
+    err.print(f"the bound by t: {picture}", highlight=False)
+
+
+def show(report: BoundReport | ELBOReport, title: str) -> None:
+    """The terms, their total with its error, and what it was computed with."""
+    if isinstance(report, ELBOReport):
+        terms = {"reconstruction": report.reconstruction, "KL(q(z|x) || p(z))": report.kl}
+        total = "-ELBO (total)"
+        computed = (
+            f"{report.decoder} decoder, its stddev {report.stddev:.3g} levels, {report.draws} draws of z an image"
+            f"{'' if report.decoder == 'discretized' else ': a density, no bound on the bits of the levels'}"
+        )
+    else:
+        terms = {
+            "L_T (prior)": report.prior,
+            "L_1 .. L_{T-1} (denoising)": report.denoising,
+            "L_0 (decoder)": report.decoder,
+        }
+        total = "L (total)"
+        computed = (
+            f"{report.num_steps} steps, variance {report.variance}, clip {'on' if report.clip else 'off'}, "
+            f"{report.steps_per_image} values of t an image"
+        )
     drawn = min(report.draw_error, report.standard_error)  # both are estimates, the first from above
-    table = Table(title=f"{run} on {len(images)} of {available} images of {images.name}", title_justify="left")
+    table = Table(title=title, title_justify="left")
     table.add_column("term")
     table.add_column("bits/dim", justify="right")
-    for name, bits in (
-        ("L_T (prior)", report.prior),
-        ("L_1 .. L_{T-1} (denoising)", report.denoising),
-        ("L_0 (decoder)", report.decoder),
-    ):
+    for name, bits in terms.items():
         table.add_row(name, f"{bits:.4f}")
-    table.add_row("L (total)", f"{report.total:.4f} +- {report.standard_error:.4f}", style="bold")
+    table.add_row(total, f"{report.total:.4f} +- {report.standard_error:.4f}", style="bold")
     out.print(table)
     out.print(
-        f"{report.num_steps} steps, variance {report.variance}, clip {'on' if clip else 'off'}, "
-        f"{report.steps_per_image} values of t an image, {report.levels} levels, {report.num_dims} dimensions\n"
+        f"{computed}, {report.levels} levels, {report.num_dims} dimensions\n"
         "+- tells how far the mean over all such images may be from this one; of these very images the bound is known "
         f"{'but for an error that one draw cannot tell' if math.isnan(drawn) else f'to +- {drawn:.4f}'}",
         highlight=False,
         soft_wrap=True,
     )
-    if model.mse is None and not model.reverse().variance.learned:
-        err.print("not calibrated yet: the run was stopped, or is still training; finish it for a tighter bound")
-    name_rejects(rejects)
-    if not Path(run).is_dir():
-        return
-    picture = model.folder / "bound-per-step.png"
-    save(per_step_bound([vars(step) for step in report.per_step]), picture)
-    err.print(f"the bound by t: {picture}", highlight=False)
 
 
 def show_forms(report: FormsReport, json: Path | None) -> None:

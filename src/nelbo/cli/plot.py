@@ -12,12 +12,19 @@ from rich.table import Table
 
 import nelbo
 from nelbo.cli.console import bars, emit_json, err, out
-from nelbo.config import Listener, Run, held_out_part
+from nelbo.config import DiffusionRun, Listener, Run, VAERun, held_out_part, load_as
 from nelbo.data import ImageDataset, load_for_model
 from nelbo.diffusion import ForwardProcess, NoiseSchedule
 from nelbo.evaluation import CodecPoint, available_codecs, codec_curve, rate_distortion
 from nelbo.files import write_text
-from nelbo.plots import forward_strip, rate_distortion_curve, save, schedule_curves, trajectory_strip
+from nelbo.plots import (
+    forward_strip,
+    monte_carlo_curves,
+    rate_distortion_curve,
+    save,
+    schedule_curves,
+    trajectory_strip,
+)
 from nelbo.probability import levels_to_data
 from nelbo.randomness import standard_normal
 
@@ -56,7 +63,7 @@ def rate_distortion_command(
 
     The rows add up the bound of `nelbo evaluate` from t = T downwards: the last one's rate and L_0 are its total.
     """
-    model = nelbo.load(run, device=device)
+    model = load_as(DiffusionRun, run, device=device)
     with bars() as bar:
         images = images_for(model, data, num, bar)
         report = model.bound(
@@ -72,11 +79,7 @@ def rate_distortion_command(
     save(rate_distortion_curve(curve.points, curve.total, codecs), picture)
     rows = [{**vars(p), "rate_share": p.rate / curve.rate if curve.rate > 0 else 0.0} for p in curve.points]
     if table_path is not None:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_text(table_path, text.getvalue())
+        write_csv(table_path, rows)
     if json is not None:
         emit_json(
             {
@@ -121,7 +124,7 @@ def schedules(
         "log-linear": NoiseSchedule.log_linear(),
     }
     if run is not None:
-        own = nelbo.load(run, device="cpu").schedule
+        own = load_as(DiffusionRun, run, device="cpu").schedule
         named = {run: own} | {name: s for name, s in named.items() if not torch.equal(s.alphas_bar, own.alphas_bar)}
     save(schedule_curves(named), picture)
     err.print(f"the picture: {picture}", highlight=False)
@@ -137,7 +140,7 @@ def forward(
     seed: SeedOption = 0,
 ) -> None:
     """Images on their way into noise, each with one noise all along: x_t of eq. 4."""
-    model = nelbo.load(run, device="cpu")
+    model = load_as(DiffusionRun, run, device="cpu")
     with bars() as bar:
         images = images_for(model, data, num, bar)
     x_0 = levels_to_data(images.images(torch.arange(len(images))), model.levels)
@@ -161,7 +164,7 @@ def progressive(
     device: DeviceOption = None,
 ) -> None:
     """Images coming into being (fig. 6): x_t above, and xhat_0 that the network sees in it below."""
-    model = nelbo.load(run, device=device)
+    model = load_as(DiffusionRun, run, device=device)
     total, walk = steps or model.schedule.num_steps, []
     with bars() as bar:
         for done, step in enumerate(model.trajectory(num, steps=steps, seed=seed)):
@@ -169,6 +172,62 @@ def progressive(
             bar("network calls", min(done + 1, total), total)
     save(trajectory_strip(walk, columns, num), picture)
     err.print(f"the picture: {picture}", highlight=False)
+
+
+@app.command("monte-carlo")
+def monte_carlo_command(
+    run: Annotated[str, typer.Argument(help="The run folder of a variational autoencoder.")],
+    picture: Annotated[Path, typer.Option("--out", help="The picture.")] = Path("monte-carlo.png"),
+    data: DataOption = None,
+    num: Annotated[int, typer.Option(min=1, help="Images, evenly spread over the set.")] = 16,
+    samples: Annotated[int, typer.Option(min=10, help="Samples of z for each image, and of the prior.")] = 100_000,
+    table_path: Annotated[Path | None, typer.Option("--csv", help="Write each image's estimates to it.")] = None,
+    json: Annotated[
+        Path | None, typer.Option(help="Write it all as JSON to this file (- for standard output).")
+    ] = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = None,
+) -> None:
+    """Plain Monte Carlo of log p(x) against the importance-weighted bound and the ELBO, as the samples grow, in nats.
+
+    Each draw of the prior is decoded once and scores every image; draws of q(z|x) serve their own image.
+    """
+    model = load_as(VAERun, run, device=device)
+    with bars() as bar:
+        images = images_for(model, data, num, bar)
+        report = model.log_likelihood(
+            images, samples=samples, seed=seed, progress=lambda done, total: bar("samples", done, total)
+        )
+    save(monte_carlo_curves(report.samples, report.plain, report.importance, report.elbo), picture)
+    if table_path is not None:
+        write_csv(table_path, report.rows())
+    if json is not None:
+        used = {"num_images": len(images), "decoder": model.network.options.decoder, "seed": seed}
+        emit_json({**report.to_json(), **used, "version": nelbo.__version__}, json)
+    if str(json) == "-":
+        return
+    table = Table(title=f"{run} on {len(images)} images of {images.name}: log p(x), nats", title_justify="left")
+    for name in ("samples S", "plain Monte Carlo", "importance-weighted", "ELBO"):
+        table.add_column(name, justify="right")
+    for s, *means in zip(report.samples, report.plain, report.importance, report.elbo, strict=True):
+        table.add_row(f"{s:,}", *(f"{float(mean.mean()):.2f}" for mean in means))
+    out.print(table)
+    behind = (report.importance[-1] - report.plain[-1]).tolist()
+    out.print(
+        f"means over the images; at S = {report.samples[-1]:,} plain Monte Carlo is behind the importance-weighted "
+        f"bound by {min(behind):.1f} to {max(behind):.1f} nats an image",
+        highlight=False,
+    )
+    err.print(f"the picture: {picture}", highlight=False)
+
+
+def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Rows with the same keys, the keys first."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
 
 
 def _formats(images: ImageDataset) -> dict[str, list[CodecPoint]]:

@@ -9,6 +9,8 @@ import typer
 
 import nelbo
 from nelbo.cli.console import bars, err
+from nelbo.cli.kinds import refuse_chain_options
+from nelbo.config import DiffusionRun
 from nelbo.errors import ConfigurationError
 from nelbo.plots import picture_of, save
 
@@ -19,14 +21,15 @@ def sample(
         Path, typer.Option(help="A picture (.png) of all samples, or .npy for the pixels themselves.")
     ] = Path("samples.png"),
     num: Annotated[int, typer.Option(min=1, help="How many images.")] = 64,
-    sampler: Annotated[str, typer.Option(help="The way down the chain.")] = "ancestral",
+    sampler: Annotated[str | None, typer.Option(help="The way down the chain: ancestral.")] = None,
     steps: Annotated[int | None, typer.Option(help="Reverse steps, 1..T; all T if absent.")] = None,
     seed: Annotated[int, typer.Option(help="Image i of a seed is always the same image.")] = 0,
     label: Annotated[int | None, typer.Option(help="The class, for a class-conditional model.")] = None,
     variance: Annotated[str | None, typer.Option(help="calibrated, trained, fixed-large or fixed-small.")] = None,
     clip: Annotated[
-        bool, typer.Option("--clip/--no-clip", help="Hold predicted images within the range of data.")
-    ] = True,
+        bool | None,
+        typer.Option("--clip/--no-clip", help="Hold predicted images within the range of data; held if absent."),
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a pass through the network.")] = 64,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; the best one if absent.")] = None,
 ) -> None:
@@ -34,19 +37,23 @@ def sample(
     if out.suffix.lower() not in (".png", ".webp", ".npy"):
         raise ConfigurationError(f"--out {out} must end in .png, .webp or .npy.")
     model = nelbo.load(run, device=device)
-    labels = None if label is None else torch.full((num,), label)
+    chain = {"--sampler": sampler, "--steps": steps, "--label": label, "--variance": variance, "--clip/--no-clip": clip}
     with bars() as bar:
-        images = model.sample(
-            num,
-            sampler=sampler,
-            steps=steps,
-            seed=seed,
-            label=labels,
-            variance=variance,
-            clip=clip,
-            batch_size=batch_size,
-            progress=lambda done, total: bar("network calls", done, total),
-        )
+        if isinstance(model, DiffusionRun):
+            images = model.sample(
+                num,
+                sampler=sampler or "ancestral",
+                steps=steps,
+                seed=seed,
+                label=None if label is None else torch.full((num,), label),
+                variance=variance,
+                clip=clip is not False,
+                batch_size=batch_size,
+                progress=lambda done, total: bar("network calls", done, total),
+            )
+        else:
+            refuse_chain_options(run, chain)
+            images = model.sample(num, seed=seed, batch_size=batch_size)
     if out.suffix.lower() == ".npy":
         nelbo.files.write_whole(out, lambda place: write_array(place, images.numpy()))
     else:

@@ -10,6 +10,8 @@ from rich.table import Table
 
 import nelbo
 from nelbo.cli.console import bars, emit_json, name_rejects, out
+from nelbo.cli.kinds import refuse_chain_options
+from nelbo.config import DiffusionRun, Report
 from nelbo.data import load_for_model
 from nelbo.files import write_text
 
@@ -33,8 +35,8 @@ def score(
         bool, typer.Option("--resize", help="Bring images of other sizes or modes to the model's.")
     ] = False,
     steps_per_image: Annotated[
-        int, typer.Option(min=0, help="Values of t looked at for each image (0: every t).")
-    ] = 32,
+        int | None, typer.Option(min=0, help="Values of t looked at for each image (0: every t); 32 if absent.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the noise and the choice of t.")] = 0,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; the best one if absent.")] = None,
 ) -> None:
@@ -44,16 +46,21 @@ def score(
     it less noisy.
     """
     run = nelbo.load(model, device=device)
+    if not isinstance(run, DiffusionRun):
+        refuse_chain_options(model, {"--steps-per-image": steps_per_image})
     with bars() as bar:
         dataset, names = load_for_model(
             images, run.shape, conform_all=resize, progress=lambda done, total: bar("reading images", done, total)
         )
-        report = run.bound(
-            dataset,
-            steps_per_image=steps_per_image or None,
-            seed=seed,
-            progress=lambda done, total: bar("scoring", done, total),
-        )
+
+        def scoring(done: int, total: int) -> None:
+            bar("scoring", done, total)
+
+        if isinstance(run, DiffusionRun):
+            looks = 32 if steps_per_image is None else steps_per_image or None
+            report: Report = run.bound(dataset, steps_per_image=looks, seed=seed, progress=scoring)
+        else:
+            report = run.bound(dataset, seed=seed, progress=scoring)
     bits = report.scores.tolist()
     ranking = sorted(zip(names, bits, strict=True), key=lambda pair: -pair[1])
     if csv_ is not None:

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 import nelbo
 from nelbo.cli.console import Bars, err, name_rejects
-from nelbo.config import DataRequest, Listener, RunConfig
+from nelbo.config import DataRequest, Listener, Recipe, RunConfig
 from nelbo.data import Split
 from nelbo.errors import ConfigurationError
 from nelbo.training import Progress as TrainingProgress
@@ -156,14 +156,13 @@ class TrainingDisplay:
     def configured(self, config: RunConfig, split: Split, step: int) -> None:
         """Say what is about to happen."""
         shape, recipe = config.data.shape, config.recipe
-        self.variance = recipe.variance
+        self.variance = f" (variance {recipe.variance})" if isinstance(recipe, Recipe) else ""
         precision = "bf16" if bf16_wanted(recipe.training.precision) else "fp32"
         name_rejects(split.train.rejects, "`nelbo data` lists them")
         err.print(
             f"{config.data.spec}: {config.data.num_train} images to train on, {config.data.num_held_out} held out, "
             f"{' x '.join(map(str, shape))} (C x H x W), {config.data.levels} levels\n"
-            f"preset {config.preset}: {recipe.schedule.kind} schedule of {recipe.schedule.num_steps} steps, "
-            f"{recipe.parameterization} prediction, {recipe.loss} loss, {recipe.timesteps} t, {precision}"
+            f"preset {config.preset}: {recipe.in_words}, {precision}"
             f"{f'; going on from step {step}' if step else ''}",
             highlight=False,
             soft_wrap=True,
@@ -177,9 +176,14 @@ class TrainingDisplay:
         self.speed = (
             progress.images_per_second if not self.speed else 0.95 * self.speed + 0.05 * progress.images_per_second
         )
-        if "loss_by_quarter" in progress.record:
-            quarters = " ".join("-" if q is None else f"{q:.3g}" for q in progress.record["loss_by_quarter"])
-            self.losses = f"loss {progress.record['loss']:.4g} (by quarter of t: {quarters})"
+        record = progress.record
+        if "loss" in record:
+            self.losses = f"loss {record['loss']:.4g}"
+        if "loss_by_quarter" in record:
+            quarters = " ".join("-" if q is None else f"{q:.3g}" for q in record["loss_by_quarter"])
+            self.losses += f" (by quarter of t: {quarters})"
+        if "kl" in record:
+            self.losses += f" (reconstruction {record['reconstruction']:.4g}, KL {record['kl']:.4g})"
         left = progress.seconds / max(progress.fraction, 1e-9) * (1 - progress.fraction)
         note = f"step {progress.step}, {self.speed:.0f} images/s, {eta(left)} left"
         if self.task is not None:
@@ -193,7 +197,7 @@ class TrainingDisplay:
             self.held_out = f"held-out bound {bits:.3f}"
             spread = "" if error is None else f" +- {error:.3f}"
             err.print(
-                f"step {record['step']}: held-out bound {bits:.3f}{spread} bits/dim (variance {self.variance})",
+                f"step {record['step']}: held-out bound {bits:.3f}{spread} bits/dim{self.variance}",
                 highlight=False,
                 soft_wrap=True,
             )

@@ -1,27 +1,37 @@
 """Presets, run folders, and assembly: the only place that turns names into objects."""
 
+from nelbo.config.diffusion_run import DiffusionRun
 from nelbo.config.folder import DataOptions, RunConfig, bundled_models, find_run, read_config
+from nelbo.config.loading import load, load_as
+from nelbo.config.pictures import show_run
 from nelbo.config.presets import DESCRIPTIONS, PRESETS, default_preset, preset
-from nelbo.config.recipe import Recipe, ScheduleOptions, known
-from nelbo.config.run import Run, load
-from nelbo.config.training import DataRequest, Listener, held_out_part, show_run, train
+from nelbo.config.recipe import AnyRecipe, Recipe, ScheduleOptions, VAERecipe, known
+from nelbo.config.run import Report, Run
+from nelbo.config.training import DataRequest, Listener, held_out_part, train
+from nelbo.config.vae_run import VAERun
 
 __all__ = [
     "DESCRIPTIONS",
     "PRESETS",
+    "AnyRecipe",
     "DataOptions",
     "DataRequest",
+    "DiffusionRun",
     "Listener",
     "Recipe",
+    "Report",
     "Run",
     "RunConfig",
     "ScheduleOptions",
+    "VAERecipe",
+    "VAERun",
     "bundled_models",
     "default_preset",
     "find_run",
     "held_out_part",
     "known",
     "load",
+    "load_as",
     "preset",
     "read_config",
     "show_run",

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from torch import nn
 
-from nelbo.config.recipe import Recipe, ScheduleOptions, known
+from nelbo.config.recipe import AnyRecipe, Recipe, ScheduleOptions, VAERecipe, known
 from nelbo.diffusion import (
     DataPrediction,
     DiffusionObjective,
@@ -30,7 +30,9 @@ from nelbo.diffusion import (
     VelocityPrediction,
 )
 from nelbo.errors import ConfigurationError
-from nelbo.networks import MLP, UNet, UNetOptions
+from nelbo.networks import MLP, MLPOptions, UNet, UNetOptions
+from nelbo.objective import Objective
+from nelbo.vae import VAE, VAEObjective, VAEOptions
 
 VARIANCES: dict[str, Variance] = {v.name: v for v in (FixedLarge(), FixedSmall(), LearnedRange())}
 TIMESTEPS = {"uniform": UniformTimesteps, "stratified": StratifiedTimesteps, "importance": ImportanceTimesteps}
@@ -54,11 +56,15 @@ def build_schedule(options: ScheduleOptions) -> NoiseSchedule:
     return kinds[known(options.kind, kinds, "schedule kind")]()
 
 
-def build_network(recipe: Recipe) -> nn.Module:
+def build_network(recipe: AnyRecipe) -> nn.Module:
     """The network, freshly initialised from torch's global random state."""
-    if isinstance(recipe.network, UNetOptions):
-        return UNet(recipe.network)
-    return MLP(recipe.network)
+    match recipe.network:
+        case UNetOptions():
+            return UNet(recipe.network)
+        case MLPOptions():
+            return MLP(recipe.network)
+        case VAEOptions():
+            return VAE(recipe.network)
 
 
 def build_parameterization(recipe: Recipe, levels: int) -> Parameterization:
@@ -74,8 +80,21 @@ def build_variance(recipe: Recipe) -> Variance:
     return VARIANCES[known(recipe.variance, VARIANCES, "variance")]
 
 
-def build_objective(recipe: Recipe, levels: int) -> DiffusionObjective:
+def build_objective(recipe: AnyRecipe, levels: int) -> Objective:
     """What training minimises.
+
+    Raises:
+        ConfigurationError: a name that isn't known, or a combination that cannot be.
+    """
+    if isinstance(recipe, Recipe):
+        return build_diffusion_objective(recipe, levels)
+    if isinstance(recipe, VAERecipe):
+        return VAEObjective(recipe.network.latent, levels)
+    raise TypeError(f"{recipe!r} is no recipe")
+
+
+def build_diffusion_objective(recipe: Recipe, levels: int) -> DiffusionObjective:
+    """Algorithm 1 as the recipe has it.
 
     Raises:
         ConfigurationError: a name that isn't known, or a combination that cannot be.
@@ -111,31 +130,34 @@ def build_objective(recipe: Recipe, levels: int) -> DiffusionObjective:
     )
 
 
-def fit_to_data(recipe: Recipe, shape: tuple[int, int, int], num_classes: int) -> Recipe:
+def fit_to_data(recipe: AnyRecipe, shape: tuple[int, int, int], num_classes: int, levels: int = 256) -> AnyRecipe:
     """The recipe with the network's channels, classes and levels of resolution set for images of `shape` (C, H, W).
 
     A side that can't be halved as often as the preset would loses the lowest levels, with a warning.
 
+    Args:
+        levels: K of the images.
+
     Raises:
         ConfigurationError: a conditional model for data without classes.
     """
+    if isinstance(recipe, VAERecipe):
+        depth = _fitting(recipe.network.depth, shape, "VAE")
+        return replace(recipe, network=replace(recipe.network, shape=shape, levels=levels, depth=depth))
+    if isinstance(recipe, Recipe):
+        return _fit_diffusion(recipe, shape, num_classes)
+    raise TypeError(f"{recipe!r} is no recipe")
+
+
+def _fit_diffusion(recipe: Recipe, shape: tuple[int, int, int], num_classes: int) -> Recipe:
     if recipe.conditional and num_classes == 0:
         raise ConfigurationError("a conditional model needs classes: put the images into one sub-folder a class.")
     learned, classes = build_variance(recipe).learned, num_classes if recipe.conditional else None
     network = recipe.network
-    if not isinstance(network, UNetOptions):
+    if isinstance(network, MLPOptions):
         fitted = replace(network, dims=math.prod(shape), learned_variance=learned, num_classes=classes)
         return replace(recipe, network=fitted)
-    halvings = min(_halvings(side) for side in shape[1:])
-    depth = min(len(network.multipliers), halvings + 1)
-    if depth < len(network.multipliers):
-        warnings.warn(
-            f"images of {shape[2]} x {shape[1]} {_halved(halvings)}, so the U-Net keeps {depth} of its "
-            f"{len(network.multipliers)} levels; a --size that is a multiple of {2 ** (len(network.multipliers) - 1)} "
-            "keeps them all.",
-            AssemblyWarning,
-            stacklevel=2,
-        )
+    depth = 1 + _fitting(len(network.multipliers) - 1, shape, "U-Net")
     network = replace(
         network,
         channels=shape[0],
@@ -145,6 +167,19 @@ def fit_to_data(recipe: Recipe, shape: tuple[int, int, int], num_classes: int) -
         num_classes=classes,
     )
     return replace(recipe, network=network)
+
+
+def _fitting(wanted: int, shape: tuple[int, int, int], what: str) -> int:
+    """How many of the halvings wanted images of `shape` allow: fewer with a warning."""
+    possible = min(_halvings(side) for side in shape[1:])
+    if possible < wanted:
+        warnings.warn(
+            f"images of {shape[2]} x {shape[1]} {_halved(possible)}, so the {what} keeps {possible + 1} of its "
+            f"{wanted + 1} levels; a --size that is a multiple of {2**wanted} keeps them all.",
+            AssemblyWarning,
+            stacklevel=4,
+        )
+    return min(wanted, possible)
 
 
 def _halved(count: int) -> str:

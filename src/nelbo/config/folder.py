@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from nelbo.config.recipe import Recipe, record_from
+from nelbo.config.recipe import AnyRecipe, recipe_from_json, record_from
 from nelbo.data import absolute_spec
 from nelbo.errors import RunError
 from nelbo.files import write_json
@@ -59,7 +59,7 @@ class DataOptions:
 class RunConfig:
     """`config.json`: the recipe, the data, and the version that wrote it."""
 
-    recipe: Recipe
+    recipe: AnyRecipe
     data: DataOptions
     preset: str
 
@@ -76,7 +76,7 @@ class RunConfig:
     def from_json(cls, plain: Mapping[str, Any]) -> "RunConfig":
         """The inverse of `to_json`."""
         rest = {key: value for key, value in plain.items() if key not in ("nelbo", "preset", "data")}
-        return cls(Recipe.from_json(rest), record_from(DataOptions, plain["data"]), plain["preset"])
+        return cls(recipe_from_json(rest), record_from(DataOptions, plain["data"]), plain["preset"])
 
     def save(self, folder: Path) -> None:
         """Write config.json."""

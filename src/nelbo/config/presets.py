@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 
-from nelbo.config.recipe import Recipe, ScheduleOptions, known
+from nelbo.config.recipe import AnyRecipe, Recipe, ScheduleOptions, VAERecipe, known
 from nelbo.networks import MLPOptions, UNetOptions
 from nelbo.training import TrainerOptions
+from nelbo.vae import VAEOptions
 
 FOURIER = (3, 4, 5, 6, 7)
 
@@ -19,7 +20,7 @@ FOR_BITS = Recipe(
     ),
 )
 
-PRESETS: dict[str, Recipe] = {
+PRESETS: dict[str, AnyRecipe] = {
     "digits": replace(
         FOR_BITS,
         schedule=ScheduleOptions(kind="log-linear", log_snr_max=9.0, log_snr_min=-8.0),
@@ -57,6 +58,16 @@ PRESETS: dict[str, Recipe] = {
         network=UNetOptions(multipliers=(1, 1, 2, 2, 4, 4), attention=(4,), dropout=0.0),
         training=TrainerOptions(steps=2_400_000, batch_size=64, learning_rate=2e-5, flip=True),
     ),
+    "vae-digits": VAERecipe(
+        network=VAEOptions(shape=(1, 8, 8), levels=17, latent=16, hidden=128),
+        training=TrainerOptions(minutes=2.0, batch_size=128, learning_rate=2e-3, warmup=100, decay="cosine", ema=0.99),
+    ),
+    "vae-fashion-mnist": VAERecipe(
+        network=VAEOptions(),
+        training=TrainerOptions(
+            minutes=20.0, batch_size=128, learning_rate=2e-3, warmup=200, decay="cosine", ema=0.999
+        ),
+    ),
 }
 
 DESCRIPTIONS: dict[str, str] = {
@@ -66,10 +77,12 @@ DESCRIPTIONS: dict[str, str] = {
     "points": "two-dimensional toys and other vectors, an MLP",
     "cifar10": "the paper's CIFAR-10 model: 35.7M parameters, linear schedule, L_simple",
     "lsun256": "the paper's 256x256 model: 113.7M parameters, learning rate 2e-5",
+    "vae-digits": "a variational autoencoder of the 8x8 digits, in 2 minutes",
+    "vae-fashion-mnist": "a variational autoencoder of 28x28 grey images, in 20 minutes on 2 cores",
 }
 
 
-def preset(name: str) -> Recipe:
+def preset(name: str) -> AnyRecipe:
     """The recipe of a name.
 
     Raises:

@@ -4,11 +4,12 @@ import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Self, get_args, get_origin, get_type_hints
 
 from nelbo.errors import ConfigurationError
 from nelbo.networks import MLPOptions, UNetOptions
 from nelbo.training import TrainerOptions
+from nelbo.vae import VAEOptions
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,78 @@ class ScheduleOptions:
     log_snr_min: float = -10.5
 
 
-NETWORKS: dict[str, type[UNetOptions] | type[MLPOptions]] = {"unet": UNetOptions, "mlp": MLPOptions}
+NetworkOptions = UNetOptions | MLPOptions | VAEOptions
+NETWORKS: dict[str, type[NetworkOptions]] = {"unet": UNetOptions, "mlp": MLPOptions, "vae": VAEOptions}
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """Schedule, network, what it predicts, what it is trained on, and how.
+class AnyRecipe:
+    """What recipes of every kind have: a network, which tells the kind, and how it is trained."""
+
+    network: NetworkOptions
+    training: TrainerOptions
+
+    @property
+    def in_words(self) -> str:
+        """The mathematics in a line, for a person who is about to train it."""
+        raise NotImplementedError
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, with the kind of network named."""
+        plain = asdict(self)
+        kind = next(name for name, options in NETWORKS.items() if isinstance(self.network, options))
+        plain["network"] = {"kind": kind, **plain["network"]}
+        return plain
+
+    def with_overrides(self, overrides: Mapping[str, Any]) -> Self:
+        """The recipe with some values changed, by dotted names such as "training.learning_rate" or "loss".
+
+        Raises:
+            ConfigurationError: a name that doesn't exist; the nearest one is suggested.
+        """
+        plain = self.to_json()
+        for name, value in overrides.items():
+            _put(plain, name, name.split("."), value)
+        return type(self).from_json(plain)  # all at once: what two settings say together counts, not their order
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Self:
+        """The inverse of `to_json`.
+
+        Raises:
+            ConfigurationError: a key or a kind that is not known, or a network of the other kind of recipe.
+        """
+        network = dict(plain["network"])
+        options = NETWORKS[known(network.pop("kind", "unet"), NETWORKS, "network kind")]
+        if (options is VAEOptions) != issubclass(cls, VAERecipe):
+            raise ConfigurationError("a VAE has a recipe of its own: begin with --preset vae-fashion-mnist.")
+        parts = {"network": record_from(options, network), "training": record_from(TrainerOptions, plain["training"])}
+        if "schedule" in plain:
+            parts["schedule"] = record_from(ScheduleOptions, plain["schedule"])
+        recipe: Self = record_from(cls, {**plain, **parts})
+        return recipe
+
+
+@dataclass(frozen=True)
+class VAERecipe(AnyRecipe):
+    """A variational autoencoder: its network says it all."""
+
+    network: VAEOptions
+    training: TrainerOptions
+
+    @property
+    def in_words(self) -> str:
+        """As "variational autoencoder, 32 latent dimensions, discretized decoder with a learned stddev"."""
+        stddev = "a learned stddev" if self.network.learned_stddev else f"stddev {self.network.stddev:g}"
+        return (
+            f"variational autoencoder, {self.network.latent} latent dimensions, {self.network.decoder} decoder with "
+            f"{stddev}"
+        )
+
+
+@dataclass(frozen=True)
+class Recipe(AnyRecipe):
+    """A diffusion model: schedule, network, what it predicts, what it is trained on, and how.
 
     Attributes:
         parameterization: "noise", "data", "velocity", "mean" or "grid".
@@ -58,41 +125,23 @@ class Recipe:
     label_dropout: float = 0.1
     training: TrainerOptions = field(default_factory=lambda: TrainerOptions(steps=800_000))
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values, with the kind of network named."""
-        plain = asdict(self)
-        kind = next(name for name, options in NETWORKS.items() if isinstance(self.network, options))
-        plain["network"] = {"kind": kind, **plain["network"]}
-        return plain
+    @property
+    def in_words(self) -> str:
+        """As "linear schedule of 1000 steps, noise prediction, simple loss, uniform t"."""
+        return (
+            f"{self.schedule.kind} schedule of {self.schedule.num_steps} steps, {self.parameterization} prediction, "
+            f"{self.loss} loss, {self.timesteps} t"
+        )
 
-    @classmethod
-    def from_json(cls, plain: Mapping[str, Any]) -> "Recipe":
-        """The inverse of `to_json`.
 
-        Raises:
-            ConfigurationError: a key or a kind that is not known.
-        """
-        network = dict(plain["network"])
-        kind = network.pop("kind", "unet")
-        options = NETWORKS[known(kind, NETWORKS, "network kind")]
-        parts = {
-            "schedule": record_from(ScheduleOptions, plain["schedule"]),
-            "network": record_from(options, network),
-            "training": record_from(TrainerOptions, plain["training"]),
-        }
-        recipe: Recipe = record_from(cls, {**plain, **parts})
-        return recipe
+def recipe_from_json(plain: Mapping[str, Any]) -> AnyRecipe:
+    """A recipe of the kind that its network tells.
 
-    def with_overrides(self, overrides: Mapping[str, Any]) -> "Recipe":
-        """The recipe with some values changed, by dotted names such as "training.learning_rate" or "loss".
-
-        Raises:
-            ConfigurationError: a name that doesn't exist; the nearest one is suggested.
-        """
-        plain = self.to_json()
-        for name, value in overrides.items():
-            _put(plain, name, name.split("."), value)
-        return Recipe.from_json(plain)  # all at once: what two settings say together counts, not their order
+    Raises:
+        ConfigurationError: a key or a kind that is not known.
+    """
+    kind = VAERecipe if plain["network"].get("kind") == "vae" else Recipe
+    return kind.from_json(plain)
 
 
 def known(name: str, names: Iterable[str], what: str) -> str:

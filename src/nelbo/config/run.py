@@ -1,55 +1,49 @@
-"""A finished model, ready for use: `nelbo.load("runs/x")`."""
+"""What finished models of every kind can do."""
 
 import math
-import os
-from collections.abc import Callable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
-import torch
 from torch import Tensor, nn
 
-from nelbo.config.assembly import build_network, build_parameterization, build_schedule, build_variance
-from nelbo.config.folder import MODEL_FILE, RunConfig, find_run, read_config
-from nelbo.config.recipe import known
+from nelbo.config.folder import MODEL_FILE, RunConfig
 from nelbo.data import ArrayDataset, ImageDataset
-from nelbo.diffusion import Calibrated, FixedLarge, FixedSmall, NoiseSchedule, ReverseProcess, Variance
-from nelbo.errors import ConfigurationError, RunError, ShapeError
-from nelbo.evaluation import (
-    BoundReport,
-    FormsReport,
-    calibrate,
-    compare_forms,
-    evaluate_bound,
-    expected_terms,
-)
-from nelbo.files import read_tensors, write_tensors
-from nelbo.probability import data_to_levels
-from nelbo.randomness import image_generators
-from nelbo.samplers import SAMPLERS, Sampler, Step
+from nelbo.errors import ConfigurationError, ShapeError
+from nelbo.files import write_tensors
 
 Progress = Callable[[int, int], None]
-CALIBRATION = "calibration.mse"
 MOST_BYTES = 2**34  # of samples drawn at once
 
 
+class Report(Protocol):
+    """A bound over images, in bits/dim, whatever its terms are; `scores` (N,) are those of each image."""
+
+    @property
+    def total(self) -> float: ...
+    @property
+    def standard_error(self) -> float: ...
+    @property
+    def scores(self) -> Tensor: ...
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+
+
 @dataclass
-class Run:
-    """A trained network with everything needed to sample, score and calibrate it.
+class Run(ABC):
+    """A trained network with everything needed to sample it and to score images by its bound.
 
     Attributes:
         folder: where it was loaded from.
         config: what it is.
         network: the averaged weights, in evaluation mode, float32.
-        schedule: the full schedule it was trained on, on the network's device.
-        mse: (T+1,) what calibration measured, or None.
     """
 
     folder: Path
     config: RunConfig
     network: nn.Module
-    schedule: NoiseSchedule
-    mse: Tensor | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -61,74 +55,50 @@ class Run:
         """K."""
         return self.config.data.levels
 
-    def reverse(self, *, steps: int | None = None, variance: str | None = None, clip: bool = False) -> ReverseProcess:
-        """p_theta of this model.
+    @abstractmethod
+    def sample(self, num: int, *, seed: int = 0, batch_size: int = 64, progress: Progress | None = None) -> Tensor:
+        """Draw images: uint8 (num, C, H, W). Image i of a seed is always the same image."""
 
-        Args:
-            steps: walk a stride of so many steps instead of all T.
-            variance: "calibrated" (the default where it was measured), "trained", "fixed-large" or "fixed-small".
-            clip: hold xhat_0 within [-1, 1].
-        """
-        schedule = self.schedule if steps is None else self.schedule.strided(steps)
-        parameterization = build_parameterization(self.config.recipe, self.levels)
-        return ReverseProcess(self.network, schedule, parameterization, self._variance(variance), self.levels, clip)
-
-    def _variance(self, name: str | None) -> Variance:
-        trained = build_variance(self.config.recipe)
-        choices = {"trained": trained, "fixed-large": FixedLarge(), "fixed-small": FixedSmall(), trained.name: trained}
-        if self.mse is not None and not trained.learned:
-            choices["calibrated"] = Calibrated(self.mse)
-        default = "calibrated" if "calibrated" in choices else "trained"
-        chosen = choices[known(name or default, choices, "variance (of this model)")]
-        if trained.learned != chosen.learned:
-            raise ConfigurationError(f"this model's network puts out a variance: {name!r} cannot be used with it.")
-        return chosen
-
-    def sampler(
-        self, name: str = "ancestral", *, steps: int | None = None, variance: str | None = None, clip: bool = True
-    ) -> Sampler:
-        """A sampler over this model, by name."""
-        kind = SAMPLERS[known(name, SAMPLERS, "sampler")]
-        return kind(self.reverse(steps=steps, variance=variance, clip=clip))
-
-    @torch.no_grad()
-    def trajectory(
+    @abstractmethod
+    def bound(
         self,
-        num: int,
+        images: Tensor | ImageDataset,
         *,
-        sampler: str = "ancestral",
-        steps: int | None = None,
         seed: int = 0,
-        first: int = 0,
-        label: Tensor | None = None,
-        variance: str | None = None,
-        clip: bool = True,
-    ) -> Iterator[Step]:
-        """Watch images first..first+num-1 of a seed come into being, as one batch; see `Sampler.trajectory`."""
-        walker = self.sampler(sampler, steps=steps, variance=variance, clip=clip)
-        yield from walker.trajectory((num, *self.shape), image_generators(seed, first, num), label)
-
-    def sample(
-        self,
-        num: int,
-        *,
-        sampler: str = "ancestral",
-        steps: int | None = None,
-        seed: int = 0,
-        label: Tensor | None = None,
-        variance: str | None = None,
-        clip: bool = True,
         batch_size: int = 64,
         progress: Progress | None = None,
-    ) -> Tensor:
-        """Draw images: uint8 (num, C, H, W).
+    ) -> Report:
+        """The bound over images (uint8, N x C x H x W, or a data set): terms in bits/dim, and each image's score."""
 
-        Image i of a seed is the same whatever `num` and `batch_size` are (up to the rounding of a batched network).
+    def score(self, images: Tensor | ImageDataset, *, seed: int = 0) -> Tensor:
+        """(N,) float64 bits/dim of each image: how surprising it is."""
+        return self.bound(images, seed=seed).scores
 
-        Args:
-            steps: reverse steps, 1..T; all T if None.
-            label: int64 (num,), for a class-conditional model.
-            progress: called with (network calls done, calls in all).
+    def draft(self, num: int, seed: int) -> Tensor:
+        """Samples for a look while training goes on."""
+        return self.sample(num, seed=seed)
+
+    def glance(self, images: ImageDataset) -> Report:
+        """The bound, roughly, for a look while training goes on."""
+        return self.bound(images)
+
+    def prepare(self, images: ImageDataset, progress: Progress | None = None) -> None:
+        """Measure on training images what a finished model should know of itself, and keep it: here nothing."""
+        return None
+
+    def extras(self) -> dict[str, Tensor]:
+        """What is kept beside the weights."""
+        return {}
+
+    def save(self) -> None:
+        """Write model.safetensors: the weights and the extras."""
+        save_model(self.folder, self.network, self.extras())
+
+    def check_number(self, num: int, batch_size: int) -> None:
+        """Check that so many images can be drawn at once.
+
+        Raises:
+            ConfigurationError: they can't.
         """
         for flag, value in (("--num", num), ("--batch-size", batch_size)):
             if value < 1:
@@ -138,119 +108,16 @@ class Run:
                 f"--num {num} images of {math.prod(self.shape)} bytes each would not fit into memory; draw at most "
                 f"{MOST_BYTES // math.prod(self.shape)} at once, under several seeds."
             )
-        self._check_label(label, num)
-        images: list[Tensor] = []
-        calls, batches = steps or self.schedule.num_steps, -(-num // batch_size)
-        for b, start in enumerate(range(0, num, batch_size)):
-            size = min(batch_size, num - start)
-            labels = None if label is None else label[start : start + size]
-            done = 0
-            for step in self.trajectory(
-                size, sampler=sampler, steps=steps, seed=seed, first=start, label=labels, variance=variance, clip=clip
-            ):
-                last, done = step, done + 1
-                if progress is not None:
-                    progress(b * calls + min(done, calls), batches * calls)
-            images.append(data_to_levels(last.x_0, self.levels).to(torch.uint8).cpu())
-        return torch.cat(images)
 
-    def bound(
-        self,
-        images: Tensor | ImageDataset,
-        *,
-        steps_per_image: int | None = 8,
-        steps: int | None = None,
-        variance: str | None = None,
-        clip: bool = False,
-        seed: int = 0,
-        batch_size: int = 64,
-        progress: Progress | None = None,
-    ) -> BoundReport:
-        """The bound over images (uint8, N x C x H x W, or a data set): every term in bits/dim, and each image's score.
-
-        A conditional model is told the class of each image where the data set has classes of the model's names.
-
-        Args:
-            steps_per_image: values of t looked at for each image; None for every one.
-            steps: judge a stride of so many steps instead of the full chain.
+    def dataset_of(self, images: Tensor | ImageDataset, batch_size: int = 1) -> ImageDataset:
+        """Images as a data set of this model's shape.
 
         Raises:
-            ShapeError: images of another shape than the model's.
+            ShapeError: images of another shape.
+            ConfigurationError: batches of less than one.
         """
         if batch_size < 1:
             raise ConfigurationError(f"--batch-size must be at least 1, got {batch_size}.")
-        dataset = self._dataset(images)
-        reverse = self.reverse(steps=steps, variance=variance, clip=clip)
-        proposal = None if self.mse is None else expected_terms(reverse, self.mse)
-        return evaluate_bound(
-            reverse,
-            dataset,
-            labels=self._labels(dataset),
-            steps_per_image=steps_per_image,
-            proposal=proposal,
-            seed=seed,
-            batch_size=batch_size,
-            progress=progress,
-        )
-
-    def forms(
-        self,
-        images: Tensor | ImageDataset,
-        *,
-        draws: int = 2,
-        steps: int | None = None,
-        variance: str | None = None,
-        seed: int = 0,
-        batch_size: int = 64,
-        progress: Progress | None = None,
-    ) -> FormsReport:
-        """Eq. 3's form of the bound beside eq. 5's, on the same images: 2 T calls of the network a draw."""
-        dataset = self._dataset(images)
-        return compare_forms(
-            self.reverse(steps=steps, variance=variance),
-            dataset,
-            labels=self._labels(dataset),
-            draws=draws,
-            seed=seed,
-            batch_size=batch_size,
-            progress=progress,
-        )
-
-    def score(self, images: Tensor | ImageDataset, *, steps_per_image: int | None = 32, seed: int = 0) -> Tensor:
-        """(N,) float64 bits/dim of each image: how surprising it is. More steps_per_image make it less noisy."""
-        return self.bound(images, steps_per_image=steps_per_image, seed=seed).scores
-
-    def calibrate(
-        self, images: ImageDataset, *, draws: int = 4096, seed: int = 0, progress: Progress | None = None
-    ) -> None:
-        """Measure mse_t on training images and keep it: bounds, samples and codes use the calibrated variance then."""
-        reverse, labels = self.reverse(variance="trained"), self._labels(images)
-        self.mse = calibrate(reverse, images, labels=labels, draws=draws, seed=seed, progress=progress)
-
-    def save(self) -> None:
-        """Write model.safetensors: the weights and what calibration measured."""
-        save_model(self.folder, self.network, self.mse)
-
-    def _check_label(self, label: Tensor | None, num: int) -> None:
-        classes = len(self.config.data.class_names)
-        if label is None:
-            return
-        if not self.config.recipe.conditional:
-            raise ConfigurationError(f"the model in {self.folder} is not class-conditional; leave --label out.")
-        if label.shape != (num,) or int(label.min()) < 0 or int(label.max()) >= classes:
-            names = ", ".join(f"{i} {name}" for i, name in enumerate(self.config.data.class_names))
-            raise ConfigurationError(f"--label is the number of a class ({names}), one for each of the {num} images.")
-
-    def _labels(self, images: ImageDataset) -> Tensor | None:
-        """The images' classes as this model counts them, matched by name: negative where it doesn't know the class."""
-        if not self.config.recipe.conditional or images.labels is None:
-            return None
-        names = self.config.data.class_names
-        own = {name: index for index, name in enumerate(names)}
-        index = torch.tensor([*(own.get(name, -1) for name in images.class_names or names), -1])
-        return index[images.labels]  # -1, no class, is the last entry
-
-    def _dataset(self, images: Tensor | ImageDataset) -> ImageDataset:
         dataset = ArrayDataset(images, self.levels) if isinstance(images, Tensor) else images
         if dataset.shape != self.shape:
             raise ShapeError(
@@ -260,39 +127,10 @@ class Run:
         return dataset
 
 
-def save_model(folder: Path, network: nn.Module, mse: Tensor | None) -> None:
-    """Write the weights, and the calibration if there is one, to model.safetensors."""
-    tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
-    if mse is not None:
-        tensors[CALIBRATION] = mse
-    write_tensors(folder / MODEL_FILE, tensors, {})
-
-
-def load(name: str | os.PathLike[str], *, device: str | None = None) -> Run:
-    """A run by its folder, or a bundled model by its name, on `device` or else the best one there is.
-
-    Raises:
-        RunError: no such run, no weights in it, or damaged ones.
-    """
-    folder = find_run(name)
-    config = read_config(folder)
-    tensors, _ = read_tensors(folder / MODEL_FILE)
-    with torch.device("meta"):
-        network = build_network(config.recipe)
-    weights = {key.removeprefix("network."): value for key, value in tensors.items() if key.startswith("network.")}
-    try:
-        network.load_state_dict(weights, assign=True)
-    except RuntimeError as error:
-        raise RunError(f"{folder / MODEL_FILE} does not fit {folder / 'config.json'}: {error}") from error
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        network = network.to(device).eval().requires_grad_(False)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigurationError(
-            f"--device {device} cannot be used here ({error}); `nelbo info` lists them."
-        ) from error
-    schedule = build_schedule(config.recipe.schedule).to(device)
-    return Run(folder, config, network, schedule, tensors.get(CALIBRATION))
+def save_model(folder: Path, network: nn.Module, extras: dict[str, Tensor]) -> None:
+    """Write the weights, and what is kept beside them, to model.safetensors."""
+    weights = {f"network.{name}": value for name, value in network.state_dict().items()}
+    write_tensors(folder / MODEL_FILE, {**weights, **extras}, {})
 
 
 def _by(shape: tuple[int, ...]) -> str:

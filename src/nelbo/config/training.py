@@ -12,20 +12,21 @@ import torch
 from torch import nn
 
 from nelbo.config import presets
-from nelbo.config.assembly import build_network, build_objective, build_schedule, fit_to_data
+from nelbo.config.assembly import build_network, build_objective, fit_to_data
 from nelbo.config.folder import CONFIG_FILE, MODEL_FILE, DataOptions, RunConfig, read_config, refuse_differences
-from nelbo.config.recipe import Recipe
-from nelbo.config.run import Run, load, save_model
+from nelbo.config.loading import load, run_of
+from nelbo.config.pictures import show_run
+from nelbo.config.recipe import AnyRecipe
+from nelbo.config.run import Run, save_model
 from nelbo.data import ImageDataset, Split, absolute_spec, load_data
 from nelbo.errors import ConfigurationError, DataError, RunError
 from nelbo.files import alone_in, remove_parts
-from nelbo.plots import bound_curve, loss_curve, per_step_bound, picture_of, save, trajectory_strip
+from nelbo.plots import bound_curve, loss_curve, picture_of, save
 from nelbo.randomness import INITIALISATION, derived_seed
 from nelbo.training import METRICS_FILE, STATE_FILE, MetricsLog, Progress, Trainer, is_first_process, tensorboard_log
 
 BUDGET = {"training.steps", "training.minutes"}
-PREVIEW_IMAGES, PREVIEW_STEPS = 16, 50
-HELD_OUT_IMAGES, HELD_OUT_STEPS = 128, 4
+PREVIEW_IMAGES, HELD_OUT_IMAGES = 16, 128
 LARGEST_SIDE = 256  # of images that are trained on as they are: the preset lsun256's; larger ones need a --size
 
 
@@ -81,7 +82,7 @@ def train(
         listener: progress.
 
     Returns:
-        The finished run, calibrated, with its pictures in the folder.
+        The finished run, a diffusion model's calibrated, with its pictures in the folder.
 
     Raises:
         NelboError: of many kinds, each saying what to change.
@@ -91,7 +92,7 @@ def train(
     request, name, recipe = _wanted(data, folder, preset)
     recipe = recipe.with_overrides(with_one_budget(overrides or {}))
     split = _read(request, recipe.training.workers, recipe.training.seed, listener)
-    recipe = fit_to_data(recipe, split.train.shape, len(split.train.class_names))
+    recipe = fit_to_data(recipe, split.train.shape, len(split.train.class_names), split.train.levels)
     config = RunConfig(recipe, _described(request, split), name)
     _refuse_other_run(folder, config)
     with alone_in(folder) if is_first_process() else nullcontext():
@@ -140,19 +141,18 @@ class _Session:
     def preview(self, network: nn.Module, step: int) -> dict[str, Any]:
         """Draw a few images in few steps, and look at the held-out bound."""
         try:
-            return self._preview(self._run(network), step)
+            return self._preview(run_of(self.folder, self.config, network), step)
         finally:
             network.train()
             network.requires_grad_(True)
 
     def _preview(self, run: Run, step: int) -> dict[str, Any]:
-        steps = min(PREVIEW_STEPS, run.schedule.num_steps)
-        images = run.sample(PREVIEW_IMAGES, steps=steps, seed=self.config.recipe.training.seed)
+        images = run.draft(PREVIEW_IMAGES, self.config.recipe.training.seed)
         save(picture_of(images, run.levels), self.folder / "samples" / f"step-{step:08d}.png")
         record: dict[str, Any] = {}
         held_out = self._held_out(HELD_OUT_IMAGES)
         if held_out is not None:
-            report = run.bound(held_out, steps_per_image=HELD_OUT_STEPS)
+            report = run.glance(held_out)
             error = None if math.isnan(report.standard_error) else round(report.standard_error, 4)
             record = {"held_out_bits_per_dim": round(report.total, 4), "held_out_standard_error": error}
         self.draw_curves()
@@ -161,16 +161,15 @@ class _Session:
 
     def save(self, network: nn.Module, step: int) -> None:
         """Keep the averaged weights beside the state, so that the folder can be used while training goes on."""
-        save_model(self.folder, network, None)
+        save_model(self.folder, network, {})
 
     def finish(self, stopped_by: str | None) -> None:
-        """Calibrate on training images, then draw what a person would want to see first; when stopped, just leave."""
+        """Let the model measure itself, then draw what a person would want to see first; when stopped, just leave."""
         if stopped_by is None:
             run = load(self.folder)
             stage = self.listener.on_stage
-            run.calibrate(self.split.train, progress=lambda done, total: stage("calibrating", done, total))
-            run.save()
-            show_run(run, self._held_out(4 * HELD_OUT_IMAGES), self.listener)
+            run.prepare(self.split.train, lambda done, total: stage("calibrating", done, total))
+            show_run(run, self._held_out(4 * HELD_OUT_IMAGES), stage)
         self.draw_curves()
 
     def draw_curves(self) -> None:
@@ -182,28 +181,8 @@ class _Session:
         if bounds:
             save(bound_curve(bounds), self.folder / "bound.png")
 
-    def _run(self, network: nn.Module) -> Run:
-        device = next(network.parameters()).device
-        schedule = build_schedule(self.config.recipe.schedule).to(device)
-        return Run(self.folder, self.config, network.eval(), schedule)
-
     def _held_out(self, most: int) -> ImageDataset | None:
         return self.split.test.spread(most) if len(self.split.test) else None
-
-
-def show_run(run: Run, held_out: ImageDataset | None, listener: Listener) -> None:
-    """Draw samples, a trajectory and the bound by t into the run's folder."""
-
-    def sampling(done: int, total: int) -> None:
-        listener.on_stage("sampling", done, total)
-
-    steps = min(250, run.schedule.num_steps)
-    save(picture_of(run.sample(64, steps=steps, progress=sampling), run.levels), run.folder / "samples.png")
-    if run.shape[0] in (1, 3):  # points of the plane have no strip
-        save(trajectory_strip(list(run.trajectory(1, steps=min(100, steps)))), run.folder / "trajectory.png")
-    if held_out is not None:
-        report = run.bound(held_out, progress=lambda done, total: listener.on_stage("scoring", done, total))
-        save(per_step_bound([vars(step) for step in report.per_step]), run.folder / "bound-per-step.png")
 
 
 def with_one_budget(overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -213,7 +192,7 @@ def with_one_budget(overrides: Mapping[str, Any]) -> dict[str, Any]:
     return dict(overrides)
 
 
-def _wanted(data: str | DataRequest | None, folder: Path, name: str | None) -> tuple[DataRequest, str, Recipe]:
+def _wanted(data: str | DataRequest | None, folder: Path, name: str | None) -> tuple[DataRequest, str, AnyRecipe]:
     """Data, preset and recipe: as given, or as the run in the folder was begun where no data is given."""
     if data is None:
         if not (folder / CONFIG_FILE).exists():

@@ -8,8 +8,10 @@ from nelbo.plots.counts import count_bars
 from nelbo.plots.curves import bound_curve, loss_curve
 from nelbo.plots.forward import forward_strip
 from nelbo.plots.grid import sample_grid
+from nelbo.plots.monte_carlo import monte_carlo_curves
 from nelbo.plots.points import point_cloud
 from nelbo.plots.rate_distortion import rate_distortion_curve
+from nelbo.plots.reconstructions import reconstruction_grid
 from nelbo.plots.samples import picture_of
 from nelbo.plots.saving import save
 from nelbo.plots.schedule import schedule_curves
@@ -21,10 +23,12 @@ __all__ = [
     "count_bars",
     "forward_strip",
     "loss_curve",
+    "monte_carlo_curves",
     "per_step_bound",
     "picture_of",
     "point_cloud",
     "rate_distortion_curve",
+    "reconstruction_grid",
     "sample_grid",
     "save",
     "schedule_curves",

@@ -1,0 +1,19 @@
+"""What a command says to a model of the other kind."""
+
+from collections.abc import Mapping
+
+from nelbo.errors import ConfigurationError
+
+
+def refuse_chain_options(run: str, options: Mapping[str, object]) -> None:
+    """Check that a variational autoencoder is asked for nothing that only a diffusion chain has.
+
+    Raises:
+        ConfigurationError: some of the options, by flag, were given (are not None).
+    """
+    given = [flag for flag, value in options.items() if value is not None]
+    if given:
+        raise ConfigurationError(
+            f"{run} is a variational autoencoder, which has no chain of steps and no classes: leave out "
+            f"{', '.join(given)}."
+        )

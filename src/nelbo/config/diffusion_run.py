@@ -1,0 +1,240 @@
+"""A finished diffusion model: its chain, its samples and its bound."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nelbo.config.assembly import build_parameterization, build_variance
+from nelbo.config.recipe import Recipe, known
+from nelbo.config.run import Progress, Run
+from nelbo.data import ImageDataset
+from nelbo.diffusion import Calibrated, FixedLarge, FixedSmall, NoiseSchedule, ReverseProcess, Variance
+from nelbo.errors import ConfigurationError
+from nelbo.evaluation import (
+    BoundReport,
+    FormsReport,
+    calibrate,
+    compare_forms,
+    evaluate_bound,
+    expected_terms,
+)
+from nelbo.probability import data_to_levels
+from nelbo.randomness import image_generators
+from nelbo.samplers import SAMPLERS, Sampler, Step
+
+CALIBRATION = "calibration.mse"
+DRAFT_STEPS, GLANCE_STEPS = 50, 4
+
+
+@dataclass
+class DiffusionRun(Run):
+    """A trained chain with everything needed to sample, score and calibrate it.
+
+    Attributes:
+        schedule: the full schedule it was trained on, on the network's device.
+        mse: (T+1,) what calibration measured, or None.
+    """
+
+    schedule: NoiseSchedule
+    mse: Tensor | None = None
+
+    @property
+    def recipe(self) -> Recipe:
+        """What it was made by."""
+        assert isinstance(self.config.recipe, Recipe)
+        return self.config.recipe
+
+    def reverse(self, *, steps: int | None = None, variance: str | None = None, clip: bool = False) -> ReverseProcess:
+        """p_theta of this model.
+
+        Args:
+            steps: walk a stride of so many steps instead of all T.
+            variance: "calibrated" (the default where it was measured), "trained", "fixed-large" or "fixed-small".
+            clip: hold xhat_0 within [-1, 1].
+        """
+        schedule = self.schedule if steps is None else self.schedule.strided(steps)
+        parameterization = build_parameterization(self.recipe, self.levels)
+        return ReverseProcess(self.network, schedule, parameterization, self._variance(variance), self.levels, clip)
+
+    def _variance(self, name: str | None) -> Variance:
+        trained = build_variance(self.recipe)
+        choices = {"trained": trained, "fixed-large": FixedLarge(), "fixed-small": FixedSmall(), trained.name: trained}
+        if self.mse is not None and not trained.learned:
+            choices["calibrated"] = Calibrated(self.mse)
+        default = "calibrated" if "calibrated" in choices else "trained"
+        chosen = choices[known(name or default, choices, "variance (of this model)")]
+        if trained.learned != chosen.learned:
+            raise ConfigurationError(f"this model's network puts out a variance: {name!r} cannot be used with it.")
+        return chosen
+
+    def sampler(
+        self, name: str = "ancestral", *, steps: int | None = None, variance: str | None = None, clip: bool = True
+    ) -> Sampler:
+        """A sampler over this model, by name."""
+        kind = SAMPLERS[known(name, SAMPLERS, "sampler")]
+        return kind(self.reverse(steps=steps, variance=variance, clip=clip))
+
+    @torch.no_grad()
+    def trajectory(
+        self,
+        num: int,
+        *,
+        sampler: str = "ancestral",
+        steps: int | None = None,
+        seed: int = 0,
+        first: int = 0,
+        label: Tensor | None = None,
+        variance: str | None = None,
+        clip: bool = True,
+    ) -> Iterator[Step]:
+        """Watch images first..first+num-1 of a seed come into being, as one batch; see `Sampler.trajectory`."""
+        walker = self.sampler(sampler, steps=steps, variance=variance, clip=clip)
+        yield from walker.trajectory((num, *self.shape), image_generators(seed, first, num), label)
+
+    def sample(
+        self,
+        num: int,
+        *,
+        sampler: str = "ancestral",
+        steps: int | None = None,
+        seed: int = 0,
+        label: Tensor | None = None,
+        variance: str | None = None,
+        clip: bool = True,
+        batch_size: int = 64,
+        progress: Progress | None = None,
+    ) -> Tensor:
+        """Draw images: uint8 (num, C, H, W).
+
+        Image i of a seed is the same whatever `num` and `batch_size` are (up to the rounding of a batched network).
+
+        Args:
+            steps: reverse steps, 1..T; all T if None.
+            label: int64 (num,), for a class-conditional model.
+            progress: called with (network calls done, calls in all).
+        """
+        self.check_number(num, batch_size)
+        self._check_label(label, num)
+        images: list[Tensor] = []
+        calls, batches = steps or self.schedule.num_steps, -(-num // batch_size)
+        for b, start in enumerate(range(0, num, batch_size)):
+            size = min(batch_size, num - start)
+            labels = None if label is None else label[start : start + size]
+            done = 0
+            for step in self.trajectory(
+                size, sampler=sampler, steps=steps, seed=seed, first=start, label=labels, variance=variance, clip=clip
+            ):
+                last, done = step, done + 1
+                if progress is not None:
+                    progress(b * calls + min(done, calls), batches * calls)
+            images.append(data_to_levels(last.x_0, self.levels).to(torch.uint8).cpu())
+        return torch.cat(images)
+
+    def bound(
+        self,
+        images: Tensor | ImageDataset,
+        *,
+        steps_per_image: int | None = 8,
+        steps: int | None = None,
+        variance: str | None = None,
+        clip: bool = False,
+        seed: int = 0,
+        batch_size: int = 64,
+        progress: Progress | None = None,
+    ) -> BoundReport:
+        """The bound over images (uint8, N x C x H x W, or a data set): every term in bits/dim, and each image's score.
+
+        A conditional model is told the class of each image where the data set has classes of the model's names.
+
+        Args:
+            steps_per_image: values of t looked at for each image; None for every one.
+            steps: judge a stride of so many steps instead of the full chain.
+
+        Raises:
+            ShapeError: images of another shape than the model's.
+        """
+        dataset = self.dataset_of(images, batch_size)
+        reverse = self.reverse(steps=steps, variance=variance, clip=clip)
+        proposal = None if self.mse is None else expected_terms(reverse, self.mse)
+        return evaluate_bound(
+            reverse,
+            dataset,
+            labels=self._labels(dataset),
+            steps_per_image=steps_per_image,
+            proposal=proposal,
+            seed=seed,
+            batch_size=batch_size,
+            progress=progress,
+        )
+
+    def forms(
+        self,
+        images: Tensor | ImageDataset,
+        *,
+        draws: int = 2,
+        steps: int | None = None,
+        variance: str | None = None,
+        seed: int = 0,
+        batch_size: int = 64,
+        progress: Progress | None = None,
+    ) -> FormsReport:
+        """Eq. 3's form of the bound beside eq. 5's, on the same images: 2 T calls of the network a draw."""
+        dataset = self.dataset_of(images, batch_size)
+        return compare_forms(
+            self.reverse(steps=steps, variance=variance),
+            dataset,
+            labels=self._labels(dataset),
+            draws=draws,
+            seed=seed,
+            batch_size=batch_size,
+            progress=progress,
+        )
+
+    def score(self, images: Tensor | ImageDataset, *, seed: int = 0, steps_per_image: int | None = 32) -> Tensor:
+        """(N,) float64 bits/dim of each image: how surprising it is. More steps_per_image make it less noisy."""
+        return self.bound(images, steps_per_image=steps_per_image, seed=seed).scores
+
+    def draft(self, num: int, seed: int) -> Tensor:
+        """Samples in few steps."""
+        return self.sample(num, steps=min(DRAFT_STEPS, self.schedule.num_steps), seed=seed)
+
+    def glance(self, images: ImageDataset) -> BoundReport:
+        """The bound from few values of t."""
+        return self.bound(images, steps_per_image=GLANCE_STEPS)
+
+    def prepare(self, images: ImageDataset, progress: Progress | None = None) -> None:
+        """Calibrate, and keep what was measured in the run's folder."""
+        self.calibrate(images, progress=progress)
+        self.save()
+
+    def calibrate(
+        self, images: ImageDataset, *, draws: int = 4096, seed: int = 0, progress: Progress | None = None
+    ) -> None:
+        """Measure mse_t on training images and keep it: bounds, samples and codes use the calibrated variance then."""
+        reverse, labels = self.reverse(variance="trained"), self._labels(images)
+        self.mse = calibrate(reverse, images, labels=labels, draws=draws, seed=seed, progress=progress)
+
+    def extras(self) -> dict[str, Tensor]:
+        """What calibration measured."""
+        return {} if self.mse is None else {CALIBRATION: self.mse}
+
+    def _check_label(self, label: Tensor | None, num: int) -> None:
+        classes = len(self.config.data.class_names)
+        if label is None:
+            return
+        if not self.recipe.conditional:
+            raise ConfigurationError(f"the model in {self.folder} is not class-conditional; leave --label out.")
+        if label.shape != (num,) or int(label.min()) < 0 or int(label.max()) >= classes:
+            names = ", ".join(f"{i} {name}" for i, name in enumerate(self.config.data.class_names))
+            raise ConfigurationError(f"--label is the number of a class ({names}), one for each of the {num} images.")
+
+    def _labels(self, images: ImageDataset) -> Tensor | None:
+        """The images' classes as this model counts them, matched by name: negative where it doesn't know the class."""
+        if not self.recipe.conditional or images.labels is None:
+            return None
+        names = self.config.data.class_names
+        own = {name: index for index, name in enumerate(names)}
+        index = torch.tensor([*(own.get(name, -1) for name in images.class_names or names), -1])
+        return index[images.labels]  # -1, no class, is the last entry

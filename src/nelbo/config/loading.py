@@ -1,0 +1,72 @@
+"""A run folder, or the name of a bundled model, becomes a model that is ready for use: `nelbo.load("runs/x")`."""
+
+import os
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from nelbo.config.assembly import build_network, build_schedule
+from nelbo.config.diffusion_run import CALIBRATION, DiffusionRun
+from nelbo.config.folder import MODEL_FILE, RunConfig, find_run, read_config
+from nelbo.config.recipe import Recipe
+from nelbo.config.run import Run
+from nelbo.config.vae_run import VAERun
+from nelbo.errors import ConfigurationError, RunError
+from nelbo.files import read_tensors
+from nelbo.vae import VAE
+
+Kind = TypeVar("Kind", bound=Run)
+KINDS: dict[type[Run], str] = {DiffusionRun: "a diffusion model", VAERun: "a variational autoencoder"}
+
+
+def load(name: str | os.PathLike[str], *, device: str | None = None) -> DiffusionRun | VAERun:
+    """A run by its folder, or a bundled model by its name, on `device` or else the best one there is.
+
+    Returns:
+        A `DiffusionRun` or a `VAERun`.
+
+    Raises:
+        RunError: no such run, no weights in it, or damaged ones.
+    """
+    folder = find_run(name)
+    config = read_config(folder)
+    tensors, _ = read_tensors(folder / MODEL_FILE)
+    with torch.device("meta"):
+        network = build_network(config.recipe)
+    weights = {key.removeprefix("network."): value for key, value in tensors.items() if key.startswith("network.")}
+    try:
+        network.load_state_dict(weights, assign=True)
+    except RuntimeError as error:
+        raise RunError(f"{folder / MODEL_FILE} does not fit {folder / 'config.json'}: {error}") from error
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        network = network.to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigurationError(
+            f"--device {device} cannot be used here ({error}); `nelbo info` lists them."
+        ) from error
+    return run_of(folder, config, network, tensors.get(CALIBRATION))
+
+
+def load_as(kind: type[Kind], name: str | os.PathLike[str], *, device: str | None = None) -> Kind:
+    """`load`, for what only one kind of model can do.
+
+    Raises:
+        ConfigurationError: the run is of another kind.
+    """
+    run = load(name, device=device)
+    if not isinstance(run, kind):
+        raise ConfigurationError(f"{name} is {KINDS[type(run)]}, and only {KINDS[kind]} can do this.")
+    return run
+
+
+def run_of(folder: Path, config: RunConfig, network: nn.Module, mse: Tensor | None = None) -> DiffusionRun | VAERun:
+    """A network at hand as a run of its kind, in evaluation mode."""
+    network = network.eval().requires_grad_(False)
+    if isinstance(network, VAE):
+        return VAERun(folder, config, network)
+    assert isinstance(config.recipe, Recipe)
+    schedule = build_schedule(config.recipe.schedule).to(next(network.parameters()).device)
+    return DiffusionRun(folder, config, network, schedule, mse)

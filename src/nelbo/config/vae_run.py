@@ -1,0 +1,87 @@
+"""A finished variational autoencoder: its samples, its ELBO, and estimates of log p(x)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nelbo.config.run import Progress, Run
+from nelbo.data import ImageDataset
+from nelbo.probability import data_to_levels, levels_to_data
+from nelbo.randomness import image_generators, standard_normal
+from nelbo.vae import VAE, ELBOReport, MonteCarloReport, busiest, evaluate_elbo, monte_carlo, traverse
+
+WALK = torch.linspace(-3, 3, 13)  # in standard deviations of p(z)
+
+
+@dataclass
+class VAERun(Run):
+    """A trained VAE. Pictures show the mean of p(x|z), without its noise, as Algorithm 2 adds none at t = 1."""
+
+    network: VAE
+
+    @torch.no_grad()
+    def sample(self, num: int, *, seed: int = 0, batch_size: int = 64, progress: Progress | None = None) -> Tensor:
+        """Draw z from p(z) and show the mean of p(x|z): uint8 (num, C, H, W).
+
+        Image i of a seed is the same whatever `num` and `batch_size` are (up to the rounding of a batched network).
+
+        Args:
+            progress: called with (images done, images in all).
+        """
+        self.check_number(num, batch_size)
+        images: list[Tensor] = []
+        for start in range(0, num, batch_size):
+            size, prior = min(batch_size, num - start), self.network.prior
+            noise = standard_normal((size, *prior.mean.shape), image_generators(seed, start, size), prior.mean)
+            images.append(self._pixels(self.network.likelihood(noise).mean))
+            if progress is not None:
+                progress(start + size, num)
+        return torch.cat(images)
+
+    def bound(
+        self,
+        images: Tensor | ImageDataset,
+        *,
+        draws: int = 4,
+        seed: int = 0,
+        batch_size: int = 64,
+        progress: Progress | None = None,
+    ) -> ELBOReport:
+        """The negative ELBO over images, in bits/dim: reconstruction, KL, and each image's score.
+
+        Args:
+            draws: of z, for each image.
+
+        Raises:
+            ShapeError: images of another shape than the model's.
+        """
+        dataset = self.dataset_of(images, batch_size)
+        return evaluate_elbo(self.network, dataset, draws=draws, seed=seed, batch_size=batch_size, progress=progress)
+
+    def log_likelihood(
+        self, images: Tensor | ImageDataset, *, samples: int = 100_000, seed: int = 0, progress: Progress | None = None
+    ) -> MonteCarloReport:
+        """Estimates of log p(x), nats an image, in three ways as the number of samples grows; see `monte_carlo`."""
+        return monte_carlo(self.network, self._data(images), samples=samples, seed=seed, progress=progress)
+
+    @torch.no_grad()
+    def reconstruct(self, images: Tensor | ImageDataset) -> Tensor:
+        """What is left of images that went through the mean of q(z|x): uint8 (N, C, H, W)."""
+        z = self.network.posterior(self._data(images)).mean
+        return self._pixels(self.network.likelihood(z).mean)
+
+    @torch.no_grad()
+    def traversal(self, images: Tensor | ImageDataset, dims: int = 10) -> Tensor:
+        """Walk from the first image along the dimensions that the images use most: uint8 (dims, 13, C, H, W)."""
+        x_0 = self._data(images)
+        z = self.network.posterior(x_0[:1]).mean[0]
+        return self._pixels(traverse(self.network, z, busiest(self.network, x_0, dims), WALK))
+
+    def _data(self, images: Tensor | ImageDataset) -> Tensor:
+        dataset = self.dataset_of(images)
+        x_0 = levels_to_data(dataset.images(torch.arange(len(dataset))), self.levels)
+        return x_0.to(self.network.log_stddev.device)
+
+    def _pixels(self, x_0: Tensor) -> Tensor:
+        return data_to_levels(x_0, self.levels).to(torch.uint8).cpu()
