@@ -1,0 +1,101 @@
+"""The commands on a variational autoencoder."""
+
+import csv
+import json
+
+import pytest
+from PIL import Image
+
+SETTINGS = ("network.latent=4", "network.base=4", "network.hidden=16", "training.log_every=2")
+TRAIN = [
+    *("train", "--data", "digits", "--preset", "vae-digits", "--out", "vae", "--steps", "4", "--batch-size", "8"),
+    *("--precision", "fp32", "--seed", "1", *(part for setting in SETTINGS for part in ("--set", setting))),
+]
+
+
+@pytest.fixture
+def trained_vae(nelbo_cli):
+    """`vae` in the working folder; what training said."""
+    told = nelbo_cli(*TRAIN)
+    assert told.code == 0, told.err
+    return told
+
+
+def test_training_speaks_of_the_vae_alone(nelbo_cli, trained_vae):
+    assert "variational autoencoder, 4 latent dimensions, discretized decoder with a learned stddev, fp32" in (
+        trained_vae.err
+    )
+    assert "held-out bound" in trained_vae.err
+    for foreign in ("schedule", "variance", "calibrating"):
+        assert foreign not in trained_vae.err
+
+
+def test_evaluate_splits_the_elbo(nelbo_cli, trained_vae, tmp_path):
+    told = nelbo_cli("evaluate", "vae", "--num", 20, "--json", "elbo.json")
+    assert told.code == 0
+    assert all(word in told.out for word in ("reconstruction", "KL(q(z|x) || p(z))", "-ELBO (total)", "+-"))
+    found = json.loads((tmp_path / "elbo.json").read_text())
+    bits = found["bits_per_dim"]
+    assert bits["total"] == pytest.approx(bits["reconstruction"] + bits["kl"])
+    assert bits["standard_error"] > 0
+    assert (found["num_images"], found["decoder"], found["draws"]) == (20, "discretized", 4)
+
+
+def test_a_density_is_said_to_be_no_bound(nelbo_cli):
+    assert nelbo_cli(*TRAIN, "--set", "network.decoder=gaussian").code == 0
+    assert "a density, no bound on the bits of the levels" in nelbo_cli("evaluate", "vae", "--num", 5).out
+
+
+def test_sample_and_score(nelbo_cli, trained_vae, tmp_path):
+    assert nelbo_cli("sample", "vae", "--num", 4, "--out", "four.png").code == 0
+    with Image.open(tmp_path / "four.png") as picture:
+        assert picture.size == (2 * 74 + 2, 2 * 74 + 2)
+    told = nelbo_cli("score", "digits", "-m", "vae", "--csv", "bits.csv")
+    assert told.code == 0
+    bits = [float(row["bits_per_dim"]) for row in csv.DictReader((tmp_path / "bits.csv").open())]
+    assert len(bits) == 297
+    assert bits == sorted(bits, reverse=True)
+
+
+def test_monte_carlo_draws_writes_and_shows(nelbo_cli, trained_vae, tmp_path):
+    told = nelbo_cli(
+        *("plot", "monte-carlo", "vae", "--num", 3, "--samples", 100),
+        *("--csv", "mc.csv", "--json", "mc.json", "--out", "mc.png"),
+    )
+    assert told.code == 0, told.err
+    assert "plain Monte Carlo is behind the importance-weighted bound by" in told.out
+    rows = list(csv.DictReader((tmp_path / "mc.csv").open()))
+    assert [row["samples"] for row in rows] == ["1"] * 3 + ["10"] * 3 + ["100"] * 3
+    found = json.loads((tmp_path / "mc.json").read_text())
+    means = found["mean_nats"]
+    assert [row["samples"] for row in means] == [1, 10, 100]
+    last = [float(row["importance"]) for row in rows[-3:]]
+    assert means[-1]["importance"] == pytest.approx(sum(last) / 3)
+    assert f"{means[-1]['importance']:.2f}" in told.out
+    with Image.open(tmp_path / "mc.png") as picture:
+        assert picture.width > 1000
+
+
+@pytest.mark.parametrize(
+    ("command", "named"),
+    [
+        (("sample", "vae", "--steps", 3, "--no-clip"), "leave out --steps, --clip/--no-clip"),
+        (("sample", "vae", "--label", 3), "leave out --label"),
+        (("evaluate", "vae", "--forms"), "leave out --forms"),
+        (("evaluate", "vae", "--steps-per-image", 0), "leave out --steps-per-image"),
+        (("score", "digits", "-m", "vae", "--steps-per-image", 4), "leave out --steps-per-image"),
+        (("plot", "rate-distortion", "vae"), "only a diffusion model can do this"),
+        (("plot", "forward", "vae"), "only a diffusion model can do this"),
+        (("plot", "progressive", "vae"), "only a diffusion model can do this"),
+        (("plot", "schedules", "vae"), "only a diffusion model can do this"),
+        (("plot", "monte-carlo", "fashion-mnist"), "only a variational autoencoder can do this"),
+        ((*TRAIN[:7], "--conditional"), "there is no setting (conditional)"),
+        ((*TRAIN[:7], "--set", "schedule.kind=cosine"), "there is no setting (schedule.kind)"),
+    ],
+)
+def test_what_makes_no_sense_is_said_in_a_sentence(nelbo_cli, trained_vae, command, named):
+    told = nelbo_cli(*command)
+    assert told.code == 2
+    assert told.err.startswith("error: ")
+    assert named in told.err
+    assert told.err.count("\n") == 1
