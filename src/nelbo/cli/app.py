@@ -12,6 +12,7 @@ import nelbo
 from nelbo.cli import data, demo, evaluate, info, kl, plot, presets, sample, score, train
 from nelbo.cli.console import err
 from nelbo.errors import NelboError
+from nelbo.training import keep_freed_memory
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -51,6 +52,7 @@ def options(
 
 def main() -> None:
     """Run the command line; a person's mistake ends it with one sentence and exit code 2."""
+    keep_freed_memory()
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # which fonts it looked for is of no interest here
     warnings.showwarning = _warn  # type: ignore[assignment]
     try:

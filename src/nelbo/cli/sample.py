@@ -27,6 +27,7 @@ def sample(
     clip: Annotated[
         bool, typer.Option("--clip/--no-clip", help="Hold predicted images within the range of data.")
     ] = True,
+    precision: Annotated[str, typer.Option(help="Of the network: bf16, fp32, or auto by the hardware.")] = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Images a pass through the network.")] = 64,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; the best one if absent.")] = None,
 ) -> None:
@@ -44,6 +45,7 @@ def sample(
             label=labels,
             variance=variance,
             clip=clip,
+            precision=precision,
             batch_size=batch_size,
             progress=lambda done, total: bar("network calls", done, total),
         )

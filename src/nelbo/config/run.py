@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -24,9 +24,11 @@ from nelbo.evaluation import (
     expected_terms,
 )
 from nelbo.files import read_tensors, write_tensors
+from nelbo.networks import InBFloat16
 from nelbo.probability import data_to_levels
 from nelbo.randomness import image_generators
 from nelbo.samplers import SAMPLERS, Sampler, Step
+from nelbo.training import PRECISIONS, bf16_wanted
 
 Progress = Callable[[int, int], None]
 CALIBRATION = "calibration.mse"
@@ -85,11 +87,24 @@ class Run:
         return chosen
 
     def sampler(
-        self, name: str = "ancestral", *, steps: int | None = None, variance: str | None = None, clip: bool = True
+        self,
+        name: str = "ancestral",
+        *,
+        steps: int | None = None,
+        variance: str | None = None,
+        clip: bool = True,
+        precision: str = "auto",
     ) -> Sampler:
-        """A sampler over this model, by name."""
+        """A sampler over this model, by name.
+
+        Args:
+            precision: "bf16" runs the network in bfloat16, "fp32" doesn't, "auto" chooses by the hardware.
+        """
         kind = SAMPLERS[known(name, SAMPLERS, "sampler")]
-        return kind(self.reverse(steps=steps, variance=variance, clip=clip))
+        reverse = self.reverse(steps=steps, variance=variance, clip=clip)
+        if bf16_wanted(known(precision, PRECISIONS, "precision")):
+            reverse = replace(reverse, network=InBFloat16(self.network))
+        return kind(reverse)
 
     @torch.no_grad()
     def trajectory(
@@ -103,9 +118,10 @@ class Run:
         label: Tensor | None = None,
         variance: str | None = None,
         clip: bool = True,
+        precision: str = "auto",
     ) -> Iterator[Step]:
         """Watch images first..first+num-1 of a seed come into being, as one batch; see `Sampler.trajectory`."""
-        walker = self.sampler(sampler, steps=steps, variance=variance, clip=clip)
+        walker = self.sampler(sampler, steps=steps, variance=variance, clip=clip, precision=precision)
         yield from walker.trajectory((num, *self.shape), image_generators(seed, first, num), label)
 
     def sample(
@@ -118,6 +134,7 @@ class Run:
         label: Tensor | None = None,
         variance: str | None = None,
         clip: bool = True,
+        precision: str = "auto",
         batch_size: int = 64,
         progress: Progress | None = None,
     ) -> Tensor:
@@ -128,6 +145,7 @@ class Run:
         Args:
             steps: reverse steps, 1..T; all T if None.
             label: int64 (num,), for a class-conditional model.
+            precision: see `sampler`.
             progress: called with (network calls done, calls in all).
         """
         for flag, value in (("--num", num), ("--batch-size", batch_size)):
@@ -146,7 +164,15 @@ class Run:
             labels = None if label is None else label[start : start + size]
             done = 0
             for step in self.trajectory(
-                size, sampler=sampler, steps=steps, seed=seed, first=start, label=labels, variance=variance, clip=clip
+                size,
+                sampler=sampler,
+                steps=steps,
+                seed=seed,
+                first=start,
+                label=labels,
+                variance=variance,
+                clip=clip,
+                precision=precision,
             ):
                 last, done = step, done + 1
                 if progress is not None:
