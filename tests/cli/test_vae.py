@@ -96,6 +96,6 @@ def test_monte_carlo_draws_writes_and_shows(nelbo_cli, trained_vae, tmp_path):
 def test_what_makes_no_sense_is_said_in_a_sentence(nelbo_cli, trained_vae, command, named):
     told = nelbo_cli(*command)
     assert told.code == 2
-    assert told.err.startswith("error: ")
+    assert told.err.strip().startswith("error: ")
     assert named in told.err
-    assert told.err.count("\n") == 1
+    assert told.err.strip().count("\n") == 0

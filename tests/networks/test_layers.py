@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from nelbo.networks.layers import FeatureDropout, GroupNorm, working_dtype
+from nelbo.networks.layers import FeatureDropout, GroupNorm, attend, working_dtype
 
 
 @pytest.mark.parametrize("probability", [0.1, 0.5])
@@ -67,3 +67,28 @@ def test_working_dtype_follows_autocast() -> None:
     assert working_dtype(x) == torch.float32
     with torch.autocast("cpu", torch.bfloat16):
         assert working_dtype(x) == torch.bfloat16
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_group_norm_in_training_equals_its_definition_and_its_gradient(dtype: torch.dtype) -> None:
+    """Every way round PyTorch's slow kernels: narrow and wide groups, small and large images."""
+    for width, groups, side in ((16, 4, 8), (32, 4, 8), (64, 4, 8), (16, 4, 32), (64, 4, 32)):
+        x = torch.randn(2, width, side, side, generator=torch.Generator().manual_seed(0)).to(dtype)
+        x = x.contiguous(memory_format=torch.channels_last).requires_grad_()
+        reference = x.detach().float().requires_grad_()
+        y, expected = GroupNorm(groups, width)(x), F.group_norm(reference, groups, eps=1e-6)
+        assert y.dtype == dtype and y.is_contiguous(memory_format=torch.channels_last)
+        (y.float() ** 3).sum().backward()
+        (expected**3).sum().backward()
+        tolerance = {"atol": 0.1, "rtol": 0.03} if dtype == torch.bfloat16 else {"atol": 1e-4, "rtol": 1e-4}
+        torch.testing.assert_close(y.float(), expected, **tolerance)
+        torch.testing.assert_close(x.grad.float(), reference.grad, **tolerance)
+
+
+@pytest.mark.parametrize("tokens", [5, 1025])
+def test_attention_in_bfloat16_is_that_of_float32(tokens: int) -> None:
+    qkv = torch.randn(3, 2, 2, tokens, 16, generator=torch.Generator().manual_seed(0))
+    query, key, value = qkv.bfloat16()
+    expected = torch.softmax(query.double() @ key.double().mT / 4, -1) @ value.double()
+    torch.testing.assert_close(attend(query, key, value).double(), expected, atol=0.03, rtol=0.02)
+    torch.testing.assert_close(attend(query.float(), key.float(), value.float()).double(), expected, atol=1e-5, rtol=0)

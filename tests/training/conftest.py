@@ -17,6 +17,7 @@ from nelbo.files import read_tensors
 from nelbo.training import METRICS_FILE, STATE_FILE, MetricsLog, Trainer
 
 CLOCK = {"minutes", "images_per_second"}
+PARTS = {"network", "average", "objective", "window", "optimizer"}
 
 
 @pytest.fixture
@@ -68,11 +69,10 @@ def state_of(folder: Path) -> tuple[dict[str, Tensor], int]:
     return tensors, metadata["step"]
 
 
-def assert_same_run(one: Path, other: Path) -> None:
+def assert_same_run(one: Path, other: Path, parts: set[str] = PARTS) -> None:
     """Weights, moving average, optimizer, objective, window, step and metrics are equal, bit for bit."""
     (tensors, step), (others, other_step) = state_of(one), state_of(other)
-    parts = {name.split("/")[0].split(".")[0] for name in tensors}
-    assert parts == {"network", "average", "objective", "window", "optimizer"}
+    assert {name.split("/")[0].split(".")[0] for name in tensors} == parts
     assert tensors.keys() == others.keys()
     assert [name for name in tensors if not torch.equal(tensors[name], others[name])] == []
     assert (step, records_of(one)) == (other_step, records_of(other))

@@ -9,9 +9,10 @@ import typer
 from rich.text import Text
 
 import nelbo
-from nelbo.cli import data, demo, evaluate, info, kl, plot, presets, sample, score, train
+from nelbo.cli import data, demo, evaluate, info, kl, monte_carlo, plot, presets, sample, score, train
 from nelbo.cli.console import err
 from nelbo.errors import NelboError
+from nelbo.training import keep_freed_memory
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -28,6 +29,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("score")(score.score)
 app.command("data", epilog=data.POLICY)(data.data)
 app.command("kl")(kl.kl)
+plot.app.command("monte-carlo")(monte_carlo.monte_carlo)
 app.add_typer(plot.app, name="plot")
 app.command("presets")(presets.presets)
 app.command("info")(info.info)
@@ -51,6 +53,7 @@ def options(
 
 def main() -> None:
     """Run the command line; a person's mistake ends it with one sentence and exit code 2."""
+    keep_freed_memory()
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # which fonts it looked for is of no interest here
     warnings.showwarning = _warn  # type: ignore[assignment]
     try:

@@ -1,5 +1,7 @@
 """What every command shows: progress bars, tables and errors. Progress goes to standard error, results to output."""
 
+import csv
+import io
 import json
 import math
 from collections.abc import Iterator, Sequence
@@ -11,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from nelbo.data import Reject
-from nelbo.files import write_json
+from nelbo.files import write_json, write_text
 from nelbo.training import is_first_process
 
 NAMED = 10  # files left out, by name
@@ -61,6 +63,15 @@ def emit_json(value: dict[str, Any], path: Path | None) -> None:
         print(json.dumps(plain, indent=2))
     else:
         write_json(path, plain)
+
+
+def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Rows with the same keys, the keys first."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
 
 
 def _finite(value: Any) -> Any:

@@ -14,6 +14,6 @@ def refuse_chain_options(run: str, options: Mapping[str, object]) -> None:
     given = [flag for flag, value in options.items() if value is not None]
     if given:
         raise ConfigurationError(
-            f"{run} is a variational autoencoder, which has no chain of steps and no classes: leave out "
+            f"{run} is a variational autoencoder: it has no chain of steps, no classes, and runs in float32; leave out "
             f"{', '.join(given)}."
         )

@@ -30,6 +30,9 @@ def sample(
         bool | None,
         typer.Option("--clip/--no-clip", help="Hold predicted images within the range of data; held if absent."),
     ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="Of the network: bf16, fp32, or auto by the hardware, as if absent.")
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a pass through the network.")] = 64,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; the best one if absent.")] = None,
 ) -> None:
@@ -37,7 +40,9 @@ def sample(
     if out.suffix.lower() not in (".png", ".webp", ".npy"):
         raise ConfigurationError(f"--out {out} must end in .png, .webp or .npy.")
     model = nelbo.load(run, device=device)
-    chain = {"--sampler": sampler, "--steps": steps, "--label": label, "--variance": variance, "--clip/--no-clip": clip}
+    if not isinstance(model, DiffusionRun):
+        chain = {"--sampler": sampler, "--steps": steps, "--label": label, "--variance": variance}
+        refuse_chain_options(run, {**chain, "--clip/--no-clip": clip, "--precision": precision})
     with bars() as bar:
         if isinstance(model, DiffusionRun):
             images = model.sample(
@@ -48,11 +53,11 @@ def sample(
                 label=None if label is None else torch.full((num,), label),
                 variance=variance,
                 clip=clip is not False,
+                precision=precision or "auto",
                 batch_size=batch_size,
                 progress=lambda done, total: bar("network calls", done, total),
             )
         else:
-            refuse_chain_options(run, chain)
             images = model.sample(num, seed=seed, batch_size=batch_size)
     if out.suffix.lower() == ".npy":
         nelbo.files.write_whole(out, lambda place: write_array(place, images.numpy()))

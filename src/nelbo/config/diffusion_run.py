@@ -1,7 +1,7 @@
 """A finished diffusion model: its chain, its samples and its bound."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -20,9 +20,11 @@ from nelbo.evaluation import (
     evaluate_bound,
     expected_terms,
 )
+from nelbo.networks import InBFloat16
 from nelbo.probability import data_to_levels
 from nelbo.randomness import image_generators
 from nelbo.samplers import SAMPLERS, Sampler, Step
+from nelbo.training import PRECISIONS, bf16_wanted
 
 CALIBRATION = "calibration.mse"
 DRAFT_STEPS, GLANCE_STEPS = 50, 4
@@ -70,11 +72,24 @@ class DiffusionRun(Run):
         return chosen
 
     def sampler(
-        self, name: str = "ancestral", *, steps: int | None = None, variance: str | None = None, clip: bool = True
+        self,
+        name: str = "ancestral",
+        *,
+        steps: int | None = None,
+        variance: str | None = None,
+        clip: bool = True,
+        precision: str = "auto",
     ) -> Sampler:
-        """A sampler over this model, by name."""
+        """A sampler over this model, by name.
+
+        Args:
+            precision: "bf16" runs the network in bfloat16, "fp32" doesn't, "auto" chooses by the hardware.
+        """
         kind = SAMPLERS[known(name, SAMPLERS, "sampler")]
-        return kind(self.reverse(steps=steps, variance=variance, clip=clip))
+        reverse = self.reverse(steps=steps, variance=variance, clip=clip)
+        if bf16_wanted(known(precision, PRECISIONS, "precision")):
+            reverse = replace(reverse, network=InBFloat16(self.network))
+        return kind(reverse)
 
     @torch.no_grad()
     def trajectory(
@@ -88,9 +103,10 @@ class DiffusionRun(Run):
         label: Tensor | None = None,
         variance: str | None = None,
         clip: bool = True,
+        precision: str = "auto",
     ) -> Iterator[Step]:
         """Watch images first..first+num-1 of a seed come into being, as one batch; see `Sampler.trajectory`."""
-        walker = self.sampler(sampler, steps=steps, variance=variance, clip=clip)
+        walker = self.sampler(sampler, steps=steps, variance=variance, clip=clip, precision=precision)
         yield from walker.trajectory((num, *self.shape), image_generators(seed, first, num), label)
 
     def sample(
@@ -103,6 +119,7 @@ class DiffusionRun(Run):
         label: Tensor | None = None,
         variance: str | None = None,
         clip: bool = True,
+        precision: str = "auto",
         batch_size: int = 64,
         progress: Progress | None = None,
     ) -> Tensor:
@@ -113,6 +130,7 @@ class DiffusionRun(Run):
         Args:
             steps: reverse steps, 1..T; all T if None.
             label: int64 (num,), for a class-conditional model.
+            precision: see `sampler`.
             progress: called with (network calls done, calls in all).
         """
         self.check_number(num, batch_size)
@@ -124,7 +142,15 @@ class DiffusionRun(Run):
             labels = None if label is None else label[start : start + size]
             done = 0
             for step in self.trajectory(
-                size, sampler=sampler, steps=steps, seed=seed, first=start, label=labels, variance=variance, clip=clip
+                size,
+                sampler=sampler,
+                steps=steps,
+                seed=seed,
+                first=start,
+                label=labels,
+                variance=variance,
+                clip=clip,
+                precision=precision,
             ):
                 last, done = step, done + 1
                 if progress is not None:

@@ -2,6 +2,7 @@
 
 from nelbo.networks.layers import Network
 from nelbo.networks.mlp import MLP, MLPOptions
+from nelbo.networks.precision import InBFloat16
 from nelbo.networks.unet import UNet, UNetOptions
 
-__all__ = ["MLP", "MLPOptions", "Network", "UNet", "UNetOptions"]
+__all__ = ["MLP", "InBFloat16", "MLPOptions", "Network", "UNet", "UNetOptions"]

@@ -35,8 +35,9 @@ def working_dtype(x: Tensor) -> torch.dtype:
 class GroupNorm(nn.GroupNorm):
     """Group normalisation of (B, C, H, W), channels-last in and out, with statistics in float32.
 
-    PyTorch's kernel for channels-last images under 1,024 pixels walks the channels of each group one by one, and with
-    few of them to a group takes up to 30 times as long as its contiguous kernel: there, two copies are the cheaper way.
+    On a processor, PyTorch's kernel for channels-last bfloat16 images under 1,024 pixels walks the few channels of a
+    narrow group one by one: two to ten times as long as either way round it, which is float32, or the contiguous kernel
+    where a group is so narrow that float32 walks too.
     """
 
     def __init__(self, groups: int, width: int) -> None:
@@ -44,10 +45,25 @@ class GroupNorm(nn.GroupNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to the same shape and layout."""
-        narrow = x.shape[1] // self.num_groups < 16 and x.shape[2] * x.shape[3] < 1024
-        if narrow and x.device.type == "cpu" and not torch.compiler.is_compiling():
+        per_group, small = x.shape[1] // self.num_groups, x.shape[2] * x.shape[3] < 1024
+        slow = small and per_group < 16 and x.dtype == torch.bfloat16 and x.device.type == "cpu"
+        if not slow or torch.compiler.is_compiling():
+            return super().forward(x)
+        if per_group < 8:
             return super().forward(x.contiguous()).contiguous(memory_format=torch.channels_last)
-        return super().forward(x)
+        return super().forward(x.float()).to(x.dtype)
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Return softmax(query key^T / sqrt(C)) value for (B, heads, tokens, C) each, the softmax in float32.
+
+    PyTorch's fused kernel, except for few tokens in bfloat16 on a processor, where it takes twice as long as its parts.
+    """
+    few = query.shape[2] <= 1024
+    if few and query.dtype == torch.bfloat16 and query.device.type == "cpu" and not torch.compiler.is_compiling():
+        logits = (query @ key.mT).float() / math.sqrt(query.shape[3])
+        return logits.softmax(-1).to(value.dtype) @ value
+    return F.scaled_dot_product_attention(query, key, value)
 
 
 class FeatureDropout(nn.Module):

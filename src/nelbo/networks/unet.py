@@ -1,6 +1,7 @@
 """The U-Net of Ho, Jain & Abbeel (2020), appendix B: residual blocks on a ladder of resolutions, with skips across."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Self, cast
 
@@ -10,7 +11,15 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from nelbo.errors import ConfigurationError, ShapeError
-from nelbo.networks.layers import Condition, FeatureDropout, GroupNorm, full_precision, initialise, working_dtype
+from nelbo.networks.layers import (
+    Condition,
+    FeatureDropout,
+    GroupNorm,
+    attend,
+    full_precision,
+    initialise,
+    working_dtype,
+)
 
 NEARLY_ZERO = 1e-10
 
@@ -139,7 +148,7 @@ class SelfAttention(nn.Module):
         tokens = self.norm(x).flatten(2).transpose(1, 2)  # B, HW, C
         heads = self.query_key_value(tokens).view(batch, -1, 3, self.heads, width // self.heads)
         query, key, value = heads.permute(2, 0, 3, 1, 4)  # each B, heads, HW, C / heads
-        mixed = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).reshape(batch, -1, width)
+        mixed = attend(query, key, value).transpose(1, 2).reshape(batch, -1, width)
         return x + self.output(mixed).transpose(1, 2).view(batch, width, height, columns)  # type: ignore[no-any-return]
 
 
@@ -243,6 +252,11 @@ class UNet(nn.Module):
     def lsun256(cls, **overrides: Any) -> Self:
         """Build the paper's network for 256x256 images: 113,673,219 parameters. `overrides` as in `cifar10`."""
         return cls(replace(UNetOptions(multipliers=(1, 1, 2, 2, 4, 4), attention=(4,), dropout=0.0), **overrides))
+
+    def inner(self) -> Iterator[nn.Module]:
+        """The layers that follow autocast: all but the first and the last convolution and the embedding of t."""
+        for part in (self.down, self.downsample, self.middle, self.up, self.upsample):
+            yield from part.modules()
 
     def forward(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
         """Predict from `x_t` (B, C, H, W), `t` (B,) integer or float, and `label` int64 (B,) or None.

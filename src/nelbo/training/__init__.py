@@ -1,14 +1,15 @@
 """Algorithm 1: the trainer, its state, and its options."""
 
-from nelbo.training.hardware import bf16_wanted, is_first_process
+from nelbo.training.hardware import bf16_wanted, is_first_process, keep_freed_memory
 from nelbo.training.metrics import MetricsLog
-from nelbo.training.options import TrainerOptions
+from nelbo.training.options import PRECISIONS, TrainerOptions
 from nelbo.training.state import TrainState
 from nelbo.training.tensorboard import tensorboard_log
 from nelbo.training.trainer import METRICS_FILE, STATE_FILE, Progress, Trainer
 
 __all__ = [
     "METRICS_FILE",
+    "PRECISIONS",
     "STATE_FILE",
     "MetricsLog",
     "Progress",
@@ -17,5 +18,6 @@ __all__ = [
     "TrainerOptions",
     "bf16_wanted",
     "is_first_process",
+    "keep_freed_memory",
     "tensorboard_log",
 ]

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from nelbo.errors import ConfigurationError
 
+PRECISIONS = ("auto", "bf16", "fp32")
+
 
 @dataclass(frozen=True)
 class TrainerOptions:
@@ -82,5 +84,5 @@ class TrainerOptions:
             raise ConfigurationError(f"--workers must be 0 or more, got {self.workers}.")
         if self.decay not in ("constant", "cosine"):
             raise ConfigurationError(f"--set training.decay must be constant or cosine, got {self.decay!r}.")
-        if self.precision not in ("auto", "bf16", "fp32"):
+        if self.precision not in PRECISIONS:
             raise ConfigurationError(f"--precision must be auto, bf16 or fp32, got {self.precision!r}.")

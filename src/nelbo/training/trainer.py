@@ -22,7 +22,7 @@ from nelbo.errors import ConfigurationError, NonFiniteError
 from nelbo.objective import Draws, Objective
 from nelbo.randomness import DROPOUT, derived_seed, step_generator
 from nelbo.training.ema import averaged
-from nelbo.training.hardware import bf16_wanted, can_compile
+from nelbo.training.hardware import bf16_wanted, can_compile, keep_freed_memory
 from nelbo.training.metrics import MetricsLog, round_to
 from nelbo.training.options import TrainerOptions
 from nelbo.training.state import TrainState
@@ -82,6 +82,7 @@ class Trainer:
     ) -> None:
         self.options, self.dataset, self.objective, self.folder = options, dataset, objective, folder
         self.on_preview, self.on_save, self.on_record, self.on_progress = on_preview, on_save, on_record, on_progress
+        keep_freed_memory()
         AcceleratorState._reset_state()  # else a second trainer of another precision is refused in the same process
         self.accelerator = Accelerator(
             cpu=not torch.cuda.is_available(),  # without it, processes on processors would not find each other

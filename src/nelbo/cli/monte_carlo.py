@@ -1,0 +1,59 @@
+"""`nelbo plot monte-carlo`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+import nelbo
+from nelbo.cli.console import bars, emit_json, err, out, write_csv
+from nelbo.cli.plot import DataOption, DeviceOption, SeedOption, images_for
+from nelbo.config import VAERun, load_as
+from nelbo.plots import monte_carlo_curves, save
+
+
+def monte_carlo(
+    run: Annotated[str, typer.Argument(help="The run folder of a variational autoencoder.")],
+    picture: Annotated[Path, typer.Option("--out", help="The picture.")] = Path("monte-carlo.png"),
+    data: DataOption = None,
+    num: Annotated[int, typer.Option(min=1, help="Images, evenly spread over the set.")] = 16,
+    samples: Annotated[int, typer.Option(min=10, help="Samples of z for each image, and of the prior.")] = 100_000,
+    table_path: Annotated[Path | None, typer.Option("--csv", help="Write each image's estimates to it.")] = None,
+    json: Annotated[
+        Path | None, typer.Option(help="Write it all as JSON to this file (- for standard output).")
+    ] = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = None,
+) -> None:
+    """Plain Monte Carlo of log p(x) against the importance-weighted bound and the ELBO, as the samples grow, in nats.
+
+    Each draw of the prior is decoded once and scores every image; draws of q(z|x) serve their own image.
+    """
+    model = load_as(VAERun, run, device=device)
+    with bars() as bar:
+        images = images_for(model, data, num, bar)
+        report = model.log_likelihood(
+            images, samples=samples, seed=seed, progress=lambda done, total: bar("samples", done, total)
+        )
+    save(monte_carlo_curves(report.samples, report.plain, report.importance, report.elbo), picture)
+    if table_path is not None:
+        write_csv(table_path, report.rows())
+    if json is not None:
+        used = {"num_images": len(images), "decoder": model.network.options.decoder, "seed": seed}
+        emit_json({**report.to_json(), **used, "version": nelbo.__version__}, json)
+    if str(json) == "-":
+        return
+    table = Table(title=f"{run} on {len(images)} images of {images.name}: log p(x), nats", title_justify="left")
+    for name in ("samples S", "plain Monte Carlo", "importance-weighted", "ELBO"):
+        table.add_column(name, justify="right")
+    for s, *means in zip(report.samples, report.plain, report.importance, report.elbo, strict=True):
+        table.add_row(f"{s:,}", *(f"{float(mean.mean()):.2f}" for mean in means))
+    out.print(table)
+    behind = (report.importance[-1] - report.plain[-1]).tolist()
+    out.print(
+        f"means over the images; at S = {report.samples[-1]:,} plain Monte Carlo is behind the importance-weighted "
+        f"bound by {min(behind):.1f} to {max(behind):.1f} nats an image",
+        highlight=False,
+    )
+    err.print(f"the picture: {picture}", highlight=False)
