@@ -8,7 +8,7 @@ WORKERS ?= 2
 PYTHON  ?= $(shell for p in python3.11 python3 python3.13 python3.12; do \
              $$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo test test-slow lint bench wheel clean
+.PHONY: help demo test test-slow lint docs bench wheel clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -29,6 +29,9 @@ lint: $(VENV)/.installed-test ## ruff, mypy --strict and the import contract, wi
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
+docs: $(VENV)/.installed-docs ## the documentation site, into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 bench: $(VENV)/.installed-bench ## our U-Net step against diffusers' on this machine
 	$(BIN)/python -m benchmarks.unet_step
 
@@ -36,7 +39,7 @@ wheel: $(VENV)/.installed ## build dist/nelbo-*.whl
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean: ## remove the environment, caches and built files; runs/ is left alone
-	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) dist build site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # PyTorch goes in first and alone, so that a machine which offers a CPU build of it gets that build.
@@ -57,4 +60,8 @@ $(VENV)/.installed-test: $(VENV)/.torch pyproject.toml
 
 $(VENV)/.installed-bench: $(VENV)/.torch pyproject.toml
 	$(PIP) -c constraints.txt -e '.[bench]'
+	@touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.torch pyproject.toml
+	$(PIP) -c constraints.txt -e '.[docs]'
 	@touch $@

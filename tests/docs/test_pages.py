@@ -1,0 +1,85 @@
+"""Every page does what it says: its Python runs and prints what stands below it, its commands and pictures exist.
+
+A page's blocks share one namespace and run in a folder of their own. What a block prints must be the ```text block
+right after it, to the letter. A block with "slow" in its title runs, after the others of its page, in the slow tests.
+"""
+
+import io
+import os
+import re
+import subprocess
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import pytest
+
+from tests.prose import Block, commands_in, python_blocks, unknown_options
+
+ROOT = Path(__file__).parents[2]
+PAGES = {path.relative_to(ROOT / "docs").as_posix(): path for path in sorted((ROOT / "docs").rglob("*.md"))}
+TEXTS = {name: path.read_text(encoding="utf-8") for name, path in PAGES.items()}
+WITH_PYTHON = [name for name, text in TEXTS.items() if python_blocks(text)]
+WITH_SLOW = [name for name in WITH_PYTHON if any(block.slow for block in python_blocks(TEXTS[name]))]
+COMMANDS = [(name, line) for name, text in TEXTS.items() for line in commands_in(text)]
+NETWORK = re.compile(r"<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)=\"?(?:https?:)?//(?!localhost)")
+
+
+def run(blocks: list[Block], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    names: dict[str, object] = {"__name__": "__page__"}
+    for number, block in enumerate(blocks, 1):
+        printed = io.StringIO()
+        with redirect_stdout(printed):
+            exec(compile(block.code, f"block {number}", "exec"), names)
+        assert printed.getvalue() == block.prints, f"block {number} printed something else than the page shows"
+
+
+@pytest.mark.parametrize("page", WITH_PYTHON)
+def test_the_python_runs_and_prints_what_is_shown(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    run([block for block in python_blocks(TEXTS[page]) if not block.slow], tmp_path, monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", WITH_SLOW)
+def test_the_slow_python_runs_too(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    run(python_blocks(TEXTS[page]), tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize(("page", "line"), COMMANDS, ids=[f"{page}: {line}" for page, line in COMMANDS])
+def test_the_commands_take_the_options_shown(page: str, line: str):
+    assert unknown_options(line) == set()
+
+
+def test_every_theory_page_has_python():
+    theory = [name for name in TEXTS if name.startswith("theory/") and name != "theory/index.md"]
+    assert len(theory) == 7 and set(theory) <= set(WITH_PYTHON)
+
+
+@pytest.mark.parametrize("page", [name for name, text in TEXTS.items() if "](" in text])
+def test_pictures_are_there_and_the_page_names_the_command_that_made_them(page: str):
+    for link in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", TEXTS[page]):
+        picture = (PAGES[page].parent / link).resolve()
+        assert picture.is_file() and picture.is_relative_to(ROOT / "docs" / "images")
+        assert f"--out docs/images/{picture.name}" in TEXTS[page]
+
+
+def test_every_picture_is_shown_somewhere():
+    shown = {Path(link).name for text in TEXTS.values() for link in re.findall(r"\]\(([^)]+)\)", text)}
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    unseen = {path.name for path in (ROOT / "docs" / "images").iterdir()} - shown
+    assert all(name in readme for name in unseen)
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning_and_asks_no_other_server(tmp_path: Path):
+    pytest.importorskip("mkdocs", reason="the site is built by the extra nelbo[docs]")
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"})
+    assert (done.returncode, done.stderr) == (0, "")
+    pages = list((tmp_path / "site").rglob("*.html"))
+    assert len(pages) >= len(PAGES)
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        assert NETWORK.search(text) is None, page
+        assert 'class="arithmatex"' not in text, page

@@ -1,0 +1,88 @@
+"""The paper map is whole and alive: every equation and algorithm has a function that imports and a test that exists."""
+
+import ast
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+# The only rows that may say "not yet": each leaves this list with the change that brings it.
+NOT_YET = {"Algorithm 3", "Algorithm 4", "Equation 16", "Figure 7", "Figure 8", "Table 2"}
+EXPECTED = {
+    *(f"Equation {number}" for number in range(1, 23)),
+    *(f"Algorithm {number}" for number in range(1, 5)),
+    *(f"Figure {number}" for number in range(5, 9)),
+    "Table 2",
+    "Table 4",
+}
+
+
+def rows_of(text: str) -> dict[str, tuple[list[str], list[str], str]]:
+    """The rows of the tables: what of the paper -> (functions, tests, the row as it stands)."""
+    rows = {}
+    for line in text.splitlines():
+        if re.match(r"\| (Equation|Algorithm|Figure|Table) \d", line):
+            name, _, functions, tests = (cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:5])
+            assert name not in rows, f"{name} has two rows"
+            rows[name] = (re.findall(r"`([^`]+)`", functions), re.findall(r"`([^`]+)`", tests), line)
+    return rows
+
+
+ROWS = rows_of((ROOT / "docs" / "paper-map.md").read_text(encoding="utf-8"))
+
+
+def found(dotted: str) -> object:
+    """The object of a dotted name; ImportError or AttributeError if there is none."""
+    parts = dotted.split(".")
+    for cut in range(len(parts), 0, -1):
+        try:
+            thing = importlib.import_module(".".join(parts[:cut]))
+        except ModuleNotFoundError:
+            continue
+        for name in parts[cut:]:
+            thing = getattr(thing, name)
+        return thing
+    raise ImportError(dotted)
+
+
+def has_test(node: str) -> bool:
+    """Whether a pytest node such as tests/x.py::TestThis::test_that is written down in its file."""
+    place, *names = node.split("::")
+    path = ROOT / place
+    if not path.is_file() or not names:
+        return False
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    for name in names:
+        inner = [item for item in body if isinstance(item, ast.FunctionDef | ast.ClassDef) and item.name == name]
+        if not inner:
+            return False
+        body = inner[0].body
+    return names[-1].startswith("test")
+
+
+def test_nothing_is_missing():
+    assert set(ROWS) == EXPECTED
+
+
+@pytest.mark.parametrize("name", sorted(ROWS))
+def test_each_entry_is_alive(name: str):
+    functions, tests, row = ROWS[name]
+    if name in NOT_YET:
+        assert "not yet" in row and not functions and not tests
+        return
+    assert "not yet" not in row and functions and tests
+    for dotted in functions:
+        found(dotted)
+    assert [node for node in tests if not has_test(node)] == []
+
+
+def test_a_dead_entry_would_be_noticed():
+    with pytest.raises(AttributeError):
+        found("nelbo.diffusion.ForwardProcess.stop")
+    with pytest.raises(ImportError):
+        found("melbo.diffusion")
+    assert not has_test("tests/docs/test_paper_map.py::test_that_is_not_there")
+    assert not has_test("tests/docs/test_no_such_file.py::test_nothing_is_missing")
+    assert has_test("tests/docs/test_paper_map.py::test_nothing_is_missing")

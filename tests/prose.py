@@ -1,0 +1,56 @@
+"""What a text for people says can be run: its Python, what that prints, and the commands that it shows."""
+
+import re
+from dataclasses import dataclass
+
+import typer
+
+from nelbo.cli.app import app
+
+FENCE = re.compile(r"^```(?P<info>[^\n]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
+LAUNCHED = r"(?:(?:accelerate launch|torchrun)[^\n`]* -m )?nelbo "
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of Python.
+
+    Attributes:
+        code: as it stands.
+        prints: the block of `text` that follows it with nothing in between, or "".
+        slow: its title says so.
+    """
+
+    code: str
+    prints: str
+    slow: bool
+
+
+def python_blocks(text: str) -> list[Block]:
+    """The blocks of ```python, in order."""
+    fences = list(FENCE.finditer(text))
+    blocks = []
+    for fence, after in zip(fences, [*fences[1:], None], strict=True):
+        language, _, title = fence["info"].partition(" ")
+        if language == "python":
+            follows = after is not None and after["info"] == "text" and not text[fence.end() : after.start()].strip()
+            blocks.append(Block(fence["body"], after["body"] if follows and after else "", "slow" in title))
+    return blocks
+
+
+def commands_in(text: str) -> list[str]:
+    """What follows `nelbo` in every command shown: in fenced blocks that are no Python, and in `code` within a line."""
+    shown = [fence["body"].replace("\\\n", " ") for fence in FENCE.finditer(text) if "python" not in fence["info"]]
+    lines = [line.split("#")[0] for body in shown for line in body.splitlines()]
+    inline = re.findall(r"`([^`\n]+)`", FENCE.sub("", text))
+    found = [re.match(rf"(?:\$ )?{LAUNCHED}([a-z].*)", line) for line in [*lines, *inline]]
+    return sorted({match[1].strip() for match in found if match})
+
+
+def unknown_options(line: str) -> set[str]:
+    """The options of a command line (without the `nelbo`) that the command doesn't have; KeyError if it isn't one."""
+    command, words = typer.main.get_command(app), line.split()
+    while hasattr(command, "commands"):
+        command = command.commands[words.pop(0)]
+    options = {option for parameter in command.params for option in parameter.opts + parameter.secondary_opts}
+    return {word.split("=")[0] for word in words if word.startswith("-")} - options
