@@ -75,7 +75,8 @@ def test_every_picture_is_shown_somewhere():
 def test_the_site_builds_without_a_warning_and_asks_no_other_server(tmp_path: Path):
     pytest.importorskip("mkdocs", reason="the site is built by the extra nelbo[docs]")
     build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
-    done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"})
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stderr) == (0, "")
     pages = list((tmp_path / "site").rglob("*.html"))
     assert len(pages) >= len(PAGES)

@@ -9,7 +9,7 @@ import typer
 from rich.text import Text
 
 import nelbo
-from nelbo.cli import data, demo, evaluate, info, kl, monte_carlo, plot, presets, sample, score, train
+from nelbo.cli import data, demo, evaluate, info, kl, plot, presets, sample, score, train
 from nelbo.cli.console import err
 from nelbo.errors import NelboError
 from nelbo.training import keep_freed_memory
@@ -29,7 +29,6 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("score")(score.score)
 app.command("data", epilog=data.POLICY)(data.data)
 app.command("kl")(kl.kl)
-plot.app.command("monte-carlo")(monte_carlo.monte_carlo)
 app.add_typer(plot.app, name="plot")
 app.command("presets")(presets.presets)
 app.command("info")(info.info)

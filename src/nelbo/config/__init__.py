@@ -4,10 +4,11 @@ from nelbo.config.diffusion_run import DiffusionRun
 from nelbo.config.folder import DataOptions, RunConfig, bundled_models, find_run, read_config
 from nelbo.config.loading import load, load_as
 from nelbo.config.pictures import show_run
+from nelbo.config.points import Gap, PointsReport, report_points
 from nelbo.config.presets import DESCRIPTIONS, PRESETS, default_preset, preset
 from nelbo.config.recipe import AnyRecipe, Recipe, ScheduleOptions, VAERecipe, known
 from nelbo.config.run import Report, Run
-from nelbo.config.training import DataRequest, Listener, held_out_part, train
+from nelbo.config.training import DataRequest, Listener, data_of, held_out_part, train
 from nelbo.config.vae_run import VAERun
 
 __all__ = [
@@ -17,7 +18,9 @@ __all__ = [
     "DataOptions",
     "DataRequest",
     "DiffusionRun",
+    "Gap",
     "Listener",
+    "PointsReport",
     "Recipe",
     "Report",
     "Run",
@@ -26,6 +29,7 @@ __all__ = [
     "VAERecipe",
     "VAERun",
     "bundled_models",
+    "data_of",
     "default_preset",
     "find_run",
     "held_out_part",
@@ -34,6 +38,7 @@ __all__ = [
     "load_as",
     "preset",
     "read_config",
+    "report_points",
     "show_run",
     "train",
 ]

@@ -258,18 +258,32 @@ def _described(request: DataRequest, split: Split) -> DataOptions:
     )
 
 
+def data_of(run: Run, listener: Listener | None = None) -> Split:
+    """The data of a run in its two parts, read again from where it was.
+
+    Raises:
+        DataError: the data is gone, or is another number of images now, so that the parts cannot be told apart.
+    """
+    data, seed = run.config.data, run.config.recipe.training.seed
+    try:
+        split = _read(_request(run.config), None, seed, listener or Listener())
+    except DataError as error:
+        raise DataError(f"what {run.folder} was trained on cannot be read again: {error}") from error
+    found, known = (len(split.train), len(split.test)), (data.num_train, data.num_held_out)
+    if found != known:
+        raise DataError(
+            f"{data.spec} held {sum(known)} images when {run.folder} was trained and holds {sum(found)} now, so the "
+            "held-out ones cannot be told from the others; name images that the model never saw by --data."
+        )
+    return split
+
+
 def held_out_part(run: Run, request: DataRequest | None = None, listener: Listener | None = None) -> ImageDataset:
     """The images that a run held out, read again from where its data was; or those of another request.
 
     Raises:
         DataError: the data is gone or is another number of images now, or nothing is held out of it.
     """
-    data, seed = run.config.data, run.config.recipe.training.seed
-    split = _read(request or _request(run.config), None, seed, listener or Listener())
-    found, known = (len(split.train), len(split.test)), (data.num_train, data.num_held_out)
-    if request is None and found != known:
-        raise DataError(
-            f"{data.spec} held {sum(known)} images when {run.folder} was trained and holds {sum(found)} now, so the "
-            "held-out ones cannot be told from the others; name images that the model never saw by --data."
-        )
-    return split.require_test()
+    if request is None:
+        return data_of(run, listener).require_test()
+    return _read(request, None, run.config.recipe.training.seed, listener or Listener()).require_test()

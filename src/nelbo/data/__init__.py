@@ -7,9 +7,11 @@ from nelbo.data.loading import load_data, load_for_model
 from nelbo.data.report import DataReport, describe
 from nelbo.data.scanning import FolderDataset
 from nelbo.data.sources import absolute_spec
-from nelbo.data.toy import toy, toy_log_density
+from nelbo.data.toy import KNOWN_DENSITY, KNOWN_SCORE, toy, toy_log_density, toy_masses, toy_score
 
 __all__ = [
+    "KNOWN_DENSITY",
+    "KNOWN_SCORE",
     "ArrayDataset",
     "DataReport",
     "FolderDataset",
@@ -26,4 +28,6 @@ __all__ = [
     "read_counts",
     "toy",
     "toy_log_density",
+    "toy_masses",
+    "toy_score",
 ]

@@ -10,7 +10,9 @@ from nelbo.errors import DataError
 
 RADIUS, WIDTH = 1.4, math.sqrt(0.02)  # eight Gaussians: the variance of a coordinate is RADIUS**2 / 2 + WIDTH**2 = 1
 HALF = 2  # the checkerboard covers [-2, 2]^2 with squares of side 1
-SPAN = 4.0  # as images, points lie on a grid over [-4, 4]^2
+SPAN, LEVELS = 4.0, 256  # as images, points lie on a grid over [-4, 4]^2
+KNOWN_DENSITY = ("eight-gaussians", "checkerboard")
+KNOWN_SCORE = ("eight-gaussians",)
 
 
 def toy(name: str, num: int, generator: Generator) -> Tensor:
@@ -27,15 +29,46 @@ def toy(name: str, num: int, generator: Generator) -> Tensor:
 def toy_log_density(name: str, points: Tensor) -> Tensor:
     """The exact log-density in nats of `points` (..., 2) -> (...), for eight-gaussians and checkerboard."""
     if name == "eight-gaussians":
-        squared = (points[..., None, :] - _centres().to(points)).square().sum(-1)  # ... x 8
-        normalizer = math.log(8 * 2 * math.pi * WIDTH**2)
-        return torch.logsumexp(-squared / (2 * WIDTH**2), -1) - normalizer
+        return _mixture_log_density(points, _centres(), WIDTH)
     if name == "checkerboard":
         dark = points.floor().sum(-1).remainder(2) == 0
         inside = ((points >= -HALF) & (points < HALF)).all(-1)
         nowhere = points.new_full((), -math.inf)
         return torch.where(dark & inside, points.new_full((), -math.log(8.0)), nowhere)
-    raise DataError(f"the toy set {name!r} has no log-density in closed form; eight-gaussians and checkerboard have")
+    raise _unknown_density(name, KNOWN_DENSITY)
+
+
+def toy_masses(name: str) -> Tensor:
+    """The exact probability of every pair of levels of `toy_images`, float64 (256, 256), for the sets of known density.
+
+    The first index is the first coordinate's level; a level has the mass of its cell, the edge levels all beyond.
+    """
+    edges = ((torch.arange(LEVELS + 1, dtype=torch.float64) - 0.5) * (2 / (LEVELS - 1)) - 1) * SPAN
+    if name == "eight-gaussians":
+        edges[0], edges[-1] = -math.inf, math.inf
+        below: Tensor = torch.special.ndtr((edges - _centres().double().T[:, :, None]) / WIDTH)
+        x, y = below.diff()  # each 8 x 256
+        return x.T @ y / 8
+    if name == "checkerboard":
+        sides = torch.arange(-HALF, HALF)
+        lengths = torch.stack([edges.clamp(float(side), float(side) + 1).diff() for side in sides])  # 4 x 256
+        dark = (sides[:, None] + sides).remainder(2) == 0
+        return lengths.T @ dark.double() @ lengths / 8
+    raise _unknown_density(name, KNOWN_DENSITY)
+
+
+def toy_score(name: str, x_t: Tensor, signal: float, stddev: float) -> Tensor:
+    """The exact score of noisy data: the gradient of log q(x_t), (..., 2) -> (..., 2), for eight-gaussians.
+
+    x_t = signal * x_0 + stddev * noise, where x_0 is a point divided by 4, not rounded to levels.
+    """
+    if name not in KNOWN_SCORE:
+        raise _unknown_density(name, KNOWN_SCORE)
+    width = math.hypot(signal * WIDTH / SPAN, stddev)
+    with torch.enable_grad():
+        place = x_t.detach().requires_grad_()
+        (score,) = torch.autograd.grad(_mixture_log_density(place, signal * _centres() / SPAN, width).sum(), place)
+    return score
 
 
 def toy_images(name: str, num: int, generator: Generator) -> ArrayDataset:
@@ -44,8 +77,8 @@ def toy_images(name: str, num: int, generator: Generator) -> ArrayDataset:
     Each coordinate is rounded to 256 levels over [-4, 4] and clipped there; x_0 is the point divided by 4.
     """
     points = toy(name, num, generator)
-    levels = ((points / SPAN + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-    return ArrayDataset(levels[:, :, None, None], 256, name=f"toy:{name}")
+    levels = ((points / SPAN + 1) * ((LEVELS - 1) / 2)).round().clamp(0, LEVELS - 1).to(torch.uint8)
+    return ArrayDataset(levels[:, :, None, None], LEVELS, name=f"toy:{name}")
 
 
 def _moons(num: int, generator: Generator) -> Tensor:
@@ -73,6 +106,17 @@ def _checkerboard(num: int, generator: Generator) -> Tensor:
     column = torch.randint(-HALF, HALF, (num,), generator=generator)
     row = 2 * torch.randint(-HALF // 2, HALF // 2, (num,), generator=generator) + column.remainder(2)
     return torch.stack([column, row], 1) + torch.rand(num, 2, generator=generator)
+
+
+def _mixture_log_density(points: Tensor, centres: Tensor, width: float) -> Tensor:
+    """Round Gaussians of one width and equal weights: nats, (..., 2) -> (...)."""
+    squared = (points[..., None, :] - centres.to(points)).square().sum(-1)  # ... x components
+    normalizer = math.log(len(centres) * 2 * math.pi * width**2)
+    return torch.logsumexp(-squared / (2 * width**2), -1) - normalizer
+
+
+def _unknown_density(name: str, known: tuple[str, ...]) -> DataError:
+    return DataError(f"the toy set {name!r} has no log-density in closed form here; {' and '.join(known)} have")
 
 
 def _centres() -> Tensor:

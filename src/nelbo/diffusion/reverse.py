@@ -86,6 +86,13 @@ class ReverseProcess:
         """One call of the network: xhat_0 (eq. 15), the noise, and sigma_t^2."""
         return self.read(*self.output(x_t, t, label), x_t, t)
 
+    def score(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
+        """The learned score, an estimate of the gradient of log q(x_t): -eps_theta / sqrt(1 - alphas_bar_t).
+
+        Ho et al., section 3.2: L_simple is denoising score matching (Vincent 2011) over the noise levels of the chain.
+        """
+        return -self.predict(x_t, t, label).noise / self.schedule.at(self.schedule.noise_stddev, t, x_t)
+
     def transition_of(self, prediction: Prediction, x_t: Tensor, t: Tensor) -> DiagonalGaussian:
         """p_theta(x_{t-1}|x_t) of a prediction already made: eq. 7 at xhat_0, with variance sigma_t^2."""
         mean = self.forward_process.posterior(prediction.x_0, x_t, t).mean

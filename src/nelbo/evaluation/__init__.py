@@ -3,22 +3,33 @@
 from nelbo.evaluation.bound import BoundReport, StepBits, evaluate_bound, expected_terms
 from nelbo.evaluation.calibration import calibrate
 from nelbo.evaluation.forms import FormEstimate, FormsReport, compare_forms
+from nelbo.evaluation.histogram import HistogramDivergence, coarser, counts_of, histogram_divergence
 from nelbo.evaluation.image_codecs import CodecPoint, available_codecs, codec_curve
+from nelbo.evaluation.neighbours import Neighbours, nearest_neighbours
 from nelbo.evaluation.rate_distortion import RateDistortion, RatePoint, rate_distortion
+from nelbo.evaluation.score_field import ScoreField, score_field
 
 __all__ = [
     "BoundReport",
     "CodecPoint",
     "FormEstimate",
     "FormsReport",
+    "HistogramDivergence",
+    "Neighbours",
     "RateDistortion",
     "RatePoint",
+    "ScoreField",
     "StepBits",
     "available_codecs",
     "calibrate",
+    "coarser",
     "codec_curve",
     "compare_forms",
+    "counts_of",
     "evaluate_bound",
     "expected_terms",
+    "histogram_divergence",
+    "nearest_neighbours",
     "rate_distortion",
+    "score_field",
 ]

@@ -8,21 +8,33 @@ from PIL import Image
 
 from nelbo.errors import ConfigurationError
 from nelbo.files import write_bytes
+from nelbo.plots.animation import Animation
 
 FIGURE_FORMATS = {".png": "png", ".pdf": "pdf", ".svg": "svg"}
 IMAGE_FORMATS = {".png": "PNG", ".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
 
+ANIMATION_FORMATS = {".gif": "GIF", ".webp": "WEBP"}
 
-def save(picture: Figure | Image.Image, path: str | Path) -> Path:
-    """Write a figure (.png, .pdf, .svg) or an image (.png, .webp, .bmp, .tiff: pixel-exact) and return its path.
+Picture = Figure | Image.Image | Animation
+
+
+def save(picture: Picture, path: str | Path) -> Path:
+    """Write a picture and return its path.
+
+    A figure becomes .png, .pdf or .svg; an image .png, .webp, .bmp or .tiff, pixel-exact; an animation .gif or .webp.
 
     Folders on the way are made. The write is atomic: a reader, or a kill, meets the old file or the new one.
     The same picture gives the same bytes. Raises ConfigurationError for another ending.
     """
     path = Path(path)
-    content = _figure_bytes(picture, path) if isinstance(picture, Figure) else _image_bytes(picture, path)
-    write_bytes(path, content)
+    write_bytes(path, _bytes(picture, path))
     return path
+
+
+def _bytes(picture: Picture, path: Path) -> bytes:
+    if isinstance(picture, Animation):
+        return picture.encode(_format(path, ANIMATION_FORMATS, "an animation"))
+    return _figure_bytes(picture, path) if isinstance(picture, Figure) else _image_bytes(picture, path)
 
 
 def _figure_bytes(figure: Figure, path: Path) -> bytes:

@@ -4,12 +4,11 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from nelbo.errors import ShapeError
-from nelbo.plots.style import INK, new_figure
+from nelbo.plots.table import picture_table
 
 
 class Step(Protocol):
@@ -33,33 +32,12 @@ def trajectory_strip(steps: Iterable[Step], columns: int = 10, images: int = 1) 
     if not kept or any(x_t.ndim != 4 or x_t.shape[1] not in (1, 3) or len(x_t) == 0 for _, x_t, _ in kept):
         shapes = tuple(kept[0][1].shape) if kept else "no step at all"
         raise ShapeError(f"a strip cannot be drawn of {shapes}: give steps of images (B, C, H, W) with C = 1 or 3.")
-    shown = [kept[i] for i in _evenly(len(kept), columns)]
-    images = len(shown[0][1])
-    height, width = shown[0][1].shape[-2:]
-    figure = new_figure(0.9 * len(shown) + 0.5, 0.9 * 2 * images * height / width + 0.3)
-    grid = figure.subplots(2 * images, len(shown), squeeze=False)
-    for column, (t, x_t, x_0) in enumerate(shown):
-        for image in range(images):
-            show_image(grid[2 * image, column], x_t[image])
-            show_image(grid[2 * image + 1, column], x_0[image])
-        grid[0, column].set_title(f"t = {t}" if column == 0 else f"{t}", fontsize=8, color=INK)
-    for image in range(images):
-        for row, name in ((2 * image, "$x_t$"), (2 * image + 1, r"$\hat{x}_0$")):
-            grid[row, 0].set_ylabel(name, fontsize=10, rotation=0, ha="right", va="center", color=INK)
-    return figure
+    times, x_t, x_0 = zip(*(kept[i] for i in evenly(len(kept), columns)), strict=True)
+    rows = [[batch[image] for batch in which] for image in range(len(x_t[0])) for which in (x_t, x_0)]
+    titles = [f"t = {t}" if column == 0 else f"{t}" for column, t in enumerate(times)]
+    return picture_table(rows, left=["$x_t$", r"$\hat{x}_0$"] * (len(rows) // 2), captions=[titles])
 
 
-def _evenly(count: int, wanted: int) -> Sequence[int]:
+def evenly(count: int, wanted: int) -> Sequence[int]:
+    """At most `wanted` of the places 0..count-1, evenly spaced, the first and the last among them."""
     return sorted({round(i) for i in np.linspace(0, count - 1, num=max(1, min(count, wanted)))})
-
-
-def show_image(axes: Axes, image: Tensor) -> None:
-    """One image (C, H, W) in [-1, 1], without ticks."""
-    pixels = ((image.float().clamp(-1, 1) + 1) / 2).permute(1, 2, 0).numpy()
-    if pixels.shape[-1] == 1:
-        axes.imshow(pixels[..., 0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    else:
-        axes.imshow(pixels, interpolation="nearest")
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.spines[:].set_visible(False)

@@ -4,10 +4,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from nelbo.diffusion import ReverseProcess
-from nelbo.randomness import Generators
+from nelbo.randomness import Generators, standard_normal
 
 
 @dataclass(frozen=True)
@@ -26,14 +27,26 @@ class Sampler(ABC):
     reverse: ReverseProcess
 
     @abstractmethod
-    def trajectory(self, shape: Sequence[int], generator: Generators, label: Tensor | None = None) -> Iterator[Step]:
-        """Walk from x_T ~ N(0, I) of `shape` (B, C, H, W) to x_0, with `label` int64 (B,) for a conditional network.
+    def walk(self, x_t: Tensor, t: int, generator: Generators, label: Tensor | None = None) -> Iterator[Step]:
+        """Go on from x_t (B, C, H, W) at step t of the schedule, 0..T, down to x_0: a draw of p_theta(x_0|x_t).
 
-        Yields a `Step` for t = T, ..., 1 as soon as its xhat_0 is known, and one for t = 0: T calls of the network.
+        Yields a `Step` for t, t-1, ..., 1 as soon as its xhat_0 is known, and one for t = 0: t calls of the network.
+        `label` is int64 (B,) for a conditional network.
         """
+
+    def trajectory(self, shape: Sequence[int], generator: Generators, label: Tensor | None = None) -> Iterator[Step]:
+        """`walk` all the way from x_T ~ N(0, I) of `shape` (B, C, H, W): T calls of the network."""
+        table = self.reverse.schedule.alphas_bar
+        x_T = standard_normal(shape, generator, torch.empty(0, device=table.device))
+        yield from self.walk(x_T, self.reverse.schedule.num_steps, generator, label)
 
     def sample(self, shape: Sequence[int], generator: Generators, label: Tensor | None = None) -> Tensor:
         """The last item of `trajectory`: data x_0 of `shape`."""
-        for step in self.trajectory(shape, generator, label):
-            last = step
-        return last.x_0
+        return end_of(self.trajectory(shape, generator, label))
+
+
+def end_of(walk: Iterator[Step]) -> Tensor:
+    """The x_0 that a walk ends in; only the step at hand is kept."""
+    for step in walk:
+        last = step
+    return last.x_0

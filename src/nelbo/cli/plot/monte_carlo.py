@@ -7,10 +7,10 @@ import typer
 from rich.table import Table
 
 import nelbo
-from nelbo.cli.console import bars, emit_json, err, out, write_csv
-from nelbo.cli.plot import DataOption, DeviceOption, SeedOption, images_for
+from nelbo.cli.console import bars, emit_json, out, write_csv
+from nelbo.cli.plot.common import DataOption, DeviceOption, SeedOption, images_for, keep
 from nelbo.config import VAERun, load_as
-from nelbo.plots import monte_carlo_curves, save
+from nelbo.plots import monte_carlo_curves
 
 
 def monte_carlo(
@@ -36,7 +36,7 @@ def monte_carlo(
         report = model.log_likelihood(
             images, samples=samples, seed=seed, progress=lambda done, total: bar("samples", done, total)
         )
-    save(monte_carlo_curves(report.samples, report.plain, report.importance, report.elbo), picture)
+    keep(monte_carlo_curves(report.samples, report.plain, report.importance, report.elbo), picture)
     if table_path is not None:
         write_csv(table_path, report.rows())
     if json is not None:
@@ -56,4 +56,3 @@ def monte_carlo(
         f"bound by {min(behind):.1f} to {max(behind):.1f} nats an image",
         highlight=False,
     )
-    err.print(f"the picture: {picture}", highlight=False)

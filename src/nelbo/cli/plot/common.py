@@ -1,0 +1,56 @@
+"""What the figures of `nelbo plot` have in common: options, images, and where the picture goes."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nelbo.cli.console import err
+from nelbo.config import DiffusionRun, Listener, Run, held_out_part, load_as
+from nelbo.data import ImageDataset, load_for_model
+from nelbo.errors import ConfigurationError
+from nelbo.plots import Picture, save
+
+RunArgument = Annotated[str, typer.Argument(help="A run folder, or a bundled model such as fashion-mnist.")]
+DataOption = Annotated[str | None, typer.Option(help="Other images than the ones held out in training.")]
+StepsOption = Annotated[int | None, typer.Option(help="Reverse steps, 1..T; all T if absent.")]
+SeedOption = Annotated[int, typer.Option(help="Of everything that is drawn.")]
+DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, ...; the best one if absent.")]
+AnimateOption = Annotated[bool, typer.Option("--animate", help="A moving picture (.gif, .webp) instead.")]
+
+
+def model_of_images(run: str, device: str | None = None) -> DiffusionRun:
+    """The diffusion model of a name, where it makes pictures.
+
+    Raises:
+        ConfigurationError: it makes points of the plane, or is of another kind.
+    """
+    model = load_as(DiffusionRun, run, device=device)
+    if model.shape[0] not in (1, 3):
+        raise ConfigurationError(f"{run} makes points, not pictures; `nelbo plot points {run}` draws it.")
+    return model
+
+
+def images_for(model: Run, data: str | None, num: int | None, bar: Any) -> ImageDataset:
+    """So many images of `data`, or of those that the run held out; all of them for None."""
+    if data is None:
+        images = held_out_part(model, None, Listener(on_stage=bar))
+    else:
+        images, _ = load_for_model(data, model.shape, progress=lambda done, total: bar("reading images", done, total))
+    return images if num is None else images.spread(num)
+
+
+def default_path(path: Path | None, name: str, animate: bool) -> Path:
+    """Where the picture goes: as given, or to the figure's own name."""
+    return path or Path(f"{name}.{'gif' if animate else 'png'}")
+
+
+def keep(picture: Picture, path: Path) -> None:
+    """Write the picture and say where it is."""
+    save(picture, path)
+    err.print(f"the picture: {path}", highlight=False, soft_wrap=True)
+
+
+def spread_steps(total: int, rows: int) -> list[int]:
+    """So many steps of 1..total, evenly spread, the last of them first."""
+    return sorted({max(round(total * row / rows), 1) for row in range(1, rows + 1)}, reverse=True)

@@ -1,0 +1,50 @@
+"""`nelbo plot forward`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from nelbo.cli.console import bars
+from nelbo.cli.plot.common import (
+    AnimateOption,
+    DataOption,
+    RunArgument,
+    SeedOption,
+    default_path,
+    images_for,
+    keep,
+    model_of_images,
+)
+from nelbo.diffusion import ForwardProcess
+from nelbo.plots import animate_images, evenly, forward_strip
+from nelbo.probability import levels_to_data
+from nelbo.randomness import standard_normal
+
+
+def forward(
+    run: RunArgument,
+    picture: Annotated[Path | None, typer.Option("--out", help="The picture; forward.png if absent.")] = None,
+    data: DataOption = None,
+    num: Annotated[int, typer.Option(min=1, help="Images, one a row.")] = 4,
+    columns: Annotated[
+        int | None, typer.Option(min=2, help="Values of t, evenly spread over 0..T: 11, or 50 where it moves.")
+    ] = None,
+    animate: AnimateOption = False,
+    seed: SeedOption = 0,
+) -> None:
+    """Images on their way into noise, each with one noise all along: x_t of eq. 4."""
+    model = model_of_images(run, "cpu")
+    with bars() as bar:
+        images = images_for(model, data, num, bar)
+    x_0 = levels_to_data(images.images(torch.arange(len(images))), model.levels)
+    noise = standard_normal(x_0.shape, torch.Generator().manual_seed(seed), x_0)
+    times = evenly(model.schedule.num_steps + 1, columns or (50 if animate else 11))
+    process = ForwardProcess(model.schedule)
+    noisy = [x_0 if t == 0 else process.sample(x_0, torch.full((len(x_0),), t), noise) for t in times]
+    path = default_path(picture, "forward", animate)
+    if animate:
+        keep(animate_images([(f"t = {t}", x_t) for t, x_t in zip(times, noisy, strict=True)], len(x_0)), path)
+    else:
+        keep(forward_strip(times, noisy), path)

@@ -1,0 +1,68 @@
+"""Pictures that move: frames and how long each is shown."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+
+from matplotlib.figure import Figure
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from nelbo.errors import ShapeError
+from nelbo.plots.grid import GAP_LEVEL, sample_grid
+from nelbo.plots.style import INK
+from nelbo.probability import data_to_levels
+
+FRAME, REST = 90, 1800  # milliseconds
+BAND, LETTERS = 22, 14  # pixels: the strip that a caption stands in, and its letters
+
+
+@dataclass(frozen=True)
+class Animation:
+    """Frames of one size, shown over and over; `milliseconds` has the time of each."""
+
+    frames: Sequence[Image.Image]
+    milliseconds: Sequence[int]
+
+    def encode(self, kind: str) -> bytes:
+        """The bytes of a file of this kind, "GIF" or "WEBP" (without loss)."""
+        first, *rest = self.frames
+        options = {"lossless": True} if kind == "WEBP" else {"optimize": False}
+        buffer = BytesIO()
+        first.save(buffer, kind, save_all=True, append_images=rest, duration=list(self.milliseconds), loop=0, **options)
+        return buffer.getvalue()
+
+
+def animate(frames: Iterable[Image.Image | Figure]) -> Animation:
+    """An animation of pictures or figures, the last of which rests. Raises ShapeError for no frame."""
+    drawn = [rasterised(frame) if isinstance(frame, Figure) else frame for frame in frames]
+    if not drawn:
+        raise ShapeError("an animation needs one frame at least.")
+    return Animation(drawn, [FRAME] * (len(drawn) - 1) + [REST])
+
+
+def animate_images(batches: Iterable[tuple[str, Tensor]], columns: int) -> Animation:
+    """A frame for each (caption, images (N, C, H, W) in [-1, 1]): a grid of them, pixel for pixel, below its caption.
+
+    Values outside [-1, 1] are shown as the nearest edge. Raises ShapeError for no frame, or what is no image.
+    """
+    return animate(
+        captioned(sample_grid(data_to_levels(images, 256).byte().cpu(), columns=columns), caption)
+        for caption, images in batches
+    )
+
+
+def captioned(image: Image.Image, caption: str) -> Image.Image:
+    """The image with a line of words above it."""
+    framed = Image.new("RGB", (image.width, image.height + BAND), (GAP_LEVEL,) * 3)
+    framed.paste(image, (0, BAND))
+    font = ImageFont.load_default(LETTERS)  # Pillow's own, the same everywhere
+    ImageDraw.Draw(framed).text((4, BAND / 2), caption, fill=INK, font=font, anchor="lm")
+    return framed
+
+
+def rasterised(figure: Figure) -> Image.Image:
+    """A figure as pixels."""
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png")
+    return Image.open(buffer).convert("RGB")

@@ -1,0 +1,32 @@
+"""Samples that share a latent (Ho et al., fig. 7): what x_t settles, and what it leaves open."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from nelbo.plots.table import picture_table
+
+
+class Latent(Protocol):
+    """An x_t (1, C, H, W) at t, the xhat_0 seen in it, and draws of p_theta(x_0|x_t) (N, C, H, W)."""
+
+    @property
+    def t(self) -> int: ...
+    @property
+    def x_t(self) -> Tensor: ...
+    @property
+    def x_0(self) -> Tensor: ...
+    @property
+    def samples(self) -> Tensor: ...
+
+
+def shared_table(latents: Sequence[Latent]) -> Figure:
+    """A row for each latent: x_t and its xhat_0 at the left, then the draws that share it.
+
+    Raises ShapeError where there is no latent, or no image in it.
+    """
+    rows = [[latent.x_t[0], latent.x_0[0], None, *latent.samples] for latent in latents]
+    titles = ["$x_t$", r"$\hat{x}_0$", "", r"draws of $p_\theta(x_0|x_t)$"]
+    return picture_table(rows, left=[f"t = {latent.t}" for latent in latents], captions=[titles])
