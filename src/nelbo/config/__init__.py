@@ -8,6 +8,16 @@ from nelbo.config.points import Gap, PointsReport, report_points
 from nelbo.config.presets import DESCRIPTIONS, PRESETS, default_preset, preset
 from nelbo.config.recipe import AnyRecipe, Recipe, ScheduleOptions, VAERecipe, known
 from nelbo.config.run import Report, Run
+from nelbo.config.table2 import (
+    Cell,
+    CellRecord,
+    GridListener,
+    GridOptions,
+    Table2,
+    drawn_samples,
+    run_table2,
+    table2_cells,
+)
 from nelbo.config.training import DataRequest, Listener, data_of, held_out_part, train
 from nelbo.config.vae_run import VAERun
 
@@ -15,10 +25,14 @@ __all__ = [
     "DESCRIPTIONS",
     "PRESETS",
     "AnyRecipe",
+    "Cell",
+    "CellRecord",
     "DataOptions",
     "DataRequest",
     "DiffusionRun",
     "Gap",
+    "GridListener",
+    "GridOptions",
     "Listener",
     "PointsReport",
     "Recipe",
@@ -26,11 +40,13 @@ __all__ = [
     "Run",
     "RunConfig",
     "ScheduleOptions",
+    "Table2",
     "VAERecipe",
     "VAERun",
     "bundled_models",
     "data_of",
     "default_preset",
+    "drawn_samples",
     "find_run",
     "held_out_part",
     "known",
@@ -39,6 +55,8 @@ __all__ = [
     "preset",
     "read_config",
     "report_points",
+    "run_table2",
     "show_run",
+    "table2_cells",
     "train",
 ]
