@@ -20,6 +20,7 @@ CONFIDENCE, RESAMPLES, FEWEST_RESAMPLES = 0.95, 200, 20
 KERNEL_SUBSETS, KERNEL_IMAGES = 50, 1000
 
 Images = Tensor | ImageDataset  # uint8 (N, C, H, W)
+Stage = Callable[[str, int, int], None]  # (name, done, total)
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def frechet_distance(
     resamples: int = RESAMPLES,
     seed: int = 0,
     batch_size: int = 256,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Stage = lambda name, done, total: None,
 ) -> FrechetReport:
     """The Frechet distance between two sets of images (uint8, N x C x H x W, or data sets), in float64.
 
@@ -138,7 +139,7 @@ def frechet_distance(
         split: what the reference images are, such as "held-out images of digits".
         resamples: of the features of either set, with replacement, for the interval; at least 20. Each takes the
             eigenvalues of a D x D matrix: milliseconds for 64 features, many seconds for the 2,048 of Inception.
-        progress: called with (resamples done, resamples in all).
+        progress: called with what is done (features, resamples), how many of them, and how many in all.
 
     Raises:
         ConfigurationError: torchmetrics is not installed, or fewer resamples.
@@ -154,15 +155,15 @@ def frechet_distance(
                 f"{len(images)} {what} image(s) have no covariance; a distance takes two, and means "
                 f"something from some {10 * features.num_features} on."
             )
-    ours, theirs = (features_of(images, features, batch_size=batch_size) for images in (generated, reference))
+    ours = features_of(generated, features, batch_size, lambda done, total: progress("features", done, total))
+    theirs = features_of(reference, features, batch_size, lambda done, total: progress("features", done, total))
     measure = FrechetMeasure(features.num_features)
     distance = measure(ours, theirs)
     draws = torch.empty(resamples, dtype=torch.float64)
     generator = torch.Generator().manual_seed(derived_seed(seed, BOOTSTRAP))
     for i in range(resamples):
         draws[i] = measure(_resampled(ours, generator), _resampled(theirs, generator))
-        if progress is not None:
-            progress(i + 1, resamples)
+        progress("resamples", i + 1, resamples)
     tail = (1 - CONFIDENCE) / 2
     below, above = (float(draws.quantile(q) - draws.mean()) for q in (tail, 1 - tail))
     kernel = kernel_distance(ours, theirs, derived_seed(seed, BOOTSTRAP, 1))
@@ -188,7 +189,12 @@ def frechet_distance(
 
 
 @torch.no_grad()
-def features_of(images: Images, features: FeatureModule, *, batch_size: int = 256) -> Tensor:
+def features_of(
+    images: Images,
+    features: FeatureModule,
+    batch_size: int = 256,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Tensor:
     """What the network sees in each image: float64 (N, D), on the processor.
 
     Raises:
@@ -204,6 +210,7 @@ def features_of(images: Images, features: FeatureModule, *, batch_size: int = 25
                 f"({len(some)}, {features.num_features}): a vector of features an image."
             )
         rows.append(row.double().cpu())
+        progress(int(some[-1]) + 1, len(images))
     found = torch.cat(rows)
     if not bool(found.isfinite().all()):
         raise DataError(f"some features of {features.name} are not finite, so there is no distance between them.")

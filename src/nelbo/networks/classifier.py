@@ -23,7 +23,7 @@ class ClassifierOptions:
 
     shape: tuple[int, int, int] = (1, 28, 28)
     num_classes: int = 10
-    widths: tuple[int, ...] = (32, 64, 64)
+    widths: tuple[int, ...] = (16, 32, 64)
     num_features: int = 64
 
     def __post_init__(self) -> None:
@@ -47,7 +47,7 @@ class Classifier(nn.Module):
         self.options = options = options or ClassifierOptions()
         steps: list[nn.Module] = []
         for narrow, wide in pairwise((options.shape[0], *options.widths)):
-            steps += [*_convolution(narrow, wide), *_convolution(wide, wide), nn.MaxPool2d(2)]
+            steps += [nn.Conv2d(narrow, wide, 3, padding=1, bias=False), nn.BatchNorm2d(wide), nn.ReLU(), nn.MaxPool2d(2)]
         lowest = math.prod(side >> len(options.widths) for side in options.shape[1:])
         steps += [nn.Flatten(), nn.Linear(options.widths[-1] * lowest, options.num_features)]
         self.steps = nn.Sequential(*steps)
@@ -60,7 +60,3 @@ class Classifier(nn.Module):
     def forward(self, x_0: Tensor) -> Tensor:
         """(B, num_classes) logits."""
         return self.output(F.relu(self.features(x_0)))  # type: ignore[no-any-return]
-
-
-def _convolution(narrow: int, wide: int) -> tuple[nn.Module, ...]:
-    return nn.Conv2d(narrow, wide, 3, padding=1, bias=False), nn.BatchNorm2d(wide), nn.ReLU()

@@ -22,6 +22,7 @@ def train_classifier(
     images: ImageDataset,
     *,
     steps: int,
+    movement: float = 1.0,
     seed: int = 0,
     device: str = "cpu",
     progress: Callable[[int, int], None] | None = None,
@@ -29,6 +30,9 @@ def train_classifier(
     """A classifier of the labels of `images`, trained on slightly moved copies of them; in evaluation mode.
 
     AdamW, its learning rate up and down once over the steps. Everything drawn is a function of the seed and the step.
+
+    Args:
+        movement: 0 leaves the copies as they are; 1 turns, scales and shifts them by up to about a tenth.
 
     Raises:
         DataError: the images have no labels.
@@ -45,7 +49,8 @@ def train_classifier(
     stream = TrainingStream(len(labelled), BATCH, seed)
     for step in range(steps):
         indices = stream.indices(step)
-        x_0 = moved(levels_to_data(labelled.images(indices), images.levels), step_generator(seed, step)).to(device)
+        x_0 = levels_to_data(labelled.images(indices), images.levels)
+        x_0 = moved(x_0, movement, step_generator(seed, step)).to(device)
         assert labelled.labels is not None
         loss = F.cross_entropy(network(x_0), labelled.labels[indices].to(device), label_smoothing=SMOOTHING)
         optimizer.zero_grad(set_to_none=True)
@@ -57,9 +62,9 @@ def train_classifier(
     return network.eval().requires_grad_(False)
 
 
-def moved(x_0: Tensor, generator: torch.Generator) -> Tensor:
+def moved(x_0: Tensor, movement: float, generator: torch.Generator) -> Tensor:
     """Images (B, C, H, W) turned, scaled and shifted a little, each its own way; what comes in from outside is -1."""
-    turn, zoom, right, down = (2 * torch.rand(len(x_0), 4, generator=generator) - 1).unbind(1)
+    turn, zoom, right, down = (movement * (2 * torch.rand(len(x_0), 4, generator=generator) - 1)).unbind(1)
     turn, zoom = TURN * turn, torch.exp(math.log1p(ZOOM) * zoom)
     rows = [
         torch.stack([zoom * turn.cos(), -zoom * turn.sin(), SHIFT * right], 1),
