@@ -47,7 +47,12 @@ class Classifier(nn.Module):
         self.options = options = options or ClassifierOptions()
         steps: list[nn.Module] = []
         for narrow, wide in pairwise((options.shape[0], *options.widths)):
-            steps += [nn.Conv2d(narrow, wide, 3, padding=1, bias=False), nn.BatchNorm2d(wide), nn.ReLU(), nn.MaxPool2d(2)]
+            steps += [
+                nn.Conv2d(narrow, wide, 3, padding=1, bias=False),
+                nn.BatchNorm2d(wide),
+                nn.ReLU(),
+                nn.MaxPool2d(2),
+            ]
         lowest = math.prod(side >> len(options.widths) for side in options.shape[1:])
         steps += [nn.Flatten(), nn.Linear(options.widths[-1] * lowest, options.num_features)]
         self.steps = nn.Sequential(*steps)
