@@ -1,6 +1,6 @@
-"""How far generated images lie from real ones in the features of a network: Frechet and kernel distance by torchmetrics.
+"""How far generated images lie from real ones in the features of a network: the Frechet distance and its kin.
 
-torchmetrics comes with the extra `nelbo[metrics]` and is imported when a distance is asked for.
+Both are torchmetrics', which comes with the extra `nelbo[metrics]` and is imported when a distance is asked for.
 """
 
 import warnings
@@ -98,8 +98,8 @@ class FrechetReport:
         lines = [
             f"Frechet distance {self.distance:.4g} ({self.confidence:.0%} interval {self.low:.4g} .. {self.high:.4g}, "
             f"{self.resamples} resamples)",
-            f"of which about {self.bias:.2g} come from the finite numbers of images: compare figures of equal numbers",
-            f"kernel distance {self.kernel:.4g} +- {self.kernel_spread:.2g} over subsets of {self.kernel_images} images",
+            f"raised by about {self.bias:.2g} by the finite numbers of images: compare figures of equal numbers only",
+            f"kernel distance {self.kernel:.4g} +- {self.kernel_spread:.2g} in subsets of {self.kernel_images} images",
             f"{self.num_generated:,} generated images against {self.num_reference:,} {self.split}",
             f"features {self.features}: {self.num_features} of {self.description}{measured}",
         ]
