@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 
 import pytest
 import torch
@@ -62,14 +63,15 @@ def test_every_cell_is_in_every_form(nelbo_cli, tmp_path, grid):
 
 def test_the_command_in_the_page_makes_the_same_grid(nelbo_cli, tmp_path, grid, monkeypatch):
     asked = []
-    monkeypatch.setattr(
-        command,
-        "run_table2",
-        lambda folder, options, _: asked.append(options) or Table2(options, [], None, 17, 1, 1, ""),
-    )
+
+    def run(folder, options, listener):
+        asked.append(options)
+        return Table2(options, [], None, 17, 1, 1, "")
+
+    monkeypatch.setattr(command, "run_table2", run)
     nelbo_cli("table2", "--data", "digits", "--out", "a b", "--minutes", 2, "--set", "network.fourier=[1,2]")
     line = (tmp_path / "a b" / "table2.md").read_text().splitlines()[2].strip()
-    nelbo_cli(*__import__("shlex").split(line)[1:])
+    nelbo_cli(*shlex.split(line)[1:])
     assert len(asked) == 2
     assert asked[0] == asked[1] == GridOptions("digits", minutes=2.0, overrides={"network.fourier": [1, 2]})
 

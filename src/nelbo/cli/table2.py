@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from matplotlib.figure import Figure
 from rich.table import Table
 from torch import Tensor
 
@@ -15,7 +14,7 @@ from nelbo.cli.train import parse_setting
 from nelbo.config import Cell, CellRecord, GridListener, GridOptions, Table2, drawn_samples, run_table2
 from nelbo.config.table2 import LOSSES, OBJECTIVES, PREDICTIONS
 from nelbo.files import write_json, write_text
-from nelbo.plots import HeatTable, heat_tables, samples_by_cell, save
+from nelbo.plots import HeatTable, Picture, heat_tables, samples_by_cell, save
 
 MINUTES = 1.2
 ROWS = list(PREDICTIONS.values())
@@ -34,6 +33,10 @@ def table2(
     preset: Annotated[
         str | None, typer.Option(help="The recipe that lends network and training; the data's own if absent.")
     ] = None,
+    features: Annotated[
+        Path | None,
+        typer.Option(help="A network for the Frechet distance, as for `nelbo frechet`; that of the data if absent."),
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Any other setting of every cell, e.g. network.base=64."),
@@ -46,7 +49,8 @@ def table2(
     """
     budget = MINUTES if minutes is None and steps is None else minutes
     overrides = dict(parse_setting(text) for text in set_ or [])
-    options = GridOptions(data, preset, budget, steps, seed, num_images, sampling_steps, overrides)
+    looked = None if features is None else str(features)
+    options = GridOptions(data, preset, budget, steps, seed, num_images, sampling_steps, looked, overrides)
     try:
         with bars() as bar:
             found = run_table2(folder, options, _listener(bar))
@@ -70,7 +74,12 @@ def _listener(bar: Callable[[str, int, int], None]) -> GridListener:
     def done(record: CellRecord) -> None:
         err.print(f"{record.cell.name}: {_words(record, ', ')}, {record.steps} steps", highlight=False, soft_wrap=True)
 
-    return GridListener(lambda cell, count, total: bar("cells", count, total), done, bar)
+    return GridListener(
+        on_begin=lambda against: err.print(against, highlight=False, soft_wrap=True),
+        on_cell=lambda cell, count, total: bar("cells", count, total),
+        on_record=done,
+        on_stage=bar,
+    )
 
 
 def _keep(found: Table2, folder: Path) -> None:
@@ -134,17 +143,18 @@ def _notes(found: Table2) -> str:
     """What the figures are."""
     options, uniform = found.options, math.log2(found.levels)
     recipe = options.recipe(_places()[0][0])
-    chain, budget = (
+    chain, trained = (
         recipe.schedule,
-        f"{options.minutes:g} minutes" if options.steps is None else f"{options.steps} steps",
+        f"{options.steps} steps" if options.minutes is None else f"{options.minutes:g} min",
     )
     return (
-        f"Each cell: {budget} of training on {found.num_train} images, {chain.kind} schedule of {chain.num_steps} steps, "
-        f"{recipe.timesteps} t, seed {options.seed}. Bits/dim: the bound on {found.num_held_out} held-out images, all "
-        f"{chain.num_steps} steps, without clipping, under the variance of the column; ± is its standard error. Frechet: "
-        f"{options.num_images} samples of {min(options.sampling_steps, chain.num_steps)} ancestral steps under the same "
-        f"variance, xhat_0 clipped to [-1, 1]; {found.frechet_against}. Unstable: training met a number that is not "
-        f"finite, or the bound is above the {uniform:.2f} bits/dim of a uniform over {found.levels} levels."
+        f"Each cell: {trained} of training on {found.num_train} images, {chain.kind} schedule of {chain.num_steps} "
+        f"steps, {recipe.timesteps} t, seed {options.seed}. Bits/dim: the bound on {found.num_held_out} held-out "
+        f"images, all {chain.num_steps} steps, without clipping, under the variance of the column; ± is its standard "
+        f"error. Frechet: {options.num_images} samples of {min(options.sampling_steps, chain.num_steps)} ancestral "
+        f"steps under the same variance, xhat_0 clipped to [-1, 1]; {found.frechet_against}. Unstable: training met a "
+        f"number that is not finite, or the bound is above the {uniform:.2f} bits/dim of a uniform over "
+        f"{found.levels} levels."
     )
 
 
@@ -167,7 +177,7 @@ def _markdown(found: Table2, folder: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _heat(found: Table2) -> Figure:
+def _heat(found: Table2) -> Picture:
     """Both figures of every cell in colour; what is unstable stays grey among the bits."""
     records = [[found.by_cell.get(cell) for cell in row] for row in _places()]
     columns = _columns("\n")

@@ -1,6 +1,14 @@
 """Presets, run folders, and assembly: the only place that turns names into objects."""
 
+from nelbo.config.classifiers import (
+    ClassifierCard,
+    TrainedClassifier,
+    bundled_classifiers,
+    load_classifier,
+    train_features,
+)
 from nelbo.config.diffusion_run import DiffusionRun
+from nelbo.config.features import features_for
 from nelbo.config.folder import DataOptions, RunConfig, bundled_models, find_run, read_config
 from nelbo.config.loading import load, load_as
 from nelbo.config.pictures import show_run
@@ -27,6 +35,7 @@ __all__ = [
     "AnyRecipe",
     "Cell",
     "CellRecord",
+    "ClassifierCard",
     "DataOptions",
     "DataRequest",
     "DiffusionRun",
@@ -41,17 +50,21 @@ __all__ = [
     "RunConfig",
     "ScheduleOptions",
     "Table2",
+    "TrainedClassifier",
     "VAERecipe",
     "VAERun",
+    "bundled_classifiers",
     "bundled_models",
     "data_of",
     "default_preset",
     "drawn_samples",
+    "features_for",
     "find_run",
     "held_out_part",
     "known",
     "load",
     "load_as",
+    "load_classifier",
     "preset",
     "read_config",
     "report_points",
@@ -59,4 +72,5 @@ __all__ = [
     "show_run",
     "table2_cells",
     "train",
+    "train_features",
 ]

@@ -14,11 +14,13 @@ from torch import Tensor
 
 from nelbo.config import presets
 from nelbo.config.diffusion_run import DiffusionRun
-from nelbo.config.folder import refuse_changes
+from nelbo.config.features import features_for
+from nelbo.config.folder import DataOptions, refuse_changes
 from nelbo.config.recipe import Recipe
-from nelbo.config.training import DataRequest, Listener, train
+from nelbo.config.training import DataRequest, Listener, described, train
 from nelbo.data import Split, absolute_spec, load_data
-from nelbo.errors import ConfigurationError, DataError, NonFiniteError, RunError
+from nelbo.errors import ConfigurationError, DataError, NelboError, NonFiniteError, RunError
+from nelbo.evaluation import FeatureModule, frechet_distance, require_torchmetrics
 from nelbo.files import alone_in, read_tensors, remove_parts, write_json, write_tensors
 from nelbo.training import METRICS_FILE, MetricsLog
 
@@ -42,10 +44,12 @@ SHARED: dict[str, Any] = {
     "timesteps": "uniform",
     "training.compile": False,
 }
-SMALLER = {"digits": {"network.base": 32, "network.groups": 8}}  # so that a minute on 2 cores is thousands of steps
+# So that a minute on 2 cores is some two thousand steps.
+SMALLER = {"digits": {"network.base": 24, "network.groups": 8, "network.blocks": 1}}
 OWN = ("parameterization", "loss", "variance", "min_snr")
 BY_FLAG = {"training.steps": "--steps", "training.minutes": "--minutes", "training.seed": "--seed"}
 VALUES_OF_T = 32  # for each held-out image
+Stage = Callable[[str, int, int], None]  # (name, done, total)
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class Cell:
 
 
 def table2_cells() -> list[Cell]:
-    """The 24 places, row by row: L under three variances, L_simple under the two fixed ones, the hybrid under the third.
+    """The 24 places, row by row: L under each variance, L_simple under the two fixed ones, the hybrid under the third.
 
     L_simple cannot train a variance, and the hybrid is L_simple plus what trains one.
     """
@@ -81,6 +85,7 @@ class GridOptions:
         seed: of everything that is drawn.
         num_images: samples for the Frechet distance.
         sampling_steps: ancestral steps of each sample, an even stride of the chain; xhat_0 is clipped to [-1, 1].
+        features: a file with the network that the Frechet distance looks through; that of the data if None.
         overrides: other settings of the recipe, by dotted name.
     """
 
@@ -91,14 +96,15 @@ class GridOptions:
     seed: int = 0
     num_images: int = 1000
     sampling_steps: int = 250
+    features: str | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if (self.minutes is None) == (self.steps is None):
             raise ConfigurationError("each cell needs a budget of one kind: give --minutes or --steps.")
         for flag, value in (("--num-images", self.num_images), ("--sampling-steps", self.sampling_steps)):
-            if value < 1:
-                raise ConfigurationError(f"{flag} must be at least 1, got {value}.")
+            if value < 2:
+                raise ConfigurationError(f"{flag} must be at least 2, got {value}.")
         for name in self.overrides:
             if name in OWN:
                 raise ConfigurationError(f"--set {name} is what the cells of the table differ in; leave it out.")
@@ -128,6 +134,7 @@ class GridOptions:
         for flag, value in (("--preset", self.preset), ("--minutes", self.minutes), ("--steps", self.steps)):
             parts += [] if value is None else [flag, value]
         parts += ["--seed", self.seed, "--num-images", self.num_images, "--sampling-steps", self.sampling_steps]
+        parts += [] if self.features is None else ["--features", self.features]
         for name, value in self.overrides.items():
             parts += ["--set", f"{name}={json.dumps(value)}"]
         return shlex.join(map(str, parts))
@@ -215,36 +222,42 @@ class GridListener:
     """What the caller wants to hear of.
 
     Attributes:
+        on_begin: what the samples will be compared with, in words, or why they won't be.
         on_cell: (cell, cells done, cells in all) as a cell begins.
         on_record: each cell's outcome, those of earlier sessions too.
         on_stage: (name, done, total) within a cell.
     """
 
+    on_begin: Callable[[str], None] = lambda against: None
     on_cell: Callable[[Cell, int, int], None] = lambda cell, done, total: None
     on_record: Callable[[CellRecord], None] = lambda record: None
-    on_stage: Callable[[str, int, int], None] = lambda name, done, total: None
+    on_stage: Stage = lambda name, done, total: None
 
 
 def run_table2(out: str | os.PathLike[str], options: GridOptions, listener: GridListener | None = None) -> Table2:
     """Train and measure the 24 cells, or those that are left: an ordinary run folder each, in `out`/cells.
 
     A cell whose training fails is recorded as unstable and the grid goes on. SIGINT and SIGTERM during training end it;
-    the same call goes on from there.
+    the same call goes on from there. A distance that could not be measured, or was through other features, is measured
+    then from the samples that were kept.
 
     Raises:
         RunError: `out` holds something else, or a grid of other settings.
         NelboError: of other kinds: data that cannot be read, settings that do not exist.
     """
     listener, folder = listener or GridListener(), Path(out)
+    request = DataRequest(options.data)
     split = load_data(options.data, seed=options.seed)
     split.require_test()
-    _refuse_other_grid(folder, options)
+    settings = options.to_json()
+    _refuse_other_grid(folder, settings)
+    frechet = Frechet.of(options, described(request, split), split)
+    listener.on_begin(frechet.against)
     records: list[CellRecord] = []
     stopped: str | None = None
     with alone_in(folder):
         remove_parts(folder)
-        write_json(folder / GRID_FILE, options.to_json())
-        frechet = Frechet.of(options, split)
+        write_json(folder / GRID_FILE, settings)
         cells = table2_cells()
         for done, cell in enumerate(cells):
             listener.on_cell(cell, done, len(cells))
@@ -261,20 +274,45 @@ def run_table2(out: str | os.PathLike[str], options: GridOptions, listener: Grid
 
 @dataclass(frozen=True)
 class Frechet:
-    """The distance of samples from the data, where there are features to measure it in.
+    """The distance of samples from the held-out images, where there are features to measure it in.
 
     Attributes:
         against: the features and the images compared with, or why there is no distance.
-        measure: uint8 samples (N, C, H, W) -> what is known of their distance, or None.
+        features: None where there are none.
     """
 
     against: str
-    measure: Callable[[Tensor], Mapping[str, Any] | None]
+    features: FeatureModule | None
+    split: Split
+    seed: int
 
     @classmethod
-    def of(cls, options: GridOptions, split: Split) -> "Frechet":
+    def of(cls, options: GridOptions, data: DataOptions, split: Split) -> "Frechet":
         """For the images of a grid."""
-        return cls("no features for these images", lambda images: None)
+        try:
+            require_torchmetrics()
+            if len(split.test) < 2:
+                raise DataError("a single held-out image has no covariance")
+            features = features_for(data, options.features)
+        except NelboError as error:
+            return cls(f"no Frechet distance: {str(error).rstrip('.')}", None, split, options.seed)
+        against = f"against {len(split.test)} held-out images, through {features.name}"
+        return cls(against, features, split, options.seed)
+
+    def of_record(self, record: "CellRecord", drawn: Path, on_stage: Stage) -> "CellRecord":
+        """The record with the distance of the samples in `drawn`, unless it has this very one or there are none."""
+        known = (record.frechet or {}).get("features")
+        if self.features is None or known == self.features.name or not drawn.exists():
+            return record
+        report = frechet_distance(
+            read_tensors(drawn)[0]["images"],
+            self.split.test,
+            self.features,
+            split=f"held-out images of {self.split.test.name}",
+            seed=self.seed,
+            progress=on_stage,
+        )
+        return replace(record, frechet=report.to_json())
 
 
 @dataclass
@@ -286,7 +324,7 @@ class _Work:
     options: GridOptions
     split: Split
     frechet: Frechet
-    on_stage: Callable[[str, int, int], None]
+    on_stage: Stage
     stopped_by: str | None = None
 
     def record(self) -> CellRecord | None:
@@ -295,10 +333,8 @@ class _Work:
         record = _read_record(path) if path.exists() else self._made()
         if record is None:
             return None
-        drawn = self.folder / DRAWN_FILE
-        if record.frechet is None and drawn.exists():
-            images = read_tensors(drawn)[0]["images"]
-            record = replace(record, frechet=self.frechet.measure(images))
+        write_json(path, record.to_json())
+        record = self.frechet.of_record(record, self.folder / DRAWN_FILE, self.on_stage)
         write_json(path, record.to_json())
         return record
 
@@ -364,7 +400,7 @@ def _read_record(path: Path) -> CellRecord:
         raise RunError(f"{path} cannot be read ({error}); remove it, and the cell is measured again.") from error
 
 
-def _refuse_other_grid(folder: Path, options: GridOptions) -> None:
+def _refuse_other_grid(folder: Path, settings: Mapping[str, Any]) -> None:
     """Check that the folder is empty, or holds the beginning of this very grid."""
     path = folder / GRID_FILE
     if path.is_file():
@@ -372,7 +408,7 @@ def _refuse_other_grid(folder: Path, options: GridOptions) -> None:
             before = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise RunError(f"{path} cannot be read ({error}); choose another folder by --out.") from error
-        refuse_changes(folder, "a grid", before, options.to_json(), {"nelbo"})
+        refuse_changes(folder, "a grid", before, settings, {"nelbo", "features"})
     elif folder.exists() and (not folder.is_dir() or any(not e.name.startswith(".") for e in folder.iterdir())):
         raise RunError(f"{folder} is not empty and holds no grid ({GRID_FILE} is missing); choose another --out.")
 

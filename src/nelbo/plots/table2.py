@@ -52,15 +52,13 @@ def heat_tables(tables: Sequence[HeatTable]) -> Figure:
 
 
 def _draw(axes: Axes, table: HeatTable) -> None:
-    known = [value for row in table.values for value in row if _drawable(value)]
-    norm = LogNorm(min(known), max(known)) if known else None  # type: ignore[type-var]
-    best = min(known, default=None)  # type: ignore[type-var]
-    colours = colormaps["Blues"]
+    known = [value for row in table.values for value in row if value is not None and math.isfinite(value) and value > 0]
+    best = min(known, default=1.0)
+    norm, colours = LogNorm(best, max(known, default=1.0)), colormaps["Blues"]
     for i, (values, words) in enumerate(zip(table.values, table.words, strict=True)):
         for j, (value, word) in enumerate(zip(values, words, strict=True)):
-            place = 0.1 + 0.8 * float(norm(value)) if norm is not None and _drawable(value) else 0.0
-            colour = colours(place) if _drawable(value) else ABSENT
-            axes.fill_between([j, j + 1], i, i + 1, color=colour, edgecolor="white", linewidth=2)
+            shade = 0.1 + 0.8 * float(norm(value)) if value is not None and value in known else 0.0
+            axes.fill_between([j, j + 1], i, i + 1, color=colours(shade) if shade else ABSENT, linewidth=0)
             axes.text(
                 j + 0.5,
                 i + 0.5,
@@ -68,21 +66,20 @@ def _draw(axes: Axes, table: HeatTable) -> None:
                 ha="center",
                 va="center",
                 fontsize=8,
-                color="white" if place > DARK else INK,
-                fontweight="bold" if value is not None and value == best else "normal",
+                color="white" if shade > DARK else INK,
+                fontweight="bold" if value == best else "normal",
             )
+    axes.set_xticks(range(len(table.columns) + 1), minor=True)
+    axes.set_yticks(range(len(table.rows) + 1), minor=True)
+    axes.grid(which="minor", color="white", linewidth=2)
     axes.set_xlim(0, len(table.columns))
     axes.set_ylim(len(table.rows), 0)
     axes.set_xticks([j + 0.5 for j in range(len(table.columns))], table.columns)
     axes.set_yticks([i + 0.5 for i in range(len(table.rows))], table.rows)
     axes.xaxis.tick_top()
-    axes.tick_params(length=0, labelsize=8, colors=INK)
+    axes.tick_params(which="both", length=0, labelsize=8, colors=INK)
     axes.spines[:].set_visible(False)
     axes.set_title(table.title, loc="left", fontsize=10, color=INK)
-
-
-def _drawable(value: float | None) -> bool:
-    return value is not None and math.isfinite(value) and value > 0
 
 
 def samples_by_cell(
