@@ -1,4 +1,4 @@
-"""KL over bins: nothing for draws of the truth, the closed form for what is known to differ, much for a missing mode."""
+"""KL over bins: nothing for draws of the truth, the closed form for a known difference, much for a missing mode."""
 
 import math
 
