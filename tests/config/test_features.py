@@ -1,4 +1,4 @@
-"""Which features a run gets: the bundled classifiers are what their cards say, and a person's own network is checked."""
+"""Which features a run gets: the bundled classifiers are what their cards say, one's own network is checked."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -108,3 +108,14 @@ def test_the_decoder_is_the_first_transition_integrated():
     transition, decoder = reverse.transition(x_1, torch.ones(5, dtype=torch.int64)), reverse.decoder(x_1)
     assert torch.equal(decoder.mean, transition.mean) and torch.equal(decoder.variance, transition.variance)
     assert decoder.levels == 17
+
+
+@pytest.mark.parametrize("schedule", [LINEAR, LINEAR.strided(17)])
+def test_the_score_of_gaussian_data_is_that_of_its_marginal(schedule: NoiseSchedule):
+    """The gradient of log N(x_t; sqrt(alphas_bar) m, v_t) is -(x_t - sqrt(alphas_bar) m) / v_t."""
+    data, (t, x_t) = GaussianData(0.25, 0.09), every(schedule)
+    mean, variance = (
+        table[t].reshape(-1, 1, 1, 1) for table in (0.25 * schedule.alphas_bar.sqrt(), data.marginal_variance(schedule))
+    )
+    score = ReverseProcess(data.network(LINEAR), schedule).score(x_t, t)
+    torch.testing.assert_close(score, -(x_t - mean) / variance, rtol=1e-9, atol=1e-9)

@@ -13,7 +13,9 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
+import typer
 
+from nelbo.cli import plot
 from tests.prose import Block, commands_in, python_blocks, unknown_options
 
 ROOT = Path(__file__).parents[2]
@@ -62,6 +64,11 @@ def test_pictures_are_there_and_the_page_names_the_command_that_made_them(page: 
         picture = (PAGES[page].parent / link).resolve()
         assert picture.is_file() and picture.is_relative_to(ROOT / "docs" / "images")
         assert f"--out docs/images/{picture.name}" in TEXTS[page]
+
+
+def test_the_page_of_figures_has_every_plot_command():
+    commands = {line.split()[1] for line in commands_in(TEXTS["how-to/figures.md"]) if line.startswith("plot ")}
+    assert commands == set(typer.main.get_command(plot.app).commands)
 
 
 def test_every_picture_is_shown_somewhere():

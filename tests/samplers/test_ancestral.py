@@ -19,6 +19,7 @@ from nelbo.diffusion import (
 )
 from nelbo.randomness import image_generators
 from nelbo.samplers import SAMPLERS, AncestralSampler, Step, ancestral
+from nelbo.samplers.sampler import end_of
 from tests.diffusion.oracle import GaussianData
 
 LINEAR = NoiseSchedule.linear()
@@ -108,6 +109,44 @@ def test_trajectory_goes_from_noise_to_data_with_one_call_a_step(steps: int):
     torch.testing.assert_close(path[-2].x_0, path[-1].x_0)  # at t = 1 the mean is xhat_0: no noise is added
     again = walker.sample((3, 1, 2, 2), torch.Generator().manual_seed(0))
     assert torch.equal(again, path[-1].x_0)
+
+
+def test_a_walk_from_noise_is_the_trajectory_and_one_from_the_middle_its_rest():
+    walker = sampler(NARROW, LINEAR.strided(8), FixedLarge())
+    path = list(walker.trajectory((2, 1, 3, 3), torch.Generator().manual_seed(5)))
+    for start in (8, 5, 1, 0):
+        generator = torch.Generator().manual_seed(5)
+        for _ in range(9 - start):  # x_T, and one z for each step before
+            torch.randn(2, 1, 3, 3, generator=generator)
+        rest = list(walker.walk(path[8 - start].x_t, start, generator))
+        assert [step.t for step in rest] == list(range(start, -1, -1))
+        for step, same in zip(rest, path[8 - start :], strict=True):
+            assert torch.equal(step.x_t, same.x_t) and torch.equal(step.x_0, same.x_0)
+
+
+@pytest.mark.parametrize("schedule", [LINEAR.strided(100), LINEAR.strided(7)], ids=["100", "7"])
+@pytest.mark.parametrize("share", [0.2, 0.6, 1.0])
+def test_a_walk_from_x_t_draws_the_posterior_of_x_0(schedule, share: float, monkeypatch: pytest.MonkeyPatch):
+    """Of Gaussian data every step of the calibrated chain is exact but the last, which adds no noise.
+
+    So draws of p(x_0|x_t) have the mean E[x_0|x_t] and, by the law of total variance, Var[x_0|x_t] - Var[x_0|x_1].
+    One unit draw at a time gives the variance, as above.
+    """
+    step = max(round(share * schedule.num_steps), 1)
+    calls = iter(range(1, step))
+
+    def impulses(shape, generator, like: Tensor) -> Tensor:
+        z = torch.zeros(tuple(shape), dtype=torch.float64)
+        z[next(calls)] = 1
+        return z
+
+    monkeypatch.setattr(ancestral, "standard_normal", impulses)
+    x_t = torch.full((step, 1, 1, 1), -0.4, dtype=torch.float64)
+    out = end_of(sampler(NARROW, schedule, Calibrated(NARROW.mse(LINEAR))).walk(x_t, step, None)).flatten()
+    abar, mse = float(schedule.alphas_bar[step]), NARROW.mse(schedule)
+    gain = math.sqrt(abar) * 0.01 / (abar * 0.01 + 1 - abar)
+    assert float(out[0]) == pytest.approx(0.3 + gain * (-0.4 - math.sqrt(abar) * 0.3), rel=1e-9)
+    assert float((out[1:] - out[0]).square().sum()) == pytest.approx(float(mse[step] - mse[1]), rel=1e-9, abs=1e-15)
 
 
 def test_each_step_is_a_draw_of_the_transition():

@@ -47,8 +47,8 @@ def toy_masses(name: str) -> Tensor:
     if name == "eight-gaussians":
         edges[0], edges[-1] = -math.inf, math.inf
         below: Tensor = torch.special.ndtr((edges - _centres().double().T[:, :, None]) / WIDTH)
-        x, y = below.diff()  # each 8 x 256
-        return x.T @ y / 8
+        within = below.diff()  # 2 x 8 x 256
+        return within[0].T @ within[1] / 8
     if name == "checkerboard":
         sides = torch.arange(-HALF, HALF)
         lengths = torch.stack([edges.clamp(float(side), float(side) + 1).diff() for side in sides])  # 4 x 256

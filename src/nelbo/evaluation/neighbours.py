@@ -37,6 +37,8 @@ def nearest_neighbours(
 ) -> Neighbours:
     """The `k` images of a set nearest to each of `images` (uint8, N x C x H x W, of the set's levels).
 
+    Of images at one distance the earlier comes first, whatever the batch size is.
+
     Raises:
         ShapeError: images of another shape than the set's.
         ConfigurationError: k below 1 or above the size of the set.
@@ -52,7 +54,7 @@ def nearest_neighbours(
         others = dataset.images(some).flatten(1).float()
         # differences first: by way of a product of matrices equal images would not be at distance 0
         away = torch.cdist(points, others, compute_mode="donot_use_mm_for_euclid_dist")
-        best, order = torch.cat([best, away], 1).topk(min(k, best.shape[1] + len(some)), largest=False)
+        best, order = (found[:, :k] for found in torch.cat([best, away], 1).sort(stable=True))
         indices = torch.cat([indices, some.expand(len(images), -1)], 1).gather(1, order)
         if progress is not None:
             progress(int(some[-1]) + 1, len(dataset))

@@ -3,7 +3,7 @@
 This is the one home of matplotlib. Figures are made without pyplot, so nothing here touches a display or global state.
 """
 
-from nelbo.plots.animation import Animation, animate, animate_images
+from nelbo.plots.animation import Animation, animate, animate_images, rasterised
 from nelbo.plots.bound import per_step_bound
 from nelbo.plots.counts import count_bars
 from nelbo.plots.curves import bound_curve, loss_curve
@@ -43,6 +43,7 @@ __all__ = [
     "per_step_bound",
     "picture_of",
     "point_cloud",
+    "rasterised",
     "rate_distortion_curve",
     "reconstruction_grid",
     "sample_grid",

@@ -62,7 +62,7 @@ def captioned(image: Image.Image, caption: str) -> Image.Image:
 
 
 def rasterised(figure: Figure) -> Image.Image:
-    """A figure as pixels."""
+    """A figure as pixels, which a notebook shows."""
     buffer = BytesIO()
     figure.savefig(buffer, format="png")
     return Image.open(buffer).convert("RGB")

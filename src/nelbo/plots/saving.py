@@ -12,7 +12,6 @@ from nelbo.plots.animation import Animation
 
 FIGURE_FORMATS = {".png": "png", ".pdf": "pdf", ".svg": "svg"}
 IMAGE_FORMATS = {".png": "PNG", ".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
-
 ANIMATION_FORMATS = {".gif": "GIF", ".webp": "WEBP"}
 
 Picture = Figure | Image.Image | Animation

@@ -31,7 +31,8 @@ def shared_latents(
 ) -> Iterator[SharedLatent]:
     """One walk from noise to an image of `shape` (C, H, W), left at each of `steps` for `num` ways of going on.
 
-    Draw i meets the same noise at every step it shares with the draw i of another row.
+    Draw i has a stream of noise of its own, which begins anew at each of `steps`: it depends neither on `num` nor on
+    what other steps are asked for.
 
     Args:
         steps: of the sampler's schedule, within 1..T.

@@ -23,11 +23,13 @@ def model_of_images(run: str, device: str | None = None) -> DiffusionRun:
     """The diffusion model of a name, where it makes pictures.
 
     Raises:
-        ConfigurationError: it makes points of the plane, or is of another kind.
+        ConfigurationError: it makes points or the like, or is of another kind.
     """
     model = load_as(DiffusionRun, run, device=device)
     if model.shape[0] not in (1, 3):
-        raise ConfigurationError(f"{run} makes points, not pictures; `nelbo plot points {run}` draws it.")
+        raise ConfigurationError(
+            f"{run} makes no pictures of 1 or 3 channels; what makes points is drawn by `nelbo plot points {run}`."
+        )
     return model
 
 

@@ -20,7 +20,9 @@ def points(
     columns: Annotated[
         int | None, typer.Option(min=2, help="Values of t, evenly spread over the walk: 6, or 30 where it moves.")
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Reverse steps, at most T.")] = 250,
+    steps: Annotated[
+        int | None, typer.Option(help="Reverse steps, 1..T; 250 if absent, or T where that is less.")
+    ] = None,
     animate: AnimateOption = False,
     json: Annotated[
         Path | None, typer.Option(help="Write what is known as JSON to this file (- for standard output).")
@@ -34,7 +36,7 @@ def points(
     KL(data || model) is held between two figures: bins of samples from below, the bound from above.
     """
     model = load_as(DiffusionRun, run, device=device)
-    steps = min(steps, model.schedule.num_steps)
+    steps = min(250, model.schedule.num_steps) if steps is None else steps
     moments = evenly(steps + 1, columns or (30 if animate else 6))
     with bars() as bar:
         report = report_points(model, num=num, moments=moments, steps=steps, seed=seed, listener=Listener(on_stage=bar))

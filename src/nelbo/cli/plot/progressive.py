@@ -37,12 +37,11 @@ def progressive(
     model = model_of_images(run, device)
     total = steps or model.schedule.num_steps
     columns, kept = columns or (50 if animate else 11), []
+    times, moments = model.reverse(steps=steps).schedule.timesteps, set(evenly(total + 1, columns))
     with bars() as bar:
-        moments = set(evenly(total + 1, columns))
         for done, step in enumerate(model.trajectory(num, steps=steps, seed=seed)):
             if done in moments:
-                time = int(model.reverse(steps=steps).schedule.timesteps[step.t])
-                kept.append(Step(time, step.x_t.cpu(), step.x_0.cpu()))
+                kept.append(Step(int(times[step.t]), step.x_t.cpu(), step.x_0.cpu()))
             bar("network calls", min(done + 1, total), total)
     path = default_path(picture, "progressive", animate)
     if animate:

@@ -1,0 +1,143 @@
+"""Every figure of `nelbo plot` on tiny runs, and the mistakes that can be made with it."""
+
+import json
+import math
+
+import pytest
+from PIL import Image
+
+import nelbo
+from nelbo.data.toy import TOYS
+
+TINY_POINTS = {
+    "schedule.kind": "log-linear",
+    "schedule.num_steps": 10,
+    "network.width": 8,
+    "network.depth": 1,
+    "training.steps": 4,
+    "training.batch_size": 32,
+    "training.warmup": 1,
+    "training.log_every": 2,
+    "training.precision": "fp32",
+}
+
+
+@pytest.fixture(scope="session")
+def points(tmp_path_factory):
+    """`points("moons")` is the folder of a run on that toy set."""
+    place, made = tmp_path_factory.mktemp("points"), {}
+
+    def folder(name: str):
+        if name not in made:
+            made[name] = nelbo.train(f"toy:{name}", place / name, overrides=TINY_POINTS).folder
+        return made[name]
+
+    return folder
+
+
+def colours(path) -> int:
+    with Image.open(path) as picture:
+        assert picture.width > 200
+        return len(picture.convert("RGB").getcolors(10**7))
+
+
+def test_samples_that_share_a_latent(nelbo_cli, trained, tmp_path):
+    assert nelbo_cli("plot", "shared", trained, "--num", 2, "--rows", 3, "--steps", 5).code == 0
+    assert colours(tmp_path / "shared.png") > 50
+
+
+def test_from_one_image_to_another(nelbo_cli, trained, tmp_path):
+    data = ("--data", trained.parent / "pictures")
+    line = ("plot", "interpolation", trained, *data, "--pair", 3, 1, "--columns", 3, "--rows", 2, "--steps", 5)
+    assert nelbo_cli(*line).code == 0
+    assert colours(tmp_path / "interpolation.png") > 50
+
+
+def test_neighbours_in_words_json_and_a_picture(nelbo_cli, trained, tmp_path):
+    line = ("plot", "neighbours", trained, "--num", 3, "--neighbours", 2, "--steps", 5)
+    shown = nelbo_cli(*line, "--json", "near.json")
+    assert shown.code == 0
+    assert "3 samples: RMSE to the nearest of 23 training images" in shown.out
+    assert "1 held-out images: RMSE" in shown.out
+    found = json.loads((tmp_path / "near.json").read_text())
+    assert (len(found["samples"]), len(found["held_out"]), found["num_train"]) == (3, 1, 23)
+    for row in [*found["samples"], *found["held_out"]]:
+        assert len(row["indices"]) == 2 and 0 < row["distances"][0] <= row["distances"][1] < 255
+        assert all(0 <= index < 23 for index in row["indices"])
+    assert colours(tmp_path / "neighbours.png") > 50
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_points_of_every_toy_set(nelbo_cli, points, tmp_path, name):
+    shown = nelbo_cli("plot", "points", points(name), "--num", 300, "--columns", 3, "--json", "it.json")
+    assert shown.code == 0, shown.err
+    assert colours(tmp_path / "points.png") > 20
+    found = json.loads((tmp_path / "it.json").read_text())
+    assert list(found["score_error"]) == ["10", "5"]
+    assert all((error is None) == (name != "eight-gaussians") for error in found["score_error"].values())
+    assert ("the learned score against the exact one" in shown.out) == (name == "eight-gaussians")
+    gap = found["gap"]
+    if name in ("moons", "spiral"):
+        assert gap is None
+        assert f"the density of toy:{name} is not known in closed form" in shown.out
+        return
+    assert gap["at_least"] == gap["samples"]["nats"] == pytest.approx(gap["samples"]["raw"] - gap["samples"]["floor"])
+    assert gap["at_most"] == pytest.approx(gap["bound"] - gap["entropy"])
+    assert 0 < gap["at_least"] < gap["at_most"]  # nothing is learned in four steps
+    cell = 2 * math.log(8 / 255)
+    known = {"checkerboard": math.log(8), "eight-gaussians": math.log(8) + 1 + math.log(2 * math.pi * 0.02)}
+    assert gap["entropy"] == pytest.approx(known[name] - cell, abs=0.02)  # of the density, on a grid of levels
+
+
+@pytest.mark.parametrize(
+    ("figure", "options", "frames"),
+    [
+        ("forward", ("--data", "pictures", "--num", 2, "--columns", 4), 4),
+        ("progressive", ("--num", 2, "--steps", 5, "--columns", 3), 3),
+    ],
+)
+@pytest.mark.parametrize("ending", ["gif", "webp"])
+def test_pictures_that_move(nelbo_cli, trained, tmp_path, figure, options, frames, ending):
+    options = [trained.parent / "pictures" if option == "pictures" else option for option in options]
+    assert nelbo_cli("plot", figure, trained, *options, "--animate", "--out", f"it.{ending}").code == 0
+    with Image.open(tmp_path / f"it.{ending}") as picture:
+        assert picture.n_frames == frames
+
+
+def test_points_that_move(nelbo_cli, points, tmp_path):
+    assert nelbo_cli("plot", "points", points("moons"), "--num", 50, "--columns", 3, "--animate").code == 0
+    with Image.open(tmp_path / "points.gif") as picture:
+        assert picture.n_frames == 6  # forth and back
+
+
+@pytest.mark.parametrize("figure", ["forward", "progressive", "shared", "interpolation", "neighbours"])
+def test_points_are_no_pictures(nelbo_cli, points, figure):
+    told = nelbo_cli("plot", figure, points("moons"))
+    assert told.code == 2
+    assert "makes no pictures of 1 or 3 channels; what makes points is drawn by `nelbo plot points" in told.err
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        (("points", "RUN"), "makes images of 3 x 8 x 8, not points; draw them by `nelbo plot progressive`"),
+        (("interpolation", "RUN", "--data", "DATA", "--pair", 0, 24), "--pair 0 24 names images of"),
+        (("interpolation", "RUN", "--data", "DATA", "--pair", 0, 24), "which are numbered 0..23"),
+        (("neighbours", "RUN", "--num", 1, "--steps", 1, "--neighbours", 24), "--neighbours must be within 1..23"),
+        (("shared", "RUN", "--steps", 11), "11"),
+        (("progressive", "RUN", "--steps", 2, "--animate", "--out", "it.png"), "must end in one of .gif, .webp"),
+        (("shared", "RUN", "--steps", 2, "--rows", 1, "--out", "it.gif"), "must end in one of .png, .pdf, .svg"),
+        (("shared", "nowhere"), "there is no run folder or bundled model 'nowhere'"),
+    ],
+)
+def test_mistakes_are_said_in_a_sentence(nelbo_cli, trained, tmp_path, line, named):
+    places = {"RUN": trained, "DATA": trained.parent / "pictures"}
+    told = nelbo_cli("plot", *(places.get(part, part) for part in line))
+    assert told.code == 2
+    assert told.err.strip().startswith("error: ") and named in told.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_more_steps_than_the_chain_has_are_refused_for_points(nelbo_cli, points):
+    told = nelbo_cli("plot", "points", points("moons"), "--steps", 11)
+    assert told.code == 2 and "11" in told.err
