@@ -31,6 +31,8 @@ BINS = 32  # a side
 class Gap:
     """KL(data || model) of a known distribution of the data, from both sides, nats a point.
 
+    The model is the chain that drew the samples: as many steps, xhat_0 held within the range of data.
+
     Attributes:
         samples: over bins of samples: what the KL is at least, but for its `spread`.
         entropy: H of the data on its levels, exact.
@@ -100,7 +102,7 @@ def report_points(
             forward.append(x_t.flatten(1).cpu())
             reverse.append(step.x_t.flatten(1).cpu())
             fields.append(score_field(unclipped, x_t, step.t, exact) if step.t else None)
-    gap = _gap(run, name, held_out, step.x_0, seed, listener) if name in KNOWN_DENSITY else None
+    gap = _gap(run, name, held_out, step.x_0, steps, seed, listener) if name in KNOWN_DENSITY else None
     return PointsReport(times, forward, reverse, fields, gap)
 
 
@@ -108,11 +110,18 @@ def _noisy(process: ForwardProcess, x_0: Tensor, step: int, noise: Tensor) -> Te
     return x_0 if step == 0 else process.sample(x_0, torch.full((len(x_0),), step, device=x_0.device), noise)
 
 
-def _gap(run: DiffusionRun, name: str, held_out: ImageDataset, samples: Tensor, seed: int, listener: Listener) -> Gap:
+def _gap(
+    run: DiffusionRun, name: str, held_out: ImageDataset, samples: Tensor, steps: int, seed: int, listener: Listener
+) -> Gap:
     masses = toy_masses(name)
     counts = counts_of(data_to_levels(samples, run.levels).flatten(1).cpu(), run.levels)
     report = run.bound(
-        held_out, seed=seed, batch_size=512, progress=lambda done, total: listener.on_stage("scoring", done, total)
+        held_out,
+        steps=steps,
+        clip=True,  # as `run.sampler` has it
+        seed=seed,
+        batch_size=512,
+        progress=lambda done, total: listener.on_stage("scoring", done, total),
     )
     nats = report.num_dims * math.log(2)
     return Gap(
