@@ -99,6 +99,7 @@ def test_the_figure_is_never_alone():
 
 def test_too_few_images_are_said_to_be():
     assert "4 images are too few for 4 features" in str(distance(gaussian(4), gaussian(50)))
+    assert distance(gaussian(2), gaussian(2, seed=1)).distance > 0
     for a, b, what in ((1, 50, "1 generated"), (50, 0, "0 reference")):
         with pytest.raises(DataError, match=what):
             distance(gaussian(a), gaussian(b))
