@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+
 
 class Rows(nn.Module):
     """Two numbers an image."""

@@ -103,3 +103,15 @@ def test_what_makes_no_sense_is_said_in_a_sentence(nelbo_cli, trained_vae, comma
     assert told.err.strip().startswith("error: ")
     assert named in told.err
     assert told.err.strip().count("\n") == 0
+
+
+def test_frechet_through_the_classifier_of_its_data(nelbo_cli, trained_vae, tmp_path):
+    told = nelbo_cli("frechet", "vae", "--num", 60, "--resamples", 20, "--json", "frechet.json")
+    assert told.code == 0, told.err
+    found = json.loads((tmp_path / "frechet.json").read_text())
+    assert found["features"] == "digits classifier" and found["accuracy"] > 0.96
+    assert "60 generated images against 297 held-out images of digits" in told.out
+    assert f"accuracy {found['accuracy']:.1%} on held-out images" in told.out
+    assert found["low"] > 20  # of 32 features: an untrained model is far from anything
+    told = nelbo_cli("frechet", "vae", "--steps", 3, "--precision", "bf16")
+    assert told.code == 2 and "leave out --steps, --precision" in told.err

@@ -12,7 +12,7 @@ from nelbo.errors import ConfigurationError, DataError, ShapeError
 from nelbo.evaluation import FeatureModule, FrechetReport, features_of, frechet_distance
 
 SIDE = 2
-PIXELS = FeatureModule("pixels", SIDE * SIDE, lambda images: images.flatten(1) / 16, 0.875, "the pixels themselves")
+PIXELS = FeatureModule("pixels", SIDE * SIDE, lambda images: images.flatten(1) / 16 - 8, 0.875, "the pixels themselves")
 
 
 def gaussian(num: int, mean: float = 128.0, stddev: float = 16.0, seed: int = 0) -> torch.Tensor:
@@ -89,8 +89,8 @@ def test_the_figure_is_never_alone():
         f"Frechet distance {report.distance:.4g} (95% interval {report.low:.4g} .. {report.high:.4g}, 40 resamples)",
         "50 generated images against 1,040 images drawn here",
         "features pixels: 4 of the pixels themselves, accuracy 87.5% on held-out images",
-        f"{report.bias:.2g}",
-        f"{report.kernel:.4g} +- {report.kernel_spread:.2g} over subsets of 25 images",
+        f"raise it by about {report.bias:.2g} +- {report.bias_error:.1g}",
+        f"{report.kernel:.4g} +- {report.kernel_spread:.2g} in subsets of 25 images",
     ):
         assert part in text
     assert "warning" not in text
@@ -99,6 +99,7 @@ def test_the_figure_is_never_alone():
 
 def test_too_few_images_are_said_to_be():
     assert "4 images are too few for 4 features" in str(distance(gaussian(4), gaussian(50)))
+    assert distance(gaussian(2), gaussian(2, seed=1)).distance > 0
     for a, b, what in ((1, 50, "1 generated"), (50, 0, "0 reference")):
         with pytest.raises(DataError, match=what):
             distance(gaussian(a), gaussian(b))
