@@ -117,7 +117,8 @@ def test_what_diverges_is_unstable_and_the_grid_goes_on(tmp_path, options, three
 
 
 def test_a_distance_is_added_without_training_again(tmp_path, options, monkeypatch):
-    monkeypatch.setattr(table2, "table2_cells", lambda cells=table2_cells()[:1]: cells)
+    cells = table2_cells()[:1]
+    monkeypatch.setattr(table2, "table2_cells", lambda: cells)
     before = run_table2(tmp_path / "grid", options())
     assert all(record.frechet is None for record in before.records)
     stages, features = [], FeatureModule("means", 3, lambda images: images.float().mean((2, 3)), None, "of channels")
