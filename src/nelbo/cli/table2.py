@@ -151,7 +151,7 @@ def _notes(found: Table2) -> str:
         f"Each cell: {trained} of training on {found.num_train} images, {chain.kind} schedule of {chain.num_steps} "
         f"steps, {recipe.timesteps} t, seed {options.seed}. Bits/dim: the bound on {found.num_held_out} held-out "
         f"images, all {chain.num_steps} steps, without clipping, under the variance of the column; ± is its standard "
-        f"error. Frechet: {options.num_images} samples of {min(options.sampling_steps, chain.num_steps)} ancestral "
+        f"error. The two columns of the simple loss train alike and differ in how they are measured. Frechet: {options.num_images} samples of {min(options.sampling_steps, chain.num_steps)} ancestral "
         f"steps under the same variance, xhat_0 clipped to [-1, 1]; {found.frechet_against}. Unstable: training met a "
         f"number that is not finite, or the bound is above the {uniform:.2f} bits/dim of a uniform over "
         f"{found.levels} levels."
