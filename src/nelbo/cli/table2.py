@@ -72,7 +72,9 @@ def _listener(bar: Callable[[str, int, int], None]) -> GridListener:
     """Bars for the grid and the cell at hand, and a line for each that is done."""
 
     def done(record: CellRecord) -> None:
-        err.print(f"{record.cell.name}: {_words(record, ', ')}, {record.steps} steps", highlight=False, soft_wrap=True)
+        err.print(
+            f"{record.cell.name}: {_words(record, ', Frechet ')}, {record.steps} steps", highlight=False, soft_wrap=True
+        )
 
     return GridListener(
         on_begin=lambda against: err.print(against, highlight=False, soft_wrap=True),
