@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from nelbo.config import CellRecord, GridListener, GridOptions, load, run_table2, table2, table2_cells
+from nelbo.config import CellRecord, GridListener, GridOptions, load, run_table2, table2, table2_cells, training
 from nelbo.config.assembly import build_objective, fit_to_data
 from nelbo.data import load_data
 from nelbo.errors import ConfigurationError, NelboError, RunError
@@ -31,6 +31,13 @@ def options(tmp_path):
     """Of a tiny grid on noise."""
     pictures = write_pictures(tmp_path / "pictures", 60)
     return lambda **more: GridOptions(str(pictures), **({"steps": 2, "num_images": 5, "overrides": TINY} | more))
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch):
+    """The pictures in a run's folder take most of the time, and are not what is looked at here."""
+    monkeypatch.setattr(training, "show_run", lambda *_: None)
+    monkeypatch.setattr(training._Session, "draw_curves", lambda _: None)
 
 
 @pytest.fixture
@@ -109,13 +116,15 @@ def test_what_diverges_is_unstable_and_the_grid_goes_on(tmp_path, options, three
     assert run_table2(tmp_path / "grid", diverging) == found
 
 
-def test_a_distance_is_added_without_training_again(tmp_path, options, three, monkeypatch):
+def test_a_distance_is_added_without_training_again(tmp_path, options, monkeypatch):
+    cells = table2_cells()[:1]
+    monkeypatch.setattr(table2, "table2_cells", lambda: cells)
     before = run_table2(tmp_path / "grid", options())
     assert all(record.frechet is None for record in before.records)
     stages, features = [], FeatureModule("means", 3, lambda images: images.float().mean((2, 3)), None, "of channels")
     monkeypatch.setattr(table2, "features_for", lambda data, path: features)
     after = run_table2(tmp_path / "grid", options(), GridListener(on_stage=lambda *stage: stages.append(stage)))
-    assert {name for name, *_ in stages} <= {"features", "bootstrap"}
+    assert {name for name, *_ in stages} <= {"features", "resamples"}
     for record in after.records:
         assert record.frechet["features"] == "means"
         assert record.frechet["num_generated"] == 5

@@ -72,7 +72,9 @@ def _listener(bar: Callable[[str, int, int], None]) -> GridListener:
     """Bars for the grid and the cell at hand, and a line for each that is done."""
 
     def done(record: CellRecord) -> None:
-        err.print(f"{record.cell.name}: {_words(record, ', ')}, {record.steps} steps", highlight=False, soft_wrap=True)
+        err.print(
+            f"{record.cell.name}: {_words(record, ', Frechet ')}, {record.steps} steps", highlight=False, soft_wrap=True
+        )
 
     return GridListener(
         on_begin=lambda against: err.print(against, highlight=False, soft_wrap=True),
@@ -143,18 +145,16 @@ def _notes(found: Table2) -> str:
     """What the figures are."""
     options, uniform = found.options, math.log2(found.levels)
     recipe = options.recipe(_places()[0][0])
-    chain, trained = (
-        recipe.schedule,
-        f"{options.steps} steps" if options.minutes is None else f"{options.minutes:g} min",
-    )
+    chain = recipe.schedule
+    budget = f"{options.steps} steps" if options.minutes is None else f"{options.minutes:g} minutes"
     return (
-        f"Each cell: {trained} of training on {found.num_train} images, {chain.kind} schedule of {chain.num_steps} "
-        f"steps, {recipe.timesteps} t, seed {options.seed}. Bits/dim: the bound on {found.num_held_out} held-out "
-        f"images, all {chain.num_steps} steps, without clipping, under the variance of the column; ± is its standard "
-        f"error. Frechet: {options.num_images} samples of {min(options.sampling_steps, chain.num_steps)} ancestral "
-        f"steps under the same variance, xhat_0 clipped to [-1, 1]; {found.frechet_against}. Unstable: training met a "
-        f"number that is not finite, or the bound is above the {uniform:.2f} bits/dim of a uniform over "
-        f"{found.levels} levels."
+        f"Each cell: {budget} of training on {found.num_train} images, {chain.kind} schedule of {chain.num_steps} "
+        f"steps, {recipe.timesteps} t, seed {options.seed}; the two columns of the simple loss train alike and differ "
+        f"in how they are measured. Bits/dim: the bound on {found.num_held_out} held-out images, all {chain.num_steps} "
+        "steps, without clipping, under the variance of the column; ± is its standard error. Frechet: "
+        f"{options.num_images} samples of {min(options.sampling_steps, chain.num_steps)} ancestral steps under the "
+        f"same variance, xhat_0 clipped to [-1, 1]; {found.frechet_against}. Unstable: training met a number that is "
+        f"not finite, or the bound is above the {uniform:.2f} bits/dim of a uniform over {found.levels} levels."
     )
 
 

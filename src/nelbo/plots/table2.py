@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from torch import Tensor
+from torch.nn.functional import pad
 
 from nelbo.errors import DataError
 from nelbo.plots.style import INK, new_figure
@@ -18,7 +19,7 @@ from nelbo.probability import levels_to_data
 
 BLANK = 0.8  # the grey of a cell without samples, as data
 ABSENT = "#E8E8E8"
-DARK = 0.6  # of the colour scale, above which words are white
+DARK = 0.55  # of the colour scale, above which words are white
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,8 @@ def samples_by_cell(
             shown = images[: side * side]
             data[: len(shown)] = levels_to_data(shown, levels)
         channels, height, width = shape
-        squares = data.view(side, side, channels, height, width).permute(2, 0, 3, 1, 4)
-        return squares.reshape(channels, side * height, side * width)
+        framed = pad(data, (0, 1, 0, 1), value=BLANK)
+        squares = framed.view(side, side, channels, height + 1, width + 1).permute(2, 0, 3, 1, 4)
+        return squares.reshape(channels, side * (height + 1), side * (width + 1))[:, :-1, :-1]
 
     return picture_table([[tile(images) for images in row] for row in samples], rows, [columns])
