@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 import typer
 
@@ -30,7 +31,7 @@ def python_blocks(text: str) -> list[Block]:
     """The blocks of ```python, in order."""
     fences = list(FENCE.finditer(text))
     blocks = []
-    for fence, after in zip(fences, [*fences[1:], None], strict=True):
+    for fence, after in pairwise([*fences, None]):
         language, _, title = fence["info"].partition(" ")
         if language == "python":
             follows = after is not None and after["info"] == "text" and not text[fence.end() : after.start()].strip()

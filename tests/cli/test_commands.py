@@ -352,3 +352,12 @@ def test_the_two_forms_of_the_bound(nelbo_cli, trained):
     found = strict(nelbo_cli("evaluate", trained, "--num", 2, "--forms", "--json", "-").out)
     assert {"z", "variance_ratio", "ratio", "divergence"} <= set(found) and found["num_images"] == 1
     assert "leave one of them out" in nelbo_cli("evaluate", trained, "--forms", "--clip").err
+
+
+def test_eq_16_beside_them(nelbo_cli, trained):
+    asked = ("evaluate", trained, "--data", trained.parent / "pictures", "--num", 3, "--forms", "--known")
+    shown = nelbo_cli(*asked)
+    assert shown.code == 0 and "eq. 16: a KL at each t, and H(x_0)" in shown.out
+    found = strict(nelbo_cli(*asked, "--json", "-").out)
+    assert abs(found["known_z"]) < 4 and found["known"]["bits_per_dim"] > found["entropy"] > 0
+    assert "--forms compares; give that too" in nelbo_cli("evaluate", trained, "--known").err

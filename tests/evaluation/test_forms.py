@@ -64,3 +64,21 @@ def test_what_cannot_be_compared_is_refused():
         compare_forms(REVERSE, images(0))
     with pytest.raises(ConfigurationError, match="draws must be at least 2, got 1"):
         compare_forms(REVERSE, images(2), draws=1)
+
+
+@pytest.mark.parametrize("network", [REVERSE.network, nothing_learned], ids=["exact", "nothing"])
+def test_eq_16_agrees_where_the_images_are_all_there_is(network):
+    """30 images, five of them twice."""
+    some = images(25)
+    some = some.subset(torch.cat([torch.arange(25), torch.arange(5)]))
+    reverse = replace(REVERSE, network=network)
+    report = compare_forms(reverse, some, known=True, draws=8, batch_size=16)
+    entropy = -(20 / 30 * math.log2(1 / 30) + 10 / 30 * math.log2(2 / 30)) / 9
+    assert abs(report.known_z) < 3 and report.entropy == pytest.approx(entropy)
+    assert report.known.variance < report.ratio.variance or network is REVERSE.network
+    assert compare_forms(reverse, some).known_z is None
+
+
+def test_eq_16_is_not_that_of_classes():
+    with pytest.raises(ConfigurationError, match="without labels"):
+        compare_forms(REVERSE, images(2), labels=torch.zeros(2, dtype=torch.int64), known=True)

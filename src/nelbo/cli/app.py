@@ -9,7 +9,7 @@ import typer
 from rich.text import Text
 
 import nelbo
-from nelbo.cli import data, demo, evaluate, info, kl, plot, presets, sample, score, train
+from nelbo.cli import data, demo, evaluate, frechet, info, kl, plot, presets, sample, score, table2, train
 from nelbo.cli.console import err
 from nelbo.errors import NelboError
 from nelbo.training import keep_freed_memory
@@ -27,9 +27,11 @@ app.command("train", epilog=data.POLICY)(train.train)
 app.command("sample")(sample.sample)
 app.command("evaluate")(evaluate.evaluate)
 app.command("score")(score.score)
+app.command("frechet")(frechet.frechet)
 app.command("data", epilog=data.POLICY)(data.data)
 app.command("kl")(kl.kl)
 app.add_typer(plot.app, name="plot")
+app.command("table2")(table2.table2)
 app.command("presets")(presets.presets)
 app.command("info")(info.info)
 app.command("demo")(demo.demo)

@@ -1,6 +1,7 @@
 """`nelbo evaluate`: the bound of a run, term by term."""
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -40,6 +41,10 @@ def evaluate(
     forms: Annotated[
         bool, typer.Option("--forms", help="Compare eq. 3's form of the bound with eq. 5's, 2 T calls a draw instead.")
     ] = False,
+    known: Annotated[
+        bool,
+        typer.Option("--known", help="Add eq. 16 to --forms: the images taken as the whole distribution, 3 T calls."),
+    ] = False,
     json: Annotated[
         Path | None, typer.Option(help="Write everything as JSON to this file (- for standard output).")
     ] = None,
@@ -52,12 +57,15 @@ def evaluate(
     """
     if forms and clip:
         raise ConfigurationError("--forms compares the two forms without --clip; leave one of them out.")
+    if known and not forms:
+        raise ConfigurationError("--known adds eq. 16 to what --forms compares; give that too.")
     if resize and data is None:
         raise ConfigurationError("--resize brings the images of --data to the model's size; give that too.")
     model = nelbo.load(run, device=device)
     if isinstance(model, VAERun):
-        chain = {"--steps": steps, "--variance": variance, "--clip/--no-clip": clip, "--forms": forms or None}
-        refuse_chain_options(run, {"--steps-per-image": steps_per_image, **chain})
+        chain = {"--steps": steps, "--variance": variance, "--clip/--no-clip": clip}
+        comparing = {"--forms": forms or None, "--known": known or None}
+        refuse_chain_options(run, {"--steps-per-image": steps_per_image, **chain, **comparing})
     with bars() as bar:
         listener = Listener(on_stage=bar)
         if data is None:
@@ -81,11 +89,12 @@ def evaluate(
         elif forms:
             compared = model.forms(
                 images,
+                known=known,
                 steps=steps,
                 variance=variance,
                 seed=seed,
                 batch_size=batch_size,
-                progress=lambda done, total: bar("both forms", done, total),
+                progress=lambda done, total: bar("forms of the bound", done, total),
             )
             show_forms(compared, json)
             return
@@ -154,22 +163,29 @@ def show(report: BoundReport | ELBOReport, title: str) -> None:
 
 
 def show_forms(report: FormsReport, json: Path | None) -> None:
-    """Eq. 3 beside eq. 5: the same mean, and how much a draw of either varies."""
-    rows = {"ratio": report.ratio, "divergence": report.divergence}
+    """Eq. 3 beside eq. 5, and eq. 16 where asked for: the same mean, and how much a draw of each varies."""
     if json is not None:
-        found = {name: vars(row) for name, row in rows.items()}
-        rest = {"z": report.z, "variance_ratio": report.variance_ratio, "num_images": report.num_images}
-        emit_json({**found, **rest, "draws": report.draws, "version": nelbo.__version__}, json)
+        found = {**asdict(report), "z": report.z, "variance_ratio": report.variance_ratio, "known_z": report.known_z}
+        emit_json({**found, "version": nelbo.__version__}, json)
     if str(json) == "-":
         return
     table = Table(title=f"{report.num_images} images, {report.draws} draws each", title_justify="left")
     for name in ("form of the bound", "bits/dim", "variance of a draw"):
         table.add_column(name, justify="left" if name.startswith("form") else "right")
-    table.add_row("eq. 3: ratios along a path", f"{report.ratio.bits_per_dim:.4f}", f"{report.ratio.variance:.3g}")
-    table.add_row("eq. 5: a KL at each t", f"{report.divergence.bits_per_dim:.4f}", f"{report.divergence.variance:.3g}")
+    rows = {"eq. 3: ratios along a path": report.ratio, "eq. 5: a KL at each t": report.divergence}
+    if report.known is not None:
+        rows["eq. 16: a KL at each t, and H(x_0)"] = report.known
+    for name, row in rows.items():
+        table.add_row(name, f"{row.bits_per_dim:.4f}", f"{row.variance:.3g}")
     out.print(table)
     out.print(
-        f"apart by {report.z:+.2f} standard errors ({report.standard_error:.4f} bits/dim); "
+        f"eq. 3 and eq. 5 are apart by {report.z:+.2f} standard errors ({report.standard_error:.4f} bits/dim); "
         f"a draw of eq. 3 has {report.variance_ratio:.3g} times the variance of one of eq. 5",
         highlight=False,
     )
+    if report.known is not None:
+        out.print(
+            f"eq. 16, these images taken as the whole distribution, is apart from eq. 5 by {report.known_z:+.2f} "
+            f"standard errors; H(x_0) is {report.entropy:.4f} bits/dim of it",
+            highlight=False,
+        )

@@ -199,6 +199,7 @@ class DiffusionRun(Run):
         self,
         images: Tensor | ImageDataset,
         *,
+        known: bool = False,
         draws: int = 2,
         steps: int | None = None,
         variance: str | None = None,
@@ -206,12 +207,18 @@ class DiffusionRun(Run):
         batch_size: int = 64,
         progress: Progress | None = None,
     ) -> FormsReport:
-        """Eq. 3's form of the bound beside eq. 5's, on the same images: 2 T calls of the network a draw."""
+        """Eq. 3's form of the bound beside eq. 5's, on the same images: 2 T calls of the network a draw.
+
+        Args:
+            known: eq. 16's as well, the images taken as the whole distribution: 3 T calls. It is the bound of p(x_0),
+                so a conditional model is told no classes.
+        """
         dataset = self.dataset_of(images, batch_size)
         return compare_forms(
             self.reverse(steps=steps, variance=variance),
             dataset,
-            labels=self._labels(dataset),
+            labels=None if known else self._labels(dataset),
+            known=known,
             draws=draws,
             seed=seed,
             batch_size=batch_size,

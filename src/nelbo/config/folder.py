@@ -3,7 +3,7 @@
 import difflib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.resources import files
@@ -109,16 +109,33 @@ def refuse_differences(folder: Path, old: RunConfig, new: RunConfig) -> None:
     """
     # runs of earlier versions hold their path as it was typed
     before, after = (_flat(config.to_json()) | {"data.spec": absolute_spec(config.data.spec)} for config in (old, new))
+    refuse_changes(folder, "a run", before, after, MAY_CHANGE | {"nelbo"})
+
+
+def refuse_changes(
+    folder: Path, what: str, old: Mapping[str, Any], new: Mapping[str, Any], may_change: Set[str] = frozenset()
+) -> None:
+    """Check that what goes on in a folder is what began there.
+
+    Args:
+        what: that is in the folder, such as "a run".
+        old, new: its settings there and those given now.
+        may_change: dotted names that may differ.
+
+    Raises:
+        RunError: another setting differs; all such are listed.
+    """
+    before, after = _flat(old), _flat(new)
     changed = [
         f"{name}: {before.get(name)!r} there, {after.get(name)!r} given"
         for name in sorted(before.keys() | after.keys())
-        if name not in MAY_CHANGE | {"nelbo"} and before.get(name) != after.get(name)
+        if name not in may_change and before.get(name) != after.get(name)
     ]
     if changed:
         more = [f"and {len(changed) - MOST_LISTED} more"] if len(changed) > MOST_LISTED else []
         listed = "; ".join(changed[:MOST_LISTED] + more)
         raise RunError(
-            f"{folder} holds a run of another configuration ({listed}); give the same settings to go on, or another "
+            f"{folder} holds {what} of another configuration ({listed}); give the same settings to go on, or another "
             "folder by --out."
         )
 

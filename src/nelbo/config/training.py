@@ -93,7 +93,7 @@ def train(
     recipe = recipe.with_overrides(with_one_budget(overrides or {}))
     split = _read(request, recipe.training.workers, recipe.training.seed, listener)
     recipe = fit_to_data(recipe, split.train.shape, len(split.train.class_names), split.train.levels)
-    config = RunConfig(recipe, _described(request, split), name)
+    config = RunConfig(recipe, described(request, split), name)
     _refuse_other_run(folder, config)
     with alone_in(folder) if is_first_process() else nullcontext():
         return _trained(folder, config, split, tensorboard, listener)
@@ -243,7 +243,8 @@ def _read(request: DataRequest, workers: int | None, seed: int, listener: Listen
     )
 
 
-def _described(request: DataRequest, split: Split) -> DataOptions:
+def described(request: DataRequest, split: Split) -> DataOptions:
+    """What a run's configuration says of its data."""
     train_part = split.train
     return DataOptions(
         spec=absolute_spec(request.spec),

@@ -2,6 +2,7 @@
 
 from nelbo.diffusion.bound import BoundTerms, VariationalBound, bits_per_dim, sum_dims
 from nelbo.diffusion.forward import ForwardProcess
+from nelbo.diffusion.known import KnownBound, KnownTerms
 from nelbo.diffusion.loss import HybridLoss, Loss, MinSNR, SimpleLoss, VariationalLoss
 from nelbo.diffusion.objective import DiffusionObjective
 from nelbo.diffusion.parameterization import (
@@ -36,6 +37,8 @@ __all__ = [
     "GridPrediction",
     "HybridLoss",
     "ImportanceTimesteps",
+    "KnownBound",
+    "KnownTerms",
     "LearnedRange",
     "Loss",
     "MeanPrediction",

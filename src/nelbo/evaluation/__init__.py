@@ -3,6 +3,13 @@
 from nelbo.evaluation.bound import BoundReport, StepBits, evaluate_bound, expected_terms
 from nelbo.evaluation.calibration import calibrate
 from nelbo.evaluation.forms import FormEstimate, FormsReport, compare_forms
+from nelbo.evaluation.frechet import (
+    FeatureModule,
+    FrechetReport,
+    features_of,
+    frechet_distance,
+    require_torchmetrics,
+)
 from nelbo.evaluation.histogram import HistogramDivergence, coarser, counts_of, histogram_divergence
 from nelbo.evaluation.image_codecs import CodecPoint, available_codecs, codec_curve
 from nelbo.evaluation.neighbours import Neighbours, nearest_neighbours
@@ -12,8 +19,10 @@ from nelbo.evaluation.score_field import ScoreField, score_field
 __all__ = [
     "BoundReport",
     "CodecPoint",
+    "FeatureModule",
     "FormEstimate",
     "FormsReport",
+    "FrechetReport",
     "HistogramDivergence",
     "Neighbours",
     "RateDistortion",
@@ -28,8 +37,11 @@ __all__ = [
     "counts_of",
     "evaluate_bound",
     "expected_terms",
+    "features_of",
+    "frechet_distance",
     "histogram_divergence",
     "nearest_neighbours",
     "rate_distortion",
+    "require_torchmetrics",
     "score_field",
 ]

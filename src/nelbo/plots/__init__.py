@@ -20,10 +20,12 @@ from nelbo.plots.saving import Picture, check_ending, save
 from nelbo.plots.schedule import schedule_curves
 from nelbo.plots.scores import score_histogram
 from nelbo.plots.shared import shared_table
+from nelbo.plots.table2 import HeatTable, heat_tables, samples_by_cell
 from nelbo.plots.trajectory import evenly, trajectory_strip
 
 __all__ = [
     "Animation",
+    "HeatTable",
     "Picture",
     "animate",
     "animate_images",
@@ -33,6 +35,7 @@ __all__ = [
     "count_bars",
     "evenly",
     "forward_strip",
+    "heat_tables",
     "interpolation_table",
     "loss_curve",
     "monte_carlo_curves",
@@ -45,6 +48,7 @@ __all__ = [
     "rate_distortion_curve",
     "reconstruction_grid",
     "sample_grid",
+    "samples_by_cell",
     "save",
     "schedule_curves",
     "score_histogram",

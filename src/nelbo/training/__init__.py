@@ -1,5 +1,6 @@
 """Algorithm 1: the trainer, its state, and its options."""
 
+from nelbo.training.classifier import classifier_accuracy, train_classifier
 from nelbo.training.hardware import bf16_wanted, is_first_process, keep_freed_memory
 from nelbo.training.metrics import MetricsLog
 from nelbo.training.options import PRECISIONS, TrainerOptions
@@ -17,7 +18,9 @@ __all__ = [
     "Trainer",
     "TrainerOptions",
     "bf16_wanted",
+    "classifier_accuracy",
     "is_first_process",
     "keep_freed_memory",
     "tensorboard_log",
+    "train_classifier",
 ]

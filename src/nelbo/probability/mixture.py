@@ -1,0 +1,80 @@
+"""A distribution that is known whole: points with their probabilities, a Gaussian, or a mixture of Gaussians."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nelbo.probability.gaussian import DiagonalGaussian
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """x_0 ~ sum_i weights_i N(centres_i, variance I), of any shape: points where the variance is 0.
+
+    It is looked at through noise, x = signal x_0 + stddev z with z ~ N(0, I): what is then known of x and of x_0 is
+    exact. Results are float64.
+
+    Attributes:
+        centres: (n, ...).
+        weights: (n,), summing to 1.
+        variance: of each dimension of every component.
+    """
+
+    centres: Tensor
+    weights: Tensor
+    variance: float = 0.0
+
+    @classmethod
+    def of_points(cls, points: Tensor) -> "Mixture":
+        """Points (N, ...) taken as the whole distribution: each distinct one has the share it makes up."""
+        distinct, counts = points.unique(dim=0, return_counts=True)
+        return cls(distinct, counts.double() / len(points))
+
+    def log_joint(self, x: Tensor, signal: float = 1.0, stddev: float = 0.0) -> Tensor:
+        """(B, n) log of weights_i times the density of x (B, ...) in component i, nats.
+
+        A softmax over i is the posterior of the component. Points without noise have masses in place of densities.
+        """
+        rows, centres = x.double().flatten(1), signal * self.centres.double().flatten(1)
+        squared = torch.cdist(rows, centres, compute_mode="donot_use_mm_for_euclid_dist").square()
+        spread = self._spread(signal, stddev)
+        if spread == 0:
+            log_prob = torch.where(squared == 0, 0.0, -math.inf)
+        else:
+            log_prob = -0.5 * (squared / spread + rows.shape[1] * math.log(2 * math.pi * spread))
+        return log_prob + self.weights.double().log()
+
+    def log_prob(self, x: Tensor, signal: float = 1.0, stddev: float = 0.0) -> Tensor:
+        """(B,) the joint log-density of all dimensions of x (B, ...), nats; the log-mass of points without noise."""
+        return self.log_joint(x, signal, stddev).logsumexp(1)
+
+    def moments(self) -> DiagonalGaussian:
+        """The Gaussian (1, ...) with the mean and the variances of x_0."""
+        centre = self._centre(self.weights.double()[None])
+        return DiagonalGaussian(centre.mean, centre.variance + self.variance)
+
+    def given(self, x: Tensor, signal: float, stddev: float) -> DiagonalGaussian:
+        """The Gaussian (B, ...) with the mean and the variances of x_0 given x (B, ...).
+
+        The mean is what the best denoiser says, the variances are its squared error.
+        """
+        centre = self._centre(self.log_joint(x, signal, stddev).softmax(1))
+        gain = signal * self.variance / self._spread(signal, stddev)  # a component's own mean moves towards x
+        left = 1 - gain * signal
+        mean = left * centre.mean + gain * x.double()
+        return DiagonalGaussian(mean, left**2 * centre.variance + left * self.variance)
+
+    def _centre(self, weights: Tensor) -> DiagonalGaussian:
+        """Mean and variances of the centre of a component that is chosen with probabilities (B, n)."""
+        flat = self.centres.double().flatten(1)
+        middle = self.weights.double() @ flat  # squares about it lose fewer digits
+        mean = weights @ (flat - middle)
+        variance = (weights @ (flat - middle).square() - mean.square()).clamp(min=0)
+        shape = (len(weights), *self.centres.shape[1:])
+        return DiagonalGaussian((mean + middle).view(shape), variance.view(shape))
+
+    def _spread(self, signal: float, stddev: float) -> float:
+        """The variance of each dimension of x in one component."""
+        return signal**2 * self.variance + stddev**2

@@ -1,0 +1,82 @@
+"""`nelbo table2`: every cell reaches every form of the table."""
+
+import csv
+import json
+import shlex
+
+import pytest
+import torch
+from PIL import Image
+
+from nelbo.cli import table2 as command
+from nelbo.config import CellRecord, GridOptions, Table2, table2_cells
+
+
+@pytest.fixture
+def grid(monkeypatch):
+    """A whole grid that nobody had to train: three cells failed in three ways."""
+    records = [
+        CellRecord(cell, None, 9, 0.1, 2 + i / 100, 0.01, {"distance": 5.0 + i, "low": 4.0, "high": 99.0})
+        for i, cell in enumerate(table2_cells())
+    ]
+    records[0] = CellRecord(records[0].cell, "the loss is not finite at step 3", 2, 0.1, None, None)
+    records[1] = CellRecord(records[1].cell, "its bits are too many", 9, 0.1, 1e7, 1.0, records[1].frechet)
+    records[2] = CellRecord(records[2].cell, "its bound is not finite", 9, 0.1, None, None)
+
+    def run(folder, options, listener):
+        for record in records:
+            listener.on_record(record)
+        return Table2(options, records, None, 17, 1500, 297, "against nothing")
+
+    samples = torch.zeros(3, 1, 8, 8, dtype=torch.uint8)
+    monkeypatch.setattr(command, "run_table2", run)
+    monkeypatch.setattr(command, "drawn_samples", lambda folder: [(record.cell, samples) for record in records[3:]])
+    return records
+
+
+def test_every_cell_is_in_every_form(nelbo_cli, tmp_path, grid):
+    made = nelbo_cli(
+        "table2", "--data", "digits", "--out", "grid", "--steps", 9, "--seed", 4, "--set", "training.ema=0.5"
+    )
+    assert made.code == 0
+    folder = tmp_path / "grid"
+    whole = json.loads((folder / "table2.json").read_text())
+    assert [cell["name"] for cell in whole["cells"]] == [cell.name for cell in table2_cells()]
+    rows = list(csv.DictReader((folder / "table2.csv").open()))
+    assert [row["name"] for row in rows] == [cell.name for cell in table2_cells()]
+    assert (rows[3]["bits_per_dim"], rows[3]["frechet_distance"], rows[0]["bits_per_dim"]) == ("2.03", "8.0", "")
+    page = (folder / "table2.md").read_text()
+    for text in (page, made.out):
+        for record in grid[3:]:
+            assert f"{record.bits_per_dim:.3f} ± 0.010" in text
+        for record in grid[:3]:
+            assert record.unstable in text
+        assert text.count("unstable (1.0e+07)") == 1
+        assert "seed 4" in text
+        assert "4.09 bits/dim of a uniform over 17 levels" in text
+    assert "mean-variational-fixed-large: unstable" in made.err
+    for name in ("table2.png", "samples.png"):
+        picture = Image.open(folder / name).convert("L")
+        assert min(picture.size) > 300
+        assert len(set(picture.getdata())) > 10
+
+
+def test_the_command_in_the_page_makes_the_same_grid(nelbo_cli, tmp_path, grid, monkeypatch):
+    asked = []
+
+    def run(folder, options, listener):
+        asked.append(options)
+        return Table2(options, [], None, 17, 1, 1, "")
+
+    monkeypatch.setattr(command, "run_table2", run)
+    nelbo_cli("table2", "--data", "digits", "--out", "a b", "--minutes", 2, "--set", "network.fourier=[1,2]")
+    line = (tmp_path / "a b" / "table2.md").read_text().splitlines()[2].strip()
+    nelbo_cli(*shlex.split(line)[1:])
+    assert len(asked) == 2
+    assert asked[0] == asked[1] == GridOptions("digits", minutes=2.0, overrides={"network.fourier": [1, 2]})
+
+
+def test_a_mistake_is_one_sentence(nelbo_cli):
+    asked = nelbo_cli("table2", "--data", "digits", "--out", "grid", "--minutes", 1, "--steps", 1)
+    assert asked.code == 2
+    assert "--minutes or --steps" in asked.err
