@@ -12,7 +12,7 @@ import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SMALL = {
-    "mlp_walk_through": {"training_steps": 20, "num": 200, "reverse_steps": 10},
+    "mlp_walk_through": {"training_steps": 20, "num": 200, "reverse_steps": 10, "frames": 3},
     "one_image_through_the_bound": {"training_steps": 20, "draws": 12},
 }
 LONGEST = 12  # lines of a cell

@@ -19,6 +19,7 @@ from nelbo.diffusion import (
 )
 from nelbo.randomness import image_generators
 from nelbo.samplers import SAMPLERS, AncestralSampler, Step, ancestral
+from nelbo.samplers import sampler as contract
 from nelbo.samplers.sampler import end_of
 from tests.diffusion.oracle import GaussianData
 
@@ -67,6 +68,7 @@ def test_mean_and_variance_equal_the_recursion(variance, schedule, monkeypatch: 
         z[next(calls)] = 1
         return z
 
+    monkeypatch.setattr(contract, "standard_normal", impulses)  # x_T
     monkeypatch.setattr(ancestral, "standard_normal", impulses)
     out = sampler(NARROW, schedule, variance).sample((schedule.num_steps + 2, 1, 1, 1), None).flatten()
     mean, spread = recursion(NARROW, schedule, variance.name, LINEAR)

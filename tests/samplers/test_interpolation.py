@@ -31,7 +31,7 @@ class Watched(AncestralSampler):
         return super().walk(x_t, t, generator, label)
 
 
-@pytest.mark.parametrize("step", [1, 6, 10])
+@pytest.mark.parametrize("step", [1, 3, 6])
 def test_the_ends_are_what_each_image_alone_becomes(step: int):
     first, second = images()
     walker = AncestralSampler(REVERSE)

@@ -16,7 +16,7 @@ from nelbo.plots.points import chain_of_points, moving_points, point_cloud
 from nelbo.plots.rate_distortion import rate_distortion_curve
 from nelbo.plots.reconstructions import reconstruction_grid
 from nelbo.plots.samples import picture_of
-from nelbo.plots.saving import Picture, save
+from nelbo.plots.saving import Picture, check_ending, save
 from nelbo.plots.schedule import schedule_curves
 from nelbo.plots.scores import score_histogram
 from nelbo.plots.shared import shared_table
@@ -31,6 +31,7 @@ __all__ = [
     "animate_images",
     "bound_curve",
     "chain_of_points",
+    "check_ending",
     "count_bars",
     "evenly",
     "forward_strip",

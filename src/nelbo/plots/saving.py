@@ -30,6 +30,15 @@ def save(picture: Picture, path: str | Path) -> Path:
     return path
 
 
+def check_ending(path: Path, *, animation: bool = False) -> Path:
+    """The path itself if `save` can write a figure, or an animation, to it; to ask before the work, not after it.
+
+    Raises ConfigurationError for another ending.
+    """
+    _format(path, ANIMATION_FORMATS if animation else FIGURE_FORMATS, "an animation" if animation else "a figure")
+    return path
+
+
 def _bytes(picture: Picture, path: Path) -> bytes:
     if isinstance(picture, Animation):
         return picture.encode(_format(path, ANIMATION_FORMATS, "an animation"))

@@ -9,13 +9,20 @@ from nelbo.cli.console import err
 from nelbo.config import DiffusionRun, Listener, Run, held_out_part, load_as
 from nelbo.data import ImageDataset, load_for_model
 from nelbo.errors import ConfigurationError
-from nelbo.plots import Picture, save
+from nelbo.plots import Picture, check_ending, save
+
+
+def _drawable(path: Path) -> Path:
+    """Refuse a wrong ending before the work."""
+    return check_ending(path)
+
 
 RunArgument = Annotated[str, typer.Argument(help="A run folder, or a bundled model such as fashion-mnist.")]
 DataOption = Annotated[str | None, typer.Option(help="Other images than the ones held out in training.")]
 StepsOption = Annotated[int | None, typer.Option(help="Reverse steps, 1..T; all T if absent.")]
 SeedOption = Annotated[int, typer.Option(help="Of everything that is drawn.")]
 DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, ...; the best one if absent.")]
+OutOption = Annotated[Path, typer.Option("--out", help="The picture: .png, .pdf or .svg.", callback=_drawable)]
 AnimateOption = Annotated[bool, typer.Option("--animate", help="A moving picture (.gif, .webp) instead.")]
 
 
@@ -43,8 +50,8 @@ def images_for(model: Run, data: str | None, num: int | None, bar: Any) -> Image
 
 
 def default_path(path: Path | None, name: str, animate: bool) -> Path:
-    """Where the picture goes: as given, or to the figure's own name."""
-    return path or Path(f"{name}.{'gif' if animate else 'png'}")
+    """Where the picture goes: as given, or to the figure's own name. Raises ConfigurationError for a wrong ending."""
+    return check_ending(path or Path(f"{name}.{'gif' if animate else 'png'}"), animation=animate)
 
 
 def keep(picture: Picture, path: Path) -> None:

@@ -35,6 +35,7 @@ def forward(
     seed: SeedOption = 0,
 ) -> None:
     """Images on their way into noise, each with one noise all along: x_t of eq. 4."""
+    path = default_path(picture, "forward", animate)
     model = model_of_images(run, "cpu")
     with bars() as bar:
         images = images_for(model, data, num, bar)
@@ -43,7 +44,6 @@ def forward(
     times = evenly(model.schedule.num_steps + 1, columns or (50 if animate else 11))
     process = ForwardProcess(model.schedule)
     noisy = [x_0 if t == 0 else process.sample(x_0, torch.full((len(x_0),), t), noise) for t in times]
-    path = default_path(picture, "forward", animate)
     if animate:
         keep(animate_images([(f"t = {t}", x_t) for t, x_t in zip(times, noisy, strict=True)], len(x_0)), path)
     else:

@@ -10,6 +10,7 @@ from nelbo.cli.console import bars
 from nelbo.cli.plot.common import (
     DataOption,
     DeviceOption,
+    OutOption,
     RunArgument,
     SeedOption,
     StepsOption,
@@ -26,7 +27,7 @@ from nelbo.samplers import interpolations
 
 def interpolation(
     run: RunArgument,
-    picture: Annotated[Path, typer.Option("--out", help="The picture.")] = Path("interpolation.png"),
+    picture: OutOption = Path("interpolation.png"),
     data: DataOption = None,
     pair: Annotated[tuple[int, int], typer.Option(help="The two images, by their numbers in the set.")] = (0, 1),
     columns: Annotated[int, typer.Option(min=2, help="Weights from 0 to 1.")] = 11,

@@ -8,14 +8,14 @@ from rich.table import Table
 
 import nelbo
 from nelbo.cli.console import bars, emit_json, out, write_csv
-from nelbo.cli.plot.common import DataOption, DeviceOption, SeedOption, images_for, keep
+from nelbo.cli.plot.common import DataOption, DeviceOption, OutOption, SeedOption, images_for, keep
 from nelbo.config import VAERun, load_as
 from nelbo.plots import monte_carlo_curves
 
 
 def monte_carlo(
     run: Annotated[str, typer.Argument(help="The run folder of a variational autoencoder.")],
-    picture: Annotated[Path, typer.Option("--out", help="The picture.")] = Path("monte-carlo.png"),
+    picture: OutOption = Path("monte-carlo.png"),
     data: DataOption = None,
     num: Annotated[int, typer.Option(min=1, help="Images, evenly spread over the set.")] = 16,
     samples: Annotated[int, typer.Option(min=10, help="Samples of z for each image, and of the prior.")] = 100_000,

@@ -10,6 +10,7 @@ import nelbo
 from nelbo.cli.console import bars, emit_json, out
 from nelbo.cli.plot.common import (
     DeviceOption,
+    OutOption,
     RunArgument,
     SeedOption,
     StepsOption,
@@ -24,7 +25,7 @@ from nelbo.probability import levels_to_data
 
 def neighbours(
     run: RunArgument,
-    picture: Annotated[Path, typer.Option("--out", help="The picture.")] = Path("neighbours.png"),
+    picture: OutOption = Path("neighbours.png"),
     num: Annotated[int, typer.Option(min=1, help="Samples, one a row.")] = 8,
     k: Annotated[int, typer.Option("--neighbours", min=1, help="Training images beside each.")] = 6,
     steps: StepsOption = None,

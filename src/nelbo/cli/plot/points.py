@@ -35,6 +35,7 @@ def points(
     For eight-gaussians the exact score is drawn beside it. Where the density is known (eight-gaussians, checkerboard)
     KL(data || model) is held between two figures: bins of samples from below, the bound from above.
     """
+    path = default_path(picture, "points", animate)
     model = load_as(DiffusionRun, run, device=device)
     steps = min(250, model.schedule.num_steps) if steps is None else steps
     moments = evenly(steps + 1, columns or (30 if animate else 6))
@@ -42,7 +43,7 @@ def points(
         report = report_points(model, num=num, moments=moments, steps=steps, seed=seed, listener=Listener(on_stage=bar))
     clouds = (report.times, report.forward, report.reverse)
     figure = moving_points(*clouds) if animate else chain_of_points(*clouds, report.fields)
-    keep(figure, default_path(picture, "points", animate))
+    keep(figure, path)
     if json is not None:
         emit_json(_plain(report), json)
     if str(json) != "-":
@@ -55,7 +56,7 @@ def show_scores(report: PointsReport) -> None:
     known = [field for field in report.fields if field is not None and field.error is not None]
     if not known:
         return
-    table = Table(title="the learned score against the exact one", title_justify="left")
+    table = Table(title="learned score against exact", title_justify="left")
     table.add_column("t", justify="right")
     table.add_column("E|difference|^2 / E|exact|^2", justify="right")
     for field in known:

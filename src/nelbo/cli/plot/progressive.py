@@ -34,6 +34,7 @@ def progressive(
     device: DeviceOption = None,
 ) -> None:
     """Images coming into being (fig. 6): x_t above, and xhat_0 that the network sees in it below."""
+    path = default_path(picture, "progressive", animate)
     model = model_of_images(run, device)
     total = steps or model.schedule.num_steps
     columns, kept = columns or (50 if animate else 11), []
@@ -43,7 +44,6 @@ def progressive(
             if done in moments:
                 kept.append(Step(int(times[step.t]), step.x_t.cpu(), step.x_0.cpu()))
             bar("network calls", min(done + 1, total), total)
-    path = default_path(picture, "progressive", animate)
     if animate:
         pairs = [(f"t = {step.t}: x_t above, xhat_0 below", torch.cat([step.x_t, step.x_0])) for step in kept]
         keep(animate_images(pairs, num), path)

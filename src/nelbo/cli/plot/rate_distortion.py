@@ -10,7 +10,7 @@ from rich.table import Table
 
 import nelbo
 from nelbo.cli.console import bars, emit_json, out, write_csv
-from nelbo.cli.plot.common import DataOption, DeviceOption, RunArgument, SeedOption, images_for, keep
+from nelbo.cli.plot.common import DataOption, DeviceOption, OutOption, RunArgument, SeedOption, images_for, keep
 from nelbo.config import DiffusionRun, load_as
 from nelbo.data import ImageDataset
 from nelbo.evaluation import CodecPoint, available_codecs, codec_curve
@@ -20,7 +20,7 @@ from nelbo.plots import rate_distortion_curve
 
 def rate_distortion(
     run: RunArgument,
-    picture: Annotated[Path, typer.Option("--out", help="The picture.")] = Path("rate-distortion.png"),
+    picture: OutOption = Path("rate-distortion.png"),
     data: DataOption = None,
     num: Annotated[int, typer.Option(min=1, help="Images, evenly spread over the set.")] = 64,
     steps: Annotated[int | None, typer.Option(help="Walk a stride of so many steps; all T if absent.")] = None,

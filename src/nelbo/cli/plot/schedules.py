@@ -6,7 +6,7 @@ from typing import Annotated
 import torch
 import typer
 
-from nelbo.cli.plot.common import keep
+from nelbo.cli.plot.common import OutOption, keep
 from nelbo.config import DiffusionRun, load_as
 from nelbo.diffusion import NoiseSchedule
 from nelbo.plots import schedule_curves
@@ -14,7 +14,7 @@ from nelbo.plots import schedule_curves
 
 def schedules(
     run: Annotated[str | None, typer.Argument(help="A run, whose schedule is drawn beside the others.")] = None,
-    picture: Annotated[Path, typer.Option("--out", help="The picture.")] = Path("schedules.png"),
+    picture: OutOption = Path("schedules.png"),
 ) -> None:
     """The schedules side by side: alphas_bar, log SNR, beta, and the coefficients of the posterior (eq. 7)."""
     named = {

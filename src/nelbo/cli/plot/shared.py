@@ -8,6 +8,7 @@ import typer
 from nelbo.cli.console import bars
 from nelbo.cli.plot.common import (
     DeviceOption,
+    OutOption,
     RunArgument,
     SeedOption,
     StepsOption,
@@ -21,7 +22,7 @@ from nelbo.samplers import shared_latents
 
 def shared(
     run: RunArgument,
-    picture: Annotated[Path, typer.Option("--out", help="The picture.")] = Path("shared.png"),
+    picture: OutOption = Path("shared.png"),
     num: Annotated[int, typer.Option(min=1, help="Draws from each x_t.")] = 6,
     rows: Annotated[int, typer.Option(min=1, help="Values of t, evenly spread over 1..T.")] = 8,
     steps: StepsOption = None,
