@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from nelbo.errors import ConfigurationError, ShapeError
 from nelbo.networks import UNet, UNetOptions
 from nelbo.networks.layers import sinusoids
-from nelbo.networks.unet import SelfAttention
+from nelbo.networks.unet import SelfAttention, Upsample
 
 Build = Callable[..., UNet]
 
@@ -249,3 +250,16 @@ def test_one_graph_without_breaks(small_unet: Build) -> None:
     network.train()
     with torch.autocast("cpu", torch.bfloat16):
         assert compiled(x_t, t).shape == x_t.shape
+
+
+def test_upsampling_is_a_convolution_of_repeated_pixels() -> None:
+    """The same map as its two parts, and the same gradients."""
+    layer = Upsample(5).double()
+    x = images(2, 5, 3, 4).double().requires_grad_()
+    parts = layer.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+    torch.testing.assert_close(layer(x), parts, atol=1e-12, rtol=0)
+    weights = (x, layer.conv.weight, layer.conv.bias)
+    direction = images(*parts.shape, seed=2).double()
+    at_once, by_parts = (torch.autograd.grad(y, weights, direction) for y in (layer(x), parts))
+    for gradient, expected in zip(at_once, by_parts, strict=True):
+        torch.testing.assert_close(gradient, expected, atol=1e-12, rtol=0)

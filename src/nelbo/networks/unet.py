@@ -184,8 +184,16 @@ class Downsample(nn.Module):
         return self.conv(F.pad(x, (0, 1, 0, 1)))  # type: ignore[no-any-return]
 
 
+# How a 3x3 kernel falls on a pixel that was repeated: rows of the 4x4 kernel as sums of rows of the 3x3 one.
+REPEATED = torch.tensor([[0.0, 0.0, 1.0], [0.0, 1.0, 1.0], [1.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
+
+
 class Upsample(nn.Module):
-    """Double both sides by repeating pixels, then a 3x3 convolution."""
+    """Double both sides by repeating pixels, then a 3x3 convolution.
+
+    Both at once, as a transposed convolution: all products with the copies of a pixel are products with one sum of
+    weights, so that 16 a pixel do what would take 36.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -194,7 +202,11 @@ class Upsample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, C, 2H, 2W)."""
-        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))  # type: ignore[no-any-return]
+        weight = self.conv.weight
+        with full_precision(x):
+            sums = REPEATED.to(weight)
+            kernel = torch.einsum("au,bv,ocuv->coab", sums, sums, weight)
+        return F.conv_transpose2d(x, kernel, self.conv.bias, stride=2, padding=1)
 
 
 class UNet(nn.Module):
