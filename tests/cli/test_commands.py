@@ -340,9 +340,33 @@ def test_schedules_need_no_run(nelbo_cli, tmp_path):
     assert (tmp_path / "schedules.png").exists()
 
 
+def test_a_run_with_the_name_of_a_schedule_is_drawn_itself(nelbo_cli, trained, tmp_path, monkeypatch):
+    shutil.copytree(trained, tmp_path / "linear")
+    drawn = {}
+    monkeypatch.setattr("nelbo.cli.plot.schedules.schedule_curves", drawn.update)
+    monkeypatch.setattr("nelbo.cli.plot.schedules.keep", lambda figure, path: None)
+    assert nelbo_cli("plot", "schedules", "linear").code == 0
+    assert drawn["linear"].num_steps == 10
+
+
 def test_scores_as_csv_on_standard_output(nelbo_cli, trained):
     rows = nelbo_cli("score", trained.parent / "pictures", "-m", trained, "--csv", "-").out.splitlines()
     assert rows[0] == "image,bits_per_dim" and len(rows) == 25
+
+
+def test_csv_on_standard_output_keeps_no_json_from_its_file(nelbo_cli, trained, tmp_path):
+    pictures, both = trained.parent / "pictures", ("--csv", "-", "--json", "it.json")
+    rows = nelbo_cli("score", pictures, "-m", trained, *both).out.splitlines()
+    assert len(rows) == 1 + len(strict((tmp_path / "it.json").read_text())["scores"])
+    curve = nelbo_cli("plot", "rate-distortion", trained, "--num", 1, *both).out.splitlines()
+    assert curve[0] == "t,reverse_steps,rate,rmse,rate_share"
+    assert len(curve) == 1 + len(strict((tmp_path / "it.json").read_text())["points"])
+    assert not (tmp_path / "-").exists()
+
+
+def test_one_image_tells_no_spread(nelbo_cli, trained):
+    shown = nelbo_cli("evaluate", trained, "--num", 1).out
+    assert "nan" not in shown and "one image cannot tell" in shown
 
 
 def test_the_two_forms_of_the_bound(nelbo_cli, trained):
@@ -352,6 +376,7 @@ def test_the_two_forms_of_the_bound(nelbo_cli, trained):
     found = strict(nelbo_cli("evaluate", trained, "--num", 2, "--forms", "--json", "-").out)
     assert {"z", "variance_ratio", "ratio", "divergence"} <= set(found) and found["num_images"] == 1
     assert "leave one of them out" in nelbo_cli("evaluate", trained, "--forms", "--clip").err
+    assert "it takes no --steps-per-image" in nelbo_cli("evaluate", trained, "--forms", "--steps-per-image", 3).err
 
 
 def test_eq_16_beside_them(nelbo_cli, trained):

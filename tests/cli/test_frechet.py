@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import nelbo
+
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 
 
@@ -48,3 +50,16 @@ def test_mistakes(nelbo_cli, trained: Path, rows: Path):
     ):
         done = nelbo_cli("frechet", trained, *arguments, "--device", "cpu")
         assert done.code == 2 and message in done.err, done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--num", 1), "1 generated image(s) have no covariance"),
+        (("--num", 4, "--reference", "train", "--resamples", 3), "--resamples must be at least 20, got 3"),
+    ],
+)
+def test_what_cannot_be_compared_is_told_before_sampling(nelbo_cli, trained, rows, monkeypatch, arguments, message):
+    monkeypatch.setattr(nelbo.config.DiffusionRun, "sample", lambda *_, **__: pytest.fail("it sampled first"))
+    done = nelbo_cli("frechet", trained, "--features", rows, *arguments, "--device", "cpu")
+    assert done.code == 2 and message in done.err

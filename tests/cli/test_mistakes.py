@@ -120,7 +120,15 @@ class TestRun:
         path.write_bytes(path.read_bytes()[:5000])
         assert "state.safetensors is damaged or cut short" in refused("train", "--out", copy, "--steps", 9)
 
-    @pytest.mark.parametrize("command", [("evaluate", "{run}", "--data", "{data}"), ("score", "{data}", "-m", "{run}")])
+    @pytest.mark.parametrize(
+        "command",
+        [
+            ("evaluate", "{run}", "--data", "{data}"),
+            ("evaluate", "{run}", "--data", "{data}", "--forms"),
+            ("score", "{data}", "-m", "{run}"),
+            ("plot", "forward", "{run}", "--data", "{data}"),
+        ],
+    )
     def test_other_levels(self, refused, trained, tmp_path, command):
         images = np.zeros((2, 8, 8, 3), dtype=np.uint8)
         np.savez(tmp_path / "coarse.npz", images=images, levels=16)

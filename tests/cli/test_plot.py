@@ -125,6 +125,7 @@ def test_points_are_no_pictures(nelbo_cli, points, figure):
         (("interpolation", "RUN", "--data", "DATA", "--pair", 0, 24), "which are numbered 0..23"),
         (("neighbours", "RUN", "--num", 1, "--steps", 1, "--neighbours", 24), "--neighbours must be within 1..23"),
         (("shared", "RUN", "--steps", 11), "11"),
+        (("forward", "RUN", "--data", "digits"), "the images are 1 x 8 x 8"),
         (("progressive", "nowhere", "--animate", "--out", "it.png"), "must end in one of .gif, .webp"),  # told first
         (("points", "nowhere", "--out", "it.gif"), "must end in one of .png, .pdf, .svg"),
         (("shared", "nowhere", "--out", "it.gif"), "must end in one of .png, .pdf, .svg"),
@@ -137,6 +138,12 @@ def test_mistakes_are_said_in_a_sentence(nelbo_cli, trained, tmp_path, line, nam
     assert told.code == 2
     assert told.err.strip().startswith("error: ") and named in told.err
     assert not list(tmp_path.iterdir())
+
+
+def test_too_many_neighbours_are_told_before_sampling(nelbo_cli, trained, monkeypatch):
+    monkeypatch.setattr(nelbo.config.DiffusionRun, "sample", lambda *_, **__: pytest.fail("it sampled first"))
+    told = nelbo_cli("plot", "neighbours", trained, "--neighbours", 24)
+    assert told.code == 2 and "--neighbours must be within 1..23, got 24" in told.err
 
 
 def test_more_steps_than_the_chain_has_are_refused_for_points(nelbo_cli, points):

@@ -131,5 +131,8 @@ def test_a_classifier_of_ones_own(tmp_path: Path):
     assert torch.equal(features_for(DIGITS, path, device="cpu").fn(images), trained.features().fn(images))
     with pytest.raises(ConfigurationError, match=r"is for images of \(1, 8, 8\) and 17 levels"):
         features_for(replace(DIGITS, levels=256), path, device="cpu")
+    (tmp_path / "noise.safetensors").write_bytes(b"noise" * 100)
+    with pytest.raises(NelboError, match=r"is no classifier.*is damaged or cut short \(500 bytes[^;]*\)\.$"):
+        load_classifier(tmp_path / "noise.safetensors")
     with pytest.raises(NelboError, match="is no classifier"):
         features_for(DIGITS, bundled_models()["fashion-mnist"] / "model.safetensors", device="cpu")

@@ -65,6 +65,13 @@ def test_samples_stand_beside_the_latent_that_they_share():
     assert [axes.get_ylabel() for axes in figure.axes[::5]] == ["t = 900", "t = 100"]
 
 
+def test_the_words_above_a_single_draw_are_no_wider_than_it():
+    figure = shared_table([Latent(9, flat(0.0)[None], flat(0.5)[None], flat(1.0)[None])])
+    figure.canvas.draw()
+    words = figure.axes[3].title.get_window_extent()
+    assert figure.axes[3].get_title() and words.x1 <= figure.bbox.x1
+
+
 def test_a_way_lies_between_its_ends():
     figure = interpolation_table(
         [Way(500, torch.stack([flat(-0.5), flat(0.5)]))], [0.0, 1.0], torch.stack([flat(-1), flat(1)])

@@ -42,6 +42,11 @@ def test_infinite_where_q_is_zero_and_p_is_not():
     assert float(categorical_kl(q, p)) == pytest.approx(math.log(2))  # 0 log 0 = 0, and not symmetric
 
 
+def test_a_certain_outcome_has_an_entropy_of_plain_zero():
+    assert str(float(categorical_entropy(torch.tensor([1.0, 0.0])))) == "0.0"
+    assert str(float(categorical_entropy(torch.tensor([1.0])))) == "0.0"
+
+
 def test_tiny_q_is_finite():
     """q = 1e-40 is not 0: p / q would overflow in float32."""
     q = torch.tensor([1.0, 1e-40])

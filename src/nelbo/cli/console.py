@@ -66,12 +66,15 @@ def emit_json(value: dict[str, Any], path: Path | None) -> None:
 
 
 def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Rows with the same keys, the keys first."""
+    """Rows with the same keys, the keys first, to a file, or to standard output for the path "-"."""
     text = io.StringIO()
     writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_text(path, text.getvalue())
+    if str(path) == "-":
+        print(text.getvalue(), end="")
+    else:
+        write_text(path, text.getvalue())
 
 
 def _finite(value: Any) -> Any:

@@ -57,6 +57,8 @@ def evaluate(
     """
     if forms and clip:
         raise ConfigurationError("--forms compares the two forms without --clip; leave one of them out.")
+    if forms and steps_per_image is not None:
+        raise ConfigurationError("--forms looks at every t, so it takes no --steps-per-image; leave one of them out.")
     if known and not forms:
         raise ConfigurationError("--known adds eq. 16 to what --forms compares; give that too.")
     if resize and data is None:
@@ -151,11 +153,14 @@ def show(report: BoundReport | ELBOReport, title: str) -> None:
     table.add_column("bits/dim", justify="right")
     for name, bits in terms.items():
         table.add_row(name, f"{bits:.4f}")
-    table.add_row(total, f"{report.total:.4f} +- {report.standard_error:.4f}", style="bold")
+    alone = math.isnan(report.standard_error)
+    table.add_row(total, f"{report.total:.4f}{'' if alone else f' +- {report.standard_error:.4f}'}", style="bold")
     out.print(table)
+    spread = "+- tells how far the mean over all such images may be from this one"
     out.print(
         f"{computed}, {report.levels} levels, {report.num_dims} dimensions\n"
-        "+- tells how far the mean over all such images may be from this one; of these very images the bound is known "
+        f"{'how far other such images are from it one image cannot tell' if alone else spread}; of these very images "
+        "the bound is known "
         f"{'but for an error that one draw cannot tell' if math.isnan(drawn) else f'to +- {drawn:.4f}'}",
         highlight=False,
         soft_wrap=True,

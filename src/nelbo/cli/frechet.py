@@ -9,7 +9,7 @@ import nelbo
 from nelbo.cli.console import bars, emit_json, out
 from nelbo.cli.kinds import refuse_chain_options
 from nelbo.config import DiffusionRun, Listener, data_of, features_for, held_out_part, known
-from nelbo.evaluation import frechet_distance, require_torchmetrics
+from nelbo.evaluation import frechet_distance, require_comparison, require_torchmetrics
 
 PARTS = {"test": "held-out images", "train": "training images"}
 
@@ -50,6 +50,7 @@ def frechet(
     with bars() as bar:
         listener = Listener(on_stage=bar)
         images = data_of(model, listener).train if reference == "train" else held_out_part(model, None, listener)
+        require_comparison(num, len(images), seen_through, resamples)
 
         def sampling(done: int, total: int) -> None:
             bar("sampling", done, total)

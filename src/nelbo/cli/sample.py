@@ -58,7 +58,9 @@ def sample(
                 progress=lambda done, total: bar("network calls", done, total),
             )
         else:
-            images = model.sample(num, seed=seed, batch_size=batch_size)
+            images = model.sample(
+                num, seed=seed, batch_size=batch_size, progress=lambda done, total: bar("images", done, total)
+            )
     if out.suffix.lower() == ".npy":
         nelbo.files.write_whole(out, lambda place: write_array(place, images.numpy()))
     else:

@@ -70,13 +70,13 @@ def score(
         writer.writerows([name, f"{value:.5f}"] for name, value in ranking)
         if str(csv_) == "-":
             print(text.getvalue(), end="")
-            return
-        write_text(csv_, text.getvalue())
+        else:
+            write_text(csv_, text.getvalue())
     if json is not None:
         rows = [{"image": name, "bits_per_dim": value} for name, value in ranking]
         rejects = [vars(reject) for reject in dataset.rejects]
         emit_json({"model": str(model), "scores": rows, "rejects": rejects, "version": nelbo.__version__}, json)
-    if str(json) == "-":
+    if "-" in (str(csv_), str(json)):
         return
     table = Table(title=f"{len(bits)} images, mean {report.total:.3f} bits/dim", title_justify="left")
     table.add_column("image", overflow="fold")

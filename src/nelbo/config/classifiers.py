@@ -102,15 +102,15 @@ def load_classifier(path: Path, *, device: str = "cpu") -> TrainedClassifier:
     Raises:
         RunError: the file is damaged, or holds something else.
     """
-    tensors, metadata = read_tensors(path)
     try:
+        tensors, metadata = read_tensors(path)
         options = record_from(ClassifierOptions, metadata["options"])
         card = record_from(ClassifierCard, metadata["card"])
         with torch.device("meta"):
             network = Classifier(options)
         network.load_state_dict(tensors, assign=True)
     except (KeyError, TypeError, RuntimeError, NelboError) as error:
-        raise RunError(f"{path} is no classifier that nelbo trained ({error}).") from error
+        raise RunError(f"{path} is no classifier that nelbo trained ({str(error).partition(';')[0]}).") from error
     try:
         network = network.to(device)
     except (RuntimeError, AssertionError) as error:

@@ -72,7 +72,7 @@ def scripted_features(path: Path, shape: tuple[int, int, int], device: str = "cp
         module = torch.jit.load(str(path), map_location=device).eval()
     except (RuntimeError, ValueError) as error:
         raise ConfigurationError(
-            f"--features {path} is no TorchScript module ({_first_line(error)}); save the network by "
+            f"--features {path} is no TorchScript module ({_first_sentence(error)}); save the network by "
             "`torch.jit.script(network).save(path)`."
         ) from error
 
@@ -97,8 +97,8 @@ def scripted_features(path: Path, shape: tuple[int, int, int], device: str = "cp
     return FeatureModule(path.name, num_features, look, None, f"a TorchScript module, sha256 {digest}")
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0].rstrip(".")
+def _first_sentence(error: Exception) -> str:
+    return str(error).strip().split("\n")[0].partition(". ")[0].rstrip(".")
 
 
 def _last_line(error: Exception) -> str:

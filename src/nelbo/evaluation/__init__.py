@@ -8,11 +8,12 @@ from nelbo.evaluation.frechet import (
     FrechetReport,
     features_of,
     frechet_distance,
+    require_comparison,
     require_torchmetrics,
 )
 from nelbo.evaluation.histogram import HistogramDivergence, coarser, counts_of, histogram_divergence
 from nelbo.evaluation.image_codecs import CodecPoint, available_codecs, codec_curve
-from nelbo.evaluation.neighbours import Neighbours, nearest_neighbours
+from nelbo.evaluation.neighbours import Neighbours, nearest_neighbours, require_neighbours
 from nelbo.evaluation.rate_distortion import RateDistortion, RatePoint, rate_distortion
 from nelbo.evaluation.score_field import ScoreField, score_field
 
@@ -42,6 +43,8 @@ __all__ = [
     "histogram_divergence",
     "nearest_neighbours",
     "rate_distortion",
+    "require_comparison",
+    "require_neighbours",
     "require_torchmetrics",
     "score_field",
 ]

@@ -126,6 +126,24 @@ def require_torchmetrics() -> None:
         )
 
 
+def require_comparison(num_generated: int, num_reference: int, features: FeatureModule, resamples: int) -> None:
+    """Check that a distance between so many images can be computed here, before they are made.
+
+    Raises:
+        ConfigurationError: torchmetrics is not installed, or fewer than 20 resamples.
+        DataError: fewer than two images in a set.
+    """
+    require_torchmetrics()
+    if resamples < FEWEST_RESAMPLES:
+        raise ConfigurationError(f"--resamples must be at least {FEWEST_RESAMPLES}, got {resamples}.")
+    for what, number in (("generated", num_generated), ("reference", num_reference)):
+        if number < 2:
+            raise DataError(
+                f"{number} {what} image(s) have no covariance; a distance takes two, and means "
+                f"something from some {10 * features.num_features} on."
+            )
+
+
 def frechet_distance(
     generated: Images,
     reference: Images,
@@ -150,15 +168,7 @@ def frechet_distance(
         DataError: fewer than two images in a set, or features that are not finite.
         ShapeError: features of another shape than `features` promises.
     """
-    require_torchmetrics()
-    if resamples < FEWEST_RESAMPLES:
-        raise ConfigurationError(f"--resamples must be at least {FEWEST_RESAMPLES}, got {resamples}.")
-    for what, images in (("generated", generated), ("reference", reference)):
-        if len(images) < 2:
-            raise DataError(
-                f"{len(images)} {what} image(s) have no covariance; a distance takes two, and means "
-                f"something from some {10 * features.num_features} on."
-            )
+    require_comparison(len(generated), len(reference), features, resamples)
     ours = features_of(generated, features, batch_size, lambda done, total: progress("features", done, total))
     theirs = features_of(reference, features, batch_size, lambda done, total: progress("features", done, total))
     measure = FrechetMeasure(features.num_features)

@@ -27,6 +27,16 @@ class Neighbours:
     distances: Tensor
 
 
+def require_neighbours(k: int, dataset: ImageDataset) -> None:
+    """Check that a set has `k` images, before those are drawn that they are to be compared with.
+
+    Raises:
+        ConfigurationError: k below 1 or above the size of the set.
+    """
+    if not 1 <= k <= len(dataset):
+        raise ConfigurationError(f"--neighbours must be within 1..{len(dataset)}, got {k}.")
+
+
 def nearest_neighbours(
     images: Tensor,
     dataset: ImageDataset,
@@ -45,8 +55,7 @@ def nearest_neighbours(
     """
     if tuple(images.shape[1:]) != dataset.shape:
         raise ShapeError(f"the images are {tuple(images.shape[1:])} and those of {dataset.name} {dataset.shape}.")
-    if not 1 <= k <= len(dataset):
-        raise ConfigurationError(f"--neighbours must be within 1..{len(dataset)}, got {k}.")
+    require_neighbours(k, dataset)
     points = images.flatten(1).float()
     best = torch.empty(len(images), 0)
     indices = torch.empty(len(images), 0, dtype=torch.int64)

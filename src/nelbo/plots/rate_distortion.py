@@ -1,12 +1,14 @@
 """Progressive coding: what is seen for how many bits (Ho et al., fig. 5), beside ordinary image formats."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from matplotlib.figure import Figure
 
 from nelbo.errors import DataError
 from nelbo.plots.style import BLUE, INK, QUARTERS, dress, new_figure
+
+FEW = 20  # points that are marked one by one: a line through one point is not seen
 
 
 class Point(Protocol):
@@ -41,11 +43,19 @@ def rate_distortion_curve(
     steps, rates, errors = ([getattr(p, name) for p in points] for name in ("reverse_steps", "rate", "rmse"))
     figure = new_figure(11.0, 3.4)
     left, middle, right = figure.subplots(1, 3)
-    left.plot(steps, errors, color=BLUE, linewidth=1.6)
+    line: dict[str, Any] = {
+        "color": BLUE,
+        "linewidth": 1.6,
+        "marker": "o" if len(points) <= FEW else "",
+        "markersize": 4,
+    }
+    left.plot(steps, errors, **line)
     dress(left, "Distortion", "reverse steps done", "RMSE, 0..255")
-    middle.plot(steps, rates, color=BLUE, linewidth=1.6)
+    middle.plot(steps, rates, **line)
     dress(middle, "Rate", "reverse steps done", "bits/dim so far")
-    right.plot(rates, errors, color=BLUE, linewidth=1.6, label="this model")
+    for axes in (left, middle):
+        axes.locator_params(axis="x", integer=True)
+    right.plot(rates, errors, label="this model", **line)
     for (name, curve), colour in zip((codecs or {}).items(), QUARTERS[1:], strict=False):
         x, y = [p.bits_per_dim for p in curve], [p.rmse for p in curve]
         right.plot(x, y, color=colour, linewidth=1.2, marker="o", markersize=2.5, label=name)

@@ -28,5 +28,6 @@ def shared_table(latents: Sequence[Latent]) -> Figure:
     Raises ShapeError where there is no latent, or no image in it.
     """
     rows = [[latent.x_t[0], latent.x_0[0], None, *latent.samples] for latent in latents]
-    titles = ["$x_t$", r"$\hat{x}_0$", "", r"draws of $p_\theta(x_0|x_t)$"]
+    drawn = r"draws of $p_\theta(x_0|x_t)$" if rows and len(rows[0]) > 4 else "a draw"  # what fits above them
+    titles = ["$x_t$", r"$\hat{x}_0$", "", drawn]
     return picture_table(rows, left=[f"t = {latent.t}" for latent in latents], captions=[titles])

@@ -8,7 +8,7 @@ from nelbo.errors import ShapeError
 
 def categorical_entropy(p: Tensor) -> Tensor:
     """H(p) = -sum_k p_k log p_k over the last dimension, nats, with 0 log 0 = 0."""
-    entropy: Tensor = -torch.special.xlogy(p, p).sum(-1)
+    entropy: Tensor = torch.special.entr(p).sum(-1)
     return entropy
 
 

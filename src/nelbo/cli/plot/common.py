@@ -41,11 +41,16 @@ def model_of_images(run: str, device: str | None = None) -> DiffusionRun:
 
 
 def images_for(model: Run, data: str | None, num: int | None, bar: Any) -> ImageDataset:
-    """So many images of `data`, or of those that the run held out; all of them for None."""
+    """So many images of `data`, or of those that the run held out; all of them for None.
+
+    Raises:
+        ShapeError, DataError: images of another shape or number of levels than the model's.
+    """
     if data is None:
         images = held_out_part(model, None, Listener(on_stage=bar))
     else:
         images, _ = load_for_model(data, model.shape, progress=lambda done, total: bar("reading images", done, total))
+    images = model.dataset_of(images)
     return images if num is None else images.spread(num)
 
 

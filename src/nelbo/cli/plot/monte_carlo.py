@@ -19,7 +19,9 @@ def monte_carlo(
     data: DataOption = None,
     num: Annotated[int, typer.Option(min=1, help="Images, evenly spread over the set.")] = 16,
     samples: Annotated[int, typer.Option(min=10, help="Samples of z for each image, and of the prior.")] = 100_000,
-    table_path: Annotated[Path | None, typer.Option("--csv", help="Write each image's estimates to it.")] = None,
+    table_path: Annotated[
+        Path | None, typer.Option("--csv", help="Write each image's estimates to this file (- for standard output).")
+    ] = None,
     json: Annotated[
         Path | None, typer.Option(help="Write it all as JSON to this file (- for standard output).")
     ] = None,
@@ -42,7 +44,7 @@ def monte_carlo(
     if json is not None:
         used = {"num_images": len(images), "decoder": model.network.options.decoder, "seed": seed}
         emit_json({**report.to_json(), **used, "version": nelbo.__version__}, json)
-    if str(json) == "-":
+    if "-" in (str(table_path), str(json)):
         return
     table = Table(title=f"{run} on {len(images)} images of {images.name}: log p(x), nats", title_justify="left")
     for name in ("samples S", "plain Monte Carlo", "importance-weighted", "ELBO"):

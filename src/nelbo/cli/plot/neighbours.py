@@ -18,7 +18,7 @@ from nelbo.cli.plot.common import (
     model_of_images,
 )
 from nelbo.config import Listener, data_of
-from nelbo.evaluation import nearest_neighbours
+from nelbo.evaluation import nearest_neighbours, require_neighbours
 from nelbo.plots import neighbours_table
 from nelbo.probability import levels_to_data
 
@@ -43,6 +43,7 @@ def neighbours(
     model = model_of_images(run, device)
     with bars() as bar:
         split = data_of(model, Listener(on_stage=bar))
+        require_neighbours(k, split.train)
         samples = model.sample(
             num, steps=steps, seed=seed, progress=lambda done, total: bar("network calls", done, total)
         )

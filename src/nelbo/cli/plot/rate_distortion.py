@@ -24,7 +24,9 @@ def rate_distortion(
     data: DataOption = None,
     num: Annotated[int, typer.Option(min=1, help="Images, evenly spread over the set.")] = 64,
     steps: Annotated[int | None, typer.Option(help="Walk a stride of so many steps; all T if absent.")] = None,
-    table_path: Annotated[Path | None, typer.Option("--csv", help="Write every row of the curve to this file.")] = None,
+    table_path: Annotated[
+        Path | None, typer.Option("--csv", help="Write every row of the curve to this file (- for standard output).")
+    ] = None,
     json: Annotated[
         Path | None, typer.Option(help="Write it all as JSON to this file (- for standard output).")
     ] = None,
@@ -66,7 +68,7 @@ def rate_distortion(
             },
             json,
         )
-    if str(json) == "-":
+    if "-" in (str(table_path), str(json)):
         return
     table = Table(title=f"{run} on {len(images)} images of {images.name}", title_justify="left")
     for name in ("reverse steps", "rate, bits/dim", "RMSE, 0..255", "share of the rate"):

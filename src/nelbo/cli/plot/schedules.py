@@ -24,5 +24,6 @@ def schedules(
     }
     if run is not None:
         own = load_as(DiffusionRun, run, device="cpu").schedule
-        named = {run: own} | {name: s for name, s in named.items() if not torch.equal(s.alphas_bar, own.alphas_bar)}
+        others = {name: s for name, s in named.items() if not torch.equal(s.alphas_bar, own.alphas_bar)}
+        named = {run: own} | others | {run: own}  # first, and itself where it has the name of another
     keep(schedule_curves(named), picture)
