@@ -98,4 +98,4 @@ def test_classes_are_initialised_once(monkeypatch):
     """`nn.Embedding`'s own draw is thrown away, and on the meta device it imports a thousand modules."""
     monkeypatch.setattr(torch.nn.init, "normal_", lambda *_, **__: pytest.fail("drawn twice"))
     weight = Condition(8, 3).label.weight
-    assert weight.shape == (4, 32) and weight.requires_grad and 0 < float(weight.abs().max()) <= (6 / 36) ** 0.5
+    assert weight.shape == (4, 32) and weight.requires_grad and 0 < weight.abs().max().item() <= (6 / 36) ** 0.5
