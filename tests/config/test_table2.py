@@ -161,6 +161,15 @@ def test_options_that_cannot_be(options, wrong):
         options(**wrong)
 
 
+def test_features_that_cannot_be_and_a_file_end_it_before_anything_is_written(tmp_path, options):
+    with pytest.raises(ConfigurationError, match=r"absent\.pt is no file"):
+        run_table2(tmp_path / "grid", options(features="absent.pt"))
+    assert not (tmp_path / "grid").exists()
+    (tmp_path / "letter").write_text("dear")
+    with pytest.raises(RunError, match="is a file; --out needs a folder"):
+        run_table2(tmp_path / "letter", options())
+
+
 def test_a_setting_that_does_not_exist_ends_it_before_anything_is_written(tmp_path, options):
     with pytest.raises(NelboError, match="multipliers"):
         run_table2(tmp_path / "grid", options(overrides={"network.multipliars": [1]}))

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from nelbo.networks.layers import FeatureDropout, GroupNorm, attend, working_dtype
+from nelbo.networks.layers import Condition, FeatureDropout, GroupNorm, attend, working_dtype
 
 
 @pytest.mark.parametrize("probability", [0.1, 0.5])
@@ -92,3 +92,10 @@ def test_attention_in_bfloat16_is_that_of_float32(tokens: int) -> None:
     expected = torch.softmax(query.double() @ key.double().mT / 4, -1) @ value.double()
     torch.testing.assert_close(attend(query, key, value).double(), expected, atol=0.03, rtol=0.02)
     torch.testing.assert_close(attend(query.float(), key.float(), value.float()).double(), expected, atol=1e-5, rtol=0)
+
+
+def test_classes_are_initialised_once(monkeypatch):
+    """`nn.Embedding`'s own draw is thrown away, and on the meta device it imports a thousand modules."""
+    monkeypatch.setattr(torch.nn.init, "normal_", lambda *_, **__: pytest.fail("drawn twice"))
+    weight = Condition(8, 3).label.weight
+    assert weight.shape == (4, 32) and weight.requires_grad and 0 < weight.abs().max().item() <= (6 / 36) ** 0.5

@@ -288,13 +288,19 @@ class Frechet:
 
     @classmethod
     def of(cls, options: GridOptions, data: DataOptions, split: Split) -> "Frechet":
-        """For the images of a grid."""
+        """For the images of a grid.
+
+        Raises:
+            NelboError: there is no distance through the features that were asked for.
+        """
         try:
             require_torchmetrics()
             if len(split.test) < 2:
                 raise DataError("a single held-out image has no covariance")
             features = features_for(data, options.features)
         except NelboError as error:
+            if options.features is not None:  # asked for
+                raise
             return cls(f"no Frechet distance: {str(error).rstrip('.')}", None, split, options.seed)
         against = f"against {len(split.test)} held-out images, through {features.name}"
         return cls(against, features, split, options.seed)
@@ -409,7 +415,9 @@ def _refuse_other_grid(folder: Path, settings: Mapping[str, Any]) -> None:
         except ValueError as error:
             raise RunError(f"{path} cannot be read ({error}); choose another folder by --out.") from error
         refuse_changes(folder, "a grid", before, settings, {"nelbo", "features"})
-    elif folder.exists() and (not folder.is_dir() or any(not e.name.startswith(".") for e in folder.iterdir())):
+    elif folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder} is a file; --out needs a folder.")
+    elif folder.exists() and any(not entry.name.startswith(".") for entry in folder.iterdir()):
         raise RunError(f"{folder} is not empty and holds no grid ({GRID_FILE} is missing); choose another --out.")
 
 

@@ -123,9 +123,10 @@ class Condition(nn.Module):
         self.base = base
         self.num_classes = num_classes
         self.time = nn.Sequential(nn.Linear(base, 4 * base), nn.SiLU(), nn.Linear(4 * base, 4 * base))
-        self.label = None if num_classes is None else nn.Embedding(num_classes + 1, 4 * base)
+        self.label: nn.Embedding | None = None
         initialise(self.time)
-        if self.label is not None:
+        if num_classes is not None:  # its own initialisation would load half of torch's compiler on the meta device
+            self.label = nn.Embedding.from_pretrained(torch.empty(num_classes + 1, 4 * base), freeze=False)
             nn.init.xavier_uniform_(self.label.weight)
 
     def forward(self, t: Tensor, label: Tensor | None, batch: int) -> Tensor:

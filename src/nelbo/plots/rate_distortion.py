@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from nelbo.errors import DataError
 from nelbo.plots.style import BLUE, INK, QUARTERS, dress, new_figure
 
-FEW = 20  # points that are marked one by one: a line through one point is not seen
+FEW = 12  # points that are marked one by one: a line through one point is not seen
 
 
 class Point(Protocol):
@@ -43,18 +43,15 @@ def rate_distortion_curve(
     steps, rates, errors = ([getattr(p, name) for p in points] for name in ("reverse_steps", "rate", "rmse"))
     figure = new_figure(11.0, 3.4)
     left, middle, right = figure.subplots(1, 3)
-    line: dict[str, Any] = {
-        "color": BLUE,
-        "linewidth": 1.6,
-        "marker": "o" if len(points) <= FEW else "",
-        "markersize": 4,
-    }
+    few = len(points) <= FEW
+    line: dict[str, Any] = {"color": BLUE, "linewidth": 1.6, "marker": "o" if few else "", "markersize": 4}
     left.plot(steps, errors, **line)
     dress(left, "Distortion", "reverse steps done", "RMSE, 0..255")
     middle.plot(steps, rates, **line)
     dress(middle, "Rate", "reverse steps done", "bits/dim so far")
-    for axes in (left, middle):
-        axes.locator_params(axis="x", integer=True)
+    if few:
+        left.set_xticks(steps)
+        middle.set_xticks(steps)
     right.plot(rates, errors, label="this model", **line)
     for (name, curve), colour in zip((codecs or {}).items(), QUARTERS[1:], strict=False):
         x, y = [p.bits_per_dim for p in curve], [p.rmse for p in curve]
