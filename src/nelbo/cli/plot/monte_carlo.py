@@ -57,4 +57,5 @@ def monte_carlo(
         f"means over the images; at S = {report.samples[-1]:,} plain Monte Carlo is behind the importance-weighted "
         f"bound by {min(behind):.1f} to {max(behind):.1f} nats an image",
         highlight=False,
+        soft_wrap=True,
     )
