@@ -102,12 +102,13 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     write_bytes(path, save(plain, metadata=header))
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and metadata of a file that `write_tensors` wrote.
 
     Raises:
         RunError: the file is missing, truncated or damaged.
     """
+    path = Path(path)
     if not path.is_file():
         raise RunError(f"{path} is missing; expected the weights that `nelbo train` saves there.")
     try:

@@ -17,7 +17,7 @@ def monte_carlo(
     run: Annotated[str, typer.Argument(help="The run folder of a variational autoencoder.")],
     picture: OutOption = Path("monte-carlo.png"),
     data: DataOption = None,
-    num: Annotated[int, typer.Option(min=1, help="Images, evenly spread over the set.")] = 16,
+    num: Annotated[int, typer.Option(min=1, help="Images, evenly spread over the set; each is decoded S times.")] = 4,
     samples: Annotated[int, typer.Option(min=10, help="Samples of z for each image, and of the prior.")] = 100_000,
     table_path: Annotated[
         Path | None, typer.Option("--csv", help="Write each image's estimates to this file (- for standard output).")
