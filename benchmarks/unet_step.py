@@ -6,7 +6,7 @@ Every candidate lives in a process of its own, so that its peak memory is its ow
 round the candidates run in one order and then in the opposite one (A B B A), so that a machine that slows down or is
 shared harms them alike. A turn is a step to wake up and three that count; the medians are reported. "Share" divides the
 U-Net's arithmetic (12.44 GFLOP forward for one 32x32 image, three times that to train) by what a large square matrix
-product of the same dtype reaches in this run.
+product of the same dtype reaches in this run; a network that does the same with fewer products may pass 100%.
 
 Where the rest of the share goes, by a profile of our eager bfloat16 step (AMX, one thread, processor time,
 batch 8): convolutions and matrix products take about half of the step, and themselves reach about half the rate of the
