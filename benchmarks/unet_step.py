@@ -8,7 +8,7 @@ shared harms them alike. A turn is a step to wake up and three that count; the m
 U-Net's arithmetic (12.44 GFLOP forward for one 32x32 image, three times that to train) by what a large square matrix
 product of the same dtype reaches in this run; a network that does the same with fewer products may pass 100%.
 
-Where the rest of the share goes, by a profile of our eager bfloat16 step (AMX, one thread, processor time,
+Where the rest of the share goes, by a profile of an earlier eager bfloat16 step (AMX, one thread, processor time,
 batch 8): convolutions and matrix products take about half of the step, and themselves reach about half the rate of the
 large square product; group normalisation takes about an eighth, copies (weights and gradients between float32 and
 bfloat16, layouts) about a seventh, SiLU, additions, dropout and Adam the rest. None of these does a matrix product, so
@@ -39,16 +39,16 @@ STEPS_A_TURN = 3
 class Candidate:
     """One way to run the network: whose it is, in which dtype its convolutions compute, and whether it is compiled."""
 
-    library: str
+    package: str
     dtype: str
     compiled: bool = False
 
     @property
     def name(self) -> str:
-        return f"{self.library} {self.dtype}{' compiled' if self.compiled else ''}"
+        return f"{self.package} {self.dtype}{' compiled' if self.compiled else ''}"
 
     def build(self) -> nn.Module:
-        return ours() if self.library == "nelbo" else theirs()
+        return ours() if self.package == "nelbo" else theirs()
 
 
 @dataclass
@@ -74,7 +74,7 @@ def ours() -> nn.Module:
 
 def as_sampled(candidate: Candidate, network: nn.Module) -> nn.Module:
     """Our network as `Run.sample` runs it; theirs as it is."""
-    if candidate.library != "nelbo" or candidate.dtype != "bfloat16":
+    if candidate.package != "nelbo" or candidate.dtype != "bfloat16":
         return network
     from nelbo.networks import InBFloat16
 
@@ -263,13 +263,13 @@ def report(results: dict[Candidate, Result], matmul: dict[str, float], batch: in
 
 def ratios(results: dict[Candidate, Result], batch: int) -> dict[str, dict[str, float]]:
     """Return our speed as a multiple of diffusers' float32 in eager mode, which is its default."""
-    theirs = next((result for candidate, result in results.items() if candidate.library == "diffusers"), None)
+    theirs = next((result for candidate, result in results.items() if candidate.package == "diffusers"), None)
     if theirs is None:
         return {}
     return {
         candidate.name: {phase: result.rate(phase, batch) / theirs.rate(phase, batch) for phase in ("train", "sample")}
         for candidate, result in results.items()
-        if candidate.library == "nelbo"
+        if candidate.package == "nelbo"
     }
 
 

@@ -132,12 +132,14 @@ def _frechet(record: CellRecord) -> str:
 
 
 def _printed(found: Table2) -> Table:
-    table = Table(title="bits/dim, and below it the Frechet distance", title_justify="left", show_lines=True)
+    """So narrow that nothing of it is cut off in 80 columns."""
+    table = Table(title="bits/dim, and below it the Frechet distance", title_justify="left", show_lines=True, padding=0)
     table.add_column("predicts")
     for name in _columns("\n"):
-        table.add_column(name, justify="right")
+        table.add_column(name.replace("-", "\n"), justify="right")
     for name, row in zip(ROWS, _places(), strict=True):
-        table.add_row(name, *(_words(found.by_cell.get(cell), "\n") for cell in row))
+        words = [_words(found.by_cell.get(cell), "\n") for cell in row]
+        table.add_row(name, *(word.replace(" ± ", "\n± ").replace(" (", "\n(") for word in words))
     return table
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from nelbo.config.folder import MODEL_FILE, RunConfig
 from nelbo.data import ArrayDataset, ImageDataset
-from nelbo.errors import ConfigurationError, DataError, ShapeError
+from nelbo.errors import ConfigurationError, ShapeError
 from nelbo.files import write_tensors
 
 Progress = Callable[[int, int], None]
@@ -125,11 +125,7 @@ class Run(ABC):
                 f"the images are {_by(dataset.shape)} (channels x height x width), and the model in {self.folder} "
                 f"makes {_by(self.shape)}; --resize brings pictures to that, or choose another model."
             )
-        if dataset.levels != self.levels:
-            raise DataError(
-                f"{dataset.name} has {dataset.levels} levels and the model was trained on {self.levels}: their bits "
-                "can't be compared."
-            )
+        dataset.require_levels(self.levels)
         return dataset
 
 

@@ -73,6 +73,18 @@ class ImageDataset(Dataset[Tensor], ABC):
         num = min(most, len(self))
         return self.subset(torch.arange(num) * len(self) // max(num, 1))
 
+    def require_levels(self, levels: int) -> None:
+        """Check that the images are of a model's number of levels.
+
+        Raises:
+            DataError: they aren't, so that their bits would mean something else.
+        """
+        if self.levels != levels:
+            raise DataError(
+                f"{self.name} has {self.levels} levels and the model was trained on {levels}: their bits can't be "
+                "compared."
+            )
+
     def __getitem__(self, index: int) -> Tensor:
         """One image, uint8 (C, H, W)."""
         if not -len(self) <= index < len(self):

@@ -109,11 +109,7 @@ def evaluate_bound(
     """
     if len(images) == 0:
         raise DataError(f"{images.name} has no images to score.")
-    if images.levels != reverse.levels:
-        raise DataError(
-            f"{images.name} has {images.levels} levels and the model was trained on {reverse.levels}: their bits can't "
-            "be compared."
-        )
+    images.require_levels(reverse.levels)
     if steps_per_image is not None and steps_per_image < 1:
         raise ConfigurationError(f"--steps-per-image must be at least 1, got {steps_per_image}.")
     num_steps, num_dims = reverse.schedule.num_steps, math.prod(images.shape)

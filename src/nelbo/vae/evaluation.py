@@ -70,11 +70,7 @@ def evaluate_elbo(
     """
     if len(images) == 0:
         raise DataError(f"{images.name} has no images to score.")
-    if images.levels != model.options.levels:
-        raise DataError(
-            f"{images.name} has {images.levels} levels and the model was trained on {model.options.levels}: their bits "
-            "can't be compared."
-        )
+    images.require_levels(model.options.levels)
     if draws < 1:
         raise ConfigurationError(f"there must be at least 1 draw an image, got {draws}.")
     rows, device = [], model.log_stddev.device
