@@ -146,8 +146,8 @@ class SelfAttention(nn.Module):
         """Map (B, C, H, W) to the same shape; with channels last, every reshape here is a view."""
         batch, width, height, columns = x.shape
         tokens = self.norm(x).flatten(2).transpose(1, 2)  # B, HW, C
-        heads = self.query_key_value(tokens).view(batch, -1, 3, self.heads, width // self.heads)
-        query, key, value = heads.permute(2, 0, 3, 1, 4)  # each B, heads, HW, C / heads
+        parts = self.query_key_value(tokens).chunk(3, dim=2)
+        query, key, value = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in parts)  # B, heads, HW, C'
         mixed = attend(query, key, value).transpose(1, 2).reshape(batch, -1, width)
         return x + self.output(mixed).transpose(1, 2).view(batch, width, height, columns)  # type: ignore[no-any-return]
 
@@ -254,6 +254,8 @@ class UNet(nn.Module):
         self.output = nn.Conv2d(width, options.channels * (2 if options.learned_variance else 1), 3, padding=1)
         initialise(self.input)
         initialise(self.output, NEARLY_ZERO)
+        # as their gradients come, which would be copied otherwise
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @classmethod
     def cifar10(cls, **overrides: Any) -> Self:
