@@ -28,5 +28,9 @@ class RunError(NelboError):
     """A run folder that is missing, incomplete, damaged, or of another configuration."""
 
 
+class CodecError(NelboError):
+    """A compressed file that is damaged, cut short, of another model or version, or no such file at all."""
+
+
 class NonFiniteError(NelboError):
     """A loss, gradient or weight that became NaN or infinite; carries the step, t and the tensor's name."""

@@ -102,6 +102,20 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     write_bytes(path, save(plain, metadata=header))
 
 
+def read_metadata(path: Path) -> dict[str, Any]:
+    """The metadata alone of a file that `write_tensors` wrote.
+
+    Raises:
+        RunError: the file is missing or damaged.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata: dict[str, Any] = json.loads((file.metadata() or {}).get("nelbo", "{}"))
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read: {error}.") from error
+    return metadata
+
+
 def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and metadata of a file that `write_tensors` wrote.
 

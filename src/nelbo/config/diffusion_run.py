@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from nelbo.codec import Bitstream, Decoded, ProgressiveCodec
 from nelbo.config.assembly import build_parameterization, build_variance
+from nelbo.config.codec_run import load_codec
 from nelbo.config.recipe import Recipe, known
 from nelbo.config.run import Progress, Run
 from nelbo.data import ImageDataset
@@ -228,6 +230,30 @@ class DiffusionRun(Run):
     def score(self, images: Tensor | ImageDataset, *, seed: int = 0, steps_per_image: int | None = 32) -> Tensor:
         """(N,) float64 bits/dim of each image: how surprising it is. More steps_per_image make it less noisy."""
         return self.bound(images, steps_per_image=steps_per_image, seed=seed).scores
+
+    def codec(self, batch_size: int = 8) -> ProgressiveCodec:
+        """Algorithms 3 and 4 for this model; the codec holds a float64 copy of the network, so keep it for many images.
+
+        Raises:
+            ConfigurationError: `nelbo codec` has not measured its plan yet.
+        """
+        return load_codec(self, batch_size)
+
+    def compress(self, image: Tensor, *, effort: int = 5, lossless: bool = True) -> bytes:
+        """A .nelbo file of an image (C, H, W) uint8 of any size; see `ProgressiveCodec.encode`."""
+        return self.codec().encode([image], effort=effort, lossless=lossless)[0].to_bytes()
+
+    def decompress(self, content: bytes, *, max_bytes: int | None = None) -> Decoded:
+        """The image of a .nelbo file of this model, or what its first `max_bytes` tell of it.
+
+        Raises:
+            CodecError: a file of another model, or a damaged one.
+        """
+        file = Bitstream.from_bytes(content)
+        if max_bytes is not None and isinstance(file, Bitstream):
+            file.verify()
+            file = file.first(max_bytes)
+        return self.codec().decode([file])[0]
 
     def draft(self, num: int, seed: int) -> Tensor:
         """Samples in few steps."""

@@ -26,6 +26,11 @@ def full_precision(x: Tensor) -> torch.autocast:
     return torch.autocast(x.device.type, enabled=False)
 
 
+def at_least_single(x: Tensor) -> Tensor:
+    """`x` in float32, or in float64 as it is."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
 def working_dtype(x: Tensor) -> torch.dtype:
     """Return the dtype that convolutions of `x` put out here: autocast's where it is on, else that of `x`."""
     device = x.device.type
@@ -132,7 +137,8 @@ class Condition(nn.Module):
     def forward(self, t: Tensor, label: Tensor | None, batch: int) -> Tensor:
         """Embed `t` (B,) or scalar, and `label` (B,) or None, for a batch of `batch` examples."""
         with full_precision(t):
-            time: Tensor = self.time(sinusoids(t.expand(batch), self.base))
+            precision = next(self.time.parameters()).dtype
+            time: Tensor = self.time(sinusoids(t.expand(batch), self.base).to(precision))
             if self.label is None:
                 if label is not None:
                     raise ConfigurationError(

@@ -15,6 +15,7 @@ from nelbo.networks.layers import (
     Condition,
     FeatureDropout,
     GroupNorm,
+    at_least_single,
     attend,
     full_precision,
     initialise,
@@ -275,7 +276,7 @@ class UNet(nn.Module):
     def forward(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
         """Predict from `x_t` (B, C, H, W), `t` (B,) integer or float, and `label` int64 (B,) or None.
 
-        Returns float32 (B, C, H, W), or (B, 2C, H, W) with a learned variance.
+        Returns float32 (float64 from a float64 network) (B, C, H, W), or (B, 2C, H, W) with a learned variance.
         Raises `ShapeError` when the image has other channels or sides that the levels cannot halve.
         """
         self._check(x_t)
@@ -304,7 +305,7 @@ class UNet(nn.Module):
                 h = stage(torch.cat([h, skips.pop()], dim=1), condition)
 
         with full_precision(x_t):
-            return self.output(F.silu(self.norm(h.float())))  # type: ignore[no-any-return]
+            return self.output(F.silu(self.norm(at_least_single(h))))  # type: ignore[no-any-return]
 
     def _with_fourier(self, x: Tensor) -> Tensor:
         if not self.options.fourier:

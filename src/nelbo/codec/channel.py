@@ -1,0 +1,88 @@
+"""Channel simulation: send a sample of q using p in about KL(q || p) bits (Algorithm 3's "send x ~ q using p").
+
+The Poisson functional representation (Li & El Gamal 2018), as ordered random coding with a fixed number of candidates
+(Theis & Yosri 2022). Both sides know candidates drawn from p. The sender walks through them as through a Poisson
+process, takes the one whose arrival time divided by its weight q/p is smallest, and sends its number.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nelbo.codec.candidates import UNIT, candidates
+
+ROWS = 1 << 14  # candidates held at once
+SPARE_BITS = 2  # candidates beyond 2^KL: what keeps the sample's bias small
+
+
+@dataclass(frozen=True)
+class Target:
+    """What one step asks for, in units of p: x = mean_p + stddev_p z, and q(z) = N(shift, ratio^2 I).
+
+    Attributes:
+        shift: (B, D) (mean_q - mean_p) / stddev_p, float32.
+        ratio: stddev_q / stddev_p, below 1.
+    """
+
+    shift: Tensor
+    ratio: float
+
+    def kl(self) -> Tensor:
+        """(B, D) KL(q || p), nats."""
+        variance = self.ratio**2
+        return (self.shift.double() ** 2 + variance - 1 - math.log(variance)) / 2
+
+
+def arrivals(seed: int, step: int, chunk: int, num: int) -> NDArray[np.float64]:
+    """(num,) arrival times of a Poisson process of rate 1. The sender's own: no receiver needs them."""
+    generator = np.random.Generator(np.random.Philox(key=np.array([seed, step << 32 | chunk], dtype=np.uint64)))
+    return generator.standard_exponential(num).cumsum()
+
+
+def choose(
+    targets: Sequence[Target], step: int, chunk: int, log2_candidates: int, seed: int
+) -> list[tuple[Tensor, Tensor]]:
+    """The candidate that each example of each target takes: indices (B,) int64, and their z (B, D) float32.
+
+    One pass over the candidates for all: their log-weights are a matrix product, and targets of fewer dimensions use
+    the beginning of the same candidates.
+    """
+    num, dims = 1 << log2_candidates, max(target.shift.shape[1] for target in targets)
+    times = torch.from_numpy(np.log(arrivals(seed, step, chunk, num))).float()
+    best = [_Best(*target.shift.shape) for target in targets]
+    for first in range(0, num, ROWS):
+        rows = min(ROWS, num - first)
+        z = torch.from_numpy(candidates(step, chunk, first, rows, dims)).float() * UNIT
+        for target, found in zip(targets, best, strict=True):
+            own, precision = z[:, : target.shift.shape[1]], target.ratio**-2
+            # log q(z) / p(z), but for what is the same for every candidate
+            log_weight = precision * (own @ target.shift.T) - (precision - 1) / 2 * own.square().sum(1, keepdim=True)
+            found.consider(times[first : first + rows, None] - log_weight, own, first)
+    return [(found.index, found.z) for found in best]
+
+
+class _Best:
+    """The candidate of the smallest score so far, for each example."""
+
+    def __init__(self, batch: int, dims: int) -> None:
+        self.score = torch.full((batch,), math.inf)
+        self.index = torch.zeros(batch, dtype=torch.int64)
+        self.z = torch.zeros(batch, dims)
+
+    def consider(self, scores: Tensor, z: Tensor, first: int) -> None:
+        """Scores (rows, B) of candidates z (rows, D), the first of which has the number `first`."""
+        score, row = scores.min(0)
+        better = score < self.score
+        self.score = torch.where(better, score, self.score)
+        self.index = torch.where(better, row + first, self.index)
+        self.z = torch.where(better[:, None], z[row], self.z)
+
+
+def regenerate(step: int, chunk: int, index: int, dims: int) -> Tensor:
+    """(D,) the z of one candidate."""
+    return torch.from_numpy(candidates(step, chunk, index, 1, dims)[0]).float() * UNIT

@@ -1,0 +1,111 @@
+"""A run as a codec: its plan in the run's folder, its fingerprint, and where a file's model is looked for."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from nelbo.codec import CodecPlan, FittingOptions, FittingProgress, ProgressiveCodec, fit_plan
+from nelbo.config.folder import CONFIG_FILE, bundled_models
+from nelbo.data import ImageDataset
+from nelbo.errors import CodecError, ConfigurationError, NelboError
+from nelbo.files import read_metadata, read_tensors, write_tensors
+
+if TYPE_CHECKING:
+    from nelbo.config.diffusion_run import DiffusionRun
+
+PLAN_FILE = "codec.safetensors"
+MODELS_VARIABLE = "NELBO_MODELS"
+ARITHMETIC = "float64, clipped xhat_0, calibrated variance"
+
+
+def fit_codec(
+    run: "DiffusionRun",
+    images: ImageDataset,
+    options: FittingOptions | None = None,
+    progress: FittingProgress | None = None,
+) -> CodecPlan:
+    """Measure the plan of a run on training images, and keep it in the run's folder.
+
+    Raises:
+        ConfigurationError: a model that the codec cannot use.
+    """
+    if run.recipe.conditional:
+        raise ConfigurationError(
+            "the codec has no way to tell the receiver a class yet, and this model is class-conditional; train one "
+            "without --conditional."
+        )
+    plan = fit_plan(run.reverse(clip=True), images, options, progress)
+    write_tensors(run.folder / PLAN_FILE, plan.tensors(), {"fingerprint": fingerprint(run, plan).hex()})
+    return plan
+
+
+def load_codec(run: "DiffusionRun", batch_size: int = 8) -> ProgressiveCodec:
+    """The codec of a run.
+
+    Raises:
+        ConfigurationError: its plan has not been measured yet.
+        RunError: the plan is damaged.
+    """
+    path = run.folder / PLAN_FILE
+    if not path.is_file():
+        raise ConfigurationError(
+            f"{run.folder} is not ready to compress: {PLAN_FILE} is missing; measure it once by `nelbo codec "
+            f"{run.folder}` (minutes, on the run's training images)."
+        )
+    plan = CodecPlan.from_tensors(read_tensors(path)[0])
+    return ProgressiveCodec(run.reverse(clip=True), plan, fingerprint(run, plan), run.shape, batch_size)
+
+
+def fingerprint(run: "DiffusionRun", plan: CodecPlan) -> bytes:
+    """32 bytes of SHA-256 over all that decoding depends on: weights, schedule, variance, plan and arithmetic."""
+    recipe = run.recipe
+    told = {
+        "schedule": asdict(recipe.schedule),
+        "network": asdict(recipe.network),
+        "parameterization": recipe.parameterization,
+        "shape": list(run.shape),
+        "levels": run.levels,
+        "arithmetic": ARITHMETIC,
+    }
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+    assert run.mse is not None
+    tensors = {**run.network.state_dict(), "mse": run.mse, **{f"plan.{k}": v for k, v in plan.tensors().items()}}
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.digest()
+
+
+def find_model(start: bytes) -> Path:
+    """The folder of the model whose fingerprint begins so: bundled, in ./runs, or in a folder of $NELBO_MODELS.
+
+    Raises:
+        CodecError: none is.
+    """
+    for folder in _known_folders():
+        try:
+            known = str(read_metadata(folder / PLAN_FILE).get("fingerprint", ""))
+        except NelboError:
+            continue  # a damaged plan of some other run is no reason to stop
+        if bytes.fromhex(known).startswith(start):
+            return folder
+    raise CodecError(
+        f"the file was made by a model with the fingerprint {start.hex()}, which is none of the bundled ones, none in "
+        f"./runs and none in ${MODELS_VARIABLE}; name its run by -m."
+    )
+
+
+def _known_folders() -> Iterator[Path]:
+    """Every run that has a plan, in the order of the search."""
+    yield from (path for path in bundled_models().values() if (path / PLAN_FILE).is_file())
+    places = [Path("runs"), *(Path(p) for p in os.environ.get(MODELS_VARIABLE, "").split(os.pathsep) if p)]
+    for place in places:
+        for plan in [place / PLAN_FILE, *sorted(place.glob(f"*/{PLAN_FILE}"))]:
+            if plan.is_file() and (plan.parent / CONFIG_FILE).is_file():
+                yield plan.parent
