@@ -9,7 +9,23 @@ import typer
 from rich.text import Text
 
 import nelbo
-from nelbo.cli import data, demo, evaluate, frechet, info, kl, plot, presets, sample, score, table2, train
+from nelbo.cli import (
+    codec,
+    compress,
+    data,
+    decompress,
+    demo,
+    evaluate,
+    frechet,
+    info,
+    kl,
+    plot,
+    presets,
+    sample,
+    score,
+    table2,
+    train,
+)
 from nelbo.cli.console import err
 from nelbo.errors import NelboError
 from nelbo.training import keep_freed_memory
@@ -19,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Train, sample and score denoising diffusion models; their variational bound is reported in bits/dim.",
+    help="Train, sample, score and compress with denoising diffusion models; their variational bound is in bits/dim.",
     epilog="Begin with [bold]nelbo demo[/bold], or [bold]nelbo train --data FOLDER --out runs/NAME[/bold]. "
     "Every command explains itself by --help.",
 )
@@ -27,6 +43,10 @@ app.command("train", epilog=data.POLICY)(train.train)
 app.command("sample")(sample.sample)
 app.command("evaluate")(evaluate.evaluate)
 app.command("score")(score.score)
+app.command("codec")(codec.codec)
+app.command("compress")(compress.compress)
+app.command("decompress")(decompress.decompress)
+app.command("inspect")(decompress.inspect)
 app.command("frechet")(frechet.frechet)
 app.command("data", epilog=data.POLICY)(data.data)
 app.command("kl")(kl.kl)

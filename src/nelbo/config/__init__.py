@@ -7,6 +7,7 @@ from nelbo.config.classifiers import (
     load_classifier,
     train_features,
 )
+from nelbo.config.codec_run import find_model, fit_codec
 from nelbo.config.diffusion_run import DiffusionRun
 from nelbo.config.features import features_for
 from nelbo.config.folder import DataOptions, RunConfig, bundled_models, find_run, read_config
@@ -59,7 +60,9 @@ __all__ = [
     "default_preset",
     "drawn_samples",
     "features_for",
+    "find_model",
     "find_run",
+    "fit_codec",
     "held_out_part",
     "known",
     "load",

@@ -4,6 +4,7 @@ from nelbo.data.batches import TrainingStream, loader
 from nelbo.data.counts import example_counts, read_counts
 from nelbo.data.datasets import ArrayDataset, ImageDataset, Reject, Split
 from nelbo.data.loading import load_data, load_for_model
+from nelbo.data.pictures import Picture, read_pictures
 from nelbo.data.report import DataReport, describe
 from nelbo.data.scanning import FolderDataset
 from nelbo.data.sources import absolute_spec
@@ -16,6 +17,7 @@ __all__ = [
     "DataReport",
     "FolderDataset",
     "ImageDataset",
+    "Picture",
     "Reject",
     "Split",
     "TrainingStream",
@@ -26,6 +28,7 @@ __all__ = [
     "load_for_model",
     "loader",
     "read_counts",
+    "read_pictures",
     "toy",
     "toy_log_density",
     "toy_masses",

@@ -1,0 +1,165 @@
+"""`nelbo decompress` and `nelbo inspect`: .nelbo files as pictures, and what they are made of."""
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from PIL import Image
+from rich.table import Table
+from torch import Tensor
+
+import nelbo
+from nelbo.cli.console import bars, emit_json, err, out
+from nelbo.codec import Bitstream, Decoded, RawImage, segments
+from nelbo.config import DiffusionRun, find_model, load_as
+from nelbo.data import Reject, read_pictures
+from nelbo.errors import CodecError, ConfigurationError, DataError
+from nelbo.plots import save
+
+TOGETHER = 64
+
+
+def decompress(
+    files: Annotated[Path, typer.Argument(help="A .nelbo file, or a folder of them.")],
+    target: Annotated[Path, typer.Option("--out", "-o", help="The picture to write (.png), or a folder.")],
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="The run that made it; found by its fingerprint if absent.")
+    ] = None,
+    max_bytes: Annotated[int | None, typer.Option("--bytes", min=1, help="Use only so many bytes: a preview.")] = None,
+    unverified: Annotated[
+        bool,
+        typer.Option("--unverified", help="Draw what a damaged file tells; its picture may be wrong from anywhere on."),
+    ] = False,
+    batch_size: Annotated[int, typer.Option(min=1, help="Tiles a pass through the network.")] = 8,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; the best one if absent.")] = None,
+) -> None:
+    """Bring back the pixels of .nelbo files, or the picture that a part of one tells."""
+    paths = sorted(files.glob("*.nelbo")) if files.is_dir() else [files]
+    if not paths:
+        raise DataError(f"{files} has no .nelbo files.")
+    read = {path: read_file(path) for path in paths}
+    for path, file in read.items():
+        if isinstance(file, Bitstream) and max_bytes is not None:
+            if not unverified:
+                file.verify()
+            read[path] = file.first(max_bytes)
+    decoded: dict[Path, Decoded] = {}
+    groups: dict[bytes, list[Path]] = {}
+    for path, file in read.items():
+        if isinstance(file, RawImage):
+            decoded[path] = Decoded(file.pixels, "lossless", len(file.to_bytes()))
+        else:
+            groups.setdefault(file.fingerprint, []).append(path)
+    with bars() as bar:
+        for start, members in groups.items():
+            codec = load_as(DiffusionRun, model or find_model(start), device=device).codec(batch_size)
+            for first in range(0, len(members), TOGETHER):
+                some = members[first : first + TOGETHER]
+                found = codec.decode(
+                    [read[path] for path in some],
+                    verify=not unverified,
+                    progress=lambda done, total: bar("decompressing", done, total),
+                )
+                decoded |= dict(zip(some, found, strict=True))
+    alone = not files.is_dir() and not target.is_dir()
+    for path in paths:
+        save(_picture(decoded[path].image), target if alone else target / f"{path.stem}.png")
+        _remark(path, read[path], decoded[path], max_bytes)
+
+
+def _remark(path: Path, file: Bitstream | RawImage, found: Decoded, max_bytes: int | None) -> None:
+    """What is to be known of a picture that is not simply exact."""
+    if found.status == "unverified":
+        err.print(f"{path}: unverified: this picture may be wrong", highlight=False, soft_wrap=True)
+    elif found.status == "truncated" and isinstance(file, Bitstream):
+        cut = "as asked" if max_bytes is not None else "the file is cut short"
+        have = len(file.message) + file.overhead
+        err.print(
+            f"{path}: a preview from {have} of {file.length + file.overhead} bytes ({cut}), which nothing can check",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def inspect(
+    file: Annotated[Path, typer.Argument(help="A .nelbo file.")],
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="The run that made it; found by its fingerprint if absent.")
+    ] = None,
+    original: Annotated[
+        str | None, typer.Option(help="The image that it was made of: adds the error of each part.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Write everything as JSON (- for standard output).")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; the best one if absent.")] = None,
+) -> None:
+    """Show what a .nelbo file is made of, from coarse to fine."""
+    stream = read_file(file)
+    if isinstance(stream, RawImage):
+        out.print(f"{file}: {tuple(stream.pixels.shape)} pixels (C x H x W) stored as they are", highlight=False)
+        emit_json({"kind": "raw", "shape": list(stream.pixels.shape), "version": nelbo.__version__}, json)
+        return
+    stream.verify()
+    run = load_as(DiffusionRun, model or find_model(stream.fingerprint), device=device)
+    pixels = None if original is None else _only(original)
+    parts = segments(run.codec(), stream, pixels)
+    kind = "lossless" if stream.pixel_hash else "lossy"
+    size = stream.size or run.shape[1:]
+    if json is not None:
+        told = {"kind": kind, "size": list(size), "effort": stream.effort, "fingerprint": stream.fingerprint.hex()}
+        told["truncated"] = stream.truncated
+        emit_json({**told, "segments": [vars(part) for part in parts], "version": nelbo.__version__}, json)
+    if str(json) == "-":
+        return
+    cut = f", cut short: {len(stream.message)} of {stream.length} bytes of its message" if stream.truncated else ""
+    out.print(
+        f"{file}: {kind}, {size[1]}x{size[0]}, model {run.folder} ({stream.fingerprint.hex()}), effort "
+        f"{stream.effort}{cut}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    table = Table()
+    for column in (
+        "part",
+        "chunks",
+        "expected bits",
+        "bits",
+        "bytes so far",
+        *(["RMSE"] if pixels is not None else []),
+    ):
+        table.add_column(column, justify="left" if column == "part" else "right")
+    for part in parts:
+        expected = "" if part.expected_bits is None else f"{part.expected_bits:.0f}"
+        error = [] if part.rmse is None and pixels is None else ["" if part.rmse is None else f"{part.rmse:.2f}"]
+        table.add_row(part.name, str(part.chunks or ""), expected, str(part.bits), str(part.end), *error)
+    out.print(table)
+
+
+def read_file(path: Path) -> Bitstream | RawImage:
+    """A .nelbo file.
+
+    Raises:
+        DataError: there is none of that name.
+        CodecError: it is none.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
+    try:
+        return Bitstream.from_bytes(content)
+    except CodecError as error:
+        raise CodecError(f"{path}: {error}") from error
+
+
+def _only(spec: str) -> Tensor:
+    """The one image of a name."""
+    found = list(read_pictures(spec))
+    if len(found) != 1 or isinstance(found[0], Reject):
+        raise ConfigurationError(f"--original must be one image, and {spec} is not.")
+    return found[0].pixels
+
+
+def _picture(image: Tensor) -> Image.Image:
+    pixels = image.permute(1, 2, 0).numpy()
+    return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else np.ascontiguousarray(pixels))

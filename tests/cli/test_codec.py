@@ -1,0 +1,161 @@
+"""compress, decompress, inspect and codec, as a person's shell would call them."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from nelbo.codec import FittingOptions
+from nelbo.config import DiffusionRun, load_as
+from nelbo.data import load_data
+from tests.codec.conftest import tiny_codec_run
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    torch.set_num_threads(1)
+    return tiny_codec_run(tmp_path_factory.mktemp("models") / "tiny").folder
+
+
+@pytest.fixture
+def picture(tmp_path):
+    """A digit as a PNG of its 17 levels."""
+    pixels = load_data("digits").require_test().images([4])[0, 0].numpy()
+    Image.fromarray(pixels).save(tmp_path / "four.png")
+    return tmp_path / "four.png"
+
+
+def pixels_of(path):
+    return np.asarray(Image.open(path))
+
+
+def test_there_and_back(nelbo_cli, model, picture, tmp_path):
+    made = nelbo_cli("compress", picture, "-m", model, "-o", "four.nelbo")
+    assert made.code == 0 and "1 image, " in made.out and "bits/dim" in made.out
+    assert nelbo_cli("decompress", "four.nelbo", "-o", "back.png", "-m", model).code == 0
+    assert np.array_equal(pixels_of(tmp_path / "back.png"), pixels_of(picture))
+
+
+def test_the_model_is_found_by_its_fingerprint(nelbo_cli, model, picture, tmp_path, monkeypatch):
+    nelbo_cli("compress", picture, "-m", model, "-o", "four.nelbo")
+    lost = nelbo_cli("decompress", "four.nelbo", "-o", "back.png")
+    assert lost.code == 2 and "fingerprint" in lost.err and "NELBO_MODELS" in lost.err
+    monkeypatch.setenv("NELBO_MODELS", str(model.parent))
+    assert nelbo_cli("decompress", "four.nelbo", "-o", "back.png").code == 0
+    monkeypatch.delenv("NELBO_MODELS")
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "tiny").symlink_to(model)
+    assert nelbo_cli("decompress", "four.nelbo", "-o", "back.png").code == 0
+
+
+def test_a_folder_of_images_becomes_a_folder_of_files(nelbo_cli, model, picture, tmp_path):
+    folder = tmp_path / "some"
+    folder.mkdir()
+    for i, image in enumerate(load_data("digits").require_test().images(range(3))):
+        Image.fromarray(image[0].numpy()).save(folder / f"{i}.png")
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (8, 8, 3), dtype=np.uint8)).save(folder / "colour.png")
+    (folder / "broken.png").write_bytes(b"no image")
+    made = nelbo_cli("compress", folder, "-m", model, "-o", "out")
+    assert made.code == 0 and "3 images" in made.out
+    assert "colour.png: in colour, and the model's images are grey" in made.err and "broken.png" in made.err
+    assert nelbo_cli("decompress", "out", "-o", "back", "-m", model).code == 0
+    for i in range(3):
+        assert np.array_equal(pixels_of(tmp_path / "back" / f"{i}.png"), pixels_of(folder / f"{i}.png"))
+
+
+def test_previews_say_what_they_are(nelbo_cli, model, picture):
+    nelbo_cli("compress", picture, "-m", model, "-o", "four.nelbo")
+    seen = nelbo_cli("decompress", "four.nelbo", "-o", "back.png", "-m", model, "--bytes", 24)
+    assert seen.code == 0 and "a preview from 24 of" in seen.err and "nothing can check" in seen.err
+
+
+def test_inspect_tells_the_parts(nelbo_cli, model, picture, tmp_path):
+    nelbo_cli("compress", picture, "-m", model, "-o", "four.nelbo")
+    told = nelbo_cli("inspect", "four.nelbo", "-m", model, "--original", picture, "--json", "parts.json")
+    assert told.code == 0 and "lossless, 8x8" in told.out and "x_0, pass 4" in told.out
+    parts = json.loads((tmp_path / "parts.json").read_text())["segments"]
+    assert parts[-1]["rmse"] == 0 and parts[0]["name"] == "header"
+
+
+def test_files_are_cut_on_request(nelbo_cli, model, picture, tmp_path):
+    for option, value in (("--max-bytes", 26), ("--rmse", 1.5), ("--lossy-only", None)):
+        made = nelbo_cli(
+            "compress", picture, "-m", model, "-o", "cut.nelbo", option, *([] if value is None else [value])
+        )
+        assert made.code == 0, made.err
+        assert nelbo_cli("decompress", "cut.nelbo", "-o", "back.png", "-m", model).code == 0
+        error = np.sqrt(np.mean((pixels_of(tmp_path / "back.png").astype(float) - pixels_of(picture)) ** 2))
+        assert error > 0
+        if option == "--rmse":
+            assert error <= 1.5
+        if option == "--max-bytes":
+            assert (tmp_path / "cut.nelbo").stat().st_size <= 26
+
+
+def test_the_report_compares_with_the_bound(nelbo_cli, model):
+    told = nelbo_cli("compress", "digits", "-m", model, "--num", 4, "--report", "--json", "-")
+    report = json.loads(told.out)["report"]
+    assert report["num_images"] == 4 and report["over_bound"] == pytest.approx(report["total"] / report["bound"])
+    assert "lossless end" in nelbo_cli("compress", "digits", "-m", model, "--num", 4, "--report").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("compress", "digits", "-o", "x", "--max-bytes", "50", "--rmse", "3"), "each say where a file ends"),
+        (("compress", "digits"), "name the file or folder to write by --out"),
+        (("compress", "digits", "-o", "x", "--lossy-only", "--report"), "--report is of lossless files"),
+        (("decompress", "nothing.nelbo", "-o", "x.png"), "nothing.nelbo cannot be read"),
+        (("decompress", "text.nelbo", "-o", "x.png"), "text.nelbo: this is no .nelbo file"),
+        (("inspect", "text.nelbo"), "this is no .nelbo file"),
+        (("decompress", ".", "-o", "x"), "no .nelbo file"),
+        (("codec",), "is there already; --again would replace it"),
+    ],
+)
+def test_mistakes_are_one_sentence(nelbo_cli, model, tmp_path, arguments, message):
+    (tmp_path / "text.nelbo").write_text("hello there")
+    command, *rest = arguments
+    more = [model] if command == "codec" else ["-m", model]
+    found = nelbo_cli(command, *rest, *more)
+    assert found.code == 2 and message in found.err and "Traceback" not in found.err
+
+
+def test_damage_is_an_error_and_a_look_is_on_request(nelbo_cli, model, picture, tmp_path):
+    nelbo_cli("compress", picture, "-m", model, "-o", "four.nelbo")
+    content = bytearray((tmp_path / "four.nelbo").read_bytes())
+    content[-1] ^= 1
+    (tmp_path / "four.nelbo").write_bytes(content)
+    refused = nelbo_cli("decompress", "four.nelbo", "-o", "back.png", "-m", model)
+    assert refused.code == 2 and "checksum" in refused.err and not (tmp_path / "back.png").exists()
+    looked = nelbo_cli("decompress", "four.nelbo", "-o", "back.png", "-m", model, "--unverified")
+    assert looked.code == 0 and "unverified" in looked.err
+
+
+def test_a_run_without_a_plan_says_how_to_get_one(nelbo_cli, model, tmp_path, picture):
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (bare / name).write_bytes((model / name).read_bytes())
+    found = nelbo_cli("compress", picture, "-m", bare, "-o", "x.nelbo")
+    assert found.code == 2 and f"nelbo codec {bare}" in found.err
+
+
+def test_codec_measures_a_plan(nelbo_cli, model, tmp_path, picture, monkeypatch):
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (bare / name).write_bytes((model / name).read_bytes())
+    monkeypatch.setattr(FittingOptions, "__init__", _small(FittingOptions.__init__))
+    found = nelbo_cli("codec", bare, "--steps", 20, "--images", 64)
+    assert found.code == 0 and "steps are sent" in found.out
+    assert load_as(DiffusionRun, bare).codec().chain.num_steps >= 1
+    assert nelbo_cli("compress", picture, "-m", bare, "-o", "x.nelbo").code == 0
+
+
+def _small(make):
+    def small(self, **given):
+        make(self, **{"table_images": 8, "sent_images": 4, "trial_steps": 3, **given})
+
+    return small

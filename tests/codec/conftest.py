@@ -1,0 +1,69 @@
+"""A model so small that its files are made in a second, ready to compress 8 x 8 images of 17 levels."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from nelbo.codec import FittingOptions, ProgressiveCodec
+from nelbo.config import DiffusionRun, fit_codec, load_as
+from nelbo.config.training import train
+from nelbo.data import ImageDataset, load_data
+
+TINY = {
+    "schedule.num_steps": 60,
+    "schedule.log_snr_max": 8.0,
+    "schedule.log_snr_min": -10.5,
+    "parameterization": "noise",
+    "loss": "simple",
+    "timesteps": "uniform",
+    "network.base": 16,
+    "network.groups": 4,
+    "network.multipliers": [1, 2],
+    "network.blocks": 1,
+    "network.attention": [],
+    "network.middle_attention": False,
+    "network.fourier": [],
+    "training.steps": 300,
+    "training.batch_size": 32,
+    "training.learning_rate": 2e-3,
+    "training.warmup": 10,
+    "training.ema": 0.95,
+    "training.precision": "fp32",
+    "training.compile": False,
+}
+FIT = FittingOptions(
+    end_images=400,
+    end_steps=150,
+    trial_steps=20,
+    end_batch=16,
+    hidden=8,
+    table_images=32,
+    sent_images=16,
+    stops=(1.0, 3.0),
+)
+
+
+def tiny_codec_run(folder: Path) -> DiffusionRun:
+    """Train and measure it: some ten seconds."""
+    train("digits", folder, preset="digits", overrides=TINY)
+    run = load_as(DiffusionRun, folder, device="cpu")
+    fit_codec(run, load_data("digits").train, FIT)
+    return run
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> DiffusionRun:
+    torch.set_num_threads(1)
+    return tiny_codec_run(tmp_path_factory.mktemp("codec") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def codec(run: DiffusionRun) -> ProgressiveCodec:
+    return run.codec()
+
+
+@pytest.fixture(scope="session")
+def digits() -> ImageDataset:
+    """Held out."""
+    return load_data("digits").require_test()

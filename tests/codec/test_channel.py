@@ -1,0 +1,93 @@
+"""Channel simulation: what is sent follows q, and takes about as many bits as KL(q || p)."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import kstest
+
+from nelbo.codec.channel import Target, choose, regenerate
+from nelbo.codec.chunks import ChunkLayout
+from nelbo.probability import DiagonalGaussian, kl_divergence
+
+DIMS, SENT, BITS = 6, 1500, 5.0
+LEVEL = 1e-3  # of each test below; 2 * DIMS tests of each case: a false alarm in about 1 of 40 changes of the seeds
+
+
+def target(ratio: float, bits: float = BITS) -> Target:
+    """DIMS dimensions shifted alike, with so many bits of KL in all."""
+    rest = (ratio**2 - 1 - 2 * math.log(ratio)) / 2
+    shift = math.sqrt(2 * (bits * math.log(2) / DIMS - rest))
+    return Target(torch.full((1, DIMS), shift), ratio)
+
+
+def sent(wanted: Target, log2_candidates: int) -> tuple[np.ndarray, np.ndarray]:
+    """Many samples, each with candidates and arrivals of its own."""
+    found = [choose([wanted], step, 0, log2_candidates, seed=7)[0] for step in range(SENT)]
+    return torch.cat([index for index, _ in found]).numpy(), torch.cat([z for _, z in found]).numpy()
+
+
+@pytest.mark.parametrize("ratio", [0.9, 0.7])
+def test_samples_follow_q(ratio):
+    """With 8 bits more candidates than KL the bias that a fixed number leaves is far below what can be seen here."""
+    wanted = target(ratio)
+    _, z = sent(wanted, 13)
+    shift = wanted.shift[0].numpy()
+    standard = (z - shift) / ratio
+    assert np.abs(standard.mean(0)).max() < 4 / math.sqrt(SENT)
+    assert np.abs(standard.var(0) - 1).max() < 4 * math.sqrt(2 / SENT)
+    assert min(kstest(standard[:, d], "norm").pvalue for d in range(DIMS)) > LEVEL
+    correlation = np.corrcoef(standard.T) - np.eye(DIMS)
+    assert np.abs(correlation).max() < 4.5 / math.sqrt(SENT)
+
+
+def test_indices_take_the_kl_and_a_little():
+    # Li & El Gamal (2018): E log2 of the index is at most KL + log2(e) / e + 1
+    wanted = target(0.8)
+    index, _ = sent(wanted, 13)
+    bits = np.log2(index + 1.0)
+    assert BITS - 1 < bits.mean() < BITS + math.log2(math.e) / math.e + 1
+
+
+def test_too_few_candidates_are_biased_towards_p():
+    # the test above can fail: with 8 candidates for 5 bits, what is sent stays behind q
+    wanted = target(0.8)
+    _, z = sent(wanted, 3)
+    behind = (wanted.shift[0].numpy() - z.mean(0)) / 0.8
+    assert (behind > 4 / math.sqrt(SENT)).all()
+
+
+def test_the_receiver_makes_the_same_sample():
+    wanted = Target(torch.randn(3, 20, generator=torch.Generator().manual_seed(0)) * 0.4, 0.8)
+    index, z = choose([wanted], 5, 2, 10, seed=1)[0]
+    for i, own in zip(index.tolist(), z, strict=True):
+        assert torch.equal(regenerate(5, 2, i, 20), own)
+
+
+def test_targets_of_fewer_dimensions_share_the_candidates():
+    generator = torch.Generator().manual_seed(0)
+    wide, narrow = (Target(torch.randn(2, d, generator=generator) * 0.4, 0.8) for d in (20, 7))
+    together = choose([wide, narrow], 5, 2, 10, seed=1)
+    alone = [choose([each], 5, 2, 10, seed=1)[0] for each in (wide, narrow)]
+    for (i, z), (j, w) in zip(together, alone, strict=True):
+        assert torch.equal(i, j) and torch.equal(z, w)
+
+
+def test_kl_is_that_of_the_distributions():
+    wanted = Target(torch.tensor([[0.3, -1.0]]), 0.6)
+    q = DiagonalGaussian(wanted.shift.double(), torch.tensor(0.36, dtype=torch.float64))
+    p = DiagonalGaussian(torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64))
+    assert torch.allclose(wanted.kl(), kl_divergence(q, p), rtol=1e-6)
+
+
+def test_chunks_are_cut_where_the_expected_kl_says():
+    expected = torch.randint(0, 300, (2, 100), generator=torch.Generator().manual_seed(0))
+    layout = ChunkLayout(expected)
+    for number in (1, 2, 7, 100):
+        cuts = layout.cuts(1, number)
+        assert cuts[0] == 0 and cuts[-1] == 100 and len(cuts) == number + 1 and cuts == sorted(cuts)
+    cuts, scanned = layout.cuts(0, 5), expected[0][layout.order].clamp(min=1)
+    sums = [int(scanned[a:b].sum()) for a, b in pairwise(cuts)]
+    assert max(sums) - min(sums) <= 2 * 300

@@ -1,0 +1,116 @@
+"""Damage: no wrong picture without an error, no crash, no hang, no more memory than the file deserves."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nelbo.codec import Bitstream, RawImage
+from nelbo.errors import CodecError
+
+FLIPS = 300
+
+
+def outcome(codec, content, image, verify=True):
+    """What became of a file: it raised, said that it was cut short, or gave the exact pixels."""
+    try:
+        file = Bitstream.from_bytes(content)
+        if isinstance(file, RawImage):
+            found = file.pixels
+        else:
+            decoded = codec.decode([file], verify=verify)[0]
+            if decoded.status != "lossless":
+                return decoded.status
+            found = decoded.image
+    except CodecError:
+        return "refused"
+    assert torch.equal(found, image), content.hex()
+    return "exact"
+
+
+def damaged(content: bytes, generator: np.random.Generator) -> bytes:
+    """A flip of a bit, a swap of two bytes, or a part moved elsewhere."""
+    data = bytearray(content)
+    a, b = sorted(generator.integers(0, len(data), 2).tolist())
+    kind = generator.integers(3)
+    if kind == 0:
+        data[a] ^= 1 << generator.integers(8)
+    elif kind == 1:
+        data[a], data[b] = data[b], data[a]
+    else:
+        data[a:b] = bytes(reversed(data[a:b]))
+    return bytes(data)
+
+
+def test_random_damage_is_never_a_wrong_picture(codec, digits):
+    image = digits.images([2])[0]
+    generator = np.random.default_rng(0)
+    contents = [codec.encode([image], verify=False)[0].to_bytes(), RawImage(image).to_bytes()]
+    seen = [outcome(codec, damaged(content, generator), image) for content in contents for _ in range(FLIPS)]
+    assert seen.count("refused") > FLIPS  # most of it; what looks cut short says so
+    assert set(seen) <= {"refused", "exact", "truncated", "lossy"}
+
+
+def test_the_pixel_hash_catches_what_the_checksum_did_not(codec, digits):
+    image = digits.images([2])[0]
+    file = codec.encode([image], verify=False)[0]
+    for place in range(0, len(file.message), 3):
+        message = bytearray(file.message)
+        message[place] ^= 0x10
+        wrong = Bitstream(file.fingerprint, file.effort, None, file.pixel_hash, bytes(message), file.length)
+        with pytest.raises(CodecError, match="hash"):
+            codec.decode([Bitstream.from_bytes(wrong.to_bytes())])
+
+
+def test_damage_is_found_before_the_network_is_called(codec, digits, monkeypatch):
+    content = bytearray(codec.encode(list(digits.images([2])), verify=False)[0].to_bytes())
+    content[-1] ^= 1
+    monkeypatch.setattr(type(codec.chain), "predictions", lambda *_: pytest.fail("the network was called"))
+    with pytest.raises(CodecError, match="checksum"):
+        codec.decode([Bitstream.from_bytes(bytes(content))])
+
+
+def test_a_damaged_file_can_be_looked_at_on_request(codec, digits):
+    content = bytearray(codec.encode(list(digits.images([2])), verify=False)[0].to_bytes())
+    content[-1] ^= 1
+    found = codec.decode([Bitstream.from_bytes(bytes(content))], verify=False)[0]
+    assert found.status == "unverified"
+
+
+@given(st.binary(max_size=80))
+def test_any_bytes_are_refused_or_a_header(data):
+    for content in (data, bytes([0x9D, 0x61]) + data):
+        try:
+            Bitstream.from_bytes(content)
+        except CodecError as error:
+            assert str(error).endswith((".", "it"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "cut short"),
+        (b"\x89PNG\r\n", "no .nelbo file"),
+        (bytes([0x9D, 0x62, 0x51, 0, 0, 0, 0]), "version 2 of the format"),
+        (bytes([0x9D, 0x61, 0x53]) + bytes(8) + bytes([0xFF] * 5), "too long"),
+        (bytes([0x9D, 0x61, 0x52]) + bytes(8) + b"\xff\xff\xff\xff\x07\xff\xff\xff\xff\x07" + bytes(9), "pixels; the"),
+        (bytes([0x9D, 0x61, 0x14, 1]) + b"\xff\xff\xff\x7f" * 2 + bytes(20), "makes no sense"),
+    ],
+)
+def test_headers_that_make_no_sense(content, message):
+    with pytest.raises(CodecError, match=message):
+        Bitstream.from_bytes(content)
+
+
+def test_a_raw_image_that_unpacks_to_more_than_it_says():
+    content = RawImage(torch.zeros(1, 64, 64, dtype=torch.uint8)).to_bytes()
+    lying = bytearray(content)
+    lying[4] = 8  # 8 rows instead of 64
+    import zlib
+
+    head = bytes(lying[:6])
+    rest = bytes(lying[10:])
+    forged = head + zlib.crc32(head + rest).to_bytes(4, "big") + rest
+    with pytest.raises(CodecError, match="bytes of pixels where"):
+        Bitstream.from_bytes(forged)

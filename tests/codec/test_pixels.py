@@ -1,0 +1,114 @@
+"""The lossless end: exact integers, tables that are distributions, and rounding that nothing can change."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from nelbo.codec.lattice import OFFSETS, rounded, safe_offset
+from nelbo.codec.pixels import (
+    COMPONENTS,
+    IntegerNetwork,
+    LogisticMixture,
+    PixelNetwork,
+    PixelOptions,
+    features,
+    log2_masses,
+    members,
+    passes,
+    walk,
+)
+from nelbo.codec.range_coder import TOTAL
+
+
+def network(channels: int = 1, levels: int = 256) -> PixelNetwork:
+    torch.manual_seed(0)
+    made = PixelNetwork(PixelOptions(channels, 12, levels))
+    torch.nn.init.normal_(made.layers[-1].weight, std=0.2)
+    return made
+
+
+def inputs(channels: int = 1, levels: int = 256, side: int = 8):
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randint(0, levels, (3, channels, side, side), generator=generator)
+    center = (2 * x + torch.randint(-9, 10, x.shape, generator=generator)).clamp(0, 2 * (levels - 1))
+    return center, x
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_passes_cover_every_pixel_once(channels):
+    shape = (channels, 5, 6)
+    assert torch.equal(sum(members(each, shape).int() for each in passes(channels)), torch.ones(shape).int())
+    for known, new in walk(shape):
+        assert not (known & new).any()
+    assert (known | new).all()
+
+
+@pytest.mark.parametrize("levels", [17, 256])
+def test_tables_are_distributions_in_which_everything_can_happen(levels):
+    center, x = inputs(levels=levels)
+    output = IntegerNetwork.of(network(levels=levels))(
+        features(center, x, torch.zeros(1, 8, 8, dtype=torch.bool), levels)
+    )
+    rows = torch.from_numpy(output).permute(0, 1, 4, 5, 2, 3).reshape(-1, 3, COMPONENTS).numpy()
+    tables = LogisticMixture.read(rows, center.flatten().numpy(), levels).tables()
+    assert (tables[:, 0] == 0).all() and (tables[:, -1] == TOTAL).all()
+    assert np.diff(tables, axis=1).min() >= 1
+
+
+def test_extreme_outputs_still_give_tables():
+    generator = np.random.default_rng(0)
+    rows = generator.integers(-(2**20), 2**20, (500, 3, COMPONENTS))
+    tables = LogisticMixture.read(rows, generator.integers(0, 511, 500), 256).tables()
+    assert np.diff(tables, axis=1).min() >= 1 and (tables[:, -1] == TOTAL).all()
+
+
+def test_integers_say_what_the_floats_learned():
+    made, (center, x) = network(), inputs()
+    known = members(passes(1)[0], (1, 8, 8))
+    numbers = features(center, x, known, 256)
+    floats, whole = made(numbers.float()), torch.from_numpy(IntegerNetwork.of(made)(numbers))
+    assert float((floats - whole / 256).abs().max()) < 0.1
+    rows = whole.permute(0, 1, 4, 5, 2, 3).reshape(-1, 3, COMPONENTS).numpy()
+    mixture = LogisticMixture.read(rows, center.flatten().numpy(), 256)
+    value = x.flatten().numpy()[:, None]
+    bits = np.log2((mixture.cumulative(value + 1) - mixture.cumulative(value))[:, 0] / TOTAL)
+    expected = log2_masses(floats.detach(), center.float(), x.float(), 256).flatten().numpy()
+    assert np.abs(bits - expected).mean() < 0.08
+
+
+def test_integers_do_not_depend_on_the_order_of_sums():
+    made, (center, x) = IntegerNetwork.of(network()), inputs(side=32)
+    numbers = features(center, x, torch.zeros(1, 32, 32, dtype=torch.bool), 256)
+    whole = made(numbers)
+    alone = np.concatenate([made(numbers[i : i + 1]) for i in range(len(numbers))])
+    assert np.array_equal(whole, alone)
+    # a permutation of the hidden features changes every sum's order, and nothing else
+    order = torch.randperm(12, generator=torch.Generator().manual_seed(0))
+    weights = [made.weights[0][order], made.weights[1][order][:, order], made.weights[2][:, order]]
+    biases = [made.biases[0][order], made.biases[1][order], made.biases[2]]
+    assert np.array_equal(IntegerNetwork(made.options, weights, biases)(numbers), whole)
+    largest = max(float(w.abs().flatten(1).sum(1).max()) for w in weights) * 2**14
+    assert largest < 2**53
+
+
+def test_rounding_survives_what_is_smaller_than_the_margin():
+    generator = torch.Generator().manual_seed(0)
+    values, margin = torch.rand(60, generator=generator, dtype=torch.float64) * 30, 0.004
+    offset = safe_offset(values, margin, 0, 30)
+    assert offset is not None
+    for _ in range(20):
+        noise = (2 * torch.rand(60, generator=generator, dtype=torch.float64) - 1) * margin
+        assert torch.equal(rounded(values + noise, offset).clamp(0, 30), rounded(values, offset).clamp(0, 30))
+    assert float((rounded(values, offset) - values).abs().max()) <= 1.5
+
+
+def test_rounding_says_when_it_cannot():
+    crowded = torch.arange(0, 1, 1 / (4 * OFFSETS), dtype=torch.float64)
+    assert safe_offset(crowded, 0.002, -5, 5) is None
+    assert safe_offset(torch.tensor([math.nan]), 0.002, 0, 5) is None
+
+
+def test_edges_beyond_the_levels_do_not_matter():
+    assert safe_offset(torch.tensor([-0.5, -0.49, -3.0], dtype=torch.float64), 0.1, 0, 5) == 0

@@ -1,0 +1,192 @@
+"""Round trips: whatever goes in comes out, and every beginning of a file is a picture."""
+
+import math
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nelbo.codec import Bitstream, RawImage, cut_to_error, report_files, rmse, segments
+from nelbo.errors import CodecError, ShapeError
+
+
+def test_images_come_back_exactly(codec, digits):
+    images = list(digits.images(range(24)))
+    files = codec.encode(images, verify=False)
+    assert all(isinstance(file, Bitstream) for file in files)
+    back = codec.decode([Bitstream.from_bytes(file.to_bytes()) for file in files])
+    assert all(torch.equal(found.image, image) for found, image in zip(back, images, strict=True))
+    assert {found.status for found in back} == {"lossless"}
+
+
+def test_files_are_shorter_than_what_no_model_needs(codec, digits):
+    images = list(digits.images(range(100)))
+    sizes = [len(file.message) for file in codec.encode(images, verify=False)]
+    assert 8 * sum(sizes) / (100 * 64) < math.log2(17)
+
+
+@pytest.mark.parametrize("effort", [1, 9])
+def test_every_effort_comes_back(codec, digits, effort):
+    images = list(digits.images(range(2)))
+    files = codec.encode(images, effort=effort, verify=False)
+    for found, image in zip(codec.decode(files), images, strict=True):
+        assert torch.equal(found.image, image)
+
+
+def extreme(kind: str, height: int, width: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(height * 100 + width)
+    image = {
+        "zeros": torch.zeros(1, height, width),
+        "full": torch.full((1, height, width), 16),
+        "noise": torch.randint(0, 17, (1, height, width), generator=generator),
+        "odd": torch.zeros(1, height, width).index_fill_(2, torch.tensor([width // 2]), 16),
+    }[kind]
+    return image.to(torch.uint8)
+
+
+@settings(max_examples=15)
+@given(st.sampled_from(["zeros", "full", "noise", "odd"]), st.integers(1, 24), st.integers(1, 24))
+def test_any_image_of_any_size_comes_back_and_is_never_much_longer(codec, kind, height, width):
+    image = extreme(kind, height, width)
+    file = codec.encode([image])[0]
+    content = file.to_bytes()
+    assert len(content) <= image.numel() + 32
+    found = codec.decode([type(file).from_bytes(content) if isinstance(file, Bitstream) else file])[0]
+    assert torch.equal(found.image, image)
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 3))
+def test_raw_images_come_back(height, width, channels):
+    generator = torch.Generator().manual_seed(height)
+    image = torch.randint(0, 256, (channels, height, width), generator=generator).to(torch.uint8)
+    content = RawImage(image).to_bytes()
+    assert len(content) <= image.numel() + 32
+    found = Bitstream.from_bytes(content)
+    assert isinstance(found, RawImage) and torch.equal(found.pixels, image)
+
+
+def test_a_longer_beginning_is_a_better_picture(codec, digits):
+    images = digits.images(range(40))
+    files = codec.encode(list(images), verify=False)
+    errors = []
+    for share in (0.4, 0.6, 0.7, 0.85, 1.0):  # a third of so small a file is its header
+        cut = [file.first(int(len(file.to_bytes()) * share)) for file in files]
+        found = codec.decode(cut)
+        errors.append(sum(rmse(f.image, image) for f, image in zip(found, images, strict=True)))
+        assert {f.status for f in found} == {"lossless" if share == 1 else "truncated"}
+    assert errors == sorted(errors, reverse=True) and errors[-1] == 0 and len(set(errors)) == 5
+
+
+def test_every_truncation_gives_a_picture_or_says_why_not(codec, digits):
+    image = digits.images([3])[0]
+    content = codec.encode([image], verify=False)[0].to_bytes()
+    for length in range(len(content)):
+        try:
+            file = Bitstream.from_bytes(content[:length])
+        except CodecError:
+            assert length < 16
+            continue
+        found = codec.decode([file])[0]
+        assert found.status == "truncated" and found.image.shape == image.shape
+
+
+def test_a_stream_gives_each_picture_as_its_bytes_arrive(codec, digits):
+    image = digits.images([5])[0]
+    content = codec.encode([image], verify=False)[0].to_bytes()
+    pictures = list(codec.stream(content[i : i + 5] for i in range(0, len(content), 5)))
+    used = [picture.bytes_used for picture in pictures]
+    assert used == sorted(used)
+    assert [p.status for p in pictures] == ["truncated"] * (len(pictures) - 1) + ["lossless"]
+    assert torch.equal(pictures[-1].image, image)
+    halfway = next(p for p in pictures if p.bytes_used > len(content) / 2)
+    at_once = codec.decode([Bitstream.from_bytes(content).first(halfway.bytes_used)])[0]
+    assert rmse(at_once.image, image) <= rmse(halfway.image, image)
+
+
+def test_a_raw_image_may_arrive_in_pieces_too(codec):
+    image = extreme("noise", 9, 7)
+    content = RawImage(image).to_bytes()
+    found = list(codec.stream([content[:3], content[3:20], content[20:]]))
+    assert len(found) == 1 and torch.equal(found[0].image, image)
+
+
+def test_parts_of_a_file_add_up(codec, digits):
+    image = digits.images([7])[0]
+    file = codec.encode([image], verify=False)[0]
+    parts = segments(codec, file, image)
+    assert parts[0].name == "header" and parts[0].end == file.overhead <= 16
+    assert parts[-1].end == len(file.to_bytes()) and parts[-1].rmse == 0
+    assert all(a.end == b.start for a, b in pairwise(parts))
+    assert sum(part.name.startswith("x_0") for part in parts) == 4
+
+
+def test_a_file_is_cut_by_bytes_or_by_error(codec, digits):
+    image = digits.images([9])[0]
+    file = codec.encode([image], verify=False)[0]
+    short = Bitstream.from_bytes(file.cut(30).to_bytes())
+    assert len(short.to_bytes()) <= 30
+    found = codec.decode([short])[0]
+    assert found.status == "lossy"
+    close = codec.decode([Bitstream.from_bytes(cut_to_error(codec, file, image, 1.0).to_bytes())])[0]
+    assert close.status == "lossy" and rmse(close.image, image) <= 1.0
+    with pytest.raises(CodecError, match="--max-bytes 3 is less than the 11 bytes"):
+        file.cut(3)
+
+
+def test_lossy_files_end_with_the_channel(codec, digits):
+    image = digits.images([11])[0]
+    lossy, whole = (codec.encode([image], lossless=way, verify=False)[0] for way in (False, True))
+    assert len(lossy.to_bytes()) < len(whole.to_bytes())
+    found = codec.decode([Bitstream.from_bytes(lossy.to_bytes())])[0]
+    assert found.status == "lossy" and 0 < rmse(found.image, image) < 6
+
+
+def test_the_report_adds_up(codec, digits):
+    images = digits.images(range(8))
+    files = codec.encode(list(images), verify=False)
+    report = report_files(codec, files, images, bound=2.0)
+    assert report.total == pytest.approx(report.header + report.channel + report.end, abs=1e-9)
+    assert report.channel > report.divergence > 0
+    assert report.to_json()["over_bound"] == pytest.approx(report.total / 2.0)
+
+
+def test_images_together_are_the_files_of_each_alone(codec, digits):
+    images = list(digits.images(range(3)))
+    together = [file.to_bytes() for file in codec.encode(images, verify=False)]
+    assert together == [codec.encode([image], verify=False)[0].to_bytes() for image in images]
+
+
+def test_batches_and_threads_do_not_matter(run, digits):
+    images = list(digits.images(range(10)))
+    files = run.codec(4).encode(images, verify=False)
+    before = torch.get_num_threads()
+    try:
+        for batch, threads, mkldnn in ((1, 1, True), (64, 2, True), (7, 2, False)):
+            torch.set_num_threads(threads)
+            with torch.backends.mkldnn.flags(enabled=mkldnn):
+                found = run.codec(batch).decode(files)
+            assert all(torch.equal(f.image, image) for f, image in zip(found, images, strict=True))
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_another_model_is_refused_by_name(codec, digits):
+    file = codec.encode(list(digits.images([0])), verify=False)[0]
+    strange = replace(file, fingerprint=bytes(3))
+    with pytest.raises(CodecError, match=f"made by the model 000000, and this is {codec.fingerprint.hex()[:16]}"):
+        codec.decode([Bitstream.from_bytes(strange.to_bytes())])
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (torch.zeros(3, 8, 8, dtype=torch.uint8), "the image is in colour"),
+        (torch.full((1, 8, 8), 17, dtype=torch.uint8), "a level of 17"),
+    ],
+)
+def test_images_of_another_kind_are_refused(codec, image, message):
+    with pytest.raises(ShapeError, match=message):
+        codec.encode([image])
