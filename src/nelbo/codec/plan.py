@@ -40,14 +40,14 @@ class CodecPlan:
         return ChunkLayout(self.expected)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything as whole numbers, by name."""
+        """Everything as whole numbers of 32 bits, by name."""
         layers = {
             f"{kind}.{place}": value.long()
             for kind, values in (("weight", self.pixels.weights), ("bias", self.pixels.biases))
             for place, value in enumerate(values)
         }
         options = self.pixels.options
-        return {
+        named = {
             "steps": self.steps,
             "expected": self.expected,
             "index_counts": self.index_counts,
@@ -55,6 +55,7 @@ class CodecPlan:
             "pixels": torch.tensor([options.channels, options.hidden, options.levels]),
             **{f"pixels.{name}": value for name, value in layers.items()},
         }
+        return {name: value.to(torch.int32) for name, value in named.items()}
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor]) -> "CodecPlan":
