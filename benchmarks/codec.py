@@ -25,6 +25,7 @@ import nelbo
 from nelbo.codec import Bitstream, ProgressiveCodec, RawImage, report_files, rmse
 from nelbo.config import DiffusionRun, held_out_part, load_as
 from nelbo.evaluation import CodecPoint, available_codecs, codec_curve
+from nelbo.plots import codec_curves, save
 
 SHARES = (0.1, 0.25, 0.5, 0.75)
 PLAINEST = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_CBWR": "COMPATIBLE"}
@@ -143,6 +144,11 @@ def main() -> None:
     }
     print(json.dumps({key: record[key] for key in ("report", "previews")}, indent=2))
     options.out.mkdir(parents=True, exist_ok=True)
+    measured = [(row["bytes"], row["rmse"]) for row in rows]
+    theirs = {
+        name: [(point.bits_per_dim * num_dims / 8, point.rmse) for point in points] for name, points in curves.items()
+    }
+    save(codec_curves(measured, report.total * num_dims / 8, theirs), options.out / "curves.png")
     (options.out / "codec.json").write_text(json.dumps(record, indent=2) + "\n")
 
 

@@ -44,9 +44,9 @@ FIT = FittingOptions(
 )
 
 
-def tiny_codec_run(folder: Path) -> DiffusionRun:
+def tiny_codec_run(folder: Path, overrides: dict[str, object] = TINY) -> DiffusionRun:
     """Train and measure it: some ten seconds."""
-    train("digits", folder, preset="digits", overrides=TINY)
+    train("digits", folder, preset="digits", overrides=overrides)
     run = load_as(DiffusionRun, folder, device="cpu")
     fit_codec(run, load_data("digits").train, FIT)
     return run

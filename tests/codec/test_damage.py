@@ -1,12 +1,16 @@
 """Damage: no wrong picture without an error, no crash, no hang, no more memory than the file deserves."""
 
+import zlib
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import nelbo
 from nelbo.codec import Bitstream, RawImage
+from nelbo.data import load_data
 from nelbo.errors import CodecError
 
 FLIPS = 300
@@ -50,6 +54,22 @@ def test_random_damage_is_never_a_wrong_picture(codec, digits):
     seen = [outcome(codec, damaged(content, generator), image) for content in contents for _ in range(FLIPS)]
     assert seen.count("refused") > FLIPS  # most of it; what looks cut short says so
     assert set(seen) <= {"refused", "exact", "truncated", "lossy"}
+
+
+@pytest.mark.slow
+def test_twenty_thousand_damages_of_a_tiny_models_files_and_some_of_the_bundled_ones(codec, digits):
+    generator = np.random.default_rng(1)
+    images = digits.images(range(4))
+    contents = [(image, file.to_bytes()) for image, file in zip(images, codec.encode(list(images)), strict=True)]
+    contents += [(contents[i][0], contents[i][1] + contents[i + 1][1][-9:]) for i in range(3)]  # spliced
+    for turn in range(20_000):
+        image, content = contents[turn % len(contents)]
+        outcome(codec, damaged(content, generator), image)
+    shirt = load_data("fashion-mnist").require_test().images([0])[0]
+    bundled = nelbo.load("fashion-mnist").codec()
+    content = bundled.encode([shirt], verify=False)[0].to_bytes()
+    for _ in range(200):
+        outcome(bundled, damaged(content, generator), shirt)
 
 
 def test_the_pixel_hash_catches_what_the_checksum_did_not(codec, digits):
@@ -107,8 +127,6 @@ def test_a_raw_image_that_unpacks_to_more_than_it_says():
     content = RawImage(torch.zeros(1, 64, 64, dtype=torch.uint8)).to_bytes()
     lying = bytearray(content)
     lying[4] = 8  # 8 rows instead of 64
-    import zlib
-
     head = bytes(lying[:6])
     rest = bytes(lying[10:])
     forged = head + zlib.crc32(head + rest).to_bytes(4, "big") + rest

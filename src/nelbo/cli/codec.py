@@ -35,8 +35,8 @@ def codec(
     plan_file = model.folder / "codec.safetensors"
     if plan_file.exists() and not again:
         raise ConfigurationError(
-            f"{plan_file} is there already; --again would replace it, and what was compressed with it could not be read "
-            "any more."
+            f"{plan_file} is there already; --again would replace it, and what was compressed with it could not be "
+            "read any more."
         )
     options = FittingOptions(seed=seed)
     options = replace(options, end_steps=steps or options.end_steps, end_images=images or options.end_images)

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 import nelbo
-from nelbo.cli.console import bars, emit_json, err, name_rejects, out
+from nelbo.cli.console import Bars, bars, emit_json, err, name_rejects, out
 from nelbo.codec import Bitstream, CodecReport, ProgressiveCodec, RawImage, cut_to_error, report_files
 from nelbo.config import DiffusionRun, load_as
 from nelbo.data import Picture, Reject, read_pictures
@@ -62,7 +62,7 @@ def compress(
         name_rejects(rejects)
         raise DataError(f"{images} has no image that {model} can compress.")
     with bars() as bar:
-        files = list(_encoded(codec, pictures, effort, lossy_only, bar))
+        files = list(_encoded(codec, pictures, effort, lossy_only, not lossy, bar))
     if max_bytes is not None:
         files = [file.cut(max_bytes) if isinstance(file, Bitstream) else file for file in files]
     if rmse is not None:
@@ -89,15 +89,19 @@ def _readable(found: Iterable[Picture | Reject], run: DiffusionRun, rejects: lis
             yield each
 
 
-def _encoded(codec: ProgressiveCodec, pictures: list[Picture], effort: int, lossy: bool, bar: object) -> Iterator[File]:
+def _encoded(
+    codec: ProgressiveCodec, pictures: list[Picture], effort: int, lossy: bool, raw: bool, bar: Bars
+) -> Iterator[File]:
     """Files of all pictures, some at a time."""
     for first in range(0, len(pictures), TOGETHER):
         some = pictures[first : first + TOGETHER]
 
         def moved(done: int, total: int, first: int = first, num: int = len(some)) -> None:
-            bar("compressing", first * total + done * num, len(pictures) * total)  # type: ignore[operator]
+            bar("compressing", first * total + done * num, len(pictures) * total)
 
-        yield from codec.encode([p.pixels for p in some], effort=effort, lossless=not lossy, progress=moved)
+        yield from codec.encode(
+            [p.pixels for p in some], effort=effort, lossless=not lossy, verify=raw, raw=raw, progress=moved
+        )
 
 
 def _write(target: Path | None, images: str, pictures: list[Picture], files: list[File]) -> None:

@@ -72,17 +72,17 @@ class ProgressiveCodec:
         effort: int = 5,
         lossless: bool = True,
         verify: bool = True,
+        raw: bool = True,
         seed: int = 0,
         progress: Progress | None = None,
     ) -> list[Bitstream | RawImage]:
         """Files of images (C, H, W) uint8 of any size; all of them go through the network together.
 
-        A lossless file that does not come back exactly, or is longer than the pixels, is stored as a `RawImage`.
-
         Args:
             effort: 1..9, larger chunks: smaller files, more time.
             lossless: go on to the exact pixels.
             verify: decode each lossless file and compare.
+            raw: store an image as it is where its lossless file is longer, or does not come back.
 
         Raises:
             ShapeError: an image of other channels or levels than the model's.
@@ -103,7 +103,7 @@ class ProgressiveCodec:
             size = None if tuple(image.shape) == self.shape else (tiling.height, tiling.width)
             pixel_hash = hash_of(image) if lossless else None
             files.append(Bitstream(self.fingerprint, effort, size, pixel_hash, message, len(message)))
-        if not lossless:
+        if not (lossless and raw):
             return list(files)
         return self._safe(files, images, verify)
 
@@ -123,12 +123,12 @@ class ProgressiveCodec:
 
     def _safe(self, files: list[Bitstream], images: Sequence[Tensor], verify: bool) -> list[Bitstream | RawImage]:
         """Each file, or the image as it is where the file is longer or does not come back."""
-        back = self.decode(files) if verify else None
+        back = self.decode(files, verify=False) if verify else None
         safe: list[Bitstream | RawImage] = []
         for i, (file, image) in enumerate(zip(files, images, strict=True)):
             raw = RawImage(image)
             exact = back is None or torch.equal(back[i].image, image)
-            safe.append(file if exact and len(file.to_bytes()) <= image.numel() + 18 else raw)
+            safe.append(file if exact and len(file.to_bytes()) <= len(raw.to_bytes()) else raw)
         return safe
 
     @torch.no_grad()

@@ -20,7 +20,7 @@ from nelbo.codec.pixels import HALVES, LogisticMixture, features, walk
 from nelbo.codec.plan import SURPRISES, CodecPlan, Expectation, folded, offset_table
 from nelbo.codec.range_coder import RangeEncoder
 from nelbo.diffusion import Prediction, ReverseProcess
-from nelbo.errors import ConfigurationError
+from nelbo.errors import ConfigurationError, NonFiniteError
 from nelbo.probability import DiagonalGaussian
 
 Progress = Callable[[int, int], None]
@@ -107,6 +107,8 @@ def send_steps(
         q = walk.reverse.forward_process.posterior(x_0, x, time)
         stddev = transition.variance.sqrt()
         shift = ((q.mean - transition.mean) / stddev).flatten(1).cpu().float()
+        if not bool(shift.isfinite().all()):
+            raise NonFiniteError(f"the network's output at t = {int(walk.plan.steps[t - 1])} is not finite.")
         ratio = float((q.variance.flatten()[0].double() / transition.variance.flatten()[0].double()).sqrt())
         step, z = _send_step(walk, Target(shift, ratio), t - 2, effort, seed)
         x = transition.mean + stddev * z.view_as(x).to(x.device)
@@ -151,8 +153,8 @@ def _number_of_chunks(walk: Walk, step: int, kl: Tensor, bits: int) -> int:
     """
     least = max(1, -(-int(kl[-1] + 0.5) // bits))
     for number in range(least, MOST_CHUNKS_FACTOR * least):
-        ends = kl[torch.tensor(walk.layout.cuts(step, number)[1:]) - 1]
-        if float(ends.diff(prepend=ends.new_zeros(1)).max()) <= bits + OVERFULL:
+        before = torch.cat([kl.new_zeros(1), kl])[torch.tensor(walk.layout.cuts(step, number))]
+        if float(before.diff().max()) <= bits + OVERFULL:
             return number
     return MOST_CHUNKS_FACTOR * least
 
@@ -201,25 +203,21 @@ def centers_of(block: Tensor, offset: int, top: int) -> Tensor:
 
 def write_pixels(
     encoder: RangeEncoder, plan: CodecPlan, offsets: list[list[int]], center: Tensor, x: Tensor, real: Tensor
-) -> list[int]:
-    """The lossless end of one image's tiles: bytes after the grid and after each pass.
+) -> None:
+    """The lossless end of one image's tiles.
 
     Args:
         center, x, real: (B, C, H, W) rounded xhat_0, levels, and which pixels are of the image and not of its padding.
     """
-    table, levels = offset_table(OFFSETS), plan.pixels.options.levels
+    table = offset_table(OFFSETS)
     for own in offsets:
         for offset in own:
             encoder.symbol(offset, table)
-    ends = [len(encoder)]
     for known, new in walk(tuple(x.shape[1:])):
         mixture, chosen = mixture_of(plan, center, x, known & real, new & real)
         values = x[chosen].numpy().astype("int64")[:, None]
         low, high = (mixture.cumulative(values + d)[:, 0] for d in (0, 1))
         encoder.intervals(low, high - low)
-        ends.append(len(encoder))
-    del levels
-    return ends
 
 
 def mixture_of(

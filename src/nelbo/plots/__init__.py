@@ -5,6 +5,7 @@ This is the one home of matplotlib. Figures are made without pyplot, so nothing 
 
 from nelbo.plots.animation import Animation, animate, animate_images, rasterised
 from nelbo.plots.bound import per_step_bound
+from nelbo.plots.codec import codec_curves
 from nelbo.plots.counts import count_bars
 from nelbo.plots.curves import bound_curve, loss_curve
 from nelbo.plots.forward import forward_strip
@@ -32,6 +33,7 @@ __all__ = [
     "bound_curve",
     "chain_of_points",
     "check_ending",
+    "codec_curves",
     "count_bars",
     "evenly",
     "forward_strip",

@@ -1,0 +1,60 @@
+"""Files written by version 1 of the format come out pixel for pixel, for ever."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nelbo
+from nelbo.codec import Bitstream, RangeDecoder, RawImage
+from nelbo.config import DiffusionRun, find_model, load_as
+
+GOLDEN = Path(__file__).parent / "golden"
+FILES = sorted(path.stem for path in GOLDEN.glob("*.nelbo"))
+
+
+@pytest.fixture(scope="module")
+def codecs():
+    return {"tiny": load_as(DiffusionRun, GOLDEN / "tiny").codec(), "fashion": nelbo.load("fashion-mnist").codec()}
+
+
+def test_the_golden_files_are_all_there():
+    assert len(FILES) == 10
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_golden_files_come_out_pixel_for_pixel(codecs, name):
+    file = Bitstream.from_bytes((GOLDEN / f"{name}.nelbo").read_bytes())
+    codec = codecs["fashion" if name.startswith("fashion") else "tiny"]
+    found = codec.decode([file])[0]
+    assert np.array_equal(found.image.numpy(), np.load(GOLDEN / f"{name}.npy"))
+    lossy = name in ("lossy", "prefix")
+    assert found.status == ("lossy" if lossy else "lossless")
+    assert isinstance(file, RawImage) == (name == "raw")
+
+
+def test_the_bundled_model_is_found_for_its_files():
+    file = Bitstream.from_bytes((GOLDEN / "fashion-0.nelbo").read_bytes())
+    assert find_model(file.fingerprint).name == "fashion-mnist"
+
+
+def test_the_range_coder_reads_as_the_specification_says():
+    table = [0, 1 << 15, 3 << 14, 1 << 16]
+    decoder = RangeDecoder(bytes.fromhex("d2f0"))
+    assert [decoder.symbol(table) for _ in range(6)] == by_hand("d2f0", table, 6)
+
+
+def by_hand(content, table, num):
+    """Section 2 of docs/format.md, as it stands there."""
+    data = iter([*bytes.fromhex(content), *bytes(50)])
+    code, width, found = int.from_bytes(bytes(next(data) for _ in range(4)), "big"), 2**32 - 1, []
+    for _ in range(num):
+        unit = width >> 16
+        target = min(code // unit, 65535)
+        k = max(k for k in range(len(table) - 1) if table[k] <= target)
+        code -= unit * table[k]
+        width = unit * (table[k + 1] - table[k])
+        while width < 2**24:
+            width, code = width * 256, code * 256 + next(data)
+        found.append(k)
+    return found
