@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 PLAN_FILE = "codec.safetensors"
 MODELS_VARIABLE = "NELBO_MODELS"
+# Of a network's options those that its weights do not tell; a later option enters where it is not at its default.
+SHAPING = ("channels", "base", "multipliers", "blocks", "attention", "middle_attention", "heads", "groups", "fourier")
+CHAIN = ("kind", "num_steps", "beta_1", "beta_T", "log_snr_max", "log_snr_min")
 ARITHMETIC = "float64, clipped xhat_0, calibrated variance"
 
 
@@ -64,10 +67,10 @@ def load_codec(run: "DiffusionRun", batch_size: int = 8) -> ProgressiveCodec:
 
 def fingerprint(run: "DiffusionRun", plan: CodecPlan) -> bytes:
     """32 bytes of SHA-256 over all that decoding depends on: weights, schedule, variance, plan and arithmetic."""
-    recipe = run.recipe
+    recipe, network, schedule = run.recipe, asdict(run.recipe.network), asdict(run.recipe.schedule)
     told = {
-        "schedule": asdict(recipe.schedule),
-        "network": asdict(recipe.network),
+        "schedule": {name: schedule[name] for name in CHAIN},  # its tables may differ in a last digit elsewhere
+        "network": {name: network[name] for name in SHAPING if name in network},
         "parameterization": recipe.parameterization,
         "shape": list(run.shape),
         "levels": run.levels,
