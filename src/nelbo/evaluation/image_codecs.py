@@ -59,6 +59,6 @@ def _encoded(image: Image.Image, codec: str, quality: int | None) -> bytes:
     buffer = io.BytesIO()
     if quality is None:
         image.save(buffer, format=codec, lossless=True)
-    else:
-        image.save(buffer, format=codec, quality=quality)
+    else:  # JPEG's tables made for the image: its header is most of a small file as it is
+        image.save(buffer, format=codec, quality=quality, optimize=True)
     return buffer.getvalue()
