@@ -261,8 +261,9 @@ def check_prior(reverse: ReverseProcess, levels: Tensor) -> None:
     x_0 = levels_to_data(levels, reverse.levels).to(reverse.schedule.alphas_bar.device)
     nats = float(VariationalBound(reverse).prior(x_0.double()).mean())
     if nats > MOST_PRIOR_NATS:
+        enough = math.floor(float(reverse.schedule.log_snr[-1]) - math.log(nats / MOST_PRIOR_NATS)) - 1
         raise ConfigurationError(
             f"L_T is {nats:.3g} nats an image, and the codec starts from an x_T that it never sends: at most "
-            f"{MOST_PRIOR_NATS} would be lost in that. Train with a schedule of less signal at its end "
-            "(--set schedule.log_snr_min=-11)."
+            f"{MOST_PRIOR_NATS} may be lost in that. Train with less signal at the end of the schedule, for example "
+            f"--preset images --set schedule.log_snr_min={enough}."
         )

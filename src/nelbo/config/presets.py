@@ -45,6 +45,8 @@ PRESETS: dict[str, AnyRecipe] = {
     ),
     "images": replace(
         FOR_BITS,
+        # as little signal at the end as lets the codec leave x_T out, up to 64 x 64 pixels in colour
+        schedule=ScheduleOptions(kind="log-linear", log_snr_min=-13.0),
         network=UNetOptions(
             base=32, multipliers=(1, 2, 4), blocks=1, attention=(), groups=8, dropout=0.0, fourier=FOURIER
         ),

@@ -1,0 +1,90 @@
+"""What is measured for a codec, and what it refuses."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+
+from nelbo.codec import fit_plan
+from nelbo.codec.fitting import CALL_BITS, OVERHEAD, STEP_BITS, best_steps, check_prior, step_bits
+from nelbo.codec.plan import BUCKETS, SURPRISES, CodecPlan, Expectation, folded, unfolded
+from nelbo.config import preset
+from nelbo.config.assembly import build_schedule
+from nelbo.diffusion import FixedSmall, ForwardProcess, NoiseSchedule
+from nelbo.errors import ConfigurationError
+from nelbo.probability import DiagonalGaussian, kl_divergence
+
+
+def test_a_model_whose_x_T_shows_the_image_is_refused(run, digits):
+    short = replace(run.reverse(), schedule=NoiseSchedule.log_linear(60, 8.0, -6.0))
+    with pytest.raises(ConfigurationError, match=r"L_T is 0\.\d+ nats an image.*log_snr_min=-"):
+        check_prior(short, digits.images(range(8)))
+    check_prior(run.reverse(), digits.images(range(8)))
+
+
+def test_a_model_without_a_calibrated_variance_is_refused(run, digits):
+    with pytest.raises(ConfigurationError, match="calibrated variance"):
+        fit_plan(replace(run.reverse(), variance=FixedSmall()), digits)
+
+
+def test_the_preset_for_images_leaves_next_to_nothing_in_x_T():
+    schedule = build_schedule(preset("images").schedule)
+    x_0 = torch.full((1, 3 * 64 * 64), 0.5, dtype=torch.float64)
+    q = ForwardProcess(schedule).marginal(x_0, torch.tensor([schedule.num_steps]))
+    p = DiagonalGaussian(torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64))
+    assert float(kl_divergence(q, p).sum()) < 0.01
+
+
+def test_step_bits_are_the_kl_of_the_calibrated_step():
+    schedule = NoiseSchedule.log_linear(100)
+    mse = torch.linspace(0, 0.2, 101, dtype=torch.float64) ** 2
+    strided = schedule.strided([40, 70, 100])
+    missed = mse[70]  # x_0 is off by its root in each of 10 dimensions
+    x_t, x_0 = torch.zeros(1, 10, dtype=torch.float64), torch.zeros(1, 10, dtype=torch.float64)
+    t = torch.tensor([2])
+    q = ForwardProcess(strided).posterior(x_0 + missed.sqrt(), x_t, t)
+    p = ForwardProcess(strided).posterior(x_0, x_t, t)
+    wide = p.variance + strided.posterior_x_0[2] ** 2 * missed
+    nats = float(kl_divergence(q, DiagonalGaussian(p.mean, wide)).sum())
+    found = float(step_bits(schedule, mse, 70, torch.tensor([40]), 10)[0])
+    assert found == pytest.approx(nats / 0.6931471805599453, rel=1e-9)
+
+
+def test_the_best_steps_run_from_the_stop_to_the_end_and_are_no_worse_than_even_ones():
+    schedule = NoiseSchedule.log_linear(1000)
+    mse = (1 / (1 + schedule.snr * 20)).clamp(max=0.3)
+    steps, cost = best_steps(schedule, mse, 400, 784, 12)
+    assert steps[0] == 400 and steps[-1] == 1000 and steps == sorted(set(steps))
+    even = torch.linspace(400, 1000, len(steps)).round().long().tolist()
+    assert cost <= _cost(schedule, mse, even) + 1e-9
+    assert cost == pytest.approx(_cost(schedule, mse, steps))
+
+
+def _cost(schedule, mse, steps):
+    """What `best_steps` makes small, of any steps."""
+    total = 0.0
+    for s, t in pairwise(steps):
+        kl = float(step_bits(schedule, mse, t, torch.tensor([s]), 784)[0])
+        total += kl + OVERHEAD * max(kl / 12, 1) + STEP_BITS + CALL_BITS
+    return total
+
+
+@pytest.mark.parametrize("number", range(-20, 20))
+def test_surprises_fold_and_unfold(number):
+    assert unfolded(folded(number)) == number and folded(number) >= 0
+
+
+def test_expectations_follow_what_came():
+    expectation = Expectation()
+    assert expectation.of(6000, 3000) == 2
+    expectation.add(6, 6000)  # three times as many as expected
+    assert expectation.of(2000, 3000) == 2
+    assert expectation.of(10, 3000) == 1
+
+
+def test_a_plan_survives_its_file(run):
+    plan = run.codec().chain.plan
+    again = CodecPlan.from_tensors(plan.tensors())
+    assert all(torch.equal(a, b) for a, b in zip(plan.tensors().values(), again.tensors().values(), strict=True))
+    assert len(plan.index_counts) == BUCKETS and len(plan.number_counts) == SURPRISES
