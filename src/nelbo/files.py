@@ -110,9 +110,14 @@ def read_metadata(path: Path) -> dict[str, Any]:
     """
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            metadata: dict[str, Any] = json.loads((file.metadata() or {}).get("nelbo", "{}"))
+            return _metadata(file)
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise RunError(f"{path} cannot be read: {error}.") from error
+
+
+def _metadata(file: Any) -> dict[str, Any]:
+    """What `write_tensors` was given beside the tensors."""
+    metadata: dict[str, Any] = json.loads((file.metadata() or {}).get("nelbo", "{}"))
     return metadata
 
 
@@ -128,7 +133,7 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-            metadata = json.loads((file.metadata() or {}).get("nelbo", "{}"))
+            metadata = _metadata(file)
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise RunError(
             f"{path} is damaged or cut short ({path.stat().st_size} bytes: {error}); restore it from a copy, or remove "

@@ -8,7 +8,7 @@ import typer
 
 from nelbo.cli.console import bars, err, out
 from nelbo.codec import FittingOptions
-from nelbo.config import DiffusionRun, Listener, data_of, fit_codec, load_as
+from nelbo.config import PLAN_FILE, DiffusionRun, Listener, data_of, fit_codec, load_as
 from nelbo.errors import ConfigurationError
 
 
@@ -32,7 +32,7 @@ def codec(
     model: a receiver needs the folder with it.
     """
     model = load_as(DiffusionRun, run, device=device)
-    plan_file = model.folder / "codec.safetensors"
+    plan_file = model.folder / PLAN_FILE
     if plan_file.exists() and not again:
         raise ConfigurationError(
             f"{plan_file} is there already; --again would replace it, and what was compressed with it could not be "

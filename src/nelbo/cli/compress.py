@@ -28,7 +28,7 @@ def compress(
     target: Annotated[
         Path | None, typer.Option("--out", "-o", help="The file to write, or a folder for several images.")
     ] = None,
-    effort: Annotated[int, typer.Option(min=1, max=9, help="More takes longer and makes smaller files.")] = 5,
+    effort: Annotated[int, typer.Option(min=1, max=9, help="Of a chunk; above 5 little is won.")] = 5,
     lossy_only: Annotated[bool, typer.Option("--lossy-only", help="Stop where the channel does.")] = False,
     max_bytes: Annotated[int | None, typer.Option(min=1, help="Cut each file to so many bytes: a lossy image.")] = None,
     rmse: Annotated[float | None, typer.Option(min=0, help="Cut each file where the error is so small: lossy.")] = None,

@@ -17,6 +17,7 @@ FINGERPRINT = 3  # bytes in a file of one tile; 8 in others
 LONG_FINGERPRINT = 8
 LOSSLESS, SIZED, RAW, PREFIX = 1, 2, 4, 8  # flags beside the effort
 LARGEST_IMAGE = 1 << 28  # bytes of pixels
+SMALL_IMAGE, PIXELS_A_BYTE = 1 << 18, 1 << 12  # a larger image must have a byte for so many pixels
 STORED, DEFLATED, LZMA = range(3)
 
 
@@ -143,6 +144,9 @@ class Bitstream:
         check = int.from_bytes(reader.take(4), "big")
         pixel_hash = reader.take(4) if flags & LOSSLESS else None
         message = data[reader.place :]
+        pixels = size[0] * size[1] if size else 0
+        if pixels > max(SMALL_IMAGE, PIXELS_A_BYTE * len(data)):
+            raise CutShort(f"{len(data)} bytes are too few to begin an image of {size} pixels with.")
         if len(message) > length:
             raise CodecError(f"the file has {len(message) - length} bytes too many; it is damaged.")
         return cls(fingerprint, effort, size, pixel_hash, message, length, bool(flags & PREFIX), check)

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nelbo.codec.candidates import UNIT, candidates
+from nelbo.probability import DiagonalGaussian, kl_divergence
 
 ROWS = 1 << 14  # candidates held at once
-SPARE_BITS = 2  # candidates beyond 2^KL: what keeps the sample's bias small
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,9 @@ class Target:
 
     def kl(self) -> Tensor:
         """(B, D) KL(q || p), nats."""
-        variance = self.ratio**2
-        return (self.shift.double() ** 2 + variance - 1 - math.log(variance)) / 2
+        shift = self.shift.double()
+        q = DiagonalGaussian(shift, shift.new_tensor(self.ratio**2))
+        return kl_divergence(q, DiagonalGaussian(shift.new_zeros(()), shift.new_ones(())))
 
 
 def arrivals(seed: int, step: int, chunk: int, num: int) -> NDArray[np.float64]:

@@ -9,9 +9,9 @@ from torch import Tensor
 from nelbo.codec.bitstream import Bitstream, RawImage, hash_of
 from nelbo.codec.plan import CodecPlan, Expectation
 from nelbo.codec.progressive import (
+    Chain,
     Progress,
     SentStep,
-    Walk,
     chunk_bits,
     protect,
     send_steps,
@@ -61,7 +61,7 @@ class ProgressiveCodec:
         shape: tuple[int, int, int],
         batch_size: int = 8,
     ) -> None:
-        self.chain = Walk(reverse, plan, batch_size)
+        self.chain = Chain(reverse, plan, batch_size)
         self.fingerprint, self.shape = fingerprint, shape
 
     @torch.no_grad()
@@ -79,7 +79,7 @@ class ProgressiveCodec:
         """Files of images (C, H, W) uint8 of any size; all of them go through the network together.
 
         Args:
-            effort: 1..9, larger chunks: smaller files, more time.
+            effort: 1..9, the size of a chunk: the larger, the fewer overheads and the more time.
             lossless: go on to the exact pixels.
             verify: decode each lossless file and compare.
             raw: store an image as it is where its lossless file is longer, or does not come back.

@@ -21,12 +21,12 @@ from nelbo.codec.pixels import (
     passes,
 )
 from nelbo.codec.plan import BUCKETS, MIDDLE, SURPRISES, CodecPlan, Expectation, folded
-from nelbo.codec.progressive import Walk, chunk_bits, send_steps
+from nelbo.codec.progressive import Chain, chunk_bits, send_steps
 from nelbo.data import ImageDataset
 from nelbo.diffusion import Calibrated, NoiseSchedule, ReverseProcess, VariationalBound
 from nelbo.errors import ConfigurationError
 from nelbo.probability import levels_to_data
-from nelbo.randomness import CODEC, derived_seed, standard_normal
+from nelbo.randomness import CODEC, INITIALISATION, derived_seed, standard_normal
 
 FittingProgress = Callable[[str, int, int], None]
 
@@ -74,11 +74,13 @@ class Stop:
 
 def step_bits(schedule: NoiseSchedule, mse: Tensor, t: int, s: Tensor, num_dims: int) -> Tensor:
     """Expected KL, bits an image, of sending x_s given x_t for each s (n,) below t, with the calibrated variance."""
-    signal, noise = schedule.alphas_bar, schedule.noise_variance
-    beta = 1 - signal[t] / signal[s]
-    small = noise[s] / noise[t] * beta
-    coefficient = signal[s].sqrt() * beta / noise[t]
-    return num_dims / 2 * torch.log2(1 + coefficient**2 * mse[t] / small)
+    bits, second = [], torch.tensor([2])
+    for step in s.tolist():
+        kept = torch.tensor([0, step, t])
+        pair = NoiseSchedule(schedule.alphas_bar[kept], schedule.timesteps[kept])  # a chain of these two steps
+        variance = Calibrated(mse)(pair, mse, second, None)
+        bits.append(num_dims / 2 * torch.log2(variance / pair.posterior_variance[2]))
+    return torch.cat(bits)
 
 
 def best_steps(schedule: NoiseSchedule, mse: Tensor, stop: int, num_dims: int, bits: int) -> tuple[list[int], float]:
@@ -113,6 +115,7 @@ class Fitting:
         if not isinstance(reverse.variance, Calibrated):
             raise ConfigurationError("the codec needs the calibrated variance; `nelbo train` measures it at its end.")
         self.reverse, self.images, self.options, self.progress = reverse, images, options, progress
+        self.mse = reverse.variance.mse
         self.shape = tuple(images.images([0]).shape[1:])
         self.num_dims = math.prod(self.shape)
         self.generator = torch.Generator().manual_seed(derived_seed(options.seed, CODEC))
@@ -139,7 +142,9 @@ class Fitting:
     def train_end(self, xhat_0: Tensor, levels: Tensor, steps: int, name: str) -> tuple[PixelNetwork, float]:
         """The network of the lossless end, and the bits an image that it needs (the last quarter of its training)."""
         options, top = self.options, HALVES * (self.reverse.levels - 1)
-        network = PixelNetwork(PixelOptions(self.shape[0], options.hidden, self.reverse.levels))
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(derived_seed(options.seed, INITIALISATION))
+            network = PixelNetwork(PixelOptions(self.shape[0], options.hidden, self.reverse.levels))
         optimizer = torch.optim.Adam(network.parameters(), lr=options.learning_rate)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, options.learning_rate, total_steps=steps)
         masks = [members(a_pass, self.shape) for a_pass in passes(self.shape[0])]
@@ -188,11 +193,11 @@ class Fitting:
 
     def stop(self, levels: Tensor) -> tuple[Stop, Tensor]:
         """The cheapest place to stop the channel of those that are tried, and the looks that its end learns from."""
-        schedule, mse, found = self.reverse.schedule, self.reverse.variance.mse, []  # type: ignore[attr-defined]
+        schedule, found = self.reverse.schedule, []
         trial = self.spread(max(self.options.end_images // 4, 64))
         for log_snr in self.options.stops:
             t = int((schedule.log_snr[1:].cpu() - log_snr).abs().argmin()) + 1
-            steps, channel = best_steps(schedule.to("cpu"), mse.cpu(), t, self.num_dims, chunk_bits(5))
+            steps, channel = best_steps(schedule.to("cpu"), self.mse.cpu(), t, self.num_dims, chunk_bits(5))
             looks = self.looks(trial, t, f"log SNR {log_snr:g}")
             _, end = self.train_end(looks, trial, self.options.trial_steps, f"trying log SNR {log_snr:g}")
             found.append(Stop(t, tuple(steps), channel, end))
@@ -204,7 +209,7 @@ class Fitting:
         """The same plan with tables of the indices and numbers that a few images need."""
         bits, index = chunk_bits(5), torch.ones(BUCKETS, dtype=torch.int64)
         number = torch.ones(SURPRISES, dtype=torch.int64)
-        chain, expected = Walk(self.reverse, plan, 8), [Expectation() for _ in levels]
+        chain, expected = Chain(self.reverse, plan, 8), [Expectation() for _ in levels]
         sent, _ = send_steps(
             chain,
             levels_to_data(levels, self.reverse.levels, torch.float64),
@@ -242,7 +247,6 @@ def fit_plan(
     own = fitting.options
     levels = fitting.spread(own.end_images)
     check_prior(reverse, levels[:64])
-    torch.manual_seed(derived_seed(own.seed, CODEC))
     stop, looks = fitting.stop(levels)
     strided = replace(reverse, schedule=reverse.schedule.strided(stop.steps))
     expected = fitting.expected_kl(strided, fitting.spread(own.table_images))

@@ -52,10 +52,12 @@ def members(a_pass: tuple[int, int, int], shape: tuple[int, ...]) -> Tensor:
 
 @dataclass(frozen=True)
 class PixelOptions:
-    """Attributes:
-    channels: of the image.
-    hidden: features of each inner layer.
-    levels: K.
+    """What a pixel network is made of.
+
+    Attributes:
+        channels: of the image.
+        hidden: features of each inner layer.
+        levels: K.
     """
 
     channels: int = 1

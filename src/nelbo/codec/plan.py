@@ -1,6 +1,7 @@
 """What sender and receiver know of a model beyond its weights: the steps that are sent, their cuts, and all tables."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -34,7 +35,7 @@ class CodecPlan:
     number_counts: Tensor
     pixels: IntegerNetwork
 
-    @property
+    @cached_property
     def layout(self) -> ChunkLayout:
         """How steps are cut into chunks."""
         return ChunkLayout(self.expected)

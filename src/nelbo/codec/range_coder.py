@@ -29,10 +29,6 @@ class RangeEncoder:
         self._held, self._full = -1, 0  # the last byte, and how many 0xff after it wait for a carry
         self._bytes = bytearray()
 
-    def __len__(self) -> int:
-        """Bytes so far, those held back included."""
-        return len(self._bytes) + self._full + (self._held >= 0)
-
     def interval(self, start: int, size: int) -> None:
         """Code the interval [start, start + size) of 2^16."""
         unit = self._range >> PRECISION

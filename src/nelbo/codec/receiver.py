@@ -14,8 +14,8 @@ from nelbo.codec.progressive import (
     BLOCK,
     ESCAPE_BITS,
     SPARE_BITS,
+    Chain,
     Progress,
-    Walk,
     centers_of,
     chunk_bits,
     mixture_of,
@@ -37,7 +37,7 @@ class Receiver:
     """
 
     def __init__(
-        self, chain: Walk, tiling: Tiling, effort: int, message: bytes, *, lossless: bool, complete: bool
+        self, chain: Chain, tiling: Tiling, effort: int, message: bytes, *, lossless: bool, complete: bool
     ) -> None:
         self.lossless = lossless
         self.chain, self.tiling, self.plan = chain, tiling, chain.plan
@@ -180,7 +180,7 @@ class Receiver:
         return self.tiling.join(levels.clamp(0, self.chain.reverse.levels - 1).to(torch.uint8))
 
 
-def look_at(chain: Walk, receivers: Sequence[Receiver]) -> None:
+def look_at(chain: Chain, receivers: Sequence[Receiver]) -> None:
     """Show receivers that stand at the same t what the network makes of their x, all in the same calls."""
     prediction = chain.predictions(torch.cat([receiver.x for receiver in receivers]), receivers[0].t)
     sizes = [len(receiver.x) for receiver in receivers]
@@ -189,7 +189,7 @@ def look_at(chain: Walk, receivers: Sequence[Receiver]) -> None:
         receiver.look(Prediction(x_0, noise, prediction.variance))
 
 
-def receive(chain: Walk, receivers: Sequence[Receiver], *, progress: Progress | None = None) -> None:
+def receive(chain: Chain, receivers: Sequence[Receiver], *, progress: Progress | None = None) -> None:
     """Read many messages as far as they go, one call of the network a step for all of them."""
     active = list(receivers)
     for t in range(chain.num_steps + 1, 0, -1):

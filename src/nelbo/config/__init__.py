@@ -7,7 +7,7 @@ from nelbo.config.classifiers import (
     load_classifier,
     train_features,
 )
-from nelbo.config.codec_run import find_model, fit_codec
+from nelbo.config.codec_run import PLAN_FILE, find_model, fit_codec
 from nelbo.config.diffusion_run import DiffusionRun
 from nelbo.config.features import features_for
 from nelbo.config.folder import DataOptions, RunConfig, bundled_models, find_run, read_config
@@ -32,6 +32,7 @@ from nelbo.config.vae_run import VAERun
 
 __all__ = [
     "DESCRIPTIONS",
+    "PLAN_FILE",
     "PRESETS",
     "AnyRecipe",
     "Cell",

@@ -96,7 +96,7 @@ def find_model(start: bytes) -> Path:
             known = str(read_metadata(folder / PLAN_FILE).get("fingerprint", ""))
         except NelboError:
             continue  # a damaged plan of some other run is no reason to stop
-        if bytes.fromhex(known).startswith(start):
+        if known.startswith(start.hex()):
             return folder
     raise CodecError(
         f"the file was made by a model with the fingerprint {start.hex()}, which is none of the bundled ones, none in "

@@ -103,6 +103,7 @@ def _trained(folder: Path, config: RunConfig, split: Split, tensorboard: bool, l
     """Assemble, train, finish."""
     recipe, session = config.recipe, _Session(folder, config, split, listener)
     torch.manual_seed(derived_seed(recipe.training.seed, INITIALISATION))
+    # the weights lie as their gradients come, which would be copied otherwise: a fortieth of a step
     network = build_network(recipe).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     objective = build_objective(recipe, split.train.levels)
     trainer = Trainer(

@@ -255,8 +255,6 @@ class UNet(nn.Module):
         self.output = nn.Conv2d(width, options.channels * (2 if options.learned_variance else 1), 3, padding=1)
         initialise(self.input)
         initialise(self.output, NEARLY_ZERO)
-        # as their gradients come, which would be copied otherwise
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @classmethod
     def cifar10(cls, **overrides: Any) -> Self:
