@@ -10,9 +10,10 @@ import typer
 import nelbo
 from nelbo.cli.console import bars, err
 from nelbo.cli.kinds import refuse_chain_options
-from nelbo.config import DiffusionRun
+from nelbo.config import SPACINGS, DiffusionRun, How
 from nelbo.errors import ConfigurationError
 from nelbo.plots import picture_of, save
+from nelbo.samplers import SAMPLERS
 
 
 def sample(
@@ -21,14 +22,31 @@ def sample(
         Path, typer.Option(help="A picture (.png) of all samples, or .npy for the pixels themselves.")
     ] = Path("samples.png"),
     num: Annotated[int, typer.Option(min=1, help="How many images.")] = 64,
-    sampler: Annotated[str | None, typer.Option(help="The way down the chain: ancestral.")] = None,
+    sampler: Annotated[str | None, typer.Option(help=f"{', '.join(SAMPLERS)}; ancestral if absent.")] = None,
     steps: Annotated[int | None, typer.Option(help="Reverse steps, 1..T; all T if absent.")] = None,
+    spacing: Annotated[
+        str | None, typer.Option(help=f"How the steps are spread: {', '.join(SPACINGS)}; even if absent.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Image i of a seed is always the same image.")] = 0,
-    label: Annotated[int | None, typer.Option(help="The class, for a class-conditional model.")] = None,
+    label: Annotated[
+        str | None, typer.Option(help="A class by name or number, or all in turn, for a class-conditional model.")
+    ] = None,
+    guidance: Annotated[
+        float | None, typer.Option(help="How far the label is followed: 1 is the model itself, 2 to 4 exaggerate.")
+    ] = None,
+    guidance_interval: Annotated[
+        tuple[float, float] | None,
+        typer.Option(help="Between which shares of the chain, 0 the image and 1 noise, --guidance holds."),
+    ] = None,
+    eta: Annotated[float | None, typer.Option(help="Of ddim: how much of the noise is drawn, 0..1.")] = None,
+    churn: Annotated[float | None, typer.Option(help="Of euler and heun: how much noise is stirred in.")] = None,
     variance: Annotated[str | None, typer.Option(help="calibrated, trained, fixed-large or fixed-small.")] = None,
     clip: Annotated[
         bool | None,
         typer.Option("--clip/--no-clip", help="Hold predicted images within the range of data; held if absent."),
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Clip each predicted image at this quantile of its own pixels, such as 0.995.")
     ] = None,
     precision: Annotated[
         str | None, typer.Option(help="Of the network: bf16, fp32, or auto by the hardware, as if absent.")
@@ -40,22 +58,33 @@ def sample(
     if out.suffix.lower() not in (".png", ".webp", ".npy"):
         raise ConfigurationError(f"--out {out} must end in .png, .webp or .npy.")
     model = nelbo.load(run, device=device)
+    how: How = {
+        "steps": steps,
+        "spacing": spacing,
+        "eta": eta,
+        "churn": churn,
+        "variance": variance,
+        "threshold": threshold,
+        "guidance": guidance,
+    }
     if not isinstance(model, DiffusionRun):
-        chain = {"--sampler": sampler, "--steps": steps, "--label": label, "--variance": variance}
+        chain = {f"--{name}": value for name, value in how.items()}
+        chain |= {"--sampler": sampler, "--label": label, "--guidance-interval": guidance_interval}
         refuse_chain_options(run, {**chain, "--clip/--no-clip": clip, "--precision": precision})
+    if guidance_interval is not None:
+        how["guidance_interval"] = guidance_interval
     with bars() as bar:
         if isinstance(model, DiffusionRun):
             images = model.sample(
                 num,
                 sampler=sampler or "ancestral",
-                steps=steps,
                 seed=seed,
-                label=None if label is None else torch.full((num,), label),
-                variance=variance,
+                label=None if label is None else labels_of(model, label, num),
                 clip=clip is not False,
                 precision=precision or "auto",
                 batch_size=batch_size,
-                progress=lambda done, total: bar("network calls", done, total),
+                progress=lambda done, total: bar("steps", done, total),
+                **how,
             )
         else:
             images = model.sample(
@@ -66,6 +95,13 @@ def sample(
     else:
         save(picture_of(images, model.levels), out)
     err.print(f"{num} images in {out}", highlight=False)
+
+
+def labels_of(model: DiffusionRun, label: str, num: int) -> torch.Tensor:
+    """(num,) the class of each image: one for all of them, or every class in turn."""
+    if label == "all":
+        return torch.arange(num) % max(len(model.config.data.class_names), 1)
+    return torch.full((num,), model.label(label))
 
 
 def write_array(path: Path, array: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> None:

@@ -17,6 +17,7 @@ from nelbo.config.points import Gap, PointsReport, report_points
 from nelbo.config.presets import DESCRIPTIONS, PRESETS, default_preset, preset
 from nelbo.config.recipe import AnyRecipe, Recipe, ScheduleOptions, VAERecipe, known
 from nelbo.config.run import Report, Run
+from nelbo.config.sampling import SPACINGS, How
 from nelbo.config.table2 import (
     Cell,
     CellRecord,
@@ -34,6 +35,7 @@ __all__ = [
     "DESCRIPTIONS",
     "PLAN_FILE",
     "PRESETS",
+    "SPACINGS",
     "AnyRecipe",
     "Cell",
     "CellRecord",
@@ -44,6 +46,7 @@ __all__ = [
     "Gap",
     "GridListener",
     "GridOptions",
+    "How",
     "Listener",
     "PointsReport",
     "Recipe",

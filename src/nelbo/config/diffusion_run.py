@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Unpack
 
 import torch
 from torch import Tensor
@@ -11,8 +12,18 @@ from nelbo.config.assembly import build_parameterization, build_variance
 from nelbo.config.codec_run import load_codec
 from nelbo.config.recipe import Recipe, known
 from nelbo.config.run import Progress, Run
+from nelbo.config.sampling import How, build_sampler, constraints_of, guidance_of, strided
 from nelbo.data import ImageDataset
-from nelbo.diffusion import Calibrated, FixedLarge, FixedSmall, NoiseSchedule, ReverseProcess, Variance
+from nelbo.diffusion import (
+    Calibrated,
+    Constraint,
+    FixedLarge,
+    FixedSmall,
+    Guidance,
+    NoiseSchedule,
+    ReverseProcess,
+    Variance,
+)
 from nelbo.errors import ConfigurationError
 from nelbo.evaluation import (
     BoundReport,
@@ -25,7 +36,7 @@ from nelbo.evaluation import (
 from nelbo.networks import InBFloat16
 from nelbo.probability import data_to_levels
 from nelbo.randomness import image_generators
-from nelbo.samplers import SAMPLERS, Sampler, Step
+from nelbo.samplers import Sampler, Step
 from nelbo.training import PRECISIONS, bf16_wanted
 
 CALIBRATION = "calibration.mse"
@@ -50,17 +61,31 @@ class DiffusionRun(Run):
         assert isinstance(self.config.recipe, Recipe)
         return self.config.recipe
 
-    def reverse(self, *, steps: int | None = None, variance: str | None = None, clip: bool = False) -> ReverseProcess:
+    def reverse(
+        self,
+        *,
+        steps: int | None = None,
+        spacing: str | None = None,
+        variance: str | None = None,
+        clip: bool = False,
+        constraints: tuple[Constraint, ...] = (),
+        guidance: Guidance | None = None,
+    ) -> ReverseProcess:
         """p_theta of this model.
 
         Args:
             steps: walk a stride of so many steps instead of all T.
+            spacing: how they are spread: "even" (if None), "log-snr" or "karras".
             variance: "calibrated" (the default where it was measured), "trained", "fixed-large" or "fixed-small".
             clip: hold xhat_0 within [-1, 1].
+            constraints: what else xhat_0 is held to.
+            guidance: how far a label is followed.
         """
-        schedule = self.schedule if steps is None else self.schedule.strided(steps)
-        parameterization = build_parameterization(self.recipe, self.levels)
-        return ReverseProcess(self.network, schedule, parameterization, self._variance(variance), self.levels, clip)
+        schedule = strided(self.schedule, steps, spacing)
+        parameterization, chosen = build_parameterization(self.recipe, self.levels), self._variance(variance)
+        return ReverseProcess(
+            self.network, schedule, parameterization, chosen, self.levels, clip, constraints, guidance
+        )
 
     def _variance(self, name: str | None) -> Variance:
         trained = build_variance(self.recipe)
@@ -73,25 +98,25 @@ class DiffusionRun(Run):
             raise ConfigurationError(f"this model's network puts out a variance: {name!r} cannot be used with it.")
         return chosen
 
-    def sampler(
-        self,
-        name: str = "ancestral",
-        *,
-        steps: int | None = None,
-        variance: str | None = None,
-        clip: bool = True,
-        precision: str = "auto",
-    ) -> Sampler:
-        """A sampler over this model, by name.
+    def sampler(self, name: str = "ancestral", **how: Unpack[How]) -> Sampler:
+        """A sampler over this model, by name; see `How` for what may be said of it.
 
-        Args:
-            precision: "bf16" runs the network in bfloat16, "fp32" doesn't, "auto" chooses by the hardware.
+        Raises:
+            ConfigurationError: an unknown name, or something that this sampler or this model cannot do.
         """
-        kind = SAMPLERS[known(name, SAMPLERS, "sampler")]
-        reverse = self.reverse(steps=steps, variance=variance, clip=clip)
-        if bf16_wanted(known(precision, PRECISIONS, "precision")):
+        if how.get("guidance") is not None and not self.recipe.conditional:
+            raise ConfigurationError(f"the model in {self.folder} is not class-conditional; leave --guidance out.")
+        reverse = self.reverse(
+            steps=how.get("steps"),
+            spacing=how.get("spacing"),
+            variance=how.get("variance"),
+            clip=how.get("clip", True) and how.get("threshold") is None,
+            constraints=constraints_of(how),
+            guidance=guidance_of(how, self.schedule),
+        )
+        if bf16_wanted(known(how.get("precision", "auto"), PRECISIONS, "precision")):
             reverse = replace(reverse, network=InBFloat16(self.network))
-        return kind(reverse)
+        return build_sampler(name, reverse, how)
 
     @torch.no_grad()
     def trajectory(
@@ -99,16 +124,13 @@ class DiffusionRun(Run):
         num: int,
         *,
         sampler: str = "ancestral",
-        steps: int | None = None,
         seed: int = 0,
         first: int = 0,
         label: Tensor | None = None,
-        variance: str | None = None,
-        clip: bool = True,
-        precision: str = "auto",
+        **how: Unpack[How],
     ) -> Iterator[Step]:
         """Watch images first..first+num-1 of a seed come into being, as one batch; see `Sampler.trajectory`."""
-        walker = self.sampler(sampler, steps=steps, variance=variance, clip=clip, precision=precision)
+        walker = self.sampler(sampler, **how)
         yield from walker.trajectory((num, *self.shape), image_generators(seed, first, num), label)
 
     def sample(
@@ -116,49 +138,53 @@ class DiffusionRun(Run):
         num: int,
         *,
         sampler: str = "ancestral",
-        steps: int | None = None,
         seed: int = 0,
         label: Tensor | None = None,
-        variance: str | None = None,
-        clip: bool = True,
-        precision: str = "auto",
         batch_size: int = 64,
         progress: Progress | None = None,
+        **how: Unpack[How],
     ) -> Tensor:
         """Draw images: uint8 (num, C, H, W).
 
         Image i of a seed is the same whatever `num` and `batch_size` are (up to the rounding of a batched network).
 
         Args:
-            steps: reverse steps, 1..T; all T if None.
+            sampler: by name; see `SAMPLERS`.
             label: int64 (num,), for a class-conditional model.
-            precision: see `sampler`.
-            progress: called with (network calls done, calls in all).
+            progress: called with (steps done, steps in all).
+            how: steps, guidance and the like; see `How`.
         """
         self.check_number(num, batch_size)
         self._check_label(label, num)
-        images: list[Tensor] = []
-        calls, batches = steps or self.schedule.num_steps, -(-num // batch_size)
+        if label is None and how.get("guidance") is not None:
+            raise ConfigurationError("--guidance follows a class: give --label too.")
+        walker, images = self.sampler(sampler, **how), list[Tensor]()
+        steps, batches = walker.reverse.schedule.num_steps, -(-num // batch_size)
         for b, start in enumerate(range(0, num, batch_size)):
             size = min(batch_size, num - start)
-            labels = None if label is None else label[start : start + size]
-            done = 0
-            for step in self.trajectory(
-                size,
-                sampler=sampler,
-                steps=steps,
-                seed=seed,
-                first=start,
-                label=labels,
-                variance=variance,
-                clip=clip,
-                precision=precision,
-            ):
-                last, done = step, done + 1
+            labels = None if label is None else label[start : start + size].to(self.schedule.alphas_bar.device)
+            generators = image_generators(seed, start, size)
+            for done, step in enumerate(walker.trajectory((size, *self.shape), generators, labels)):
+                last = step
                 if progress is not None:
-                    progress(b * calls + min(done, calls), batches * calls)
+                    progress(b * steps + min(done + 1, steps), batches * steps)
             images.append(data_to_levels(last.x_0, self.levels).to(torch.uint8).cpu())
         return torch.cat(images)
+
+    def label(self, name: str) -> int:
+        """The number of a class of a conditional model, from its name or its number.
+
+        Raises:
+            ConfigurationError: there is no such class, or the model knows no classes.
+        """
+        names = self.config.data.class_names
+        if not self.recipe.conditional:
+            raise ConfigurationError(f"the model in {self.folder} is not class-conditional; leave --label out.")
+        if name in names:
+            return names.index(name)
+        if name.isdecimal() and int(name) < len(names):
+            return int(name)
+        return names.index(known(name, names, "class"))
 
     def bound(
         self,

@@ -1,7 +1,9 @@
 """The paper: forward process, reverse process, variational bound, losses, and the schedule beneath them all."""
 
 from nelbo.diffusion.bound import BoundTerms, VariationalBound, bits_per_dim, sum_dims
+from nelbo.diffusion.constraint import Constraint, DynamicThreshold
 from nelbo.diffusion.forward import ForwardProcess
+from nelbo.diffusion.guidance import Guidance
 from nelbo.diffusion.known import KnownBound, KnownTerms
 from nelbo.diffusion.loss import HybridLoss, Loss, MinSNR, SimpleLoss, VariationalLoss
 from nelbo.diffusion.objective import DiffusionObjective
@@ -29,12 +31,15 @@ from nelbo.diffusion.variance import Calibrated, FixedLarge, FixedSmall, Learned
 __all__ = [
     "BoundTerms",
     "Calibrated",
+    "Constraint",
     "DataPrediction",
     "DiffusionObjective",
+    "DynamicThreshold",
     "FixedLarge",
     "FixedSmall",
     "ForwardProcess",
     "GridPrediction",
+    "Guidance",
     "HybridLoss",
     "ImportanceTimesteps",
     "KnownBound",

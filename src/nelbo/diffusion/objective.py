@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nelbo.diffusion.guidance import NO_CLASS
 from nelbo.diffusion.loss import Loss
 from nelbo.diffusion.parameterization import Parameterization
 from nelbo.diffusion.reverse import ReverseProcess
@@ -14,8 +15,6 @@ from nelbo.diffusion.timesteps import Timesteps
 from nelbo.diffusion.variance import Variance
 from nelbo.objective import Draws, Losses
 from nelbo.probability import levels_to_data
-
-NO_CLASS = -1
 
 
 @dataclass

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from nelbo.diffusion.constraint import Constraint
 from nelbo.diffusion.forward import ForwardProcess
+from nelbo.diffusion.guidance import Guidance
 from nelbo.diffusion.parameterization import NoisePrediction, Parameterization, noise_given_data
 from nelbo.diffusion.schedule import NoiseSchedule
 from nelbo.diffusion.variance import FixedLarge, Variance
@@ -32,7 +34,9 @@ class ReverseProcess:
             is learned. `time` is the network's own time: this class is the one place that calls it.
         schedule: the chain walked here, perhaps a stride of the one that the network was trained on.
         levels: K, the number of levels of the data (eq. 13).
-        clip: hold xhat_0 within [-1, 1]; the noise is then derived again from the clipped value.
+        clip: hold xhat_0 within [-1, 1].
+        constraints: what else xhat_0 is held to, in this order; the noise is derived again from what is left of it.
+        guidance: how far a label is followed beyond what the network itself makes of it; None for just that.
     """
 
     network: Callable[..., Tensor]
@@ -41,6 +45,8 @@ class ReverseProcess:
     variance: Variance = field(default_factory=FixedLarge)
     levels: int = 256
     clip: bool = False
+    constraints: tuple[Constraint, ...] = ()
+    guidance: Guidance | None = None
 
     @property
     def forward_process(self) -> ForwardProcess:
@@ -60,7 +66,12 @@ class ReverseProcess:
             ShapeError: an output of another shape than x_t (with twice its channels where the variance is learned).
         """
         time = self.schedule.timesteps.to(t.device)[t]
-        raw = self.network(x_t, time) if label is None else self.network(x_t, time, label)
+        if label is None:
+            raw = self.network(x_t, time)
+        elif self.guidance is None:
+            raw = self.network(x_t, time, label)
+        else:
+            raw = self.guidance(self.network, x_t, time, label)
         raw = raw.to(x_t.dtype)
         channels = x_t.shape[1] * (2 if self.variance.learned else 1)
         if raw.shape != (x_t.shape[0], channels, *x_t.shape[2:]):
@@ -79,6 +90,9 @@ class ReverseProcess:
         x_0, noise = implied.x_0, implied.noise
         if self.clip:
             x_0 = x_0.clamp(-1, 1)
+        for constraint in self.constraints:
+            x_0 = constraint(x_0, t)
+        if self.clip or self.constraints:
             noise = noise_given_data(self.schedule, x_0, x_t, t)
         return Prediction(x_0, noise, self.variance(self.schedule, x_t, t, variance_output))
 

@@ -30,10 +30,12 @@ class NoiseSchedule:
     Attributes:
         alphas_bar: (T+1,) the share of signal variance, falling from 1 (eq. 4).
         timesteps: (T+1,) int64, the network's own time of each step; 0..T unless the schedule is a stride.
+        whole: the schedule of which this is a stride, or None.
     """
 
     alphas_bar: Tensor
     timesteps: Tensor
+    whole: "NoiseSchedule | None" = None
 
     @classmethod
     def from_alphas_bar(cls, alphas_bar: Tensor | Sequence[float], timesteps: Tensor | None = None) -> "NoiseSchedule":
@@ -132,12 +134,13 @@ class NoiseSchedule:
                     f"the steps kept must rise within 1..{total} and end at {total}, got {list(steps)}."
                 )
         index = torch.cat([torch.zeros(1, dtype=torch.int64), kept]).to(self.timesteps.device)
-        return NoiseSchedule(self.alphas_bar[index], self.timesteps[index])
+        return NoiseSchedule(self.alphas_bar[index], self.timesteps[index], self.whole or self)
 
     def to(self, device: torch.device | str) -> "NoiseSchedule":
         """The same schedule with its tables on `device` (float32 where the device has no float64)."""
         dtype = torch.float32 if torch.device(device).type == "mps" else torch.float64
-        moved = NoiseSchedule(self.alphas_bar.to(device=device, dtype=dtype), self.timesteps.to(device))
+        whole = None if self.whole is None else self.whole.to(device)
+        moved = NoiseSchedule(self.alphas_bar.to(device=device, dtype=dtype), self.timesteps.to(device), whole)
         for name in TABLES:  # built here in float64, and only then moved
             moved.__dict__[name] = getattr(self, name).to(device=device, dtype=dtype)
         return moved
@@ -183,6 +186,11 @@ class NoiseSchedule:
         return self.snr.log()
 
     @cached_property
+    def sigma(self) -> Tensor:
+        """1 / sqrt(SNR): the amplitude of the noise in x_t / sqrt(alphas_bar_t), Karras et al.'s sigma; 0 at t = 0."""
+        return self.noise_stddev / self.signal
+
+    @cached_property
     def posterior_x_0(self) -> Tensor:
         """The coefficient of x_0 in mutilde_t (eq. 7): sqrt(alphas_bar_{t-1}) beta_t / (1 - alphas_bar_t)."""
         return _from_1(self.signal[:-1] * self.betas[1:] / self.noise_variance[1:])
@@ -219,6 +227,7 @@ TABLES = (
     "noise_stddev",
     "snr",
     "log_snr",
+    "sigma",
     "posterior_x_0",
     "posterior_x_t",
     "posterior_variance",

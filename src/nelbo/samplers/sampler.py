@@ -26,16 +26,21 @@ class Sampler(ABC):
 
     reverse: ReverseProcess
 
+    @property
+    def calls(self) -> int:
+        """Calls of the network from x_T to x_0: T unless a sampler says otherwise."""
+        return self.reverse.schedule.num_steps
+
     @abstractmethod
     def walk(self, x_t: Tensor, t: int, generator: Generators, label: Tensor | None = None) -> Iterator[Step]:
         """Go on from x_t (B, C, H, W) at step t of the schedule, 0..T, down to x_0: a draw of p_theta(x_0|x_t).
 
-        Yields a `Step` for t, t-1, ..., 1 as soon as its xhat_0 is known, and one for t = 0: t calls of the network.
+        Yields a `Step` for t, t-1, ..., 1 as soon as its xhat_0 is known, and one for t = 0.
         `label` is int64 (B,) for a conditional network.
         """
 
     def trajectory(self, shape: Sequence[int], generator: Generators, label: Tensor | None = None) -> Iterator[Step]:
-        """`walk` all the way from x_T ~ N(0, I) of `shape` (B, C, H, W): T calls of the network."""
+        """`walk` all the way from x_T ~ N(0, I) of `shape` (B, C, H, W): `calls` calls of the network."""
         table = self.reverse.schedule.alphas_bar
         x_T = standard_normal(shape, generator, torch.empty(0, device=table.device))
         yield from self.walk(x_T, self.reverse.schedule.num_steps, generator, label)

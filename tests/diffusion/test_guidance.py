@@ -1,0 +1,97 @@
+"""Classifier-free guidance and what xhat_0 is held to."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from nelbo.diffusion import (
+    DataPrediction,
+    DynamicThreshold,
+    GridPrediction,
+    Guidance,
+    LearnedRange,
+    NoisePrediction,
+    NoiseSchedule,
+    ReverseProcess,
+    VelocityPrediction,
+)
+from nelbo.errors import ConfigurationError
+
+SCHEDULE = NoiseSchedule.linear(100, beta_T=0.2)
+
+
+class Labelled:
+    """Puts out 0.1 for no class and a number of its own for each class; remembers what it was asked."""
+
+    def __init__(self, channels: int = 1) -> None:
+        self.calls: list[tuple[int, list[int]]] = []
+        self.channels = channels
+
+    def __call__(self, x_t: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
+        assert label is not None
+        self.calls.append((len(x_t), label.tolist()))
+        value = torch.where(label < 0, 0.1, 0.2 + label.float() / 10).view(-1, 1, 1, 1)
+        return (x_t * value).repeat(1, self.channels, 1, 1)
+
+
+@pytest.mark.parametrize("kind", [NoisePrediction(), DataPrediction(), VelocityPrediction(), GridPrediction()])
+def test_guidance_is_a_straight_line_in_the_noise(kind):
+    """eps + scale (eps_label - eps), whatever the network puts out."""
+    x_t, t, label = torch.randn(3, 1, 2, 2), torch.tensor([5, 50, 100]), torch.tensor([0, 1, 2])
+    plain = ReverseProcess(Labelled(), SCHEDULE, kind).predict(x_t, t, torch.full_like(label, -1))
+    conditional = ReverseProcess(Labelled(), SCHEDULE, kind).predict(x_t, t, label)
+    for scale in (0.0, 1.0, 2.5):
+        guided = ReverseProcess(Labelled(), SCHEDULE, kind, guidance=Guidance(scale)).predict(x_t, t, label)
+        expected = plain.noise + scale * (conditional.noise - plain.noise)
+        torch.testing.assert_close(guided.noise, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_one_call_of_twice_the_batch_and_only_inside_the_interval():
+    x_t, label = torch.randn(2, 1, 2, 2), torch.tensor([3, 4])
+    network = Labelled()
+    process = ReverseProcess(network, SCHEDULE, guidance=Guidance(2.0, first=20, last=60))
+    outside = process.predict(x_t, torch.tensor([10, 61]), label)
+    assert network.calls == [(2, [3, 4])]
+    torch.testing.assert_close(outside.noise, x_t * torch.tensor([0.5, 0.6]).view(-1, 1, 1, 1))
+    mixed = process.predict(x_t, torch.tensor([20, 61]), label)
+    assert network.calls[1] == (4, [3, 4, -1, -1])
+    torch.testing.assert_close(mixed.noise, x_t * torch.tensor([0.1 + 2 * 0.4, 0.6]).view(-1, 1, 1, 1))
+
+
+def test_the_learned_variance_is_that_of_the_label():
+    x_t, t, label = torch.randn(2, 1, 2, 2), torch.tensor([5, 50]), torch.tensor([0, 1])
+    alone = ReverseProcess(Labelled(2), SCHEDULE, variance=LearnedRange()).predict(x_t, t, label)
+    guided = ReverseProcess(Labelled(2), SCHEDULE, variance=LearnedRange(), guidance=Guidance(3.0)).predict(
+        x_t, t, label
+    )
+    torch.testing.assert_close(guided.variance, alone.variance)
+    assert not torch.allclose(guided.noise, alone.noise)
+
+
+@pytest.mark.parametrize("scale", [float("nan"), float("inf")])
+def test_guidance_must_be_a_number(scale: float):
+    with pytest.raises(ConfigurationError, match="--guidance"):
+        Guidance(scale)
+    with pytest.raises(ConfigurationError, match="rise"):
+        Guidance(1.0, first=5, last=4)
+
+
+def test_dynamic_threshold_clips_each_image_at_its_own_quantile():
+    x_0 = torch.stack([torch.linspace(-0.5, 0.5, 101), torch.linspace(-4, 4, 101)]).view(2, 1, 1, 101)
+    held = DynamicThreshold(0.9)(x_0, torch.tensor([1, 1]))
+    assert torch.equal(held[0], x_0[0])  # within the range: left alone
+    limit = float(torch.quantile(x_0[1].abs(), 0.9))
+    torch.testing.assert_close(held[1], x_0[1].clamp(-limit, limit) / limit)
+    assert float(held.abs().max()) == pytest.approx(1.0)
+    with pytest.raises(ConfigurationError, match="threshold"):
+        DynamicThreshold(0.0)
+
+
+def test_constraints_change_the_noise_too():
+    """Eq. 4 holds between x_t, the held xhat_0 and the noise."""
+    x_t, t = 3 * torch.randn(4, 1, 2, 2), torch.tensor([1, 10, 50, 100])
+    process = ReverseProcess(lambda x, time: 0.1 * x, SCHEDULE, constraints=(DynamicThreshold(0.8), lambda x, t: x / 2))
+    said = process.predict(x_t, t)
+    signal, stddev = SCHEDULE.at(SCHEDULE.signal, t, x_t), SCHEDULE.at(SCHEDULE.noise_stddev, t, x_t)
+    torch.testing.assert_close(signal * said.x_0 + stddev * said.noise, x_t)
+    assert float(said.x_0.abs().max()) <= 0.5 + 1e-6

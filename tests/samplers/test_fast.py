@@ -1,0 +1,245 @@
+"""Samplers in few steps: what they share, what they equal, and how fast they near the exact answer."""
+
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import Tensor
+
+from nelbo.diffusion import DataPrediction, FixedSmall, NoisePrediction, NoiseSchedule, ReverseProcess, spaced_by
+from nelbo.errors import ConfigurationError
+from nelbo.probability import Mixture
+from nelbo.randomness import image_generators
+from nelbo.samplers import (
+    SAMPLERS,
+    AncestralSampler,
+    DDIMSampler,
+    DPMSolverPP,
+    EulerSampler,
+    HeunSampler,
+    Sampler,
+    StochasticDPMSolverPP,
+    UniPCSampler,
+)
+from tests.diffusion.oracle import GaussianData
+
+LINEAR = NoiseSchedule.linear()
+FINE = NoiseSchedule.log_linear(20_000, log_snr_max=24.0, log_snr_min=-12.0)
+NARROW = GaussianData(0.3, 0.25)
+PAIR = Mixture(torch.tensor([[-0.6], [0.5]]).double().view(2, 1, 1, 1), torch.tensor([0.3, 0.7]).double(), 0.04)
+STOCHASTIC = ("ancestral", "dpm-solver++sde")
+
+
+def counted(times: list[int]):
+    def network(x_t: Tensor, time: Tensor) -> Tensor:
+        times.append(int(time[0]))
+        return 0.1 * x_t
+
+    return network
+
+
+def walked(kind: type[Sampler], steps: int, schedule: NoiseSchedule = LINEAR) -> tuple[list[int], list, Sampler]:
+    times: list[int] = []
+    sampler = kind(ReverseProcess(counted(times), schedule.strided(steps)))
+    path = list(sampler.trajectory((1, 1, 1, 1), torch.Generator().manual_seed(0)))
+    return times, path, sampler
+
+
+def expected_times(kind: type[Sampler], kept: list[int]) -> list[int]:
+    """The network's times, by hand: each kept step once; Heun's looks ahead once more at all but the first."""
+    down = list(reversed(kept))
+    if kind is not HeunSampler:
+        return down
+    return [down[0], *(time for time in down[1:] for _ in range(2))]
+
+
+@pytest.mark.parametrize("kind", SAMPLERS.values(), ids=SAMPLERS)
+@pytest.mark.parametrize("steps", [1, 2, 3, 7, 62, 150, 999, 1000])
+def test_calls_begin_at_T_fall_strictly_and_end_in_x_0(kind: type[Sampler], steps: int):
+    times, path, sampler = walked(kind, steps)
+    kept = LINEAR.strided(steps).timesteps[1:].tolist()
+    assert times == expected_times(kind, kept)
+    assert len(times) == sampler.calls == (2 * steps - 1 if kind is HeunSampler else steps)
+    assert times[0] == 1000
+    assert [step.t for step in path] == list(range(steps, -1, -1))
+    assert torch.equal(path[-1].x_t, path[-1].x_0)
+    assert all(bool(step.x_t.isfinite().all()) for step in path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", SAMPLERS.values(), ids=SAMPLERS)
+def test_calls_at_every_number_of_steps(kind: type[Sampler]):
+    schedule = NoiseSchedule.linear(1000)
+    for steps in range(1, 1001):
+        times, path, _ = walked(kind, steps, schedule)
+        assert times == expected_times(kind, schedule.strided(steps).timesteps[1:].tolist()), steps
+        assert times[0] == 1000 and path[-1].t == 0, steps
+
+
+def test_every_grid_of_every_spacing_rises_to_T():
+    for values in (LINEAR.log_snr, LINEAR.sigma ** (1 / 7)):
+        for steps in range(1, 1001):
+            kept = spaced_by(values, steps)
+            assert len(kept) == steps and int(kept[-1]) == 1000 and int(kept[0]) >= 1
+            assert bool((kept[1:] > kept[:-1]).all())
+
+
+def draw(sampler: Sampler, num: int = 6, seed: int = 3) -> Tensor:
+    return sampler.sample((num, 1, 2, 2), image_generators(seed, 0, num))
+
+
+def reverse(steps: int, schedule: NoiseSchedule = LINEAR, **options) -> ReverseProcess:
+    return ReverseProcess(NARROW.network(LINEAR), schedule.strided(steps), **options)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 11])
+def test_ddim_with_all_its_noise_is_algorithm_2_with_the_small_variance(steps: int):
+    process = reverse(steps, variance=FixedSmall())
+    torch.testing.assert_close(draw(DDIMSampler(process, eta=1.0)), draw(AncestralSampler(process)), atol=2e-6, rtol=0)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 11])
+def test_eulers_method_is_ddim_without_noise(steps: int):
+    process = reverse(steps)
+    torch.testing.assert_close(draw(EulerSampler(process)), draw(DDIMSampler(process)), atol=2e-6, rtol=0)
+
+
+def test_the_first_step_of_the_second_order_is_of_the_first():
+    process = reverse(2)
+    ours = list(DPMSolverPP(process).trajectory((3, 1, 2, 2), torch.Generator().manual_seed(1)))
+    ddim = list(DDIMSampler(process).trajectory((3, 1, 2, 2), torch.Generator().manual_seed(1)))
+    torch.testing.assert_close(ours[1].x_t, ddim[1].x_t, atol=2e-6, rtol=0)
+    noisy = list(StochasticDPMSolverPP(process).trajectory((3, 1, 2, 2), torch.Generator().manual_seed(1)))
+    chain = list(
+        AncestralSampler(reverse(2, variance=FixedSmall())).trajectory((3, 1, 2, 2), torch.Generator().manual_seed(1))
+    )
+    torch.testing.assert_close(noisy[1].x_t, chain[1].x_t, atol=2e-6, rtol=0)
+
+
+# ---- order of convergence
+
+
+def flow_of_gaussian(x_T: Tensor, schedule: NoiseSchedule) -> Tensor:
+    """Where the ODE takes x_T of N(mean, s^2): y - m keeps its place in units of sqrt(s^2 + sigma^2)."""
+    sigma, signal = float(schedule.sigma[-1]), float(schedule.signal[-1])
+    s = math.sqrt(NARROW.variance)
+    return NARROW.mean + (x_T / signal - NARROW.mean) * s / math.sqrt(s**2 + sigma**2)
+
+
+def mixture_process(schedule: NoiseSchedule) -> ReverseProcess:
+    whole = schedule.whole or schedule
+
+    def network(x_t: Tensor, time: Tensor) -> Tensor:
+        t = int(time[0])
+        return PAIR.given(x_t, float(whole.signal[t]), float(whole.noise_stddev[t])).mean
+
+    return ReverseProcess(network, schedule, DataPrediction())
+
+
+def flow_of_mixture(x_T: Tensor, schedule: NoiseSchedule) -> Tensor:
+    """In one dimension the flow keeps every quantile: solve F_0(x_0) = F_T(x_T) by halving an interval."""
+    weights, centres = PAIR.weights, PAIR.centres.view(-1)
+
+    def cdf(x: Tensor, signal: float, stddev: float) -> Tensor:
+        spread = math.sqrt(signal**2 * PAIR.variance + stddev**2)
+        return (weights * torch.special.ndtr((x.view(-1, 1) - signal * centres) / spread)).sum(1)
+
+    wanted = cdf(x_T, float(schedule.signal[-1]), float(schedule.noise_stddev[-1]))
+    low, high = torch.full_like(wanted, -5), torch.full_like(wanted, 5)
+    for _ in range(80):
+        middle = (low + high) / 2
+        below = cdf(middle, 1.0, 0.0) < wanted
+        low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+    return low.view_as(x_T)
+
+
+@pytest.mark.parametrize(
+    ("kind", "order"), [(EulerSampler, 1), (DDIMSampler, 1), (HeunSampler, 2), (DPMSolverPP, 2), (UniPCSampler, 2)]
+)
+@pytest.mark.parametrize("data", ["gaussian", "mixture"])
+def test_the_error_falls_with_the_order(kind: type[Sampler], order: int, data: str):
+    """Slopes over N = 40..160 in Karras et al.'s spacing, whose last step shrinks fast enough to stay out of sight."""
+    x_T = torch.linspace(-1.5, 1.5, 7, dtype=torch.float64).view(-1, 1, 1, 1)
+    errors = []
+    for steps in (40, 80, 160):
+        schedule = FINE.strided(spaced_by(FINE.sigma ** (1 / 7), steps).tolist())
+        if data == "gaussian":
+            process, exact = ReverseProcess(NARROW.network(FINE), schedule), flow_of_gaussian(x_T, schedule)
+        else:
+            process, exact = mixture_process(schedule), flow_of_mixture(x_T, schedule)
+        *_, last = kind(process).walk(x_T, steps, None)
+        errors.append(float((last.x_0 - exact).abs().max()))
+    slopes = [math.log2(coarse / fine) for coarse, fine in pairwise(errors)]
+    assert slopes[-1] > order - 0.25, (errors, slopes)
+    if order == 1:
+        assert slopes[-1] < 1.3, (errors, slopes)
+
+
+# ---- inversion, churn, mistakes
+
+
+@pytest.mark.parametrize("steps", [5, 40])
+def test_inversion_finds_the_noise_again(steps: int):
+    sampler = DDIMSampler(ReverseProcess(NARROW.network(FINE), FINE.strided(steps)))
+    x_T = torch.linspace(-1.2, 1.2, 5, dtype=torch.float64).view(-1, 1, 1, 1)
+    *_, down = sampler.walk(x_T, steps, None)
+    roughly = [step.x_t for step in sampler.invert(down.x_0)][-1]
+    closely = [step.x_t for step in sampler.invert(down.x_0, refinements=40)][-1]
+    assert float((closely - x_T).abs().max()) < 1e-5
+    assert float((roughly - x_T).abs().max()) > 10 * float((closely - x_T).abs().max())
+
+
+def test_inversion_calls_the_network_at_every_step_from_below():
+    times: list[int] = []
+    sampler = DDIMSampler(ReverseProcess(counted(times), LINEAR.strided(4)))
+    path = list(sampler.invert(torch.zeros(1, 1, 1, 1), refinements=1))
+    assert times == [250, 250, 500, 500, 750, 750, 1000, 1000]
+    assert [step.t for step in path] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("kind", [EulerSampler, HeunSampler])
+def test_churn_keeps_the_distribution(kind: type[Sampler]):
+    """20,000 pixels of the exact process in 200 steps: mean and variance within 4.5 standard errors and 2%."""
+    schedule = FINE.strided(spaced_by(FINE.sigma ** (1 / 7), 200).tolist())
+    still = kind(ReverseProcess(NARROW.network(FINE), schedule))
+    stirred = kind(ReverseProcess(NARROW.network(FINE), schedule), churn=40.0)
+    x_0 = stirred.sample((20, 1, 25, 40), torch.Generator().manual_seed(0)).double()
+    assert abs(float(x_0.mean()) - 0.3) < 4.5 * math.sqrt(0.25 / 20_000)
+    assert float(x_0.var()) == pytest.approx(0.25, rel=0.05)
+    other = still.sample((20, 1, 25, 40), torch.Generator().manual_seed(0)).double()
+    assert float((x_0 - other).abs().mean()) > 0.1  # it did stir
+
+
+@pytest.mark.parametrize("options", [{"eta": -0.1}, {"eta": 1.1}, {"eta": math.nan}])
+def test_eta_outside_its_range_is_refused(options: dict[str, float]):
+    with pytest.raises(ConfigurationError, match=r"--eta must be within 0\.\.1"):
+        DDIMSampler(reverse(2), **options)
+
+
+def test_negative_churn_and_impossible_inversions_are_refused():
+    with pytest.raises(ConfigurationError, match="--churn"):
+        HeunSampler(reverse(2), churn=-1.0)
+    with pytest.raises(ConfigurationError, match="eta = 0"):
+        next(DDIMSampler(reverse(2), eta=0.5).invert(torch.zeros(1, 1, 1, 1)))
+    with pytest.raises(ConfigurationError, match="refinements"):
+        next(DDIMSampler(reverse(2)).invert(torch.zeros(1, 1, 1, 1), refinements=-1))
+
+
+@pytest.mark.parametrize("kind", SAMPLERS.values(), ids=SAMPLERS)
+def test_after_clipping_the_noise_is_that_of_what_was_held(kind: type[Sampler]):
+    """A network that shouts: every xhat_0 is far outside, so that the held one is 1 and so is the sample."""
+    process = ReverseProcess(
+        lambda x_t, time: torch.full_like(x_t, 9.0), LINEAR.strided(6), DataPrediction(), clip=True
+    )
+    path = list(kind(process).trajectory((2, 1, 2, 2), torch.Generator().manual_seed(0)))
+    assert float(path[-1].x_0.max()) == pytest.approx(1.0) and float(path[-1].x_0.min()) == pytest.approx(1.0)
+    assert all(float(step.x_t.abs().max()) < 6 for step in path)
+
+
+@pytest.mark.parametrize("kind", SAMPLERS.values(), ids=SAMPLERS)
+def test_an_image_depends_on_its_own_seed_only(kind: type[Sampler]):
+    process = ReverseProcess(NARROW.network(LINEAR), LINEAR.strided(5), NoisePrediction())
+    together = kind(process).sample((4, 1, 2, 2), image_generators(7, 0, 4))
+    alone = kind(process).sample((1, 1, 2, 2), image_generators(7, 2, 1))
+    torch.testing.assert_close(together[2:3], alone, atol=1e-6, rtol=0)
