@@ -59,7 +59,7 @@ def test_sample_and_score(nelbo_cli, trained_vae, tmp_path):
 
 def test_monte_carlo_draws_writes_and_shows(nelbo_cli, trained_vae, tmp_path):
     told = nelbo_cli(
-        *("plot", "monte-carlo", "vae", "--num", 3, "--samples", 100),
+        *("plot", "monte-carlo", "vae", "--num", 3, "--samples", 100, "--fit", 3),
         *("--csv", "mc.csv", "--json", "mc.json", "--out", "mc.png"),
     )
     assert told.code == 0, told.err
@@ -69,6 +69,7 @@ def test_monte_carlo_draws_writes_and_shows(nelbo_cli, trained_vae, tmp_path):
     found = json.loads((tmp_path / "mc.json").read_text())
     means = found["mean_nats"]
     assert [row["samples"] for row in means] == [1, 10, 100]
+    assert found["fit"] == 3 and {"fitted_importance", "fitted_elbo"} < set(means[0])
     last = [float(row["importance"]) for row in rows[-3:]]
     assert means[-1]["importance"] == pytest.approx(sum(last) / 3)
     assert f"{means[-1]['importance']:.2f}" in told.out

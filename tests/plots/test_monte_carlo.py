@@ -9,7 +9,8 @@ from nelbo.plots import monte_carlo_curves, reconstruction_grid
 
 def test_the_curves_are_the_means_over_the_images():
     samples, values = (1, 10, 100), torch.arange(6.0).reshape(3, 2)
-    figure = monte_carlo_curves(samples, values - 50, values, values - 1)
+    estimates = {"plain": values - 50, "importance": values, "elbo": values - 1}
+    figure = monte_carlo_curves(samples, estimates)
     left, right = figure.axes
     assert [line.get_ydata().tolist() for line in left.get_lines()] == [
         [-49.5, -47.5, -45.5],
@@ -19,7 +20,10 @@ def test_the_curves_are_the_means_over_the_images():
     assert len(right.get_lines()) == 2
     assert left.get_xscale() == right.get_xscale() == "log"
     with pytest.raises(DataError, match="at least two numbers of samples"):
-        monte_carlo_curves((1,), values[:1], values[:1], values[:1])
+        monte_carlo_curves((1,), {"plain": values[:1]})
+    fitted = {**estimates, "fitted_importance": values + 2, "fitted_elbo": values + 1}
+    left, right = monte_carlo_curves(samples, fitted).axes
+    assert (len(left.get_lines()), len(right.get_lines())) == (5, 4)
 
 
 def test_each_reconstruction_lies_under_its_original():

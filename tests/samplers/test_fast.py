@@ -102,7 +102,8 @@ def test_ddim_with_all_its_noise_is_algorithm_2_with_the_small_variance(steps: i
 @pytest.mark.parametrize("steps", [1, 2, 11])
 def test_eulers_method_is_ddim_without_noise(steps: int):
     process = reverse(steps)
-    torch.testing.assert_close(draw(EulerSampler(process)), draw(DDIMSampler(process)), atol=2e-6, rtol=0)
+    # y is 157 times x_T here, and float32 rounds it as coarsely
+    torch.testing.assert_close(draw(EulerSampler(process)), draw(DDIMSampler(process)), atol=1e-4, rtol=0)
 
 
 def test_the_first_step_of_the_second_order_is_of_the_first():
@@ -179,13 +180,13 @@ def test_the_error_falls_with_the_order(kind: type[Sampler], order: int, data: s
 # ---- inversion, churn, mistakes
 
 
-@pytest.mark.parametrize("steps", [5, 40])
+@pytest.mark.parametrize("steps", [20, 100])
 def test_inversion_finds_the_noise_again(steps: int):
     sampler = DDIMSampler(ReverseProcess(NARROW.network(FINE), FINE.strided(steps)))
     x_T = torch.linspace(-1.2, 1.2, 5, dtype=torch.float64).view(-1, 1, 1, 1)
     *_, down = sampler.walk(x_T, steps, None)
     roughly = [step.x_t for step in sampler.invert(down.x_0)][-1]
-    closely = [step.x_t for step in sampler.invert(down.x_0, refinements=40)][-1]
+    closely = [step.x_t for step in sampler.invert(down.x_0, refinements=100)][-1]
     assert float((closely - x_T).abs().max()) < 1e-5
     assert float((roughly - x_T).abs().max()) > 10 * float((closely - x_T).abs().max())
 
@@ -198,15 +199,15 @@ def test_inversion_calls_the_network_at_every_step_from_below():
     assert [step.t for step in path] == [1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("kind", [EulerSampler, HeunSampler])
-def test_churn_keeps_the_distribution(kind: type[Sampler]):
-    """20,000 pixels of the exact process in 200 steps: mean and variance within 4.5 standard errors and 2%."""
-    schedule = FINE.strided(spaced_by(FINE.sigma ** (1 / 7), 200).tolist())
+@pytest.mark.parametrize(("kind", "steps"), [(EulerSampler, 4000), (HeunSampler, 200)])
+def test_churn_keeps_the_distribution(kind: type[Sampler], steps: int):
+    """20,000 pixels of the exact process: mean and variance within 4.5 standard errors, and a bias of 1%."""
+    schedule = FINE.strided(spaced_by(FINE.sigma ** (1 / 7), steps).tolist())
     still = kind(ReverseProcess(NARROW.network(FINE), schedule))
     stirred = kind(ReverseProcess(NARROW.network(FINE), schedule), churn=40.0)
     x_0 = stirred.sample((20, 1, 25, 40), torch.Generator().manual_seed(0)).double()
     assert abs(float(x_0.mean()) - 0.3) < 4.5 * math.sqrt(0.25 / 20_000)
-    assert float(x_0.var()) == pytest.approx(0.25, rel=0.05)
+    assert float(x_0.var()) == pytest.approx(0.25, rel=4.5 * math.sqrt(2 / 20_000) + 0.01)
     other = still.sample((20, 1, 25, 40), torch.Generator().manual_seed(0)).double()
     assert float((x_0 - other).abs().mean()) > 0.1  # it did stir
 

@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
+from nelbo.errors import ConfigurationError
 from nelbo.probability import DiagonalGaussian, kl_divergence
-from nelbo.vae import elbo, monte_carlo
+from nelbo.vae import elbo, fit_posterior, monte_carlo
 from tests.vae.oracle import ProbabilisticPCA
 
 DRAWS = 20_000
@@ -63,6 +64,24 @@ def test_plain_monte_carlo_is_hopeless_where_z_has_many_dimensions():
     exact, report = model.log_prob(x), monte_carlo(model, x, samples=1000)
     assert float((report.plain[-1] - exact).max()) < -50
     torch.testing.assert_close(report.importance[-1], exact, rtol=0, atol=1e-8)
+
+
+def test_fitting_q_closes_the_gap_of_a_poor_encoder():
+    """Here p(z|x) is a diagonal Gaussian, so that the best q of its kind is exact: what is left is Adam's noise."""
+    model, exact = ProbabilisticPCA.random(6, 3, blur=4.0), ProbabilisticPCA.random(6, 3)
+    x = model.sample(4)
+    gap = kl_divergence(model.posterior(x), exact.posterior(x)).sum(1)
+    fitted = fit_posterior(model, x, 400, torch.Generator().manual_seed(0))
+    left = kl_divergence(fitted, exact.posterior(x)).sum(1)
+    assert float(gap.min()) > 1 and float(left.max()) < 0.02
+    report = monte_carlo(model, x, samples=100, fit=400)
+    assert report.fitted_elbo is not None and report.fitted_importance is not None
+    torch.testing.assert_close(report.fitted_importance[-1], model.log_prob(x), rtol=0, atol=0.05)
+    assert float((report.fitted_elbo[-1] - report.elbo[-1]).min()) > 0.5
+    assert "fitted_elbo" in report.rows()[0] and "fitted_elbo" not in monte_carlo(model, x, samples=1).rows()[0]
+    torch.testing.assert_close(fit_posterior(model, x, 0, torch.Generator()).mean, model.posterior(x).mean)
+    with pytest.raises(ConfigurationError, match="--fit must be 0 or more"):
+        fit_posterior(model, x, -1, torch.Generator())
 
 
 def test_the_shared_draws_leave_each_image_as_it_is_alone():

@@ -71,6 +71,7 @@ def sample(
         chain = {f"--{name}": value for name, value in how.items()}
         chain |= {"--sampler": sampler, "--label": label, "--guidance-interval": guidance_interval}
         refuse_chain_options(run, {**chain, "--clip/--no-clip": clip, "--precision": precision})
+    how |= {"clip": clip is not False, "precision": precision or "auto"}
     if guidance_interval is not None:
         how["guidance_interval"] = guidance_interval
     with bars() as bar:
@@ -80,8 +81,6 @@ def sample(
                 sampler=sampler or "ancestral",
                 seed=seed,
                 label=None if label is None else labels_of(model, label, num),
-                clip=clip is not False,
-                precision=precision or "auto",
                 batch_size=batch_size,
                 progress=lambda done, total: bar("steps", done, total),
                 **how,

@@ -60,10 +60,16 @@ class VAERun(Run):
         return evaluate_elbo(self.network, dataset, draws=draws, seed=seed, batch_size=batch_size, progress=progress)
 
     def log_likelihood(
-        self, images: Tensor | ImageDataset, *, samples: int = 100_000, seed: int = 0, progress: Progress | None = None
+        self,
+        images: Tensor | ImageDataset,
+        *,
+        samples: int = 100_000,
+        fit: int = 0,
+        seed: int = 0,
+        progress: Progress | None = None,
     ) -> MonteCarloReport:
-        """Estimates of log p(x), nats an image, in three ways as the number of samples grows; see `monte_carlo`."""
-        return monte_carlo(self.network, self._data(images), samples=samples, seed=seed, progress=progress)
+        """Estimates of log p(x), nats an image, as the number of samples grows; see `monte_carlo`."""
+        return monte_carlo(self.network, self._data(images), samples=samples, fit=fit, seed=seed, progress=progress)
 
     @torch.no_grad()
     def reconstruct(self, images: Tensor | ImageDataset) -> Tensor:

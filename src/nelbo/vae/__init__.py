@@ -2,6 +2,7 @@
 
 from nelbo.vae.bound import ELBO, LatentModel, elbo
 from nelbo.vae.evaluation import ELBOReport, evaluate_elbo
+from nelbo.vae.fitting import fit_posterior
 from nelbo.vae.likelihood import GaussianLevels, Likelihood
 from nelbo.vae.model import VAE
 from nelbo.vae.monte_carlo import MonteCarloReport, monte_carlo
@@ -22,6 +23,7 @@ __all__ = [
     "busiest",
     "elbo",
     "evaluate_elbo",
+    "fit_posterior",
     "monte_carlo",
     "traverse",
 ]

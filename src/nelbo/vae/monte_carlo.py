@@ -1,4 +1,4 @@
-"""Three estimates of log p(x) as the number of samples S grows: plain Monte Carlo, importance-weighted, the ELBO."""
+"""Estimates of log p(x) as the number of samples S grows: plain Monte Carlo, importance-weighted, the ELBO."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -13,9 +13,9 @@ from nelbo.errors import ConfigurationError
 from nelbo.probability import DiagonalGaussian, kl_divergence
 from nelbo.randomness import MONTE_CARLO, derived_seed
 from nelbo.vae.bound import LatentModel
+from nelbo.vae.fitting import fit_posterior
 
 CHUNK = 500  # samples decoded at once
-ESTIMATES = ("plain", "importance", "elbo")
 
 
 @dataclass(frozen=True)
@@ -27,17 +27,26 @@ class MonteCarloReport:
         plain: log of the mean of p(x|z) over S draws of p(z). Unbiased for p(x), but few draws know of x.
         importance: log of the mean of p(x|z) p(z) / q(z|x) over S draws of q(z|x) (Burda et al. 2016).
         elbo: mean of log p(x|z) over the same draws, less the exact KL(q(z|x) || p(z)).
+        fitted_importance, fitted_elbo: the same with each image's own q from `fit_posterior`; None without.
     """
 
     samples: tuple[int, ...]
     plain: Tensor
     importance: Tensor
     elbo: Tensor
+    fitted_importance: Tensor | None = None
+    fitted_elbo: Tensor | None = None
+
+    @property
+    def estimates(self) -> dict[str, Tensor]:
+        """By name, those that there are."""
+        names = ("plain", "importance", "elbo", "fitted_importance", "fitted_elbo")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
     def rows(self) -> list[dict[str, Any]]:
-        """One for each S and image: the three estimates, nats."""
+        """One for each S and image: the estimates, nats."""
         return [
-            {"samples": s, "image": i, **{name: float(getattr(self, name)[row, i]) for name in ESTIMATES}}
+            {"samples": s, "image": i, **{name: float(value[row, i]) for name, value in self.estimates.items()}}
             for row, s in enumerate(self.samples)
             for i in range(self.plain.shape[1])
         ]
@@ -45,7 +54,7 @@ class MonteCarloReport:
     def to_json(self) -> dict[str, Any]:
         """Nats an image: the means over the images by S, and every image's."""
         means = [
-            {"samples": s, **{name: float(getattr(self, name)[row].mean()) for name in ESTIMATES}}
+            {"samples": s, **{name: float(value[row].mean()) for name, value in self.estimates.items()}}
             for row, s in enumerate(self.samples)
         ]
         return {"mean_nats": means, "nats": self.rows()}
@@ -57,57 +66,74 @@ def monte_carlo(
     x_0: Tensor,
     *,
     samples: int = 100_000,
+    fit: int = 0,
     seed: int = 0,
     chunk: int = CHUNK,
     progress: Callable[[int, int], None] | None = None,
 ) -> MonteCarloReport:
-    """Estimate log p(x) of data x_0 (B, ...) in three ways, at S = 1, 10, 100, ... and at S = `samples`.
+    """Estimate log p(x) of data x_0 (B, ...) in several ways, at S = 1, 10, 100, ... and at S = `samples`.
 
     Each draw of the prior is decoded once and scores every image: the images' plain estimates share their draws, which
     leaves each of them as it would be alone. A draw of q(z|x) serves its own image only, so `samples` * (B + 1) draws
-    are decoded. No more than `chunk` of them are held at once, whatever `samples` is.
+    are decoded, or `samples` * (2 B + 1) with `fit`. No more than `chunk` are held at once, whatever `samples` is.
 
     Args:
+        fit: steps of `fit_posterior` for a second q beside the encoder's; 0 for the encoder's alone.
         progress: called with (samples done, samples in all).
 
     Raises:
-        ConfigurationError: less than one sample.
+        ConfigurationError: less than one sample, or fewer than no steps.
     """
     if samples < 1:
         raise ConfigurationError(f"--samples must be at least 1, got {samples}.")
-    generator = torch.Generator().manual_seed(derived_seed(seed, MONTE_CARLO))
-    q, exact = model.posterior(x_0), x_0.double()
-    kl = sum_dims(kl_divergence(q, model.prior)).double()
-    plain, importance = _LogMean(len(x_0)), _LogMean(len(x_0))
-    reconstruction, rows = torch.zeros(len(x_0), dtype=torch.float64), []
-    reported = _reported(samples)
+    generator, fitting = (torch.Generator().manual_seed(derived_seed(seed, MONTE_CARLO, use)) for use in (0, 1))
+    exact, plain = x_0.double(), _LogMean(len(x_0))
+    proposals = [_Proposal(model, model.posterior(x_0), exact)]
+    if fit:
+        proposals.append(_Proposal(model, fit_posterior(model, x_0, fit, fitting), exact))
+    rows, reported = [], _reported(samples)
     for start, end in _chunks(reported, chunk):
         num = end - start
         shared = model.likelihood(model.prior.sample(generator, (num, *model.prior.mean.shape)))
         plain.add(torch.stack([sum_dims(shared.log_prob(x[None])) for x in exact]))
-        given, weights = zip(
-            *(
-                _weighed(model, DiagonalGaussian(q.mean[i], q.variance[i]), x[None], num, generator)
-                for i, x in enumerate(exact)
-            ),
-            strict=True,
-        )
-        importance.add(torch.stack(weights))
-        reconstruction += torch.stack(given).sum(1).cpu()
+        for proposal in proposals:
+            proposal.draw(num, generator)
         if end in reported:
-            rows.append((plain.value, importance.value, reconstruction / end - kl.cpu()))
+            rows.append((plain.value, *(value for each in proposals for value in (each.importance, each.elbo))))
         if progress is not None:
             progress(end, samples)
     return MonteCarloReport(reported, *(torch.stack(column) for column in zip(*rows, strict=True)))
 
 
-def _weighed(
-    model: LatentModel, q: DiagonalGaussian, x: Tensor, num: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """(num,) log p(x|z) and (num,) log p(x|z) p(z) / q(z|x) of draws of one image's q(z|x)."""
-    z = q.sample(generator, (num, *q.mean.shape))
-    given = sum_dims(model.likelihood(z).log_prob(x)).double()
-    return given, given + sum_dims(model.prior.log_prob(z) - q.log_prob(z)).double()
+class _Proposal:
+    """Draws of a q(z|x) (B, latent) for each of x_0 (B, ...), and what they say of log p(x)."""
+
+    def __init__(self, model: LatentModel, q: DiagonalGaussian, x_0: Tensor) -> None:
+        self.model, self.q, self.x_0 = model, q, x_0
+        self.kl = sum_dims(kl_divergence(q, model.prior)).double().cpu()
+        self.weights, self.given, self.count = _LogMean(len(x_0)), torch.zeros(len(x_0), dtype=torch.float64), 0
+
+    def draw(self, num: int, generator: torch.Generator) -> None:
+        """Draw `num` more for each image."""
+        given, weights = [], []
+        for x, mean, variance in zip(self.x_0, self.q.mean, self.q.variance, strict=True):
+            q = DiagonalGaussian(mean, variance)
+            z = q.sample(generator, (num, *mean.shape))
+            given.append(sum_dims(self.model.likelihood(z).log_prob(x[None])).double())
+            weights.append(given[-1] + sum_dims(self.model.prior.log_prob(z) - q.log_prob(z)).double())
+        self.weights.add(torch.stack(weights))
+        self.given += torch.stack(given).sum(1).cpu()
+        self.count += num
+
+    @property
+    def importance(self) -> Tensor:
+        """(B,) the importance-weighted bound so far."""
+        return self.weights.value
+
+    @property
+    def elbo(self) -> Tensor:
+        """(B,) the ELBO so far."""
+        return self.given / self.count - self.kl
 
 
 class _LogMean:
