@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from nelbo.networks.group_norm import sliced_group_norm
 from nelbo.networks.layers import Condition, FeatureDropout, GroupNorm, attend, working_dtype
 
 
@@ -99,3 +100,39 @@ def test_classes_are_initialised_once(monkeypatch):
     monkeypatch.setattr(torch.nn.init, "normal_", lambda *_, **__: pytest.fail("drawn twice"))
     weight = Condition(8, 3).label.weight
     assert weight.shape == (4, 32) and weight.requires_grad and 0 < weight.abs().max().item() <= (6 / 36) ** 0.5
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("width", "groups"), [(8, 8), (12, 4), (32, 2)])
+def test_the_way_back_of_a_large_image_is_pytorchs(dtype: torch.dtype, width: int, groups: int):
+    generator = torch.Generator().manual_seed(0)
+    x, slope = (torch.randn(3, width, 32, 34, generator=generator) + 0.5 for _ in range(2))
+    x, slope = (each.to(dtype=dtype, memory_format=torch.channels_last) for each in (x, slope))
+    weight, bias = (torch.randn(width, generator=generator) for _ in range(2))
+
+    exact = [each.double().requires_grad_() for each in (x, weight, bias)]
+    F.group_norm(exact[0], groups, exact[1], exact[2], 1e-6).backward(slope.double())
+    kept = slope.clone()
+    ours = [each.clone().requires_grad_() for each in (x, weight, bias)]
+    output = sliced_group_norm(*ours[:3], groups, 1e-6)
+    close = {"atol": 0.05, "rtol": 0.01} if dtype == torch.bfloat16 else {"atol": 1e-5, "rtol": 1e-5}
+    torch.testing.assert_close(output.double(), F.group_norm(*exact[:1], groups, *exact[1:], 1e-6), **close)
+    output.backward(slope)
+    assert torch.equal(slope, kept)
+    assert ours[0].grad is not None and ours[0].grad.is_contiguous(memory_format=torch.channels_last)
+    for mine, true in zip(ours, exact, strict=True):
+        assert mine.grad is not None and true.grad is not None and mine.grad.dtype == mine.dtype
+        error = (mine.grad.double() - true.grad).abs().max() / true.grad.abs().max()
+        assert float(error) < (8e-3 if mine.dtype == torch.bfloat16 else 1e-5)
+
+
+def test_a_large_image_can_be_differentiated_by_torch_func():
+    """As an exact divergence does it: many directions at once."""
+    norm = GroupNorm(2, 4)
+    x = torch.randn(1, 4, 32, 32).to(dtype=torch.bfloat16, memory_format=torch.channels_last)
+    leaf = x.clone().requires_grad_()
+    assert "SlicedGroupNorm" in repr(norm(leaf).grad_fn)
+    _, pull = torch.func.vjp(lambda x: sliced_group_norm(x, norm.weight, norm.bias, 2, 1e-6), x)
+    directions = torch.randn(3, *x.shape).to(x)
+    together = torch.func.vmap(pull)(directions)[0]
+    torch.testing.assert_close(together[1], pull(directions[1])[0], atol=0.05, rtol=0.02)
