@@ -61,3 +61,22 @@ def test_torchrun_trains_from_the_command_line(tmp_path):
     one, two = ([r["loss"] for r in records_of(tmp_path / n) if "loss" in r] for n in ("one", "two"))
     assert len(one) == 4
     assert two == pytest.approx(one, rel=2e-3)
+
+
+@pytest.mark.parametrize("launch", [("torch.distributed.run", "--nproc-per-node"), ("accelerate.commands.launch", "")])
+def test_two_processes_draw_the_images_of_one(launch, tmp_path):
+    """More batches than processes, and a last one that is not full: the same pixels, in the same order.
+
+    `-n`, because torchrun takes `--num` for the beginning of an option of its own.
+    """
+    if launch[0].startswith("accelerate"):
+        options = ["-m", launch[0], "--cpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no"]
+        options += ["--dynamo_backend", "no", "--main_process_port", str(free_port())]
+    else:
+        options = ["-m", launch[0], launch[1], "2", "--master-port", str(free_port())]
+    sample = ["-m", "nelbo", "sample", "fashion-mnist", "-n", "11", "--steps", "2", "--batch-size", "3"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    alone = [sys.executable, *sample, "--out", str(tmp_path / "one.npy")]
+    subprocess.run(alone, check=True, env=environment)
+    subprocess.run([sys.executable, *options, *sample, "--out", str(tmp_path / "two.npy")], check=True, env=environment)
+    assert (tmp_path / "one.npy").read_bytes() == (tmp_path / "two.npy").read_bytes()

@@ -14,6 +14,7 @@ from nelbo.config import SPACINGS, DiffusionRun, How
 from nelbo.errors import ConfigurationError
 from nelbo.plots import picture_of, save
 from nelbo.samplers import SAMPLERS
+from nelbo.training import Processes
 
 
 def sample(
@@ -21,7 +22,7 @@ def sample(
     out: Annotated[
         Path, typer.Option(help="A picture (.png) of all samples, or .npy for the pixels themselves.")
     ] = Path("samples.png"),
-    num: Annotated[int, typer.Option(min=1, help="How many images.")] = 64,
+    num: Annotated[int, typer.Option("--num", "-n", min=1, help="How many images.")] = 64,
     sampler: Annotated[str | None, typer.Option(help=f"{', '.join(SAMPLERS)}; ancestral if absent.")] = None,
     steps: Annotated[int | None, typer.Option(help="Reverse steps, 1..T; all T if absent.")] = None,
     spacing: Annotated[
@@ -57,7 +58,8 @@ def sample(
     """Draw images from a trained model."""
     if out.suffix.lower() not in (".png", ".webp", ".npy"):
         raise ConfigurationError(f"--out {out} must end in .png, .webp or .npy.")
-    model = nelbo.load(run, device=device)
+    processes = Processes.here()
+    model = nelbo.load(run, device=device or processes.device)
     how: How = {
         "steps": steps,
         "spacing": spacing,
@@ -74,21 +76,32 @@ def sample(
     how |= {"clip": clip is not False, "precision": precision or "auto"}
     if guidance_interval is not None:
         how["guidance_interval"] = guidance_interval
+    labels = labels_of(model, label, num) if label is not None and isinstance(model, DiffusionRun) else None
+    parts: dict[int, torch.Tensor] = {}
+    own = range(processes.index * batch_size, num, processes.count * batch_size)
     with bars() as bar:
-        if isinstance(model, DiffusionRun):
-            images = model.sample(
-                num,
-                sampler=sampler or "ancestral",
-                seed=seed,
-                label=None if label is None else labels_of(model, label, num),
-                batch_size=batch_size,
-                progress=lambda done, total: bar("steps", done, total),
-                **how,
-            )
-        else:
-            images = model.sample(
-                num, seed=seed, batch_size=batch_size, progress=lambda done, total: bar("images", done, total)
-            )
+        for turn, start in enumerate(own):
+            size = min(batch_size, num - start)
+
+            def progress(done: int, total: int, turn: int = turn) -> None:
+                bar("sampling", turn * total + done, len(own) * total)
+
+            if isinstance(model, DiffusionRun):
+                parts[start] = model.sample(
+                    size,
+                    sampler=sampler or "ancestral",
+                    seed=seed,
+                    first=start,
+                    label=None if labels is None else labels[start : start + size],
+                    batch_size=batch_size,
+                    progress=progress,
+                    **how,
+                )
+            else:
+                parts[start] = model.sample(size, seed=seed, first=start, batch_size=batch_size, progress=progress)
+    images = torch.cat(list(processes.union(parts).values()))
+    if processes.index > 0:
+        return
     if out.suffix.lower() == ".npy":
         nelbo.files.write_whole(out, lambda place: write_array(place, images.numpy()))
     else:

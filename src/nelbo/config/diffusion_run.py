@@ -139,6 +139,7 @@ class DiffusionRun(Run):
         *,
         sampler: str = "ancestral",
         seed: int = 0,
+        first: int = 0,
         label: Tensor | None = None,
         batch_size: int = 64,
         progress: Progress | None = None,
@@ -150,6 +151,7 @@ class DiffusionRun(Run):
 
         Args:
             sampler: by name; see `SAMPLERS`.
+            first: number of the first image.
             label: int64 (num,), for a class-conditional model.
             progress: called with (steps done, steps in all).
             how: steps, guidance and the like; see `How`.
@@ -163,7 +165,7 @@ class DiffusionRun(Run):
         for b, start in enumerate(range(0, num, batch_size)):
             size = min(batch_size, num - start)
             labels = None if label is None else label[start : start + size].to(self.schedule.alphas_bar.device)
-            generators = image_generators(seed, start, size)
+            generators = image_generators(seed, first + start, size)
             for done, step in enumerate(walker.trajectory((size, *self.shape), generators, labels)):
                 last = step
                 if progress is not None:

@@ -56,8 +56,10 @@ class Run(ABC):
         return self.config.data.levels
 
     @abstractmethod
-    def sample(self, num: int, *, seed: int = 0, batch_size: int = 64, progress: Progress | None = None) -> Tensor:
-        """Draw images: uint8 (num, C, H, W). Image i of a seed is always the same image."""
+    def sample(
+        self, num: int, *, seed: int = 0, first: int = 0, batch_size: int = 64, progress: Progress | None = None
+    ) -> Tensor:
+        """Draw images first..first+num-1 of a seed: uint8 (num, C, H, W). Each is always the same image."""
 
     @abstractmethod
     def bound(

@@ -21,19 +21,22 @@ class VAERun(Run):
     network: VAE
 
     @torch.no_grad()
-    def sample(self, num: int, *, seed: int = 0, batch_size: int = 64, progress: Progress | None = None) -> Tensor:
+    def sample(
+        self, num: int, *, seed: int = 0, first: int = 0, batch_size: int = 64, progress: Progress | None = None
+    ) -> Tensor:
         """Draw z from p(z) and show the mean of p(x|z): uint8 (num, C, H, W).
 
         Image i of a seed is the same whatever `num` and `batch_size` are (up to the rounding of a batched network).
 
         Args:
+            first: number of the first image.
             progress: called with (images done, images in all).
         """
         self.check_number(num, batch_size)
         images: list[Tensor] = []
         for start in range(0, num, batch_size):
             size, prior = min(batch_size, num - start), self.network.prior
-            noise = standard_normal((size, *prior.mean.shape), image_generators(seed, start, size), prior.mean)
+            noise = standard_normal((size, *prior.mean.shape), image_generators(seed, first + start, size), prior.mean)
             images.append(self._pixels(self.network.likelihood(noise).mean))
             if progress is not None:
                 progress(start + size, num)

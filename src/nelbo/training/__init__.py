@@ -1,9 +1,10 @@
 """Algorithm 1: the trainer, its state, and its options."""
 
 from nelbo.training.classifier import classifier_accuracy, train_classifier
-from nelbo.training.hardware import bf16_wanted, is_first_process, keep_freed_memory
+from nelbo.training.hardware import bf16_wanted, keep_freed_memory
 from nelbo.training.metrics import MetricsLog
 from nelbo.training.options import PRECISIONS, TrainerOptions
+from nelbo.training.processes import Processes, is_first_process
 from nelbo.training.state import TrainState
 from nelbo.training.tensorboard import tensorboard_log
 from nelbo.training.trainer import METRICS_FILE, STATE_FILE, Progress, Trainer
@@ -13,6 +14,7 @@ __all__ = [
     "PRECISIONS",
     "STATE_FILE",
     "MetricsLog",
+    "Processes",
     "Progress",
     "TrainState",
     "Trainer",

@@ -1,4 +1,4 @@
-"""What this machine can do: compile, multiply in bfloat16, keep memory; and whether this process is the first."""
+"""What this machine can do: compile, multiply in bfloat16, keep memory."""
 
 import ctypes
 import os
@@ -56,8 +56,3 @@ def keep_freed_memory() -> None:
     if set_option is not None:
         set_option(M_MMAP_THRESHOLD, LARGEST_KEPT)
         set_option(M_TRIM_THRESHOLD, NEVER)
-
-
-def is_first_process() -> bool:
-    """Whether this process is the only one, or the first of those that torchrun or accelerate launch started."""
-    return os.environ.get("RANK", "0") == "0"

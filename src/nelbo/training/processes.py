@@ -1,0 +1,47 @@
+"""The processes that `accelerate launch` or torchrun started: which of them this is, and what they pass on."""
+
+import os
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import gather_object
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among all.
+
+    Attributes:
+        index, count: this is process `index` of 0..count-1.
+    """
+
+    index: int
+    count: int
+
+    @classmethod
+    def here(cls) -> "Processes":
+        """As the launcher tells it in the environment: 0 of 1 without one."""
+        return cls(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
+
+    @property
+    def device(self) -> str | None:
+        """The graphics card of this process; None where it is alone or there is none."""
+        if self.count == 1 or not torch.cuda.is_available():
+            return None
+        return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+
+    def union(self, parts: dict[int, Value]) -> dict[int, Value]:
+        """What all processes hold, by number, in order; every process is given it."""
+        if self.count > 1:
+            PartialState(cpu=not torch.cuda.is_available())  # opens the way between them
+            parts = dict(gather_object(list(parts.items())))
+        return dict(sorted(parts.items()))
+
+
+def is_first_process() -> bool:
+    """Whether this process is the only one, or the first of those that torchrun or accelerate launch started."""
+    return Processes.here().index == 0
