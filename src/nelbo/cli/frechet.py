@@ -8,8 +8,9 @@ import typer
 import nelbo
 from nelbo.cli.console import bars, emit_json, out
 from nelbo.cli.kinds import refuse_chain_options
-from nelbo.config import DiffusionRun, Listener, data_of, features_for, held_out_part, known
+from nelbo.config import SPACINGS, DiffusionRun, Listener, data_of, features_for, held_out_part, known
 from nelbo.evaluation import frechet_distance, require_comparison, require_torchmetrics
+from nelbo.samplers import SAMPLERS
 
 PARTS = {"test": "held-out images", "train": "training images"}
 
@@ -17,7 +18,11 @@ PARTS = {"test": "held-out images", "train": "training images"}
 def frechet(
     run: Annotated[str, typer.Argument(help="A run folder, or a bundled model such as fashion-mnist.")],
     num: Annotated[int, typer.Option(min=1, help="How many samples; compare distances of equal numbers only.")] = 1000,
+    sampler: Annotated[str | None, typer.Option(help=f"{', '.join(SAMPLERS)}; ancestral if absent.")] = None,
     steps: Annotated[int | None, typer.Option(help="Reverse steps, 1..T; all T if absent.")] = None,
+    spacing: Annotated[
+        str | None, typer.Option(help=f"How the steps are spread: {', '.join(SPACINGS)}; even if absent.")
+    ] = None,
     reference: Annotated[
         str, typer.Option(help="What to compare with: test, the held-out images, or train, those trained on.")
     ] = "test",
@@ -45,7 +50,8 @@ def frechet(
     what = PARTS[known(reference, PARTS, "part of the data (--reference)")]
     model = nelbo.load(run, device=device)
     if not isinstance(model, DiffusionRun):
-        refuse_chain_options(run, {"--steps": steps, "--precision": precision})
+        chain = {"--sampler": sampler, "--steps": steps, "--spacing": spacing}
+        refuse_chain_options(run, {**chain, "--precision": precision})
     seen_through = features_for(model.config.data, features, device=device)
     with bars() as bar:
         listener = Listener(on_stage=bar)
@@ -58,7 +64,9 @@ def frechet(
         if isinstance(model, DiffusionRun):
             samples = model.sample(
                 num,
+                sampler=sampler or "ancestral",
                 steps=steps,
+                spacing=spacing,
                 seed=seed,
                 precision=precision or "auto",
                 batch_size=batch_size,
@@ -76,7 +84,7 @@ def frechet(
             progress=bar,
         )
     if json is not None:
-        made = {"run": str(run), "steps": steps, "version": nelbo.__version__}
+        made = {"run": str(run), "sampler": sampler, "steps": steps, "spacing": spacing, "version": nelbo.__version__}
         emit_json({**report.to_json(), **made}, json)
     if str(json) != "-":
         out.print(str(report), highlight=False, soft_wrap=True)

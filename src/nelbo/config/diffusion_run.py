@@ -158,9 +158,9 @@ class DiffusionRun(Run):
         """
         self.check_number(num, batch_size)
         self._check_label(label, num)
+        walker, images = self.sampler(sampler, **how), list[Tensor]()
         if label is None and how.get("guidance") is not None:
             raise ConfigurationError("--guidance follows a class: give --label too.")
-        walker, images = self.sampler(sampler, **how), list[Tensor]()
         steps, batches = walker.reverse.schedule.num_steps, -(-num // batch_size)
         for b, start in enumerate(range(0, num, batch_size)):
             size = min(batch_size, num - start)

@@ -5,6 +5,7 @@ This is the one home of matplotlib. Figures are made without pyplot, so nothing 
 
 from nelbo.plots.animation import Animation, animate, animate_images, rasterised
 from nelbo.plots.bound import per_step_bound
+from nelbo.plots.calls import curves_against_calls
 from nelbo.plots.codec import codec_curves
 from nelbo.plots.counts import count_bars
 from nelbo.plots.curves import bound_curve, loss_curve
@@ -16,6 +17,7 @@ from nelbo.plots.neighbours import neighbours_table
 from nelbo.plots.points import chain_of_points, moving_points, point_cloud
 from nelbo.plots.rate_distortion import rate_distortion_curve
 from nelbo.plots.reconstructions import reconstruction_grid
+from nelbo.plots.samplers import samplers_table
 from nelbo.plots.samples import picture_of
 from nelbo.plots.saving import Picture, check_ending, save
 from nelbo.plots.schedule import schedule_curves
@@ -35,6 +37,7 @@ __all__ = [
     "check_ending",
     "codec_curves",
     "count_bars",
+    "curves_against_calls",
     "evenly",
     "forward_strip",
     "heat_tables",
@@ -50,6 +53,7 @@ __all__ = [
     "rate_distortion_curve",
     "reconstruction_grid",
     "sample_grid",
+    "samplers_table",
     "samples_by_cell",
     "save",
     "schedule_curves",

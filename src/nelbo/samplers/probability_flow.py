@@ -87,10 +87,15 @@ class HeunSampler(FlowSampler):
     The last step, to sigma = 0, has one end only.
     """
 
-    @property
-    def calls(self) -> int:
+    @classmethod
+    def calls_for(cls, steps: int) -> int:
         """2 T - 1."""
-        return 2 * self.reverse.schedule.num_steps - 1
+        return 2 * steps - 1
+
+    @classmethod
+    def steps_for(cls, calls: int) -> int:
+        """(calls + 1) / 2, rounded down."""
+        return (calls + 1) // 2
 
     def slope(self, y: Tensor, here: Tensor, sigma: float, step: int, label: Tensor | None) -> Tensor:
         """The mean of eps as seen and eps where Euler's step would lead."""

@@ -26,10 +26,20 @@ class Sampler(ABC):
 
     reverse: ReverseProcess
 
+    @classmethod
+    def calls_for(cls, steps: int) -> int:
+        """Calls of the network for so many steps from x_T to x_0: as many, unless a sampler says otherwise."""
+        return steps
+
+    @classmethod
+    def steps_for(cls, calls: int) -> int:
+        """The most steps that so many calls of the network (1 or more) are enough for."""
+        return calls
+
     @property
     def calls(self) -> int:
-        """Calls of the network from x_T to x_0: T unless a sampler says otherwise."""
-        return self.reverse.schedule.num_steps
+        """Calls of the network from x_T to x_0."""
+        return self.calls_for(self.reverse.schedule.num_steps)
 
     @abstractmethod
     def walk(self, x_t: Tensor, t: int, generator: Generators, label: Tensor | None = None) -> Iterator[Step]:

@@ -10,6 +10,7 @@ from nelbo.cli.plot import (
     points,
     progressive,
     rate_distortion,
+    samplers,
     schedules,
     shared,
 )
@@ -23,4 +24,5 @@ app.command("interpolation")(interpolation.interpolation)
 app.command("neighbours")(neighbours.neighbours)
 app.command("rate-distortion")(rate_distortion.rate_distortion)
 app.command("points")(points.points)
+app.command("samplers")(samplers.samplers)
 app.command("monte-carlo")(monte_carlo.monte_carlo)

@@ -1,0 +1,149 @@
+"""Quality against network calls: the Frechet distance of every sampler's images to held-out ones, and its time.
+
+    python -m benchmarks.samplers [--num 1000] [--model fashion-mnist] [--out benchmarks/samplers] [--cells 20 200]
+
+Every cell is a sampler with a number of steps; all start from the same noise, that of seed 0. Images are kept batch by
+batch in `--kept`, so that a run that was stopped goes on where it was and a cell that is there costs nothing. Distances
+are through the bundled classifier's features, with a bootstrap interval, and compare with one another only at the same
+number of images. Seconds are those of drawing by the clock, and mean something on a machine that does nothing else.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import nelbo
+from nelbo.config import DiffusionRun, features_for, held_out_part, load_as
+from nelbo.evaluation import frechet_distance
+from nelbo.files import write_whole
+from nelbo.plots import curves_against_calls, picture_of, save
+
+BATCH, SHOWN = 125, 40
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A sampler, its steps, and how they are spread."""
+
+    sampler: str
+    steps: int
+    spacing: str = "even"
+
+    @property
+    def calls(self) -> int:
+        """Of the network, an image."""
+        return 2 * self.steps - 1 if self.sampler == "heun" else self.steps
+
+    @property
+    def name(self) -> str:
+        return f"{self.sampler}-{self.steps}-{self.spacing}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A cell and what was found."""
+
+    sampler: str
+    steps: int
+    spacing: str
+    calls: int
+    num: int
+    distance: float
+    low: float
+    high: float
+    bias: float
+    kernel: float
+    seconds_an_image: float
+
+
+FEW = {"ddim": (5, 10, 20, 50), "dpm-solver++": (5, 10, 20, 50), "unipc": (5, 10, 20, 50), "euler": (20,)}
+CELLS = [Cell(name, steps, "karras") for name, several in FEW.items() for steps in several]
+CELLS += [Cell("heun", steps, "karras") for steps in (3, 5, 10, 25)]
+CELLS += [Cell("dpm-solver++sde", steps, "karras") for steps in (5, 10, 20, 50)]
+CELLS += [Cell("ancestral", steps) for steps in (5, 10, 20, 50, 200, 1000)]
+
+
+def drawn(run: DiffusionRun, cell: Cell, num: int, kept: Path) -> tuple[Tensor, float]:
+    """The images of a cell, from disk where they are there, and the seconds that one took when it was drawn."""
+    folder, parts, seconds = kept / cell.name, [], 0.0
+    folder.mkdir(parents=True, exist_ok=True)
+    for start in range(0, num, BATCH):
+        path = folder / f"{start:05d}.npz"
+        if not path.exists():
+            began = time.perf_counter()
+            images = run.sample(
+                BATCH, sampler=cell.sampler, steps=cell.steps, spacing=cell.spacing, first=start, batch_size=BATCH
+            )
+            spent = time.perf_counter() - began
+            write_whole(path, lambda place, i=images, s=spent: keep(place, i, s))
+            print(f"{cell.name}: {start + BATCH} images", flush=True)
+        with np.load(path) as stored:
+            parts.append(torch.from_numpy(stored["images"]))
+            seconds += float(stored["seconds"])
+    return torch.cat(parts)[:num], seconds / (len(parts) * BATCH)
+
+
+def keep(path: Path, images: Tensor, seconds: float) -> None:
+    with path.open("wb") as file:
+        np.savez(file, images=images.numpy(), seconds=np.float64(seconds))
+
+
+def measured(run: DiffusionRun, cells: Iterable[Cell], num: int, kept: Path, out: Path) -> list[Row]:
+    """One row a cell; a grid of each cell's first images is drawn beside it."""
+    features, reference, rows = features_for(run.config.data, None, device=None), held_out_part(run), []
+    for cell in cells:
+        images, seconds = drawn(run, cell, num, kept)
+        found = frechet_distance(images, reference, features, split="held-out images", seed=0)
+        save(picture_of(images[:SHOWN], run.levels), out / "grids" / f"{cell.name}.png")
+        figures = (found.distance, found.low, found.high, found.bias, found.kernel)
+        rows.append(Row(cell.sampler, cell.steps, cell.spacing, cell.calls, num, *figures, seconds))
+        print(as_table(rows[-1:]).splitlines()[-1], flush=True)
+    return rows
+
+
+def as_table(rows: list[Row]) -> str:
+    """Markdown, the fewest calls first."""
+    lines = ["| sampler | steps | spacing | calls | Frechet distance | interval | kernel distance | s an image |"]
+    lines += ["|---|---|---|---|---|---|---|---|"]
+    for row in sorted(rows, key=lambda row: (row.calls, row.distance)):
+        lines.append(
+            f"| {row.sampler} | {row.steps} | {row.spacing} | {row.calls} | {row.distance:.2f} | "
+            f"{row.low:.2f} to {row.high:.2f} | {row.kernel:.4f} | {row.seconds_an_image:.3f} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure, and write the table, the figures and the picture."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.samplers", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--num", type=int, default=1000, help="images a cell (1000)")
+    parser.add_argument("--model", default="fashion-mnist")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/samplers"))
+    parser.add_argument("--kept", type=Path, default=Path("runs/samplers"), help="where images are kept")
+    parser.add_argument("--cells", type=int, nargs="*", help="only cells of so many calls")
+    options = parser.parse_args()
+    run = load_as(DiffusionRun, options.model)
+    chosen = [cell for cell in CELLS if not options.cells or cell.calls in options.cells]
+    rows = measured(run, chosen, options.num, options.kept, options.out)
+    options.out.mkdir(parents=True, exist_ok=True)
+    table = as_table(rows)
+    (options.out / "samplers.md").write_text(table + "\n", encoding="utf-8")
+    record = {"version": nelbo.__version__, "model": options.model, "rows": [asdict(row) for row in rows]}
+    (options.out / "samplers.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    lines = {
+        name: [(row.calls, row.distance, row.low, row.high) for row in rows if row.sampler == name]
+        for name in dict.fromkeys(row.sampler for row in rows)
+    }
+    save(curves_against_calls(lines), options.out / "samplers.png")
+    print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""`nelbo sample` with every sampler, guidance, and the picture of several."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nelbo.samplers import SAMPLERS
+
+SMALL = ("network.base=8", "network.groups=4", "network.blocks=1", "network.multipliers=[1]", "network.fourier=[]")
+
+
+def drawn(nelbo_cli, tmp_path, *options):
+    told = nelbo_cli("sample", "fashion-mnist", "--num", 2, "--out", "x.npy", "--precision", "fp32", *options)
+    assert told.code == 0, told.err
+    return np.load(tmp_path / "x.npy")
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_every_sampler_by_name(nelbo_cli, tmp_path, name):
+    images = drawn(nelbo_cli, tmp_path, "--sampler", name, "--steps", 3)
+    assert images.shape == (2, 1, 28, 28) and images.std() > 10
+
+
+def test_spacing_eta_churn_and_threshold_change_the_images(nelbo_cli, tmp_path):
+    plain = drawn(nelbo_cli, tmp_path, "--sampler", "ddim", "--steps", 4)
+    for options in (("--spacing", "karras"), ("--eta", 1), ("--threshold", 0.9)):
+        assert not np.array_equal(plain, drawn(nelbo_cli, tmp_path, "--sampler", "ddim", "--steps", 4, *options))
+    euler = drawn(nelbo_cli, tmp_path, "--sampler", "euler", "--steps", 4)
+    assert np.abs(euler.astype(int) - plain).max() <= 2
+    assert not np.array_equal(euler, drawn(nelbo_cli, tmp_path, "--sampler", "euler", "--steps", 4, "--churn", 1))
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--sampler", "dimm"), "there is no sampler 'dimm'; did you mean 'ddim'?"),
+        (("--spacing", "karas"), "there is no spacing 'karas'; did you mean 'karras'?"),
+        (("--eta", 0.5), "--eta means nothing to 'ancestral'; leave it out, or give --sampler ddim"),
+        (("--sampler", "ddim", "--churn", 1), "give --sampler euler or heun"),
+        (("--sampler", "ddim", "--eta", 2), "--eta must be within 0..1, got 2"),
+        (("--threshold", 1.5), "the threshold is a share of the pixels"),
+        (("--guidance", 2), "is not class-conditional; leave --guidance out"),
+        (("--label", "sneaker"), "is not class-conditional; leave --label out"),
+        (("--guidance-interval", 0.2, 0.8), "--guidance-interval says where --guidance holds"),
+        (("--steps", 0), "the number of steps must be within 1..1000, got 0"),
+    ],
+)
+def test_mistakes_are_said_in_a_sentence(nelbo_cli, tmp_path, options, named):
+    told = nelbo_cli("sample", "fashion-mnist", "--num", 1, "--out", "x.npy", *options)
+    assert told.code == 2 and not (tmp_path / "x.npy").exists()
+    assert named in told.err and told.err.strip().count("\n") == 0
+
+
+def test_a_class_by_name_by_number_and_guided(nelbo_cli, tmp_path):
+    settings = [part for setting in SMALL for part in ("--set", setting)]
+    told = nelbo_cli("train", "--data", "digits", "--out", "by-class", "--steps", 3, "--conditional", *settings)
+    assert told.code == 0, told.err
+
+    def sampled(*options):
+        told = nelbo_cli("sample", "by-class", "--num", 4, "--steps", 3, "--out", "x.npy", *options)
+        assert told.code == 0, told.err
+        return np.load(tmp_path / "x.npy")
+
+    seven = sampled("--label", 7)
+    assert np.array_equal(seven, sampled("--label", 7, "--guidance", 1))
+    assert seven.shape == sampled("--label", "all", "--guidance", 30).shape
+    for options, named in (
+        (("--label", 10), "there is no class '10'"),
+        (("--guidance", 2), "--guidance follows a class: give --label too"),
+        (("--label", 1, "--guidance", 2, "--guidance-interval", 0.9, 0.1), "two rising shares of the chain"),
+    ):
+        told = nelbo_cli("sample", "by-class", "--num", 1, "--steps", 2, "--out", "y.npy", *options)
+        assert told.code == 2 and named in told.err
+
+
+def test_the_picture_of_several_samplers(nelbo_cli, tmp_path):
+    told = nelbo_cli(
+        *("plot", "samplers", "fashion-mnist", "--sampler", "ddim", "--sampler", "heun", "--calls", 1, "--calls", 4),
+        *("--num", 1, "--out", "several.png"),
+    )
+    assert told.code == 0, told.err
+    with Image.open(tmp_path / "several.png") as picture:
+        assert picture.width > 200 and picture.height > 200
+    told = nelbo_cli("plot", "samplers", "fashion-mnist", "--sampler", "huen", "--out", "no.png")
+    assert told.code == 2 and "did you mean 'heun'" in told.err
