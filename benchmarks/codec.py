@@ -2,54 +2,28 @@
 
     python -m benchmarks.codec [--num 200] [--model fashion-mnist] [--out benchmarks/codec] [--quick]
 
-Every file is decoded by `nelbo decompress` in fresh processes: as usual, with one thread and one tile at a time, with
-64 tiles at a time, and with the plainest instructions that the libraries can be held to; pixels must come out exactly
-each time. The curves are means over the images: RMSE on the scale of the levels against the bytes used.
+Every file is decoded in fresh processes, in the ways of `benchmarks.exactness`; pixels must come out exactly each time.
+The curves are means over the images: RMSE on the scale of the levels against the bytes used.
 """
 
 import argparse
 import json
-import os
-import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 import nelbo
+from benchmarks.exactness import decoded_in_every_way
 from nelbo.codec import Bitstream, ProgressiveCodec, RawImage, report_files, rmse
 from nelbo.config import DiffusionRun, held_out_part, load_as
 from nelbo.evaluation import CodecPoint, available_codecs, codec_curve
 from nelbo.plots import codec_curves, save
 
 SHARES = (0.1, 0.25, 0.5, 0.75)
-PLAINEST = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_CBWR": "COMPATIBLE"}
-WAYS: dict[str, tuple[dict[str, str], list[str]]] = {
-    "as usual": ({}, []),
-    "1 thread, 1 tile": ({"OMP_NUM_THREADS": "1"}, ["--batch-size", "1"]),
-    "2 threads, 64 tiles": ({"OMP_NUM_THREADS": "2"}, ["--batch-size", "64"]),
-    "plainest instructions": (PLAINEST, []),
-}
-
-
-def decoded_elsewhere(folder: Path, images: Tensor, way: str) -> tuple[int, float]:
-    """How many of a folder's files come back exactly in a fresh process, and its seconds."""
-    changes, more = WAYS[way]
-    with tempfile.TemporaryDirectory() as back:
-        start = time.perf_counter()
-        command = [sys.executable, "-m", "nelbo", "decompress", str(folder), "-o", back, *more]
-        subprocess.run(command, check=True, env={**os.environ, **changes})
-        seconds = time.perf_counter() - start
-        exact = sum(
-            bool(np.array_equal(np.asarray(Image.open(Path(back) / f"{i:05d}.png")), image[0].numpy()))
-            for i, image in enumerate(images)
-        )
-    return exact, seconds
 
 
 def previews(codec: ProgressiveCodec, files: list[Bitstream], images: Tensor) -> list[dict[str, float]]:
@@ -117,12 +91,7 @@ def main() -> None:
     codec = run.codec()
 
     files = codec.encode(list(images), verify=False)
-    with tempfile.TemporaryDirectory() as folder:
-        for i, file in enumerate(files):
-            (Path(folder) / f"{i:05d}.nelbo").write_bytes(file.to_bytes())
-        ways = {way: decoded_elsewhere(Path(folder), images, way) for way in WAYS}
-    for way, (exact, seconds) in ways.items():
-        print(f"decoded in a fresh process, {way}: {exact} of {num} exact, {seconds:.0f} s", flush=True)
+    exact = decoded_in_every_way(files, images, options.model)
 
     report = report_files(codec, files, images, run.bound(images, steps_per_image=32).total)
     streams = [file for file in files if isinstance(file, Bitstream)]
@@ -136,7 +105,7 @@ def main() -> None:
         "model": options.model,
         "model_bytes": sum(path.stat().st_size for path in run.folder.glob("*.safetensors")),
         "images": f"{num} of {len(held_out)} held out, evenly spread",
-        "exact": {way: exact for way, (exact, _) in ways.items()},
+        "exact": exact,
         "report": report.to_json(),
         "previews": rows,
         "others": {name: [vars(point) for point in points] for name, points in curves.items()},

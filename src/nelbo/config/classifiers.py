@@ -58,6 +58,12 @@ class TrainedClassifier:
         metadata = {"nelbo": version("nelbo"), "options": vars(self.network.options), "card": vars(self.card)}
         write_tensors(path, self.network.state_dict(), metadata)
 
+    @torch.no_grad()
+    def classify(self, images: Tensor) -> Tensor:
+        """(B,) int64, the likeliest class of uint8 images (B, C, H, W), as `card.class_names` counts them."""
+        x_0 = levels_to_data(images, self.card.levels).to(self.network.output.weight.device)
+        return self.network(x_0).argmax(1).cpu()  # type: ignore[no-any-return]
+
     def features(self) -> FeatureModule:
         """Its layer before the last, as what a distance looks through."""
 
