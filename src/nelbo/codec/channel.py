@@ -58,12 +58,14 @@ def choose(
     best = [_Best(*target.shift.shape) for target in targets]
     for first in range(0, num, ROWS):
         rows = min(ROWS, num - first)
-        z = torch.from_numpy(candidates(step, chunk, first, rows, dims)).float() * UNIT
+        z = torch.from_numpy(candidates(step, chunk, first, rows, dims)).float().mul_(UNIT)
+        widths = {target.shift.shape[1] for target in targets}
+        squares = {width: torch.linalg.vecdot(z[:, :width], z[:, :width])[:, None] for width in widths}
         for target, found in zip(targets, best, strict=True):
             own, precision = z[:, : target.shift.shape[1]], target.ratio**-2
-            # log q(z) / p(z), but for what is the same for every candidate
-            log_weight = precision * (own @ target.shift.T) - (precision - 1) / 2 * own.square().sum(1, keepdim=True)
-            found.consider(times[first : first + rows, None] - log_weight, own, first)
+            # the arrival less log q(z) / p(z), but for what is the same for every candidate
+            scores = torch.addmm(times[first : first + rows, None], own, target.shift.T, alpha=-precision)
+            found.consider(scores.add_(squares[own.shape[1]], alpha=(precision - 1) / 2), own, first)
     return [(found.index, found.z) for found in best]
 
 
