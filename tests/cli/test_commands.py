@@ -386,3 +386,44 @@ def test_eq_16_beside_them(nelbo_cli, trained):
     found = strict(nelbo_cli(*asked, "--json", "-").out)
     assert abs(found["known_z"]) < 4 and found["known"]["bits_per_dim"] > found["entropy"] > 0
     assert "--forms compares; give that too" in nelbo_cli("evaluate", trained, "--known").err
+
+
+def test_the_likelihood_beside_the_bound(nelbo_cli, trained):
+    asked = ("evaluate", trained, "--data", trained.parent / "pictures", "--num", 3, "--ode")
+    shown = nelbo_cli(*asked, "--tolerance", 1e9)
+    assert shown.code == 0, shown.err
+    assert "variational, by the chain" in shown.out and "by the probability-flow ODE" in shown.out
+    assert "8 steps of Heun's method" in shown.out and "(tolerance 1e+09); 1 probe an image; 28 calls" in shown.out
+    assert "not reached" not in shown.err
+    found = strict(nelbo_cli(*asked, "--tolerance", 1e9, "--probes", 2, "--json", "-").out)
+    ode = found["ode"]
+    assert (ode["steps"], ode["calls"], ode["probes"], ode["reached"], ode["tolerance"]) == (8, 28, 2, True, 1e9)
+    assert ode["probe_error"] > 0 and ode["standard_error"] > 0 and math.isfinite(ode["total"])
+    assert found["bits_per_dim"]["total"] > 0 and "ode" not in strict(nelbo_cli(*asked[:-1], "--json", "-").out)
+
+
+def test_a_tolerance_that_was_not_reached_is_told(nelbo_cli, trained):
+    asked = ("evaluate", trained, "--num", 1, "--ode", "--tolerance", 1e-9)
+    told = nelbo_cli(*asked, "--json", "-")
+    assert told.code == 0 and strict(told.out)["ode"]["reached"] is False
+    assert (
+        "tolerance of 1e-09 bits/dim was not reached: the likelihood took all 9 steps of the schedule, whose last"
+        in told.err
+    )
+    assert "nan" not in nelbo_cli(*asked).out
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--ode", "--clip"), "--ode takes steps of its own and no --clip or --forms"),
+        (("--ode", "--forms"), "--ode takes steps of its own"),
+        (("--ode", "--steps", 4), "leave them and --steps out"),
+        (("--tolerance", 0.1), "--tolerance and --probes are those of --ode; give that too"),
+        (("--probes", 2), "those of --ode; give that too"),
+        (("--ode", "--tolerance", 0), "--tolerance must be above 0 bits/dim, got 0.0"),
+    ],
+)
+def test_what_the_likelihood_cannot_be_asked_with(nelbo_cli, trained, options, told):
+    refused = nelbo_cli("evaluate", trained, *options)
+    assert refused.code == 2 and told in refused.err

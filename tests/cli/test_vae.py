@@ -83,6 +83,7 @@ def test_monte_carlo_draws_writes_and_shows(nelbo_cli, trained_vae, tmp_path):
         (("sample", "vae", "--steps", 3, "--no-clip"), "leave out --steps, --clip/--no-clip"),
         (("sample", "vae", "--label", 3), "leave out --label"),
         (("evaluate", "vae", "--forms"), "leave out --forms"),
+        (("evaluate", "vae", "--ode"), "leave out --ode"),
         (("evaluate", "vae", "--steps-per-image", 0), "leave out --steps-per-image"),
         (("score", "digits", "-m", "vae", "--steps-per-image", 4), "leave out --steps-per-image"),
         (("plot", "rate-distortion", "vae"), "only a diffusion model can do this"),

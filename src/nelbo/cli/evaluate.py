@@ -14,7 +14,7 @@ from nelbo.cli.kinds import refuse_chain_options
 from nelbo.config import DiffusionRun, Listener, VAERun, held_out_part
 from nelbo.data import load_for_model
 from nelbo.errors import ConfigurationError
-from nelbo.evaluation import BoundReport, FormsReport
+from nelbo.evaluation import BoundReport, FormsReport, LikelihoodReport
 from nelbo.plots import per_step_bound, save
 from nelbo.vae import ELBOReport
 
@@ -45,6 +45,16 @@ def evaluate(
         bool,
         typer.Option("--known", help="Add eq. 16 to --forms: the images taken as the whole distribution, 3 T calls."),
     ] = False,
+    ode: Annotated[
+        bool, typer.Option("--ode", help="Set the likelihood by the probability-flow ODE beside the bound.")
+    ] = False,
+    tolerance: Annotated[
+        float | None, typer.Option(help="Of --ode: bits/dim that doubling its steps may move an image; 0.01 if absent.")
+    ] = None,
+    probes: Annotated[
+        int | None,
+        typer.Option(min=0, help="Of --ode: probes of the divergence (0: exact, a pass a dimension); 1 if absent."),
+    ] = None,
     json: Annotated[
         Path | None, typer.Option(help="Write everything as JSON to this file (- for standard output).")
     ] = None,
@@ -61,12 +71,16 @@ def evaluate(
         raise ConfigurationError("--forms looks at every t, so it takes no --steps-per-image; leave one of them out.")
     if known and not forms:
         raise ConfigurationError("--known adds eq. 16 to what --forms compares; give that too.")
+    if ode and (forms or clip or steps is not None):
+        raise ConfigurationError("--ode takes steps of its own and no --clip or --forms; leave them and --steps out.")
+    if not ode and (tolerance is not None or probes is not None):
+        raise ConfigurationError("--tolerance and --probes are those of --ode; give that too.")
     if resize and data is None:
         raise ConfigurationError("--resize brings the images of --data to the model's size; give that too.")
     model = nelbo.load(run, device=device)
     if isinstance(model, VAERun):
         chain = {"--steps": steps, "--variance": variance, "--clip/--no-clip": clip}
-        comparing = {"--forms": forms or None, "--known": known or None}
+        comparing = {"--forms": forms or None, "--known": known or None, "--ode": ode or None}
         refuse_chain_options(run, {"--steps-per-image": steps_per_image, **chain, **comparing})
     with bars() as bar:
         listener = Listener(on_stage=bar)
@@ -86,6 +100,7 @@ def evaluate(
             bar("scoring", done, total)
 
         report: BoundReport | ELBOReport
+        likelihood: LikelihoodReport | None = None
         if isinstance(model, VAERun):
             report = model.bound(images, seed=seed, batch_size=batch_size, progress=scoring)
         elif forms:
@@ -111,12 +126,33 @@ def evaluate(
                 batch_size=batch_size,
                 progress=scoring,
             )
+            if ode:
+                likelihood = model.likelihood(
+                    images,
+                    tolerance=0.01 if tolerance is None else tolerance,
+                    probes=probes or 1,
+                    exact=probes == 0,
+                    variance=variance,
+                    seed=seed,
+                    batch_size=batch_size,
+                    progress=lambda done, total: bar("likelihood (at most)", done, total),
+                )
     if json is not None:
         used = {"fraction_of_images": len(images) / available, "rejects": [vars(reject) for reject in rejects]}
-        emit_json({**report.to_json(), **used, "version": nelbo.__version__}, json)
+        flow = {} if likelihood is None else {"ode": likelihood.to_json()}
+        emit_json({**report.to_json(), **flow, **used, "version": nelbo.__version__}, json)
+    if likelihood is not None and not likelihood.reached:
+        err.print(
+            f"the tolerance of {likelihood.tolerance:g} bits/dim was not reached: the likelihood took all "
+            f"{likelihood.steps} steps of the schedule, {movement(likelihood)}",
+            highlight=False,
+            soft_wrap=True,
+        )
     if str(json) == "-":
         return
     show(report, f"{run} on {len(images)} of {available} images of {images.name}")
+    if likelihood is not None:
+        show_likelihood(likelihood, report)
     if isinstance(model, DiffusionRun) and model.mse is None and not model.reverse().variance.learned:
         err.print("not calibrated yet: the run was stopped, or is still training; finish it for a tighter bound")
     name_rejects(rejects)
@@ -165,6 +201,33 @@ def show(report: BoundReport | ELBOReport, title: str) -> None:
         highlight=False,
         soft_wrap=True,
     )
+
+
+def show_likelihood(found: LikelihoodReport, bound: BoundReport | ELBOReport) -> None:
+    """The likelihood by the flow beside the bound, what it was computed with, and what it cost."""
+    table = Table(title="of the same images", title_justify="left")
+    table.add_column("bound on -log2 p(x_0)")
+    table.add_column("bits/dim", justify="right")
+    rows = {"variational, by the chain": bound, "by the probability-flow ODE": found}
+    for name, row in rows.items():
+        alone = math.isnan(row.standard_error)
+        table.add_row(name, f"{row.total:.4f}{'' if alone else f' +- {row.standard_error:.4f}'}")
+    out.print(table)
+    traced = "the exact trace" if found.probes == 0 else f"{found.probes} probe{'s' * (found.probes > 1)} an image"
+    known = "" if found.probes < 2 else f", known to +- {found.probe_error:.4f} by them"
+    out.print(
+        f"{found.steps} steps of Heun's method, {movement(found)} (tolerance {found.tolerance:g}); {traced}{known}; "
+        f"{found.calls} calls of the network an image in all",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def movement(found: LikelihoodReport) -> str:
+    """What the last doubling of the steps did."""
+    if math.isnan(found.change):
+        return "which are too few for a doubling to tell their error"
+    return f"whose last doubling moved an image by {found.change:.4f} bits/dim"
 
 
 def show_forms(report: FormsReport, json: Path | None) -> None:

@@ -28,9 +28,11 @@ from nelbo.errors import ConfigurationError
 from nelbo.evaluation import (
     BoundReport,
     FormsReport,
+    LikelihoodReport,
     calibrate,
     compare_forms,
     evaluate_bound,
+    evaluate_likelihood,
     expected_terms,
 )
 from nelbo.networks import InBFloat16
@@ -249,6 +251,37 @@ class DiffusionRun(Run):
             dataset,
             labels=None if known else self._labels(dataset),
             known=known,
+            draws=draws,
+            seed=seed,
+            batch_size=batch_size,
+            progress=progress,
+        )
+
+    def likelihood(
+        self,
+        images: Tensor | ImageDataset,
+        *,
+        tolerance: float = 0.01,
+        probes: int = 1,
+        exact: bool = False,
+        draws: int = 1,
+        variance: str | None = None,
+        seed: int = 0,
+        batch_size: int = 64,
+        progress: Progress | None = None,
+    ) -> LikelihoodReport:
+        """The likelihood by the probability-flow ODE, in bits/dim beside `bound`; see `evaluate_likelihood`.
+
+        A conditional model is told the classes as in `bound`. The variance is that of the decoder p(x_0|x_1) alone.
+        """
+        dataset = self.dataset_of(images, batch_size)
+        return evaluate_likelihood(
+            self.reverse(variance=variance),
+            dataset,
+            labels=self._labels(dataset),
+            tolerance=tolerance,
+            probes=probes,
+            exact=exact,
             draws=draws,
             seed=seed,
             batch_size=batch_size,

@@ -13,6 +13,7 @@ from nelbo.evaluation.frechet import (
 )
 from nelbo.evaluation.histogram import HistogramDivergence, coarser, counts_of, histogram_divergence
 from nelbo.evaluation.image_codecs import CodecPoint, available_codecs, codec_curve
+from nelbo.evaluation.likelihood import LikelihoodReport, ProbabilityFlow, evaluate_likelihood
 from nelbo.evaluation.neighbours import Neighbours, nearest_neighbours, require_neighbours
 from nelbo.evaluation.rate_distortion import RateDistortion, RatePoint, rate_distortion
 from nelbo.evaluation.score_field import ScoreField, score_field
@@ -25,7 +26,9 @@ __all__ = [
     "FormsReport",
     "FrechetReport",
     "HistogramDivergence",
+    "LikelihoodReport",
     "Neighbours",
+    "ProbabilityFlow",
     "RateDistortion",
     "RatePoint",
     "ScoreField",
@@ -37,6 +40,7 @@ __all__ = [
     "compare_forms",
     "counts_of",
     "evaluate_bound",
+    "evaluate_likelihood",
     "expected_terms",
     "features_of",
     "frechet_distance",
