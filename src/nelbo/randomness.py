@@ -9,6 +9,7 @@ from torch import Tensor
 # What a seed is asked for. No two purposes share a stream: a model's samples must not meet their own noise when scored.
 DRAWS, DROPOUT, IMAGE, CALIBRATION, INITIALISATION, SCORING, ORDER, FORMS, MONTE_CARLO = range(9)
 SHARED, INTERPOLATION, POINTS, FLOOR, BOOTSTRAP, CODEC = range(9, 15)
+RESTORATION = 15
 
 Generators = torch.Generator | Sequence[torch.Generator] | None
 
