@@ -1,4 +1,4 @@
-"""Damaged images restored by a model that was trained on whole ones: no training, and several answers where many fit."""
+"""Damaged images restored by a model of whole ones: no training, and several answers where many fit."""
 
 from nelbo.restoration.denoising import denoise, entry_step, posterior_mean
 from nelbo.restoration.draws import Restoration

@@ -1,4 +1,4 @@
-"""A noisy image is an x_t, but for its scale: y = x_0 + sigma z is x_t / sqrt(alphas_bar_t) where 1/sqrt(SNR) = sigma."""
+"""A noisy image is an x_t but for its scale: y = x_0 + sigma z is x_t / sqrt(alphas_bar_t) where sigma_t = sigma."""
 
 import math
 from collections.abc import Iterator
