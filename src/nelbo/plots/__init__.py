@@ -16,6 +16,7 @@ from nelbo.plots.neighbours import neighbours_table
 from nelbo.plots.points import chain_of_points, moving_points, point_cloud
 from nelbo.plots.rate_distortion import rate_distortion_curve
 from nelbo.plots.reconstructions import reconstruction_grid
+from nelbo.plots.restoration import restoration_strip
 from nelbo.plots.samples import picture_of
 from nelbo.plots.saving import Picture, check_ending, save
 from nelbo.plots.schedule import schedule_curves
@@ -49,6 +50,7 @@ __all__ = [
     "rasterised",
     "rate_distortion_curve",
     "reconstruction_grid",
+    "restoration_strip",
     "sample_grid",
     "samples_by_cell",
     "save",
