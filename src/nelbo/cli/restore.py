@@ -46,11 +46,11 @@ def restore(
         Path | None, typer.Option(help="A picture of the draws, their mean and where they differ: .png, .pdf or .svg.")
     ] = None,
     num: Annotated[int, typer.Option(min=1, help="How many draws.")] = 4,
-    method: Annotated[str | None, typer.Option(help=f"Of --mask: {', '.join(METHODS)}; null-space if absent.")] = None,
+    method: Annotated[str | None, typer.Option(help=f"Of --mask: {', '.join(METHODS)}; repaint if absent.")] = None,
     sampler: Annotated[str | None, typer.Option(help=f"{', '.join(SAMPLERS)}; ancestral if absent.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Reverse steps; 50 if absent.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Reverse steps; 50 if absent, 20 by repaint.")] = None,
     eta: Annotated[float | None, typer.Option(help="Of ddim: how much of the noise is drawn, 0..1.")] = None,
-    jump: Annotated[int | None, typer.Option(help="Of repaint: steps walked again at a time; 10 if absent.")] = None,
+    jump: Annotated[int | None, typer.Option(help="Of repaint: steps walked again at a time; 1 if absent.")] = None,
     resamplings: Annotated[
         int | None, typer.Option(help="Of repaint: how often each is walked in all; 5 if absent.")
     ] = None,

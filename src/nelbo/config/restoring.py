@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import torch
 from torch import Generator, Tensor
 
+from nelbo.config.assembly import build_variance
 from nelbo.config.recipe import known
 from nelbo.config.run import Progress
 from nelbo.errors import ConfigurationError, ShapeError
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 
 METHODS = ("null-space", "repaint")
 DAMAGES = ("mask", "noise", "upscale", "colour", "strength")
-STEPS, JUMP, RESAMPLINGS = 50, 10, 5  # unless said otherwise
+STEPS, REPAINT_STEPS, JUMP, RESAMPLINGS = 50, 20, 1, 5  # by what did best in benchmarks/restoring.py and beside it
+SPACING, VARIANCE = "karras", "fixed-small"  # for what is known of x_0, betatilde is the whole variance of a step
 DRAWING = ("ancestral", "dpm-solver++sde")  # samplers that draw noise on the way without being told to
 
 
@@ -47,11 +49,11 @@ class Repair(TypedDict, total=False):
         colour: the image is grey (Rec. 601 luma), the model's are in colour.
         strength: nothing is known but that the image is not right: how much of the chain to go back, 0..1.
         num: how many draws; 4 if absent.
-        method: "null-space" (if absent), or for a mask "repaint".
-        sampler: by name; ancestral if absent.
-        steps: how many steps to walk; 50 if absent.
+        method: "null-space", or for a mask "repaint", which it is if absent.
+        sampler: by name; ancestral if absent, and always for "repaint".
+        steps: how many steps to walk; 50 if absent, 20 for "repaint", or all that there are.
         eta: of ddim, 0..1.
-        jump, resamplings: of repaint; 10 and 5 if absent.
+        jump, resamplings: of repaint; 1 and 5 if absent.
         seed: draw i of a seed is always the same, whatever `num` and `batch_size` are.
         batch_size: draws in a pass through the network; 64 if absent.
         precision: see `How`.
@@ -108,6 +110,8 @@ def restore(run: "DiffusionRun", image: Tensor, **how: Unpack[Repair]) -> Restor
             last = step
             if progress is not None:
                 progress(b * way.steps + min(done, way.steps), batches * way.steps)
+        if progress is not None:  # a walk from low in the chain takes fewer steps
+            progress((b + 1) * way.steps, batches * way.steps)
         draws.append(data_to_levels(last.x_0, run.levels).to(torch.uint8).cpu())
     return Restoration.of(torch.cat(draws), _mean(run, y, how.get("noise")))
 
@@ -152,14 +156,16 @@ def expected_shape(run: "DiffusionRun", damage: str, factor: int | None) -> tupl
 
 def _way(run: "DiffusionRun", damage: str, y: Tensor, how: Repair) -> Way:
     """The walk that answers to a damage."""
-    method = known(how.get("method") or "null-space", METHODS, "method")
+    method = known(how.get("method") or ("repaint" if damage == "mask" else "null-space"), METHODS, "method")
     if method == "repaint" and damage != "mask":
         raise ConfigurationError(f"--method repaint fills in what a --mask hides; leave it out with --{damage}.")
     if how.get("method") is not None and damage in ("noise", "strength"):
         raise ConfigurationError(f"--{damage} enters the chain in the middle, by no --method; leave that out.")
     if method != "repaint" and (how.get("jump") is not None or how.get("resamplings") is not None):
         raise ConfigurationError("--jump and --resamplings are of --method repaint.")
-    steps = STEPS if how.get("steps") is None else how.get("steps")
+    steps = how.get("steps")
+    if steps is None:
+        steps = min(REPAINT_STEPS if method == "repaint" else STEPS, run.schedule.num_steps)
     if damage in ("noise", "strength"):
         return _entered(run, damage, y, how, steps)
     walker = _repainter(run, y, how, steps) if method == "repaint" else _held(run, damage, y, how, steps)
@@ -167,7 +173,7 @@ def _way(run: "DiffusionRun", damage: str, y: Tensor, how: Repair) -> Way:
     return Way(length, lambda generators: walker.trajectory((len(generators), *run.shape), generators))
 
 
-def _held(run: "DiffusionRun", damage: str, y: Tensor, how: Repair, steps: int | None) -> Sampler:
+def _held(run: "DiffusionRun", damage: str, y: Tensor, how: Repair, steps: int) -> Sampler:
     """Null space: any sampler, held to y."""
     operators: dict[str, Callable[[], Damage]] = {
         "mask": lambda: Mask(~_missing(run, how.get("mask"))),
@@ -177,9 +183,11 @@ def _held(run: "DiffusionRun", damage: str, y: Tensor, how: Repair, steps: int |
     return held_to(_sampler(run, how, steps), operators[damage](), y)
 
 
-def _repainter(run: "DiffusionRun", y: Tensor, how: Repair, steps: int | None) -> Sampler:
+def _repainter(run: "DiffusionRun", y: Tensor, how: Repair, steps: int) -> Sampler:
     if how.get("sampler") not in (None, "ancestral"):
-        raise ConfigurationError("--method repaint walks by Algorithm 2: leave --sampler out, or name ancestral.")
+        raise ConfigurationError(
+            "--method repaint walks by Algorithm 2: leave --sampler out, or give --method null-space with it."
+        )
     kept, jump, resamplings = ~_missing(run, how.get("mask")), how.get("jump"), how.get("resamplings")
     reverse = _sampler(run, how, steps).reverse
     return RePaintSampler(
@@ -187,19 +195,19 @@ def _repainter(run: "DiffusionRun", y: Tensor, how: Repair, steps: int | None) -
     )
 
 
-def _entered(run: "DiffusionRun", damage: str, y: Tensor, how: Repair, steps: int | None) -> Way:
+def _entered(run: "DiffusionRun", damage: str, y: Tensor, how: Repair, steps: int) -> Way:
     """Denoising and image to image: the walk begins in the middle of the chain."""
-    walker = _sampler(run, how, None)
+    walker = run.sampler(how.get("sampler") or DRAWING[0], eta=how.get("eta"), precision=how.get("precision", "auto"))
     if damage == "strength":
         strength = how.get("strength") or 0.0
-        return Way(steps or 0, lambda g: edit(walker, y.expand(len(g), *run.shape), strength, g, steps))
+        return Way(steps, lambda g: edit(walker, y.expand(len(g), *run.shape), strength, g, steps))
     name, sigma = how.get("sampler") or DRAWING[0], _in_data(run, how.get("noise"))
     if name not in DRAWING and not how.get("eta"):
         raise ConfigurationError(
             f"--sampler {name} draws no noise, and would give one answer to a noisy image; use {DRAWING[0]}, "
             f"{DRAWING[1]}, or ddim with --eta 1."
         )
-    return Way(steps or 0, lambda g: denoise(walker, y.expand(len(g), *run.shape), sigma, g, steps))
+    return Way(steps, lambda g: denoise(walker, y.expand(len(g), *run.shape), sigma, g, steps))
 
 
 def _mean(run: "DiffusionRun", y: Tensor, noise: float | None) -> Tensor | None:
@@ -210,9 +218,16 @@ def _mean(run: "DiffusionRun", y: Tensor, noise: float | None) -> Tensor | None:
     return (x_0.double().cpu() + 1) * ((run.levels - 1) / 2)
 
 
-def _sampler(run: "DiffusionRun", how: Repair, steps: int | None) -> Sampler:
-    name, precision = how.get("sampler") or DRAWING[0], how.get("precision", "auto")
-    return run.sampler(name, steps=steps, eta=how.get("eta"), precision=precision)
+def _sampler(run: "DiffusionRun", how: Repair, steps: int) -> Sampler:
+    """From noise in so many steps; where the network puts out a variance, with that."""
+    return run.sampler(
+        how.get("sampler") or DRAWING[0],
+        steps=steps,
+        spacing=SPACING,
+        variance="trained" if build_variance(run.recipe).learned else VARIANCE,
+        eta=how.get("eta"),
+        precision=how.get("precision", "auto"),
+    )
 
 
 def _in_data(run: "DiffusionRun", noise: float | None) -> float:
