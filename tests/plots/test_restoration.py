@@ -37,7 +37,7 @@ def test_what_is_missing_is_pink():
 def test_many_draws_small_images_and_colour(tmp_path):
     figure = restoration_strip(torch.zeros(1, 3, 4), restoration(11, channels=3))
     assert len(figure.axes) == 1 + 8 + 2 + 1
-    assert figure.axes[1].get_title() == "11 draws"
+    assert figure.axes[1].get_title() == "of 11 draws"
     assert restoration_strip(torch.zeros(3, 5, 7), restoration(1)).axes[1].get_title() == "a draw"
     assert save(figure, tmp_path / "strip.png").is_file()
 

@@ -52,7 +52,7 @@ def restore(
     eta: Annotated[float | None, typer.Option(help="Of ddim: how much of the noise is drawn, 0..1.")] = None,
     jump: Annotated[int | None, typer.Option(help="Of repaint: steps walked again at a time; 1 if absent.")] = None,
     resamplings: Annotated[
-        int | None, typer.Option(help="Of repaint: how often each is walked in all; 5 if absent.")
+        int | None, typer.Option(help="Of repaint: how often each is walked in all; 3 if absent.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Draw i of a seed is always the same.")] = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Draws a pass through the network.")] = 64,

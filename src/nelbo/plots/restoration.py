@@ -39,7 +39,8 @@ def restoration_strip(damaged: Tensor, restoration: Draws, levels: int = 256) ->
         raise ShapeError(f"{channels} channels cannot be drawn as pictures: give images with 1 or 3.")
     draws = restoration.draws[:DRAWN]
     images = [_with_holes(damaged), *levels_to_data(draws, levels), levels_to_data(restoration.mean, levels)]
-    titles = ["damaged", f"{len(restoration.draws)} draws" if len(restoration.draws) > 1 else "a draw"]
+    drawn = f"{len(draws)} draws" if len(draws) == len(restoration.draws) else f"of {len(restoration.draws)} draws"
+    titles = ["damaged", drawn if len(draws) > 1 else "a draw"]
     titles += [""] * (len(draws) - 1) + ["mean", "spread"]
     figure = new_figure(TILE * (len(images) + 1) + 0.9, TILE * height / width + 0.35)
     line = figure.subplots(1, len(images) + 1, squeeze=False)[0]
