@@ -11,6 +11,7 @@ from PIL import Image
 import nelbo
 from nelbo.config import Repair
 from nelbo.errors import ConfigurationError, ShapeError
+from nelbo.restoration import posterior_mean
 
 LUMA = np.array([0.299, 0.587, 0.114])
 
@@ -229,6 +230,14 @@ class TestFromPython:
         heard.clear()
         run.restore(image, mask=hole, method="repaint", jump=1, resamplings=2, **{**how, "steps": 4})
         assert heard[-1] == (2 * 7, 2 * 7)
+
+    def test_noise_is_in_grey_levels(self):
+        """25 levels of 255 are 50/255 of data in [-1, 1]; the mean is E[x_0|y] there, in levels again."""
+        run = nelbo.load("fashion-mnist", device="cpu")
+        image = torch.randint(0, 256, run.shape, generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+        expected = posterior_mean(run.reverse(clip=True), (image / 127.5 - 1).unsqueeze(0), 50 / 255)[0]
+        found = run.restore(image, noise=25.0, num=1, steps=1).mean
+        torch.testing.assert_close(found, ((expected + 1) * 127.5).double(), atol=0.05, rtol=0)
 
     def test_mistakes(self, run: nelbo.DiffusionRun):
         image = torch.zeros(3, 8, 8, dtype=torch.uint8)
