@@ -1,6 +1,6 @@
 """Known damage to held-out fashion-mnist images, mended by the bundled model and by what one would use without it.
 
-    python -m benchmarks.restoring [--images 100] [--calls 20] [--num 5] [--out benchmarks/restoring]
+    python -m benchmarks.restoring [--images 100] [--calls 20] [--num 4] [--out benchmarks/restoring]
 
 For each damage `--num` draws, each of `--calls` calls of the network. PSNR is 10 log10(255^2 / mean squared error), the
 error averaged over all pixels of all images, kept ones too. Then draws of one image are ranked, by their distance to
@@ -11,7 +11,7 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,14 +23,19 @@ from torch import Tensor
 
 import nelbo
 from nelbo.config import DiffusionRun, Repair, load_as
+from nelbo.config.restoring import SPACING, VARIANCE
 from nelbo.data import load_data
 from nelbo.files import write_json, write_text
 from nelbo.plots import save
 from nelbo.plots.table import picture_table
-from nelbo.probability import levels_to_data
-from nelbo.restoration import Restoration
+from nelbo.probability import data_to_levels, levels_to_data
+from nelbo.randomness import RESTORATION, image_generators
+from nelbo.restoration import Average, Mask, RePaintSampler, denoise, held_to, posterior_mean
+from nelbo.samplers import Sampler, Step
+from nelbo.samplers.sampler import end_of
 
-SIDE, SCRATCHES, LOOKS = 28, 6, 8
+SIDE, SCRATCHES, LOOKS = 28, 6, 4
+Walk = Callable[[list[torch.Generator]], Iterator[Step]]
 Mender = Callable[[Tensor], Tensor]  # a damaged image (1, h, w) uint8 to a mended one (1, 28, 28)
 
 
@@ -196,12 +201,32 @@ class Row:
     seconds: float
 
 
-def nelbo_ways(case: Case, calls: int) -> dict[str, Repair]:
-    """For masks RePaint with two walks of each step, 2 steps - 1 calls, and null space; for the rest what there is."""
-    if case.others is not inpainters:
-        return {"nelbo": {"steps": calls}}
-    twice: Repair = {"method": "repaint", "steps": (calls + 1) // 2, "jump": 1, "resamplings": 2}
-    return {"nelbo": twice, "nelbo, null space": {"method": "null-space", "steps": calls}}
+# ---------------------------------------------------------------- nelbo: as run.restore does it, all images at once
+
+
+def walk_for(run: DiffusionRun, told: list[Repair], y: Tensor, method: str, calls: int) -> Walk:
+    """How a draw for each damaged image comes about, in `calls` calls; RePaint walks each step but one twice."""
+
+    def from_noise(steps: int) -> Sampler:
+        return run.sampler(steps=steps, spacing=SPACING, variance=VARIANCE)
+
+    noise, factor = told[0].get("noise"), told[0].get("upscale")
+    if noise is not None:
+        sampler = run.sampler()
+        return lambda generators: denoise(sampler, y, noise * 2 / 255, generators, calls)
+    if factor is not None:
+        walker = held_to(from_noise(calls), Average(factor), y)
+    else:
+        kept = torch.stack([~how["mask"] for how in told]).unsqueeze(1)  # type: ignore[operator]
+        repaint = RePaintSampler(from_noise((calls + 1) // 2).reverse, y, kept, jump=1, resamplings=2)
+        walker = repaint if method == "repaint" else held_to(from_noise(calls), Mask(kept), y)
+    return lambda generators: walker.trajectory((len(y), *run.shape), generators)
+
+
+def drawn(walk: Walk, num_images: int, num: int) -> Tensor:
+    """(images, num, 1, 28, 28) uint8: one draw of each image at a time."""
+    draws = [end_of(walk(image_generators(seed, 0, num_images, RESTORATION))) for seed in range(num)]
+    return data_to_levels(torch.stack(draws, 1), 256).to(torch.uint8)
 
 
 @dataclass(frozen=True)
@@ -230,24 +255,33 @@ def measure(run: DiffusionRun, case: Case, images: Tensor, calls: int, num: int)
         rows.append(Row(case.name, name, errors_to_psnr(mended, images), 0, seconds))
         if len(columns) < 4:
             columns.append(mended)
-    rankings = []
-    for name, way in nelbo_ways(case, calls).items():
+    y, rankings = levels_to_data(torch.stack(damaged), 256), list[Ranking]()
+    for method, name in (("repaint", "nelbo, RePaint"), ("null-space", "nelbo")):
+        masks = case.others is inpainters
+        if method == "repaint" and not masks:
+            continue
+        name, some = ("nelbo, null space", 1) if masks and method == "null-space" else (name, num)
         start = time.process_time()
-        found = [run.restore(y, num=num, **(how | way)) for y, how in zip(damaged, told, strict=True)]
+        draws = drawn(walk_for(run, told, y, method, calls), len(images), some)
         seconds = (time.process_time() - start) / len(images)
-        spent = calls_of(way)
-        every = [squared_error(draw, image) for r, image in zip(found, images, strict=True) for draw in r.draws]
-        rows.append(Row(case.name, f"{name}, a draw", psnr(every), spent, seconds / num))
-        averages = [restoration.draws.double().mean(0) for restoration in found]
-        rows.append(Row(case.name, f"{name}, mean of {num}", errors_to_psnr(averages, images), num * spent, seconds))
-        columns += [[restoration.draws[0] for restoration in found], averages]
-        if "noise" in told[0]:
+        spent = 2 * ((calls + 1) // 2) - 1 if method == "repaint" else calls
+        every = [squared_error(draw, image) for row, image in zip(draws, images, strict=True) for draw in row]
+        rows.append(Row(case.name, f"{name}, a draw", psnr(every), spent, seconds / some))
+        columns.append(list(draws[:, 0]))
+        if some > 1:
+            averages = list(draws.double().mean(1))
             rows.append(
-                Row(case.name, "nelbo, posterior mean", errors_to_psnr([r.mean for r in found], images), 1, 0.0)
+                Row(case.name, f"{name}, mean of {num}", errors_to_psnr(averages, images), num * spent, seconds)
             )
-            columns[-1] = [restoration.mean for restoration in found]
-        if name == "nelbo":
-            rankings = rankings_of(run, found, images)
+            columns.append(averages)
+            rankings = rankings_of(run, draws, images)
+    noise = told[0].get("noise")
+    if noise is not None:
+        start = time.process_time()
+        x_0 = posterior_mean(run.reverse(clip=True), y, noise * 2 / 255)
+        seconds = (time.process_time() - start) / len(images)
+        columns[-1] = list((x_0 + 1) * 127.5)
+        rows.append(Row(case.name, "nelbo, posterior mean", errors_to_psnr(columns[-1], images), 1, seconds))
     return Mended(rows, rankings, [list(row) for row in zip(*columns, strict=True)])
 
 
@@ -255,16 +289,8 @@ def errors_to_psnr(mended: list[Tensor], images: Tensor) -> float:
     return psnr([squared_error(each, image) for each, image in zip(mended, images, strict=True)])
 
 
-def calls_of(way: Repair) -> int:
-    """Of the network, for one draw."""
-    steps = way["steps"]
-    assert steps is not None
-    return 2 * steps - 1 if way.get("method") == "repaint" else steps
-
-
-def rankings_of(run: DiffusionRun, found: list[Restoration], images: Tensor) -> list[Ranking]:
-    """By the distance to the mean of the draws, and by the bound from 8 looks at each."""
-    draws = torch.stack([restoration.draws for restoration in found])
+def rankings_of(run: DiffusionRun, draws: Tensor, images: Tensor) -> list[Ranking]:
+    """By the distance to the mean of the draws, and by the bound from 4 looks at each."""
     errors = (draws.double() - images[:, None].double()).square().mean((2, 3, 4))
     distance = (draws.double() - draws.double().mean(1, keepdim=True)).square().mean((2, 3, 4))
     bound = run.score(draws.flatten(0, 1), steps_per_image=LOOKS).view(errors.shape)
@@ -305,7 +331,7 @@ def picture(mended: dict[str, Mended], place: int) -> object:
             "draw",
             "mean",
         ]
-        + (["null space", "its mean"] if len(each.shown[place]) > 6 else [])
+        + (["null space"] if len(each.shown[place]) > 6 else [])
         for each in mended.values()
     ]
     return picture_table(rows, left=list(mended), captions=captions)
@@ -322,7 +348,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.restoring", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--calls", type=int, default=20, help="of the network, for one draw")
-    parser.add_argument("--num", type=int, default=5, help="draws an image")
+    parser.add_argument("--num", type=int, default=4, help="draws an image")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/restoring"))
     options = parser.parse_args()
     run = load_as(DiffusionRun, "fashion-mnist")

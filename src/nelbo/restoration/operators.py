@@ -52,7 +52,7 @@ class Mask:
     """Pixels are missing: y is x_0 where they were kept, and 0 elsewhere.
 
     Attributes:
-        kept: bool (H, W), or (C, H, W): true where a pixel is known.
+        kept: bool (H, W), (C, H, W) or (B, C, H, W): true where a pixel is known.
     """
 
     kept: Tensor

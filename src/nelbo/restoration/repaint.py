@@ -26,7 +26,7 @@ class RePaintSampler(Sampler):
 
     Attributes:
         known: the image as data (1, C, H, W) or (B, C, H, W), its missing pixels of any value.
-        kept: bool (H, W) or (C, H, W), true where it is known.
+        kept: bool (H, W), (C, H, W) or (B, C, H, W), true where it is known.
         jump: j, how many steps are walked again at a time.
         resamplings: r, how often each stretch of j steps is walked in all; 1 doesn't jump.
     """
