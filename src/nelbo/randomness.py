@@ -8,7 +8,7 @@ from torch import Tensor
 
 # What a seed is asked for. No two purposes share a stream: a model's samples must not meet their own noise when scored.
 DRAWS, DROPOUT, IMAGE, CALIBRATION, INITIALISATION, SCORING, ORDER, FORMS, MONTE_CARLO = range(9)
-SHARED, INTERPOLATION, POINTS, FLOOR, BOOTSTRAP, CODEC, LIKELIHOOD = range(9, 16)
+SHARED, INTERPOLATION, POINTS, FLOOR, BOOTSTRAP, CODEC, LIKELIHOOD, RESTORATION = range(9, 17)
 
 Generators = torch.Generator | Sequence[torch.Generator] | None
 

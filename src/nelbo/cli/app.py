@@ -21,6 +21,7 @@ from nelbo.cli import (
     kl,
     plot,
     presets,
+    restore,
     sample,
     score,
     table2,
@@ -35,12 +36,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Train, sample, score and compress with denoising diffusion models; their variational bound is in bits/dim.",
+    help="Train, sample, restore, score and compress with denoising diffusion models; their bound is in bits/dim.",
     epilog="Begin with [bold]nelbo demo[/bold], or [bold]nelbo train --data FOLDER --out runs/NAME[/bold]. "
     "Every command explains itself by --help.",
 )
 app.command("train", epilog=data.POLICY)(train.train)
 app.command("sample")(sample.sample)
+app.command("restore")(restore.restore)
 app.command("evaluate")(evaluate.evaluate)
 app.command("score")(score.score)
 app.command("codec")(codec.codec)

@@ -16,6 +16,7 @@ from nelbo.config.pictures import show_run
 from nelbo.config.points import Gap, PointsReport, report_points
 from nelbo.config.presets import DESCRIPTIONS, PRESETS, default_preset, preset
 from nelbo.config.recipe import AnyRecipe, Recipe, ScheduleOptions, VAERecipe, known
+from nelbo.config.restoring import METHODS, Repair, expected_shape, restore, the_damage
 from nelbo.config.run import Report, Run
 from nelbo.config.sampling import SPACINGS, How
 from nelbo.config.table2 import (
@@ -33,6 +34,7 @@ from nelbo.config.vae_run import VAERun
 
 __all__ = [
     "DESCRIPTIONS",
+    "METHODS",
     "PLAN_FILE",
     "PRESETS",
     "SPACINGS",
@@ -50,6 +52,7 @@ __all__ = [
     "Listener",
     "PointsReport",
     "Recipe",
+    "Repair",
     "Report",
     "Run",
     "RunConfig",
@@ -63,6 +66,7 @@ __all__ = [
     "data_of",
     "default_preset",
     "drawn_samples",
+    "expected_shape",
     "features_for",
     "find_model",
     "find_run",
@@ -75,9 +79,11 @@ __all__ = [
     "preset",
     "read_config",
     "report_points",
+    "restore",
     "run_table2",
     "show_run",
     "table2_cells",
+    "the_damage",
     "train",
     "train_features",
 ]

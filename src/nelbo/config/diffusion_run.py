@@ -11,6 +11,7 @@ from nelbo.codec import Bitstream, Decoded, ProgressiveCodec
 from nelbo.config.assembly import build_parameterization, build_variance
 from nelbo.config.codec_run import load_codec
 from nelbo.config.recipe import Recipe, known
+from nelbo.config.restoring import Repair, restore
 from nelbo.config.run import Progress, Run
 from nelbo.config.sampling import How, build_sampler, constraints_of, guidance_of, strided
 from nelbo.data import ImageDataset
@@ -38,6 +39,7 @@ from nelbo.evaluation import (
 from nelbo.networks import InBFloat16
 from nelbo.probability import data_to_levels
 from nelbo.randomness import image_generators
+from nelbo.restoration import Restoration
 from nelbo.samplers import Sampler, Step
 from nelbo.training import PRECISIONS, bf16_wanted
 
@@ -174,6 +176,10 @@ class DiffusionRun(Run):
                     progress(b * steps + min(done + 1, steps), batches * steps)
             images.append(data_to_levels(last.x_0, self.levels).to(torch.uint8).cpu())
         return torch.cat(images)
+
+    def restore(self, image: Tensor, **how: Unpack[Repair]) -> Restoration:
+        """Draws of what a damaged image (C, H, W) may have been; see `nelbo.config.restoring.restore`."""
+        return restore(self, image, **how)
 
     def label(self, name: str) -> int:
         """The number of a class of a conditional model, from its name or its number.

@@ -17,6 +17,7 @@ from nelbo.plots.neighbours import neighbours_table
 from nelbo.plots.points import chain_of_points, moving_points, point_cloud
 from nelbo.plots.rate_distortion import rate_distortion_curve
 from nelbo.plots.reconstructions import reconstruction_grid
+from nelbo.plots.restoration import restoration_strip
 from nelbo.plots.samplers import samplers_table
 from nelbo.plots.samples import picture_of
 from nelbo.plots.saving import Picture, check_ending, save
@@ -52,6 +53,7 @@ __all__ = [
     "rasterised",
     "rate_distortion_curve",
     "reconstruction_grid",
+    "restoration_strip",
     "sample_grid",
     "samplers_table",
     "samples_by_cell",

@@ -1,0 +1,377 @@
+"""Known damage to held-out fashion-mnist images, mended by the bundled model and by what one would use without it.
+
+    python -m benchmarks.restoring [--images 100] [--calls 20] [--num 4] [--out benchmarks/restoring]
+
+For each damage `--num` draws, each of `--calls` calls of the network. PSNR is 10 log10(255^2 / mean squared error), the
+error averaged over all pixels of all images, kept ones too. Then draws of one image are ranked, by their distance to
+the mean of all and by their bound, and the rank is held against their true error.
+"""
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image, ImageFilter
+from torch import Tensor
+
+import nelbo
+from nelbo.config import DiffusionRun, Repair, load_as
+from nelbo.config.restoring import SPACING, VARIANCE
+from nelbo.data import load_data
+from nelbo.files import write_json, write_text
+from nelbo.plots import save
+from nelbo.plots.table import picture_table
+from nelbo.probability import data_to_levels, levels_to_data
+from nelbo.randomness import RESTORATION, image_generators
+from nelbo.restoration import Average, Mask, RePaintSampler, denoise, held_to, posterior_mean
+from nelbo.samplers import Sampler, Step
+from nelbo.samplers.sampler import end_of
+
+SIDE, SCRATCHES, LOOKS = 28, 6, 4
+Walk = Callable[[list[torch.Generator]], Iterator[Step]]
+Mender = Callable[[Tensor], Tensor]  # a damaged image (1, h, w) uint8 to a mended one (1, 28, 28)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A damage: how images get it, what nelbo is told of it, and who else can mend it."""
+
+    name: str
+    damaged: Callable[[Tensor, np.random.Generator], Tensor]
+    told: Callable[[np.random.Generator], Repair]
+    others: Callable[[Repair], dict[str, Mender]]
+
+
+# ---------------------------------------------------------------- damages
+
+
+def block(generator: np.random.Generator) -> Tensor:
+    """12 x 12 pixels in the middle."""
+    missing = torch.zeros(SIDE, SIDE, dtype=torch.bool)
+    missing[8:20, 8:20] = True
+    return missing
+
+
+def scattered(generator: np.random.Generator) -> Tensor:
+    """Every second pixel, by chance."""
+    return torch.from_numpy(generator.random((SIDE, SIDE)) < 0.5)
+
+
+def scratches(generator: np.random.Generator) -> Tensor:
+    """Straight lines of one or two pixels between edges."""
+    missing = np.zeros((SIDE, SIDE), np.uint8)
+    for _ in range(SCRATCHES):
+        ends = generator.integers(0, SIDE, 4).tolist()
+        start, end = (
+            ((0, ends[0]), (SIDE - 1, ends[1])) if generator.random() < 0.5 else ((ends[2], 0), (ends[3], SIDE))
+        )
+        cv2.line(missing, start, end, 255, int(generator.integers(1, 3)))
+    return torch.from_numpy(missing > 0)
+
+
+def noisy(image: Tensor, sigma: float, generator: np.random.Generator) -> Tensor:
+    """White noise, rounded and cut off at 0 and 255 as a file has it."""
+    noise = torch.from_numpy(generator.standard_normal(image.shape))
+    return (image + sigma * noise).round().clamp(0, 255).to(torch.uint8)
+
+
+def smaller(image: Tensor, factor: int) -> Tensor:
+    """Means of squares, rounded."""
+    return torch.nn.functional.avg_pool2d(image.double()[None], factor)[0].round().to(torch.uint8)
+
+
+# ---------------------------------------------------------------- the others
+
+
+def as_array(image: Tensor) -> np.ndarray:
+    return image[0].numpy()
+
+
+def as_tensor(pixels: np.ndarray | Image.Image) -> Tensor:
+    return torch.from_numpy(np.array(pixels, dtype=np.uint8))[None]
+
+
+def inpainters(told: Repair) -> dict[str, Mender]:
+    """OpenCV's two, with a radius of 3 pixels."""
+    mask = told["mask"]
+    assert mask is not None
+    hole = mask.numpy().astype(np.uint8)
+    ways = {"OpenCV Telea": cv2.INPAINT_TELEA, "OpenCV NS": cv2.INPAINT_NS}
+
+    def mender(way: int) -> Mender:
+        return lambda image: as_tensor(cv2.inpaint(as_array(image), hole, 3, way))
+
+    return {name: mender(way) for name, way in ways.items()}
+
+
+def smoothers(told: Repair) -> dict[str, Mender]:
+    """A median of 3 x 3, and OpenCV's non-local means at three strengths."""
+    sigma = told["noise"]
+    assert sigma is not None
+
+    def nl_means(share: float) -> Mender:
+        return lambda image: as_tensor(cv2.fastNlMeansDenoising(as_array(image), None, h=float(share * sigma)))
+
+    median = ImageFilter.MedianFilter(3)
+    return {
+        "median 3x3": lambda image: as_tensor(Image.fromarray(as_array(image)).filter(median)),
+        **{f"OpenCV NL-means, h = {share:g} sigma": nl_means(share) for share in (0.5, 0.75, 1.0)},
+    }
+
+
+def enlargers(told: Repair) -> dict[str, Mender]:
+    """Pillow's."""
+    ways = {"bicubic": Image.Resampling.BICUBIC, "Lanczos": Image.Resampling.LANCZOS}
+
+    def mender(way: Image.Resampling) -> Mender:
+        return lambda image: as_tensor(Image.fromarray(as_array(image)).resize((SIDE, SIDE), way))
+
+    return {name: mender(way) for name, way in ways.items()}
+
+
+def masked(name: str, hide: Callable[[np.random.Generator], Tensor]) -> Case:
+    """What stands in the holes is the same for all: black."""
+    return Case(name, lambda image, generator: image, lambda generator: {"mask": hide(generator)}, inpainters)
+
+
+CASES = [
+    masked("12x12 block missing", block),
+    masked("half of the pixels missing", scattered),
+    masked("scratches", scratches),
+    Case("noise of 25 levels", lambda image, g: noisy(image, 25, g), lambda g: {"noise": 25.0}, smoothers),
+    Case("noise of 50 levels", lambda image, g: noisy(image, 50, g), lambda g: {"noise": 50.0}, smoothers),
+    Case("2x smaller", lambda image, g: smaller(image, 2), lambda g: {"upscale": 2}, enlargers),
+    Case("4x smaller", lambda image, g: smaller(image, 4), lambda g: {"upscale": 4}, enlargers),
+]
+
+
+# ---------------------------------------------------------------- measuring
+
+
+def squared_error(image: Tensor, truth: Tensor) -> float:
+    return float((image.double() - truth.double()).square().mean())
+
+
+def psnr(errors: list[float]) -> float:
+    """Of mean squared errors, averaged first: one perfect image doesn't make it infinite."""
+    return 10 * math.log10(255**2 / (sum(errors) / len(errors)))
+
+
+def rank_correlation(a: Tensor, b: Tensor) -> float:
+    """Spearman's, of two rows of numbers."""
+    ranks = torch.stack([a, b]).argsort(1).argsort(1).double()
+    return float(torch.corrcoef(ranks)[0, 1])
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Draws ranked within each image: the correlation with their true rank, and the PSNR of three places."""
+
+    by: str
+    correlation: float
+    best: float
+    median: float
+    worst: float
+
+
+def ranking(by: str, scores: Tensor, errors: Tensor) -> Ranking:
+    """Scores and true squared errors are (images, draws), the lower the better."""
+    order = scores.argsort(1)
+    ranked = errors.gather(1, order)
+    correlation = sum(rank_correlation(s, e) for s, e in zip(scores, errors, strict=True)) / len(scores)
+    best, median, worst = (psnr(ranked[:, place].tolist()) for place in (0, scores.shape[1] // 2, -1))
+    return Ranking(by, correlation, best, median, worst)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way to mend one damage."""
+
+    damage: str
+    way: str
+    psnr: float
+    calls: int
+    seconds: float
+
+
+# ---------------------------------------------------------------- nelbo: as run.restore does it, all images at once
+
+
+def walk_for(run: DiffusionRun, told: list[Repair], y: Tensor, method: str, calls: int) -> Walk:
+    """How a draw for each damaged image comes about, in `calls` calls; RePaint walks each step but one twice."""
+
+    def from_noise(steps: int) -> Sampler:
+        return run.sampler(steps=steps, spacing=SPACING, variance=VARIANCE)
+
+    noise, factor = told[0].get("noise"), told[0].get("upscale")
+    if noise is not None:
+        sampler = run.sampler()
+        return lambda generators: denoise(sampler, y, noise * 2 / 255, generators, calls)
+    if factor is not None:
+        walker = held_to(from_noise(calls), Average(factor), y)
+    else:
+        kept = torch.stack([~how["mask"] for how in told]).unsqueeze(1)  # type: ignore[operator]
+        repaint = RePaintSampler(from_noise((calls + 1) // 2).reverse, y, kept, jump=1, resamplings=2)
+        walker = repaint if method == "repaint" else held_to(from_noise(calls), Mask(kept), y)
+    return lambda generators: walker.trajectory((len(y), *run.shape), generators)
+
+
+def drawn(walk: Walk, num_images: int, num: int) -> Tensor:
+    """(images, num, 1, 28, 28) uint8: one draw of each image at a time."""
+    draws = [end_of(walk(image_generators(seed, 0, num_images, RESTORATION))) for seed in range(num)]
+    return data_to_levels(torch.stack(draws, 1), 256).to(torch.uint8)
+
+
+@dataclass(frozen=True)
+class Mended:
+    """A case as measured, and its first images for the picture."""
+
+    rows: list[Row]
+    rankings: list[Ranking]
+    shown: list[list[Tensor]]
+
+
+def measure(run: DiffusionRun, case: Case, images: Tensor, calls: int, num: int) -> Mended:
+    """All ways to mend one damage, on the same damaged images."""
+    damaged, told = [], []
+    for i, image in enumerate(images):
+        generator = np.random.default_rng([CASES.index(case), i])
+        how = case.told(generator)
+        hidden = image if how.get("mask") is None else image.masked_fill(how["mask"], 0)  # type: ignore[arg-type]
+        damaged.append(case.damaged(hidden, generator))
+        told.append(how)
+    rows, columns = [], [list(images), damaged]
+    for name in case.others(told[0]):
+        start = time.process_time()
+        mended = [case.others(how)[name](image) for image, how in zip(damaged, told, strict=True)]
+        seconds = (time.process_time() - start) / len(images)
+        rows.append(Row(case.name, name, errors_to_psnr(mended, images), 0, seconds))
+        if len(columns) < 4:
+            columns.append(mended)
+    y, rankings = levels_to_data(torch.stack(damaged), 256), list[Ranking]()
+    for method, name in (("repaint", "nelbo, RePaint"), ("null-space", "nelbo")):
+        masks = case.others is inpainters
+        if method == "repaint" and not masks:
+            continue
+        name, some = ("nelbo, null space", 1) if masks and method == "null-space" else (name, num)
+        start = time.process_time()
+        draws = drawn(walk_for(run, told, y, method, calls), len(images), some)
+        seconds = (time.process_time() - start) / len(images)
+        spent = 2 * ((calls + 1) // 2) - 1 if method == "repaint" else calls
+        every = [squared_error(draw, image) for row, image in zip(draws, images, strict=True) for draw in row]
+        rows.append(Row(case.name, f"{name}, a draw", psnr(every), spent, seconds / some))
+        columns.append(list(draws[:, 0]))
+        if some > 1:
+            averages = list(draws.double().mean(1))
+            rows.append(
+                Row(case.name, f"{name}, mean of {num}", errors_to_psnr(averages, images), num * spent, seconds)
+            )
+            columns.append(averages)
+            rankings = rankings_of(run, draws, images)
+    noise = told[0].get("noise")
+    if noise is not None:
+        start = time.process_time()
+        x_0 = posterior_mean(run.reverse(clip=True), y, noise * 2 / 255)
+        seconds = (time.process_time() - start) / len(images)
+        columns[-1] = list((x_0 + 1) * 127.5)
+        rows.append(Row(case.name, "nelbo, posterior mean", errors_to_psnr(columns[-1], images), 1, seconds))
+    return Mended(rows, rankings, [list(row) for row in zip(*columns, strict=True)])
+
+
+def errors_to_psnr(mended: list[Tensor], images: Tensor) -> float:
+    return psnr([squared_error(each, image) for each, image in zip(mended, images, strict=True)])
+
+
+def rankings_of(run: DiffusionRun, draws: Tensor, images: Tensor) -> list[Ranking]:
+    """By the distance to the mean of the draws, and by the bound from 4 looks at each."""
+    errors = (draws.double() - images[:, None].double()).square().mean((2, 3, 4))
+    distance = (draws.double() - draws.double().mean(1, keepdim=True)).square().mean((2, 3, 4))
+    bound = run.score(draws.flatten(0, 1), steps_per_image=LOOKS).view(errors.shape)
+    return [ranking("distance to the mean of draws", distance, errors), ranking("bound", bound, errors)]
+
+
+# ---------------------------------------------------------------- telling
+
+
+def in_markdown(mended: dict[str, Mended], command: str) -> str:
+    """Both tables."""
+    lines = ["# Restoring fashion-mnist", "", f"    {command}", ""]
+    lines += ["| damage | way | PSNR, dB | calls of the network | seconds of a core |", "|---|---|---:|---:|---:|"]
+    for row in (row for each in mended.values() for row in each.rows):
+        lines.append(f"| {row.damage} | {row.way} | {row.psnr:.2f} | {row.calls or ''} | {row.seconds:.3f} |")
+    lines += ["", "Draws of nelbo ranked within each image: the best place first.", ""]
+    lines += ["| damage | ranked by | rank correlation | first | median | last |", "|---|---|---:|---:|---:|---:|"]
+    for name, each in mended.items():
+        for r in each.rankings:
+            numbers = f"{r.correlation:.2f} | {r.best:.2f} | {r.median:.2f} | {r.worst:.2f}"
+            lines.append(f"| {name} | {r.by} | {numbers} |")
+    return "\n".join(lines) + "\n"
+
+
+def picture(mended: dict[str, Mended], place: int) -> object:
+    """A row for each damage: the image, what was left of it, the others, and nelbo."""
+    rows: list[list[Tensor | None]] = []
+    for each in mended.values():
+        images = [as_large(levels_to_data(image, 256)) for image in each.shown[place]]
+        rows.append([*images[:2], None, *images[2:4], None, *images[4:]])
+    captions = [
+        [
+            "image",
+            "damaged",
+            "",
+            *(row.way.removeprefix("OpenCV ").split(",")[0] for row in each.rows[:2]),
+            "",
+            "draw",
+            "mean",
+        ]
+        + (["null space"] if len(each.shown[place]) > 6 else [])
+        for each in mended.values()
+    ]
+    return picture_table(rows, left=list(mended), captions=captions)
+
+
+def as_large(image: Tensor) -> Tensor:
+    """Smaller images with each pixel as a square."""
+    factor = SIDE // image.shape[-1]
+    return image.repeat_interleave(factor, -1).repeat_interleave(factor, -2)
+
+
+def main() -> None:
+    """Measure, print, and write what was found."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.restoring", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--images", type=int, default=100)
+    parser.add_argument("--calls", type=int, default=20, help="of the network, for one draw")
+    parser.add_argument("--num", type=int, default=4, help="draws an image")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/restoring"))
+    options = parser.parse_args()
+    run = load_as(DiffusionRun, "fashion-mnist")
+    test = load_data("fashion-mnist").test
+    images = test.spread(options.images).images(range(options.images))
+    mended = {}
+    for case in CASES:
+        start = time.perf_counter()
+        mended[case.name] = measure(run, case, images, options.calls, options.num)
+        print(f"{case.name}: {time.perf_counter() - start:.0f} s", flush=True)
+    command = f"python -m benchmarks.restoring --images {options.images} --calls {options.calls} --num {options.num}"
+    text = in_markdown(mended, command)
+    print(text)
+    record = {
+        "version": nelbo.__version__,
+        "command": command,
+        "rows": [asdict(row) for each in mended.values() for row in each.rows],
+        "rankings": {name: [asdict(ranking) for ranking in each.rankings] for name, each in mended.items()},
+    }
+    write_json(options.out / "restoring.json", json.loads(json.dumps(record)))
+    write_text(options.out / "restoring.md", text)
+    save(picture(mended, min(18, options.images - 1)), options.out / "examples.png")  # type: ignore[arg-type]
+
+
+if __name__ == "__main__":
+    main()
