@@ -1,4 +1,4 @@
-"""diffusers' side of the comparison: small networks with weights that matter, and pipelines saved by diffusers itself."""
+"""diffusers' side of the comparison: small networks with weights that matter, and pipelines that it saved itself."""
 
 import json
 from collections.abc import Callable

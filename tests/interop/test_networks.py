@@ -77,6 +77,7 @@ def test_imported_weights_give_the_same_output(changes: dict[str, Any], tmp_path
     assert options.dropout == changes.get("dropout", 0.0)
 
 
+@pytest.mark.slow
 def test_the_35_million_weights_of_cifar10_give_the_same_output(tmp_path: Path) -> None:
     torch.manual_seed(0)
     unet = diffusers.UNet2DModel(**CIFAR10).eval()  # as it is initialised, so that the output is of the size of noise
