@@ -12,7 +12,9 @@ import diffusers
 import pytest
 
 import nelbo
-from nelbo.config import DiffusionRun, ScheduleOptions
+from nelbo.config import DataOptions, DiffusionRun, RunConfig, ScheduleOptions, VAERecipe, preset
+from nelbo.config.assembly import build_network
+from nelbo.config.run import save_model
 from nelbo.errors import ConfigurationError, NelboError
 from nelbo.interop import export_model, import_model
 from nelbo.interop.scheduler_config import ADDED, SchedulerConfig
@@ -195,3 +197,18 @@ def test_what_an_export_leaves_behind_is_told(tmp_path: Path, our_run: Callable[
 def test_an_unknown_format(tmp_path: Path, our_run: Callable[..., DiffusionRun]) -> None:
     with pytest.raises(ConfigurationError, match="there is no format 'onnx'; choose from diffusers, nelbo, torch"):
         export_model(our_run().folder, tmp_path / "out", format="onnx")
+
+
+def test_a_variational_autoencoder_travels_as_a_run_only(tmp_path: Path) -> None:
+    recipe, folder = preset("vae-digits"), tmp_path / "vae"
+    assert isinstance(recipe, VAERecipe)
+    RunConfig(recipe, DataOptions("digits", (1, 8, 8), 17, 1500, 297), "vae-digits").save(folder)
+    save_model(folder, build_network(recipe), {})
+    for form in ("diffusers", "torch"):
+        with pytest.raises(
+            ConfigurationError, match=f"only a diffusion model can be exported as {form}, and every run"
+        ):
+            export_model(folder, tmp_path / form, format=form)
+    export_model(folder, tmp_path / "out", format="nelbo")
+    import_model(tmp_path / "out", tmp_path / "back")
+    assert nelbo.load(tmp_path / "back").config == nelbo.load(folder).config
