@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import pytest
 import torch
 from torch import Tensor
@@ -13,8 +14,6 @@ from nelbo.config import DataOptions, DiffusionRun, Recipe, RunConfig, load
 from nelbo.config.assembly import build_network
 from nelbo.config.run import save_model
 from nelbo.networks import UNetOptions
-
-diffusers = pytest.importorskip("diffusers", reason="diffusers (the extra `test`) is the independent implementation")
 
 SMALL = {
     "sample_size": 16,
