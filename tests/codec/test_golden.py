@@ -1,13 +1,16 @@
 """Files written by version 1 of the format come out pixel for pixel, for ever."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import nelbo
-from nelbo.codec import Bitstream, RangeDecoder, RawImage
-from nelbo.config import DiffusionRun, find_model, load_as
+from nelbo.codec import Bitstream, CodecPlan, RangeDecoder, RawImage
+from nelbo.config import PLAN_FILE, DiffusionRun, find_model, load_as
+from nelbo.config.codec_run import fingerprint
+from nelbo.files import read_metadata, read_tensors
 
 GOLDEN = Path(__file__).parent / "golden"
 FILES = sorted(path.stem for path in GOLDEN.glob("*.nelbo"))
@@ -58,3 +61,21 @@ def by_hand(content, table, num):
             width, code = width * 256, code * 256 + next(data)
         found.append(k)
     return found
+
+
+def test_later_options_enter_a_fingerprint_only_where_they_are_not_at_their_default():
+    run = nelbo.load("fashion-mnist", device="cpu")
+    plan = CodecPlan.from_tensors(read_tensors(run.folder / PLAN_FILE)[0])
+    known = read_metadata(run.folder / PLAN_FILE)["fingerprint"]
+    assert fingerprint(run, plan).hex() == known
+    for part, changes in (
+        ("network", {"norm_eps": 1e-5}),
+        ("network", {"head_width": 32}),
+        ("network", {"symmetric_padding": True}),
+        ("network", {"first_time": 0}),
+        ("network", {"frequency_shift": 0}),
+        ("schedule", {"betas": (0.5,)}),
+    ):
+        recipe = replace(run.recipe, **{part: replace(getattr(run.recipe, part), **changes)})
+        changed = replace(run, config=replace(run.config, recipe=recipe))
+        assert fingerprint(changed, plan).hex() != known, changes

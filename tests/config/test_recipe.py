@@ -9,10 +9,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nelbo.config import PRESETS, Recipe, default_preset, preset
+from nelbo.config import PRESETS, Recipe, ScheduleOptions, default_preset, preset
 from nelbo.config.assembly import AssemblyWarning, build_network, build_objective, build_schedule, fit_to_data
 from nelbo.config.presets import DESCRIPTIONS
-from nelbo.errors import ConfigurationError
+from nelbo.errors import ConfigurationError, ScheduleError
 
 pytestmark = pytest.mark.filterwarnings("ignore::nelbo.config.assembly.AssemblyWarning")
 
@@ -190,3 +190,16 @@ def test_schedules_are_built_by_kind():
     assert float(linear.betas[-1]) == pytest.approx(0.02)
     logs = build_schedule(preset("images").schedule).log_snr
     assert (float(logs[1]), float(logs[-1])) == pytest.approx((15.0, -13.0))
+
+
+def test_a_table_has_a_beta_for_each_step():
+    table = build_schedule(ScheduleOptions("table", 2, betas=(0.5, 0.999)))
+    assert table.betas.tolist() == pytest.approx([0, 0.5, 0.999])
+    recipe = preset("cifar10").with_overrides(
+        {"schedule.kind": "table", "schedule.betas": [0.5], "schedule.num_steps": 1}
+    )
+    assert type(recipe).from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
+    with pytest.raises(ConfigurationError, match=r"has 2 entries and schedule\.num_steps is 1000"):
+        build_schedule(ScheduleOptions("table", betas=(0.5, 0.9)))
+    with pytest.raises(ScheduleError, match="beta_2 = 0"):
+        build_schedule(ScheduleOptions("table", 2, betas=(0.9, 0.0)))

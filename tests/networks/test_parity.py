@@ -1,49 +1,13 @@
 """Our U-Net and diffusers' `UNet2DModel`, given the same weights, put out the same numbers."""
 
-import re
-
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from nelbo.interop.weights import from_diffusers
 from nelbo.networks import UNet, UNetOptions
 
 diffusers = pytest.importorskip("diffusers", reason="diffusers (the extra `test`) is the independent implementation")
-
-NAMES = [  # pattern of diffusers' name -> ours; {0}, {1} are the groups
-    (r"conv_in", "input"),
-    (r"conv_norm_out", "norm"),
-    (r"conv_out", "output"),
-    (r"time_embedding\.linear_1", "condition.time.0"),
-    (r"time_embedding\.linear_2", "condition.time.2"),
-    (r"(down|up)_blocks\.(\d+)\.resnets\.(\d+)", "{0}.{1}.{2}.residual"),
-    (r"(down|up)_blocks\.(\d+)\.attentions\.(\d+)", "{0}.{1}.{2}.attention"),
-    (r"(down|up)_blocks\.(\d+)\.(down|up)samplers\.0", "{0}sample.{1}"),
-    (r"mid_block\.resnets\.(\d+)", "middle.{0}.residual"),
-    (r"mid_block\.attentions\.0", "middle.0.attention"),
-]
-PARTS = {"time_emb_proj": "condition", "conv_shortcut": "shortcut", "group_norm": "norm", "to_out.0": "output"}
-
-
-def to_ours(theirs: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Rename diffusers' weights, and stack query, key and value into one map."""
-    ours: dict[str, Tensor] = {}
-    for name, weight in theirs.items():
-        if ".to_k." in name or ".to_v." in name:
-            continue
-        if ".to_q." in name:
-            weight = torch.cat([theirs[name.replace("to_q", part)] for part in ("to_q", "to_k", "to_v")])
-            name = name.replace("to_q", "query_key_value")
-        for pattern, replacement in NAMES:
-            if match := re.match(pattern + r"\.", name):
-                rest = name[match.end() :]
-                part, _, kind = rest.rpartition(".")
-                renamed = [replacement.format(*match.groups()), PARTS.get(part, part), kind]
-                ours[".".join(filter(None, renamed))] = weight
-                break
-        else:
-            raise AssertionError(f"{name} has no place in our U-Net")
-    return ours
 
 
 def pair(heads: int = 1) -> tuple[nn.Module, UNet]:
@@ -66,7 +30,7 @@ def pair(heads: int = 1) -> tuple[nn.Module, UNet]:
         for parameter in theirs.parameters():
             parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
     ours = UNet(UNetOptions(base=32, heads=heads)).eval()
-    ours.load_state_dict(to_ours(theirs.state_dict()))
+    ours.load_state_dict(from_diffusers(ours, theirs.state_dict()))
     return theirs, ours
 
 
@@ -88,7 +52,7 @@ def test_same_weights_same_gradient() -> None:
     x_t, t = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(2)), torch.tensor([3, 800])
     theirs(x_t, t).sample.square().mean().backward()
     ours(x_t, t).square().mean().backward()
-    expected = to_ours({name: p.grad for name, p in theirs.named_parameters() if p.grad is not None})
+    expected = from_diffusers(ours, {name: p.grad for name, p in theirs.named_parameters() if p.grad is not None})
     for name, parameter in ours.named_parameters():
         assert parameter.grad is not None
         scale = expected[name].abs().max().item()

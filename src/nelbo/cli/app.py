@@ -16,7 +16,9 @@ from nelbo.cli import (
     decompress,
     demo,
     evaluate,
+    export,
     frechet,
+    import_,
     info,
     kl,
     plot,
@@ -49,6 +51,8 @@ app.command("codec")(codec.codec)
 app.command("compress")(compress.compress)
 app.command("decompress")(decompress.decompress)
 app.command("inspect")(decompress.inspect)
+app.command("import")(import_.import_)
+app.command("export")(export.export)
 app.command("frechet")(frechet.frechet)
 app.command("data", epilog=data.POLICY)(data.data)
 app.command("kl")(kl.kl)

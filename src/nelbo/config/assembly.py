@@ -47,12 +47,23 @@ class AssemblyWarning(UserWarning):
 
 
 def build_schedule(options: ScheduleOptions) -> NoiseSchedule:
-    """The schedule of a kind."""
+    """The schedule of a kind.
+
+    Raises:
+        ConfigurationError: a kind that isn't known, or a table of another length than T.
+        ScheduleError: some beta is not between 0 and 1.
+    """
     kinds = {
         "linear": lambda: NoiseSchedule.linear(options.num_steps, options.beta_1, options.beta_T),
         "cosine": lambda: NoiseSchedule.cosine(options.num_steps),
         "log-linear": lambda: NoiseSchedule.log_linear(options.num_steps, options.log_snr_max, options.log_snr_min),
+        "table": lambda: NoiseSchedule.from_betas(options.betas),
     }
+    if options.kind == "table" and len(options.betas) != options.num_steps:
+        raise ConfigurationError(
+            f"schedule.betas has {len(options.betas)} entries and schedule.num_steps is {options.num_steps}; a table "
+            "has one beta for each step."
+        )
     return kinds[known(options.kind, kinds, "schedule kind")]()
 
 

@@ -3,10 +3,10 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -23,7 +23,15 @@ PLAN_FILE = "codec.safetensors"
 MODELS_VARIABLE = "NELBO_MODELS"
 # Of a network's options those that its weights do not tell; a later option enters where it is not at its default.
 SHAPING = ("channels", "base", "multipliers", "blocks", "attention", "middle_attention", "heads", "groups", "fourier")
+SHAPING_SINCE = {
+    "head_width": None,
+    "norm_eps": 1e-6,
+    "symmetric_padding": False,
+    "first_time": 1,
+    "frequency_shift": 1,
+}
 CHAIN = ("kind", "num_steps", "beta_1", "beta_T", "log_snr_max", "log_snr_min")
+CHAIN_SINCE: dict[str, object] = {"betas": ()}
 ARITHMETIC = "float64, clipped xhat_0, calibrated variance"
 
 
@@ -68,9 +76,9 @@ def load_codec(run: "DiffusionRun", batch_size: int = 8) -> ProgressiveCodec:
 def fingerprint(run: "DiffusionRun", plan: CodecPlan) -> bytes:
     """32 bytes of SHA-256 over all that decoding depends on: weights, schedule, variance, plan and arithmetic."""
     recipe, network, schedule = run.recipe, asdict(run.recipe.network), asdict(run.recipe.schedule)
-    told = {
-        "schedule": {name: schedule[name] for name in CHAIN},  # its tables may differ in a last digit elsewhere
-        "network": {name: network[name] for name in SHAPING if name in network},
+    told = {  # a schedule by its options, because its tables may differ in a last digit elsewhere
+        "schedule": _told(schedule, CHAIN, CHAIN_SINCE),
+        "network": _told(network, SHAPING, SHAPING_SINCE),
         "parameterization": recipe.parameterization,
         "shape": list(run.shape),
         "levels": run.levels,
@@ -83,6 +91,12 @@ def fingerprint(run: "DiffusionRun", plan: CodecPlan) -> bytes:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.digest()
+
+
+def _told(options: Mapping[str, Any], names: Sequence[str], since: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of some names, and of those that came later the ones that are not at their default."""
+    later = [name for name, default in since.items() if options.get(name, default) != default]
+    return {name: options[name] for name in (*names, *later) if name in options}
 
 
 def find_model(start: bytes) -> Path:

@@ -17,6 +17,7 @@ from nelbo.files import write_json
 
 MOST_LISTED = 12
 CONFIG_FILE, MODEL_FILE = "config.json", "model.safetensors"
+UNKNOWN_DATA = "unknown"  # the `spec` of a model that came without its images
 # What may differ when a run goes on: the budgets, by which a learning rate that decays goes too, and conveniences that
 # leave the mathematics of a step as they are.
 MAY_CHANGE = {
@@ -37,7 +38,7 @@ class DataOptions:
     """Which images a run was trained on, and what they were like.
 
     Attributes:
-        spec: what was given as --data, a path made absolute.
+        spec: what was given as --data, a path made absolute; `UNKNOWN_DATA` of a model that was imported.
         size, mode, held_out: how it was read.
         shape: (C, H, W); levels: K.
         num_train, num_held_out: how many images each part has.

@@ -17,10 +17,11 @@ class ScheduleOptions:
     """A noise schedule by name; the fields that a kind doesn't use are left alone.
 
     Attributes:
-        kind: "linear" (the paper's), "cosine", or "log-linear" (log SNR falls linearly: best for bits).
+        kind: "linear" (the paper's), "cosine", "log-linear" (log SNR falls linearly: best for bits), or "table".
         num_steps: T.
         beta_1, beta_T: of "linear".
         log_snr_max, log_snr_min: of "log-linear".
+        betas: of "table": beta_1..beta_T.
     """
 
     kind: str = "linear"
@@ -29,6 +30,7 @@ class ScheduleOptions:
     beta_T: float = 0.02
     log_snr_max: float = 15.0
     log_snr_min: float = -10.5
+    betas: tuple[float, ...] = ()
 
 
 NetworkOptions = UNetOptions | MLPOptions | VAEOptions

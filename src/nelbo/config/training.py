@@ -13,7 +13,15 @@ from torch import nn
 
 from nelbo.config import presets
 from nelbo.config.assembly import build_network, build_objective, fit_to_data
-from nelbo.config.folder import CONFIG_FILE, MODEL_FILE, DataOptions, RunConfig, read_config, refuse_differences
+from nelbo.config.folder import (
+    CONFIG_FILE,
+    MODEL_FILE,
+    UNKNOWN_DATA,
+    DataOptions,
+    RunConfig,
+    read_config,
+    refuse_differences,
+)
 from nelbo.config.loading import load, run_of
 from nelbo.config.pictures import show_run
 from nelbo.config.recipe import AnyRecipe
@@ -210,8 +218,14 @@ def _wanted(data: str | DataRequest | None, folder: Path, name: str | None) -> t
 
 
 def _request(config: RunConfig) -> DataRequest:
-    """How a run's data was read."""
+    """How a run's data was read.
+
+    Raises:
+        DataError: the model came without its images.
+    """
     data = config.data
+    if data.spec == UNKNOWN_DATA:
+        raise DataError("the model was imported without its images; name some by --data.")
     return DataRequest(data.spec, data.size, data.mode, data.held_out)
 
 

@@ -60,6 +60,17 @@ class NoiseSchedule:
         return cls._checked(_alphas_bar(torch.linspace(beta_1, beta_T, num_steps, dtype=torch.float64)))
 
     @classmethod
+    def from_betas(cls, betas: Tensor | Sequence[float]) -> "NoiseSchedule":
+        """A schedule from beta_1..beta_T.
+
+        Raises:
+            ScheduleError: there are none, or some beta is not between 0 and 1.
+        """
+        table = torch.as_tensor(betas, dtype=torch.float64)
+        _check_num_steps(len(table))
+        return cls._checked(_alphas_bar(table))
+
+    @classmethod
     def cosine(cls, num_steps: int = 1000, offset: float = 0.008, max_beta: float = 0.999) -> "NoiseSchedule":
         """alphas_bar follows a squared cosine, beta is capped at max_beta (Nichol & Dhariwal 2021, eq. 17)."""
         _check_num_steps(num_steps)

@@ -46,8 +46,8 @@ class GroupNorm(nn.GroupNorm):
     where a group is so narrow that float32 walks too. From 1,024 pixels on, the way back is our own.
     """
 
-    def __init__(self, groups: int, width: int) -> None:
-        super().__init__(groups, width, eps=1e-6)
+    def __init__(self, groups: int, width: int, eps: float = 1e-6) -> None:
+        super().__init__(groups, width, eps=eps)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to the same shape and layout."""
@@ -112,11 +112,19 @@ def initialise(module: nn.Module, scale: float = 1.0) -> None:
                 nn.init.zeros_(layer.bias)
 
 
-def sinusoids(t: Tensor, dim: int, max_period: float = 10_000.0) -> Tensor:
-    """Return [sin(t w), cos(t w)] as float32 (B, dim): w falls geometrically from 1 to 1 / `max_period`."""
+def frequencies(dim: int, shift: int = 1, max_period: float = 10_000.0, device: torch.device | None = None) -> Tensor:
+    """The w of `sinusoids`, float32 (dim / 2,): they fall geometrically from 1.
+
+    `shift` is 1 where the last is 1 / `max_period`, as in Ho et al.'s code, and 0 where that would come next.
+    """
     half = dim // 2
-    exponents = torch.arange(half, device=t.device, dtype=torch.float32) / (half - 1)
-    angles = t.float()[:, None] * torch.exp(-math.log(max_period) * exponents)[None, :]
+    exponents = torch.arange(half, device=device, dtype=torch.float32) / (half - shift)
+    return torch.exp(-math.log(max_period) * exponents)
+
+
+def sinusoids(t: Tensor, dim: int, shift: int = 1, max_period: float = 10_000.0) -> Tensor:
+    """Return [sin(t w), cos(t w)] as float32 (B, dim) for the w of `frequencies`."""
+    angles = t.float()[:, None] * frequencies(dim, shift, max_period, t.device)[None, :]
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
@@ -125,11 +133,19 @@ class Condition(nn.Module):
 
     The time goes through sinusoids and a two-layer perceptron, all in float32; the class embedding is added.
     Class index `num_classes` means "no class", which is what a label of None, or a negative one, selects.
+
+    Attributes:
+        first_time: what the sinusoids are given for t = 1: 0 in networks that were trained to count from 0.
+        frequency_shift: of their `frequencies`.
     """
 
-    def __init__(self, base: int, num_classes: int | None = None) -> None:
+    def __init__(
+        self, base: int, num_classes: int | None = None, first_time: int = 1, frequency_shift: int = 1
+    ) -> None:
         super().__init__()
         self.base = base
+        self.first_time = first_time
+        self.frequency_shift = frequency_shift
         self.num_classes = num_classes
         self.time = nn.Sequential(nn.Linear(base, 4 * base), nn.SiLU(), nn.Linear(4 * base, 4 * base))
         self.label: nn.Embedding | None = None
@@ -142,7 +158,8 @@ class Condition(nn.Module):
         """Embed `t` (B,) or scalar, and `label` (B,) or None, for a batch of `batch` examples."""
         with full_precision(t):
             precision = next(self.time.parameters()).dtype
-            time: Tensor = self.time(sinusoids(t.expand(batch), self.base).to(precision))
+            own = t.expand(batch) + (self.first_time - 1)
+            time: Tensor = self.time(sinusoids(own, self.base, self.frequency_shift).to(precision))
             if self.label is None:
                 if label is not None:
                     raise ConfigurationError(

@@ -76,7 +76,7 @@ class MLP(nn.Module):
                 " or images of as many numbers"
             )
         with full_precision(x_t):
-            condition = F.silu(self.condition(t, label, len(x_t)))
+            condition = F.silu(self.condition(t, label, x_t.shape[0]))
             h = self.input(x_t.flatten(1))
             for layer in self.layers:
                 h = layer(h, condition)

@@ -37,11 +37,15 @@ class UNetOptions:
         attention: levels at which self-attention follows each residual block.
         middle_attention: whether attention stands between the two blocks at the bottom.
         heads: heads of each attention.
+        head_width: channels of each head, whose number then differs with the level's; None to go by `heads`.
         groups: groups of each GroupNorm; must divide every `base * multiplier`.
+        norm_eps: what each GroupNorm adds to a variance.
         dropout: probability, inside each residual block.
         learned_variance: put out 2 * channels; the second half parameterizes the variance.
         num_classes: classes of a conditional network, or None.
         fourier: exponents n; sin(2^n pi x) and cos(2^n pi x) of each channel join the input (Kingma et al. 2021).
+        symmetric_padding: pad what is halved by a pixel on all sides; else on the right and below only.
+        first_time, frequency_shift: of the time embedding, see `Condition`.
         checkpointing: recompute each block in the backward pass, trading time for memory.
     """
 
@@ -52,11 +56,16 @@ class UNetOptions:
     attention: tuple[int, ...] = (1,)
     middle_attention: bool = True
     heads: int = 1
+    head_width: int | None = None
     groups: int = 32
+    norm_eps: float = 1e-6
     dropout: float = 0.1
     learned_variance: bool = False
     num_classes: int | None = None
     fourier: tuple[int, ...] = ()
+    symmetric_padding: bool = False
+    first_time: int = 1
+    frequency_shift: int = 1
     checkpointing: bool = False
 
     def __post_init__(self) -> None:
@@ -69,6 +78,12 @@ class UNetOptions:
             raise ConfigurationError(f"`multipliers` is {self.multipliers}, but needs one positive integer per level")
         if self.base % 2 or self.base < 4:
             raise ConfigurationError(f"`base` is {self.base}, but must be an even number, at least 4")
+        if not self.norm_eps > 0:
+            raise ConfigurationError(f"`norm_eps` is {self.norm_eps}, but must be above 0")
+        if not 0 <= self.frequency_shift < self.base // 2:
+            raise ConfigurationError(
+                f"`frequency_shift` is {self.frequency_shift}, but must be within 0..{self.base // 2 - 1}"
+            )
         if not 0 <= self.dropout < 1:
             raise ConfigurationError(f"`dropout` is {self.dropout}, but must be in [0, 1)")
         for level in self.attention:
@@ -82,13 +97,26 @@ class UNetOptions:
                     f"`groups` is {self.groups}, which does not divide {width} channels; "
                     f"{math.gcd(*self.widths, self.groups)} would"
                 )
-            if width % self.heads:
+            if self.head_width is None and width % self.heads:
                 raise ConfigurationError(f"`heads` is {self.heads}, which does not divide {width} channels")
+        for width in self.attended:
+            if self.head_width is not None and (self.head_width < 1 or width % self.head_width):
+                raise ConfigurationError(f"`head_width` is {self.head_width}, which does not divide {width} channels")
 
     @property
     def widths(self) -> tuple[int, ...]:
         """Feature channels of each level."""
         return tuple(self.base * multiplier for multiplier in self.multipliers)
+
+    @property
+    def attended(self) -> tuple[int, ...]:
+        """Feature channels of each level with attention, and of the bottom where that has it."""
+        levels = tuple(self.widths[level] for level in self.attention)
+        return (*levels, self.widths[-1]) if self.middle_attention else levels
+
+    def heads_at(self, width: int) -> int:
+        """Heads of an attention over `width` channels."""
+        return self.heads if self.head_width is None else width // self.head_width
 
     def check_size(self, height: int, width: int) -> None:
         """Raise `ShapeError`, naming the nearest sizes that work, unless both sides can be halved at every level."""
@@ -111,10 +139,10 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, width_in: int, width: int, options: UNetOptions) -> None:
         super().__init__()
-        self.norm1 = GroupNorm(options.groups, width_in)
+        self.norm1 = GroupNorm(options.groups, width_in, options.norm_eps)
         self.conv1 = nn.Conv2d(width_in, width, 3, padding=1)
         self.condition = nn.Linear(4 * options.base, width)
-        self.norm2 = GroupNorm(options.groups, width)
+        self.norm2 = GroupNorm(options.groups, width, options.norm_eps)
         self.dropout = FeatureDropout(options.dropout)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1)
         self.shortcut = nn.Identity() if width_in == width else nn.Conv2d(width_in, width, 1)
@@ -134,8 +162,8 @@ class SelfAttention(nn.Module):
 
     def __init__(self, width: int, options: UNetOptions) -> None:
         super().__init__()
-        self.heads = options.heads
-        self.norm = GroupNorm(options.groups, width)
+        self.heads = options.heads_at(width)
+        self.norm = GroupNorm(options.groups, width, options.norm_eps)
         self.query_key_value = nn.Linear(width, 3 * width)
         self.output = nn.Linear(width, width)
         initialise(self.output, NEARLY_ZERO)
@@ -173,16 +201,17 @@ class Stage(nn.Module):
 
 
 class Downsample(nn.Module):
-    """Halve both sides by a 3x3 convolution of stride 2, padded on the right and below only."""
+    """Halve both sides by a 3x3 convolution of stride 2, padded on the right and below only, or on all sides."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, options: UNetOptions) -> None:
         super().__init__()
+        self.padding = (1, 1, 1, 1) if options.symmetric_padding else (0, 1, 0, 1)
         self.conv = nn.Conv2d(width, width, 3, stride=2)
         initialise(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, C, H/2, W/2)."""
-        return self.conv(F.pad(x, (0, 1, 0, 1)))  # type: ignore[no-any-return]
+        return self.conv(F.pad(x, self.padding))  # type: ignore[no-any-return]
 
 
 # How a 3x3 kernel falls on a pixel that was repeated: rows of the 4x4 kernel as sums of rows of the 3x3 one.
@@ -221,7 +250,7 @@ class UNet(nn.Module):
         super().__init__()
         self.options = options = options or UNetOptions()
         widths, bottom = options.widths, len(options.widths) - 1
-        self.condition = Condition(options.base, options.num_classes)
+        self.condition = Condition(options.base, options.num_classes, options.first_time, options.frequency_shift)
         self.input = nn.Conv2d(options.channels * (1 + 2 * len(options.fourier)), options.base, 3, padding=1)
 
         width, skips = options.base, [options.base]
@@ -234,7 +263,7 @@ class UNet(nn.Module):
                 skips.append(width)
             self.down.append(stages)
             if level < bottom:
-                self.downsample.append(Downsample(width))
+                self.downsample.append(Downsample(width, options))
                 skips.append(width)
 
         self.middle = nn.ModuleList(
@@ -251,7 +280,7 @@ class UNet(nn.Module):
             if level > 0:
                 self.upsample.append(Upsample(width))
 
-        self.norm = GroupNorm(options.groups, width)
+        self.norm = GroupNorm(options.groups, width, options.norm_eps)
         self.output = nn.Conv2d(width, options.channels * (2 if options.learned_variance else 1), 3, padding=1)
         initialise(self.input)
         initialise(self.output, NEARLY_ZERO)
@@ -278,7 +307,7 @@ class UNet(nn.Module):
         Raises `ShapeError` when the image has other channels or sides that the levels cannot halve.
         """
         self._check(x_t)
-        condition = F.silu(self.condition(t, label, len(x_t)))
+        condition = F.silu(self.condition(t, label, x_t.shape[0]))
         with full_precision(x_t):
             h = self.input(self._with_fourier(x_t))
         # the layout is set here: that of an image of one channel is ambiguous, and all that follows would inherit it

@@ -1,0 +1,130 @@
+"""A folder in diffusers' layout: a U-Net's configuration and weights, and a scheduler's configuration."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save
+from torch import Tensor
+
+from nelbo.errors import ConfigurationError, RunError
+from nelbo.files import write_bytes, write_json
+from nelbo.interop.scheduler_config import ADDED, SchedulerConfig
+from nelbo.interop.settings import read_settings, record_of, refuse_others
+from nelbo.interop.unet_config import UNetConfig
+from nelbo.interop.weights import read_weights
+
+INDEX, UNET, SCHEDULER = "model_index.json", "config.json", "scheduler_config.json"
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+FILES = (INDEX, *(f"{folder}{name}" for folder in ("", "unet/") for name in (UNET, WEIGHTS)))
+FILES += (SCHEDULER, f"scheduler/{SCHEDULER}")
+PIPELINES = ("DDPMPipeline", "DDIMPipeline")
+SCHEDULERS = ("DDPMScheduler", "DDIMScheduler")
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+VERSION = "0.30.0"  # of diffusers, the earliest that what is written here was read with
+TO_SAFETENSORS = (
+    "its code would run on being opened; whoever trusts it can write it as safetensors with diffusers: "
+    'DDPMPipeline.from_pretrained("THERE").save_pretrained("FOLDER", safe_serialization=True)'
+)
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """What the folder holds.
+
+    Attributes:
+        weights: by diffusers' names, float32.
+        scheduler: None where a bare network came without one.
+    """
+
+    unet: UNetConfig
+    weights: Mapping[str, Tensor]
+    scheduler: SchedulerConfig | None
+
+
+def read_pipeline(folder: Path) -> Pipeline:
+    """Read a pipeline, or a bare network, without running anything that it brings along.
+
+    Raises:
+        RunError: a file is missing or damaged, or the weights are pickled.
+        ConfigurationError: it is of a kind that nelbo has no counterpart of, or has a setting that isn't known.
+    """
+    if (folder / INDEX).is_file():
+        _refuse_kinds(folder / INDEX, read_settings(folder / INDEX), PIPELINES, "a U-Net on pixels and nothing else")
+    home = folder / "unet" if (folder / "unet").is_dir() else folder
+    if not (home / UNET).is_file():
+        raise RunError(
+            f"{folder} is no model: {UNET} is missing; expected a folder of diffusers' DDPMPipeline or UNet2DModel, or "
+            "a run folder of nelbo."
+        )
+    settings = read_settings(home / UNET)
+    _refuse_kinds(home / UNET, settings, ("UNet2DModel",), "without text or other conditions")
+    unet = _record(home / UNET, UNetConfig, settings)
+    return Pipeline(unet, read_weights(_weights_file(home)), _scheduler(folder))
+
+
+def write_pipeline(folder: Path, pipeline: Pipeline) -> None:
+    """Write what `diffusers.DDPMPipeline.from_pretrained` reads.
+
+    Raises:
+        RunError: the disk is full or the folder can't be written.
+    """
+    assert pipeline.scheduler is not None
+    versions = {"_diffusers_version": VERSION}
+    unet = {"_class_name": "UNet2DModel", **versions, **asdict(pipeline.unet)}
+    scheduler = {"_class_name": "DDPMScheduler", **versions, **asdict(pipeline.scheduler)}
+    weights = {name: weight.detach().cpu().contiguous() for name, weight in pipeline.weights.items()}
+    write_json(folder / "unet" / UNET, unet)
+    write_bytes(folder / "unet" / WEIGHTS, save(weights, metadata={"format": "pt"}))
+    write_json(folder / "scheduler" / SCHEDULER, scheduler)
+    index = {"unet": ["diffusers", "UNet2DModel"], "scheduler": ["diffusers", "DDPMScheduler"]}
+    write_json(folder / INDEX, {"_class_name": "DDPMPipeline", **versions, **index})
+
+
+def _scheduler(folder: Path) -> SchedulerConfig | None:
+    """The scheduler, from its own folder or beside the network."""
+    for path in (folder / "scheduler" / SCHEDULER, folder / SCHEDULER):
+        if path.is_file():
+            settings = read_settings(path)
+            how = 'DDPMScheduler.from_config(pipeline.scheduler.config).save_pretrained("THERE") writes one'
+            _refuse_kinds(path, settings, SCHEDULERS, how)
+            refuse_others(ADDED, settings)
+            return _record(path, SchedulerConfig, {k: v for k, v in settings.items() if k not in ADDED})  # type: ignore[no-any-return]
+    return None
+
+
+def _weights_file(home: Path) -> Path:
+    """Where the weights are.
+
+    Raises:
+        RunError: there are none in one safetensors file.
+    """
+    if (home / WEIGHTS).is_file():
+        return home / WEIGHTS
+    others = sorted(path.name for path in home.iterdir() if path.name.startswith("diffusion_pytorch_model"))
+    pickled = [path.name for path in sorted(home.iterdir()) if path.suffix in PICKLES]
+    if pickled:
+        raise RunError(
+            f"{home / pickled[0]} is a pickle and {WEIGHTS} is missing; nelbo opens no pickle: {TO_SAFETENSORS}."
+        )
+    found = f" (there is {', '.join(others)})" if others else ""
+    raise RunError(
+        f"{home / WEIGHTS} is missing{found}; expected the weights in one safetensors file. A pickle "
+        f"({', '.join(PICKLES)}) is not read: {TO_SAFETENSORS}."
+    )
+
+
+def _refuse_kinds(path: Path, settings: Mapping[str, Any], kinds: tuple[str, ...], expected: str) -> None:
+    """Check what class a file is of."""
+    kind = settings.get("_class_name")
+    if kind not in kinds:
+        raise ConfigurationError(f"{path} is of {kind!r}; expected {' or '.join(kinds)} ({expected}).")
+
+
+def _record(path: Path, kind: type[Any], settings: Mapping[str, Any]) -> Any:
+    """Settings as a record, errors with the file they are in."""
+    try:
+        return record_of(kind, settings)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{path}: {error}") from error

@@ -1,0 +1,97 @@
+"""A model as a program that needs PyTorch alone: torch.export's .pt2, checked against the model it was made of."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nelbo.config import DiffusionRun
+from nelbo.diffusion import ReverseProcess
+from nelbo.errors import RunError
+from nelbo.files import write_json, write_whole
+
+PROGRAM, CARD = "model.pt2", "program.json"
+TOLERANCE = 1e-4  # of each output's largest entry
+CHECKED = (1, 3)  # batch sizes other than the traced one
+
+
+class Predictor(nn.Module):
+    """(x_t, t) -> (xhat_0, noise), whatever the network itself predicts; (x_t, t, label) of a conditional model."""
+
+    def __init__(self, reverse: ReverseProcess) -> None:
+        super().__init__()
+        assert isinstance(reverse.network, nn.Module)
+        self.network = reverse.network
+        self.reverse = reverse
+
+    def forward(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """`x_t` (B, C, H, W) float32, `t` int64 (B,) within 1..T, `label` int64 (B,), negative for no class."""
+        prediction = self.reverse.predict(x_t, t, label)
+        return prediction.x_0, prediction.noise
+
+
+def write_program(run: DiffusionRun, folder: Path) -> float:
+    """Write model.pt2 and program.json, which tells its inputs, outputs and alphas_bar.
+
+    Returns:
+        The largest difference between the program's outputs and the model's that was seen, as a share of their scale.
+
+    Raises:
+        RunError: the program differs from the model, or the disk is full.
+    """
+    predictor = Predictor(run.reverse(variance="trained")).eval()
+    batch = torch.export.Dim("batch")
+    inputs = _inputs(run, 2)
+    with torch.no_grad():
+        program = torch.export.export(predictor, inputs, dynamic_shapes=tuple({0: batch} for _ in inputs))
+
+    def save(place: Path) -> None:
+        with place.open("wb") as file:
+            torch.export.save(program, file)
+
+    write_whole(folder / PROGRAM, save)
+    difference = max(_difference(predictor, folder / PROGRAM, _inputs(run, size)) for size in CHECKED)
+    if not difference <= TOLERANCE:
+        (folder / PROGRAM).unlink()
+        raise RunError(
+            f"the program differs from the model by {difference:.1e} of its outputs, expected at most {TOLERANCE:g}; "
+            "this is torch.export's or nelbo's mistake: please report it."
+        )
+    write_json(folder / CARD, _card(run, len(inputs) > 2, difference))
+    return difference
+
+
+def _inputs(run: DiffusionRun, size: int) -> tuple[Tensor, ...]:
+    """Noise at steps from one end of the chain to the other, and classes where the model knows any."""
+    generator = torch.Generator().manual_seed(size)
+    device = run.schedule.alphas_bar.device
+    x_t = torch.randn(size, *run.shape, generator=generator).to(device)
+    t = torch.linspace(run.schedule.num_steps, 1, size).long().to(device)
+    labels = (torch.zeros(size, dtype=torch.int64, device=device),) if run.recipe.conditional else ()
+    return x_t, t, *labels
+
+
+def _difference(predictor: Predictor, path: Path, inputs: tuple[Tensor, ...]) -> float:
+    """The largest difference between what is on disk and the model, over the outputs' largest entries."""
+    program = torch.export.load(path).module()
+    with torch.no_grad():
+        pairs = list(zip(program(*inputs), predictor(*inputs), strict=True))
+    return max(float((given - expected).abs().max() / expected.abs().max()) for given, expected in pairs)
+
+
+def _card(run: DiffusionRun, labelled: bool, difference: float) -> dict[str, Any]:
+    """What a receiver needs to know besides the program."""
+    shape = list(run.shape)
+    return {
+        "inputs": {
+            "x_t": {"dtype": "float32", "shape": ["batch", *shape], "range": "data within [-1, 1]"},
+            "t": {"dtype": "int64", "shape": ["batch"], "range": f"1..{run.schedule.num_steps}"},
+            **({"label": {"dtype": "int64", "shape": ["batch"], "range": "negative: no class"}} if labelled else {}),
+        },
+        "outputs": {name: {"dtype": "float32", "shape": ["batch", *shape]} for name in ("x_0", "noise")},
+        "classes": list(run.config.data.class_names) if labelled else [],
+        "torch": torch.__version__,
+        "difference": difference,
+        "alphas_bar": run.schedule.alphas_bar.tolist(),
+    }

@@ -1,0 +1,180 @@
+"""The scheduler_config.json of diffusers' `DDPMScheduler` or `DDIMScheduler`, read as a `Chain` and written from it.
+
+diffusers counts steps 0..T-1 where nelbo counts 1..T.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from nelbo.config import ScheduleOptions
+from nelbo.config.assembly import build_schedule
+from nelbo.errors import ConfigurationError
+from nelbo.interop.settings import Accepted, refuse_others
+
+PREDICTIONS = {"epsilon": "noise", "sample": "data", "v_prediction": "velocity"}
+VARIANCES = {  # diffusers' name -> nelbo's
+    "fixed_small": "fixed-small",
+    "fixed_small_log": "fixed-small",
+    "fixed_large": "fixed-large",
+    "fixed_large_log": "fixed-large",
+    "learned_range": "learned-range",
+}
+WRITTEN_VARIANCES = {"fixed-small": "fixed_small", "fixed-large": "fixed_large", "learned-range": "learned_range"}
+ROUNDED = 0.01  # a share of 1 - alphas_bar_t that is worth telling
+
+
+@dataclass(frozen=True)
+class SchedulerConfig:
+    """Every setting of `DDPMScheduler`, with the value it has where the file doesn't name it."""
+
+    num_train_timesteps: int = 1000
+    beta_start: float = 1e-4
+    beta_end: float = 0.02
+    beta_schedule: str = "linear"
+    trained_betas: tuple[float, ...] | None = None
+    variance_type: str | None = None  # "fixed_small" there; left open here, because the network's channels tell it
+    clip_sample: bool = True
+    prediction_type: str = "epsilon"
+    thresholding: bool = False
+    dynamic_thresholding_ratio: float = 0.995
+    clip_sample_range: float = 1.0
+    sample_max_value: float = 1.0
+    timestep_spacing: str = "leading"
+    steps_offset: int = 0
+    rescale_betas_zero_snr: bool = False
+
+
+ONE_WAY: dict[str, Accepted] = {
+    "beta_schedule": Accepted("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"),
+    "prediction_type": Accepted(*PREDICTIONS),
+    "variance_type": Accepted(None, *VARIANCES),
+    "thresholding": Accepted(False, why="it changes samples, not the model; set it to false to go without"),
+    "clip_sample_range": Accepted(1.0, why="nelbo's data lie within [-1, 1]"),
+    "rescale_betas_zero_snr": Accepted(
+        False, why="with no signal at all in x_T, beta_T is 1 and the bound is infinite"
+    ),
+}
+# What `DDIMScheduler` and earlier versions of diffusers add.
+ADDED: dict[str, Accepted] = {
+    "set_alpha_to_one": Accepted(True, False),
+    "predict_epsilon": Accepted(None, True, why='it was an earlier name of "prediction_type": "sample"'),
+    "tensor_format": Accepted(None, "pt", "np"),
+    "timestep_values": Accepted(None),
+}
+
+
+@dataclass(frozen=True)
+class Chain:
+    """What nelbo makes of a scheduler: the fields of a `Recipe`, and what a person should know."""
+
+    schedule: ScheduleOptions
+    parameterization: str
+    variance: str
+    notes: tuple[str, ...] = ()
+
+
+def chain_of(config: SchedulerConfig, learned_variance: bool) -> Chain:
+    """The same chain in nelbo's terms.
+
+    Args:
+        learned_variance: whether the network puts out a variance.
+
+    Raises:
+        ConfigurationError: a setting without a counterpart, by name; or a variance that the network doesn't put out.
+        ScheduleError: betas that are no schedule.
+    """
+    refuse_others(ONE_WAY, vars(config))
+    schedule = _schedule(config)
+    build_schedule(schedule)
+    default = "learned_range" if learned_variance else "fixed_small"
+    variance = VARIANCES[config.variance_type or default]
+    if (variance == "learned-range") != learned_variance:
+        raise ConfigurationError(
+            f"variance_type is {config.variance_type!r}, but the network puts out "
+            f"{'twice the channels of an image' if learned_variance else 'no variance'}; set variance_type to "
+            f"{default!r}."
+        )
+    return Chain(schedule, PREDICTIONS[config.prediction_type], variance, tuple(_notes(config)))
+
+
+def config_of(chain: Chain) -> SchedulerConfig:
+    """The same chain in diffusers' terms.
+
+    Raises:
+        ConfigurationError: the network's output stands for what diffusers doesn't know.
+    """
+    names = {ours: theirs for theirs, ours in PREDICTIONS.items()}
+    if chain.parameterization not in names:
+        raise ConfigurationError(
+            f"the network predicts {chain.parameterization!r}, and diffusers' schedulers only read "
+            f"{', '.join(names)}; --format torch takes the whole prediction along."
+        )
+    options = chain.schedule
+    config = SchedulerConfig(
+        num_train_timesteps=options.num_steps,
+        prediction_type=names[chain.parameterization],
+        variance_type=WRITTEN_VARIANCES[chain.variance],
+    )
+    if options.kind == "linear":
+        return replace(config, beta_start=options.beta_1, beta_end=options.beta_T)
+    if options.kind == "cosine":
+        return replace(config, beta_schedule="squaredcos_cap_v2")
+    return replace(config, trained_betas=tuple(build_schedule(options).betas[1:].tolist()))
+
+
+def rounding_note(options: ScheduleOptions) -> tuple[str, ...]:
+    """What becomes of a schedule in diffusers' float32 tables, where it is worth telling."""
+    schedule = build_schedule(options)
+    theirs = 1 - torch.cumprod(1 - schedule.betas[1:].float(), 0).double()
+    share = (theirs / schedule.noise_variance[1:] - 1).abs().max().item()
+    if share <= ROUNDED:
+        return ()
+    return (
+        f"diffusers keeps its tables in float32, where the noise of this schedule's first steps is off by up to "
+        f"{share:.0%} in variance; its samples show it less than its likelihoods would",
+    )
+
+
+def _schedule(config: SchedulerConfig) -> ScheduleOptions:
+    """The betas, by name where nelbo has one for them."""
+    steps, ends = config.num_train_timesteps, (config.beta_start, config.beta_end)
+    if steps < 1:
+        raise ConfigurationError(f"num_train_timesteps is {steps}; expected at least 1.")
+    if config.trained_betas is not None:
+        if len(config.trained_betas) != steps:
+            raise ConfigurationError(
+                f"trained_betas has {len(config.trained_betas)} entries and num_train_timesteps is {steps}; expected "
+                "one for each step."
+            )
+        return _table(torch.tensor(config.trained_betas, dtype=torch.float64))
+    if config.beta_schedule == "linear":
+        return ScheduleOptions("linear", steps, *ends)
+    if config.beta_schedule == "squaredcos_cap_v2":
+        return ScheduleOptions("cosine", steps)
+    if min(ends) < 0:
+        raise ConfigurationError(f"beta_start and beta_end are {ends[0]} and {ends[1]}; expected numbers above 0.")
+    if config.beta_schedule == "scaled_linear":  # the square roots rise linearly
+        return _table(torch.linspace(ends[0] ** 0.5, ends[1] ** 0.5, steps, dtype=torch.float64) ** 2)
+    rise = torch.linspace(-6, 6, steps, dtype=torch.float64).sigmoid()
+    return _table(ends[0] + rise * (ends[1] - ends[0]))
+
+
+def _table(betas: Tensor) -> ScheduleOptions:
+    return ScheduleOptions("table", len(betas), betas=tuple(betas.tolist()))
+
+
+def _notes(config: SchedulerConfig) -> list[str]:
+    """What is a sampler's habit there and a choice at each call here."""
+    notes = []
+    if not config.clip_sample:
+        notes.append("clip_sample is false: give `nelbo sample` --no-clip for the same samples")
+    if (config.timestep_spacing, config.steps_offset) != ("leading", 0):
+        notes.append(
+            f"timestep_spacing {config.timestep_spacing!r} and steps_offset {config.steps_offset} stay behind: fewer "
+            "steps than T are spread evenly here and end at T"
+        )
+    if config.variance_type == "fixed_large_log":
+        notes.append("variance_type 'fixed_large_log', which diffusers cannot sample with, is read as 'fixed_large'")
+    return notes

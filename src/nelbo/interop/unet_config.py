@@ -1,0 +1,226 @@
+"""The config.json of diffusers' `UNet2DModel`, read as `UNetOptions` and written from them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nelbo.errors import ConfigurationError
+from nelbo.interop.settings import Accepted, refuse_others
+from nelbo.networks import UNetOptions
+
+PLAIN, ATTENTION = "{}Block2D", "Attn{}Block2D"
+
+
+@dataclass(frozen=True)
+class UNetConfig:
+    """Every setting of `UNet2DModel`, with the value it has where the file doesn't name it."""
+
+    sample_size: int | tuple[int, ...] | None = None
+    in_channels: int = 3
+    out_channels: int = 3
+    center_input_sample: bool = False
+    time_embedding_type: str = "positional"
+    time_embedding_dim: int | None = None
+    freq_shift: int = 0
+    flip_sin_to_cos: bool = True
+    down_block_types: tuple[str, ...] = ("DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D")
+    mid_block_type: str | None = "UNetMidBlock2D"
+    up_block_types: tuple[str, ...] = ("AttnUpBlock2D", "AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D")
+    block_out_channels: tuple[int, ...] = (224, 448, 672, 896)
+    layers_per_block: int = 2
+    mid_block_scale_factor: float = 1
+    downsample_padding: int = 1
+    downsample_type: str = "conv"
+    upsample_type: str = "conv"
+    dropout: float = 0.0
+    act_fn: str = "silu"
+    attention_head_dim: int | None = 8
+    norm_num_groups: int | None = 32
+    attn_norm_num_groups: int | None = None
+    norm_eps: float = 1e-5
+    resnet_time_scale_shift: str = "default"
+    add_attention: bool = True
+    class_embed_type: str | None = None
+    num_class_embeds: int | None = None
+    num_train_timesteps: int | None = None
+
+
+# What stands in nelbo's U-Net in one way only.
+ONE_WAY: dict[str, Accepted] = {
+    "center_input_sample": Accepted(False),
+    "time_embedding_type": Accepted("positional"),
+    "mid_block_type": Accepted("UNetMidBlock2D"),
+    "mid_block_scale_factor": Accepted(1),
+    "downsample_padding": Accepted(0, 1),
+    "downsample_type": Accepted("conv"),
+    "upsample_type": Accepted("conv"),
+    "act_fn": Accepted("silu", "swish"),
+    "resnet_time_scale_shift": Accepted("default"),
+    "class_embed_type": Accepted(None),
+    "num_class_embeds": Accepted(None, why="nelbo's classes include 'no class', which such a network never learned"),
+    "num_train_timesteps": Accepted(None),
+}
+
+
+def options_of(config: UNetConfig) -> UNetOptions:
+    """The same network as `UNetOptions`; `flip_sin_to_cos` goes by the order of weights instead.
+
+    Raises:
+        ConfigurationError: a setting without a counterpart, by name; or sizes that make no network.
+    """
+    refuse_others(ONE_WAY, vars(config))
+    base, groups = _base(config), _groups(config)
+    return UNetOptions(
+        channels=config.in_channels,
+        base=base,
+        multipliers=tuple(width // base for width in config.block_out_channels),
+        blocks=config.layers_per_block,
+        attention=_attention(config),
+        middle_attention=config.add_attention,
+        head_width=config.attention_head_dim,
+        groups=groups,
+        norm_eps=config.norm_eps,
+        dropout=config.dropout,
+        learned_variance=_learned_variance(config),
+        symmetric_padding=config.downsample_padding == 1,
+        first_time=0,
+        frequency_shift=config.freq_shift,
+    )
+
+
+def image_shape(config: UNetConfig, size: int | None = None) -> tuple[int, int, int]:
+    """(C, H, W) of the images; `size` stands in for a `sample_size` that is not told.
+
+    Raises:
+        ConfigurationError: neither is told, or it is no size.
+        ShapeError: the levels cannot halve it.
+    """
+    told = size if config.sample_size is None else config.sample_size
+    if told is None:
+        raise ConfigurationError("sample_size is null; give the side of the images by --size, such as --size 32.")
+    sides = (told, told) if isinstance(told, int) else told
+    if len(sides) != 2 or min(sides) < 1:
+        raise ConfigurationError(f"sample_size is {told}; expected a side, or a height and a width.")
+    options_of(config).check_size(*sides)
+    return config.in_channels, sides[0], sides[1]
+
+
+def config_of(options: UNetOptions, shape: tuple[int, int, int]) -> UNetConfig:
+    """The same network, for images of `shape` (C, H, W), as diffusers has it.
+
+    Raises:
+        ConfigurationError: an option without a counterpart there.
+    """
+    _refuse_ours(options)
+    levels = range(len(options.multipliers))
+    blocks = [ATTENTION if level in options.attention else PLAIN for level in levels]
+    return UNetConfig(
+        sample_size=shape[1] if shape[1] == shape[2] else shape[1:],
+        in_channels=options.channels,
+        out_channels=options.channels * (2 if options.learned_variance else 1),
+        freq_shift=options.frequency_shift,
+        flip_sin_to_cos=False,
+        down_block_types=tuple(block.format("Down") for block in blocks),
+        up_block_types=tuple(block.format("Up") for block in reversed(blocks)),
+        block_out_channels=options.widths,
+        layers_per_block=options.blocks,
+        downsample_padding=int(options.symmetric_padding),
+        dropout=options.dropout,
+        attention_head_dim=_head_dim(options),
+        norm_num_groups=options.groups,
+        norm_eps=options.norm_eps,
+        add_attention=options.middle_attention,
+    )
+
+
+def _base(config: UNetConfig) -> int:
+    """The width that all others are multiples of, and the time embedding four times."""
+    widths, embedded = config.block_out_channels, config.time_embedding_dim
+    if not widths or widths[0] < 1 or any(width % widths[0] for width in widths):
+        raise ConfigurationError(f"block_out_channels is {list(widths)}; each must be a multiple of the first.")
+    if embedded not in (None, 4 * widths[0]):
+        raise ConfigurationError(
+            f"time_embedding_dim is {embedded}; expected null or {4 * widths[0]}, four times the first of "
+            "block_out_channels."
+        )
+    return widths[0]
+
+
+def _groups(config: UNetConfig) -> int:
+    """Groups of every norm."""
+    groups, attended = config.norm_num_groups, config.attn_norm_num_groups
+    if groups is None:
+        raise ConfigurationError("norm_num_groups is null; expected a whole number.")
+    if attended not in (None, groups):
+        raise ConfigurationError(
+            f"attn_norm_num_groups is {attended} and norm_num_groups is {groups}; nelbo's norms have the same number "
+            "of groups everywhere."
+        )
+    return groups
+
+
+def _attention(config: UNetConfig) -> tuple[int, ...]:
+    """The levels whose blocks have attention, down and up."""
+    down, up = config.down_block_types, config.up_block_types[::-1]
+    if not len(down) == len(up) == len(config.block_out_channels):
+        raise ConfigurationError(
+            f"there are {len(down)} down_block_types, {len(up)} up_block_types and {len(config.block_out_channels)} "
+            "block_out_channels; expected one of each for every level."
+        )
+    attended = []
+    for level, pair in enumerate(zip(down, up, strict=True)):
+        has = [_has_attention(block, way) for block, way in zip(pair, ("Down", "Up"), strict=True)]
+        if has[0] != has[1]:
+            raise ConfigurationError(
+                f"level {level} is {pair[0]} on the way down and {pair[1]} on the way up; nelbo has attention at a "
+                "level both ways or not at all."
+            )
+        if has[0]:
+            attended.append(level)
+    return tuple(attended)
+
+
+def _has_attention(block: str, way: str) -> bool:
+    names = {PLAIN.format(way): False, ATTENTION.format(way): True}
+    if block not in names:
+        raise ConfigurationError(
+            f"{way.lower()}_block_types names {block!r}, of which nelbo has no counterpart; it can read "
+            f"{' and '.join(names)}."
+        )
+    return names[block]
+
+
+def _learned_variance(config: UNetConfig) -> bool:
+    if config.out_channels not in (config.in_channels, 2 * config.in_channels):
+        raise ConfigurationError(
+            f"the network takes {config.in_channels} channels and puts out {config.out_channels}; expected as many, or "
+            "twice as many where it learns its variance."
+        )
+    return config.out_channels == 2 * config.in_channels
+
+
+def _head_dim(options: UNetOptions) -> int | None:
+    """Channels of a head; None is diffusers' word for one head everywhere."""
+    if options.head_width is not None or options.heads == 1:
+        return options.head_width
+    widths = sorted(set(options.attended))
+    dims = {width // options.heads for width in widths}
+    if len(dims) > 1:
+        raise ConfigurationError(
+            f"attention has {options.heads} heads at levels of different widths ({', '.join(map(str, widths))} "
+            "channels), and diffusers has heads of one width everywhere; train with network.head_width instead."
+        )
+    return dims.pop() if dims else None
+
+
+def _refuse_ours(options: UNetOptions) -> None:
+    """Check that diffusers has all of these options."""
+    lacking: Mapping[str, tuple[Any, str]] = {
+        "fourier": (options.fourier, "sines and cosines of the pixels join the input"),
+        "num_classes": (options.num_classes, "a label of its own for no class"),
+    }
+    for name, (value, what) in lacking.items():
+        if value:
+            raise ConfigurationError(
+                f"network.{name} is {value} ({what}), which diffusers' UNet2DModel cannot express; --format torch can."
+            )

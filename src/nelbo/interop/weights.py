@@ -1,0 +1,136 @@
+"""Weights of diffusers' `UNet2DModel` and ours: the same maps under other names, with another clock."""
+
+import re
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import safetensors
+import torch
+from torch import Tensor
+
+from nelbo.errors import NonFiniteError, RunError
+from nelbo.networks import UNet, UNetOptions
+from nelbo.networks.layers import frequencies
+
+LAYERS = [  # a layer's name here -> there; {0}, {1}, ... are the groups
+    (r"input", "conv_in"),
+    (r"norm", "conv_norm_out"),
+    (r"output", "conv_out"),
+    (r"condition\.time\.0", "time_embedding.linear_1"),
+    (r"condition\.time\.2", "time_embedding.linear_2"),
+    (r"(down|up)\.(\d+)\.(\d+)\.residual\.(\w+)", "{0}_blocks.{1}.resnets.{2}.{3}"),
+    (r"(down|up)\.(\d+)\.(\d+)\.attention\.(\w+)", "{0}_blocks.{1}.attentions.{2}.{3}"),
+    (r"(down|up)sample\.(\d+)\.conv", "{0}_blocks.{1}.{0}samplers.0.conv"),
+    (r"middle\.(\d)\.residual\.(\w+)", "mid_block.resnets.{0}.{1}"),
+    (r"middle\.0\.attention\.(\w+)", "mid_block.attentions.0.{0}"),
+]
+RESIDUAL = {"condition": "time_emb_proj", "shortcut": "conv_shortcut"}
+ATTENTION = {"norm": "group_norm", "output": "to_out.0"}
+STACKED, PARTS = "query_key_value", ("to_q", "to_k", "to_v")
+FORMER = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}  # before diffusers 0.12
+CLOCK = "condition.time.0.weight"
+MOST_NAMED = 4
+
+
+def names_there(ours: str) -> tuple[str, ...]:
+    """What diffusers calls a weight of our U-Net; attention's stacked maps are three weights there."""
+    layer, _, kind = ours.rpartition(".")
+    for pattern, replacement in LAYERS:
+        if match := re.fullmatch(pattern, layer):
+            inner = ATTENTION if ".attention." in layer else RESIDUAL
+            theirs = replacement.format(*(inner.get(group, group) for group in match.groups()))
+            parts = PARTS if theirs.endswith(STACKED) else ("",)
+            return tuple(f"{theirs.removesuffix(STACKED) + part if part else theirs}.{kind}" for part in parts)
+    raise ValueError(f"{ours} is no weight of a U-Net without classes")
+
+
+def to_diffusers(ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Our weights by diffusers' names."""
+    theirs: dict[str, Tensor] = {}
+    for name, weight in ours.items():
+        names = names_there(name)
+        theirs |= dict(zip(names, weight.chunk(len(names)), strict=True))
+    return theirs
+
+
+def from_diffusers(network: UNet, theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """diffusers' weights by our names, for a network of their shapes (on any device, "meta" too).
+
+    Raises:
+        RunError: a weight is missing, is one too many, or has another shape; all kinds are named.
+    """
+    theirs = {_today(name): weight for name, weight in theirs.items()}
+    expected = to_diffusers(network.state_dict())
+    refuse_misfits({name: tuple(weight.shape) for name, weight in expected.items()}, theirs)
+    return {name: torch.cat([theirs[part] for part in names_there(name)]) for name in network.state_dict()}
+
+
+def refuse_misfits(expected: Mapping[str, tuple[int, ...]], given: Mapping[str, Tensor]) -> None:
+    """Check that the weights given are those expected.
+
+    Raises:
+        RunError: they aren't; the first few of each kind are named.
+    """
+    shapes = {name: tuple(weight.shape) for name, weight in given.items()}
+    other = [
+        f"{name} is {list(shapes[name])} and not {list(shape)}"
+        for name, shape in expected.items()
+        if shapes.get(name, shape) != shape
+    ]
+    kinds = {
+        "missing": sorted(expected.keys() - shapes.keys()),
+        "not of this network": sorted(shapes.keys() - expected.keys()),
+        "of another shape": other,
+    }
+    told = [f"{len(names)} {kind} ({_first(names)})" for kind, names in kinds.items() if names]
+    if told:
+        raise RunError(f"its weights do not fit its config.json: {'; '.join(told)}.")
+
+
+def swap_sines(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights that expect [cos, sin] of the time for [sin, cos], and the other way round."""
+    first, second = weights[CLOCK].chunk(2, dim=1)
+    return {**weights, CLOCK: torch.cat([second, first], dim=1)}
+
+
+def set_clock(weights: Mapping[str, Tensor], options: UNetOptions, ahead: int) -> dict[str, Tensor]:
+    """Weights whose sinusoids are given k, for weights whose sinusoids were given k + `ahead`.
+
+    Each pair sin(kw), cos(kw) turns by the angle `ahead` * w, a linear map, which the first map of the time takes in.
+    """
+    angle = ahead * frequencies(options.base, options.frequency_shift).double()
+    sines, cosines = weights[CLOCK].double().chunk(2, dim=1)
+    turned = [sines * angle.cos() - cosines * angle.sin(), sines * angle.sin() + cosines * angle.cos()]
+    return {**weights, CLOCK: torch.cat(turned, dim=1).to(weights[CLOCK].dtype)}
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, in float32.
+
+    Raises:
+        RunError: the file is missing, cut short or damaged, or holds what is no weight.
+        NonFiniteError: a weight is NaN or infinite.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise RunError(f"{path} is damaged or cut short ({error}); fetch it again.") from error
+    for name, weight in weights.items():
+        if not weight.is_floating_point():
+            raise RunError(f"{path} holds {name} in {weight.dtype}; expected floating-point weights.")
+        if not bool(weight.isfinite().all()):
+            raise NonFiniteError(f"{path} holds NaN or infinity in {name}; fetch it again, or ask who made it.")
+    return {name: weight.float() for name, weight in weights.items()}
+
+
+def _today(name: str) -> str:
+    """A weight's name in today's diffusers: attention's maps had others before."""
+    path, _, kind = name.rpartition(".")
+    layer, _, last = path.rpartition(".")
+    return f"{layer}.{FORMER[last]}.{kind}" if ".attentions." in name and last in FORMER else name
+
+
+def _first(names: Collection[str]) -> str:
+    listed = list(names)[:MOST_NAMED]
+    return ", ".join(listed + (["..."] if len(names) > MOST_NAMED else []))

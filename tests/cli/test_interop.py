@@ -1,0 +1,66 @@
+"""`nelbo import` and `nelbo export`, as a shell would call them."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+
+def test_out_and_in_again(nelbo_cli, trained, tmp_path):
+    out = nelbo_cli("export", trained, "--out", "pipeline")
+    assert out.code == 0
+    assert "note: the calibrated variance stays behind" in out.err
+    assert (tmp_path / "pipeline" / "model_index.json").is_file()
+    back = nelbo_cli("import", "pipeline", "--out", "back")
+    assert back.code == 0
+    assert "try: nelbo sample back" in back.err
+    for command in (
+        ("sample", "back", "--num", "2", "--steps", "2", "--out", "two.npy"),
+        ("evaluate", "back", "--data", trained.parent / "pictures", "--steps-per-image", "1"),
+        ("score", trained.parent / "pictures", "--model", "back", "--csv", "bits.csv"),
+    ):
+        assert nelbo_cli(*command).code == 0
+
+
+@pytest.mark.slow
+def test_a_program(nelbo_cli, trained, tmp_path):
+    assert "of the model's" in nelbo_cli("export", trained, "--format", "torch", "--out", "program").err
+    assert torch.export.load(tmp_path / "program" / "model.pt2") is not None
+
+
+def test_a_run_as_it_is(nelbo_cli, trained):
+    assert nelbo_cli("export", trained, "--format", "nelbo", "--out", "run").code == 0
+    assert nelbo_cli("import", "run", "--out", "again").code == 0
+    assert nelbo_cli("sample", "again", "--num", "1", "--steps", "1", "--out", "one.npy").code == 0
+
+
+def test_an_imported_model_has_no_images_of_its_own(nelbo_cli, trained):
+    nelbo_cli("export", trained, "--out", "pipeline")
+    nelbo_cli("import", "pipeline", "--out", "back")
+    for command in (("evaluate", "back"), ("train", "--out", "back")):
+        outcome = nelbo_cli(*command)
+        assert outcome.code == 2
+        assert "imported without its images; name some by --data" in outcome.err
+
+
+def test_mistakes(nelbo_cli, trained):
+    for command, reason in (
+        (("import", "nothing", "--out", "back"), "nothing is no folder"),
+        (("import", trained, "--out", trained), "is not empty; choose another --out"),
+        (("export", "fashion-mnist", "--out", "x"), "the network predicts 'grid'"),
+        (("export", trained, "--format", "onnx", "--out", "x"), "there is no format 'onnx'"),
+        (("export", trained, "--out", "hf:nobody"), "names no repository"),
+    ):
+        outcome = nelbo_cli(*command)
+        assert outcome.code == 2
+        assert reason in outcome.err
+
+
+def test_options_of_a_later_version_are_named(nelbo_cli, trained, tmp_path):
+    nelbo_cli("export", trained, "--out", "pipeline")
+    shutil.copytree(tmp_path / "pipeline", tmp_path / "later")
+    path = tmp_path / "later" / "unet" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "gate": 1}))
+    assert "later cannot be imported" in (said := nelbo_cli("import", "later", "--out", "x").err)
+    assert "'gate'" in said
