@@ -48,7 +48,14 @@ PRESETS: dict[str, AnyRecipe] = {
         # as little signal at the end as lets the codec leave x_T out, up to 64 x 64 pixels in colour
         schedule=ScheduleOptions(kind="log-linear", log_snr_min=-13.0),
         network=UNetOptions(
-            base=32, multipliers=(1, 2, 4), blocks=1, attention=(), groups=8, dropout=0.0, fourier=FOURIER
+            base=32,
+            multipliers=(1, 2, 4),
+            blocks=1,
+            attention=(),
+            groups=8,
+            dropout=0.0,
+            fourier=FOURIER,
+            slopes=(0, 2, 4),
         ),
     ),
     # the paper's betas spend nearly all their steps where noise has buried points of a spread of 1/4

@@ -217,6 +217,7 @@ def _refuse_ours(options: UNetOptions) -> None:
     """Check that diffusers has all of these options."""
     lacking: Mapping[str, tuple[Any, str]] = {
         "fourier": (options.fourier, "sines and cosines of the pixels join the input"),
+        "slopes": (options.slopes, "differences of neighbouring pixels join the input"),
         "num_classes": (options.num_classes, "a label of its own for no class"),
     }
     for name, (value, what) in lacking.items():

@@ -23,6 +23,7 @@ from nelbo.networks.layers import (
 )
 
 NEARLY_ZERO = 1e-10
+FLATTEST = 1e-12  # the mean square below which an image has no slopes to speak of
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,9 @@ class UNetOptions:
         learned_variance: put out 2 * channels; the second half parameterizes the variance.
         num_classes: classes of a conditional network, or None.
         fourier: exponents n; sin(2^n pi x) and cos(2^n pi x) of each channel join the input (Kingma et al. 2021).
+        slopes: exponents n; tanh(2^n d) joins the input, d the differences of each pixel to its neighbours at the left
+            and above, in units of their root mean square over the image. What tells a photograph's pixel from its
+            neighbours is a few levels: without this it takes long to be seen beside the image itself.
         symmetric_padding: pad what is halved by a pixel on all sides; else on the right and below only.
         first_time, frequency_shift: of the time embedding, see `Condition`.
         checkpointing: recompute each block in the backward pass, trading time for memory.
@@ -63,13 +67,14 @@ class UNetOptions:
     learned_variance: bool = False
     num_classes: int | None = None
     fourier: tuple[int, ...] = ()
+    slopes: tuple[int, ...] = ()
     symmetric_padding: bool = False
     first_time: int = 1
     frequency_shift: int = 1
     checkpointing: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("multipliers", "attention", "fourier"):  # JSON has lists only
+        for name in ("multipliers", "attention", "fourier", "slopes"):  # JSON has lists only
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for name in ("channels", "base", "blocks", "heads", "groups"):
             if getattr(self, name) < 1:
@@ -239,6 +244,18 @@ class Upsample(nn.Module):
         return F.conv_transpose2d(x, kernel, self.conv.bias, stride=2, padding=1)
 
 
+def unit_slopes(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Differences to the left and the upper neighbour, each (B, C, H, W), 0 at the edge; of unit mean square together.
+
+    The unit is that of each image, all its channels alike.
+    """
+    across = F.pad(x[..., 1:] - x[..., :-1], (1, 0))
+    down = F.pad(x[..., 1:, :] - x[..., :-1, :], (0, 0, 1, 0))
+    power = (across.square() + down.square()).flatten(1).mean(1).clamp(min=FLATTEST) / 2
+    unit = power.rsqrt().view(-1, 1, 1, 1)
+    return unit * across, unit * down
+
+
 class UNet(nn.Module):
     """A `Network` for images: predicts a tensor of the shape of `x_t` from `x_t` and `t`.
 
@@ -251,7 +268,8 @@ class UNet(nn.Module):
         self.options = options = options or UNetOptions()
         widths, bottom = options.widths, len(options.widths) - 1
         self.condition = Condition(options.base, options.num_classes, options.first_time, options.frequency_shift)
-        self.input = nn.Conv2d(options.channels * (1 + 2 * len(options.fourier)), options.base, 3, padding=1)
+        features = options.channels * (1 + 2 * len(options.fourier) + 2 * len(options.slopes))
+        self.input = nn.Conv2d(features, options.base, 3, padding=1)
 
         width, skips = options.base, [options.base]
         self.down, self.downsample = nn.ModuleList(), nn.ModuleList()
@@ -309,7 +327,7 @@ class UNet(nn.Module):
         self._check(x_t)
         condition = F.silu(self.condition(t, label, x_t.shape[0]))
         with full_precision(x_t):
-            h = self.input(self._with_fourier(x_t))
+            h = self.input(self._features(x_t))
         # the layout is set here: that of an image of one channel is ambiguous, and all that follows would inherit it
         h = h.to(working_dtype(x_t), memory_format=torch.channels_last)
 
@@ -334,11 +352,13 @@ class UNet(nn.Module):
         with full_precision(x_t):
             return self.output(F.silu(self.norm(at_least_single(h))))  # type: ignore[no-any-return]
 
-    def _with_fourier(self, x: Tensor) -> Tensor:
-        if not self.options.fourier:
-            return x
+    def _features(self, x: Tensor) -> Tensor:
+        """The image and what `fourier` and `slopes` add to it."""
         angles = [2.0**exponent * math.pi * x for exponent in self.options.fourier]
-        return torch.cat([x, *(angle.sin() for angle in angles), *(angle.cos() for angle in angles)], dim=1)
+        waves = [*(angle.sin() for angle in angles), *(angle.cos() for angle in angles)]
+        slopes = unit_slopes(x) if self.options.slopes else ()
+        bent = [(2.0**exponent * slope).tanh() for exponent in self.options.slopes for slope in slopes]
+        return torch.cat([x, *waves, *bent], dim=1) if waves or bent else x
 
     def _check(self, x: Tensor) -> None:
         if x.ndim != 4 or x.shape[1] != self.options.channels:
