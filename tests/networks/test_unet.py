@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from nelbo.errors import ConfigurationError, ShapeError
 from nelbo.networks import UNet, UNetOptions
 from nelbo.networks.layers import sinusoids
-from nelbo.networks.unet import SelfAttention, Upsample
+from nelbo.networks.unet import SelfAttention, Upsample, unit_slopes
 
 Build = Callable[..., UNet]
 
@@ -263,3 +263,31 @@ def test_upsampling_is_a_convolution_of_repeated_pixels() -> None:
     at_once, by_parts = (torch.autograd.grad(y, weights, direction) for y in (layer(x), parts))
     for gradient, expected in zip(at_once, by_parts, strict=True):
         torch.testing.assert_close(gradient, expected, atol=1e-12, rtol=0)
+
+
+def test_slopes_are_in_their_own_unit():
+    """Brightness and contrast of an image leave them as they are; their mean square is 1."""
+    x = torch.randn(2, 3, 8, 12, generator=torch.Generator().manual_seed(0))
+    across, down = unit_slopes(x)
+    for scale, offset in ((1e-3, 0.5), (7.0, -2.0)):
+        for slope, again in zip((across, down), unit_slopes(scale * x + offset), strict=True):
+            torch.testing.assert_close(slope, again, atol=2e-3, rtol=0)
+    power = (across.square() + down.square()).flatten(1).mean(1)
+    torch.testing.assert_close(power, torch.full_like(power, 2.0))
+    assert not across[..., 0].any() and not down[..., 0, :].any()
+    ratio = across[:, :, 3, 5] / (x[:, :, 3, 5] - x[:, :, 3, 4])
+    torch.testing.assert_close(ratio, ratio[:, :1].expand(2, 3))  # one unit for all channels
+    torch.testing.assert_close(down[:, :, 3, 5] / (x[:, :, 3, 5] - x[:, :, 2, 5]), ratio)
+    assert not any(slope.any() for slope in unit_slopes(torch.full((1, 1, 4, 4), 0.3)))
+
+
+def test_slopes_join_the_input():
+    plain, sloped = (UNet(UNetOptions(base=8, groups=4, fourier=(3,), slopes=slopes)) for slopes in ((), (0, 2)))
+    assert sloped.input.in_channels == plain.input.in_channels + 3 * 2 * 2
+    x = torch.rand(2, 3, 8, 8)
+    assert sloped(x, torch.tensor([1, 2])).shape == x.shape
+    features = sloped._features(x)
+    torch.testing.assert_close(features[:, :9], plain._features(x))
+    across, down = unit_slopes(x)
+    bent = [(scale * slope).tanh() for scale in (1, 4) for slope in (across, down)]
+    torch.testing.assert_close(features[:, 9:], torch.cat(bent, 1))

@@ -29,6 +29,7 @@ SHAPING_SINCE = {
     "symmetric_padding": False,
     "first_time": 1,
     "frequency_shift": 1,
+    "slopes": (),
 }
 CHAIN = ("kind", "num_steps", "beta_1", "beta_T", "log_snr_max", "log_snr_min")
 CHAIN_SINCE: dict[str, object] = {"betas": ()}
