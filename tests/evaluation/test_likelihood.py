@@ -259,8 +259,10 @@ def test_a_network_that_does_not_look_has_no_divergence():
     scale = torch.nn.Parameter(torch.ones(()))
     blind = ReverseProcess(lambda x_t, time: torch.zeros_like(x_t), CHAIN, levels=17)
     seeing = ReverseProcess(lambda x_t, time: 1e-9 * scale * x_t, CHAIN, levels=17)
-    scores = [evaluate_likelihood(reverse, images(5)).scores for reverse in (blind, seeing)]
-    torch.testing.assert_close(*scores, rtol=0, atol=1e-5)
+    weighed = ReverseProcess(lambda x_t, time: 0 * scale.expand(x_t.shape), CHAIN, levels=17)
+    scores = [evaluate_likelihood(reverse, images(5)).scores for reverse in (blind, seeing, weighed)]
+    torch.testing.assert_close(*scores[:2], rtol=0, atol=1e-5)
+    torch.testing.assert_close(scores[0], scores[2], rtol=0, atol=1e-5)
     assert not scores[1].requires_grad and scale.grad is None
 
 

@@ -21,6 +21,7 @@ from nelbo.samplers import (
     Sampler,
     StochasticDPMSolverPP,
     UniPCSampler,
+    multistep,
 )
 from tests.diffusion.oracle import GaussianData
 
@@ -77,12 +78,23 @@ def test_calls_at_every_number_of_steps(kind: type[Sampler]):
         assert times[0] == 1000 and path[-1].t == 0, steps
 
 
-def test_every_grid_of_every_spacing_rises_to_T():
+@pytest.mark.parametrize("from_first", [False, True])
+def test_every_grid_of_every_spacing_rises_to_T(from_first: bool):
     for values in (LINEAR.log_snr, LINEAR.sigma ** (1 / 7)):
         for steps in range(1, 1001):
-            kept = spaced_by(values, steps)
+            kept = spaced_by(values, steps, from_first=from_first)
+            assert not from_first or steps == 1 or int(kept[0]) == 1
             assert len(kept) == steps and int(kept[-1]) == 1000 and int(kept[0]) >= 1
             assert bool((kept[1:] > kept[:-1]).all())
+
+
+def test_an_even_grid_is_found_where_there_is_one():
+    even = NoiseSchedule.log_linear()
+    for steps in (3, 9, 27, 333):
+        assert spaced_by(even.log_snr, steps).diff().unique().tolist() == [999 // steps]
+    karras = spaced_by(even.sigma ** (1 / 7), 20, from_first=True)
+    gaps = (even.sigma[karras] ** (1 / 7)).diff()
+    assert float(gaps.max() / gaps.min()) < 1.1
 
 
 def draw(sampler: Sampler, num: int = 6, seed: int = 3) -> Tensor:
@@ -156,14 +168,14 @@ def flow_of_mixture(x_T: Tensor, schedule: NoiseSchedule) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("kind", "order"), [(EulerSampler, 1), (DDIMSampler, 1), (HeunSampler, 2), (DPMSolverPP, 2), (UniPCSampler, 2)]
+    ("kind", "order"), [(EulerSampler, 1), (DDIMSampler, 1), (HeunSampler, 2), (DPMSolverPP, 2), (UniPCSampler, 3)]
 )
 @pytest.mark.parametrize("data", ["gaussian", "mixture"])
 def test_the_error_falls_with_the_order(kind: type[Sampler], order: int, data: str):
-    """Slopes over N = 40..160 in Karras et al.'s spacing, whose last step shrinks fast enough to stay out of sight."""
+    """Slopes over N = 80..320 in Karras et al.'s spacing, whose last step shrinks fast enough to stay out of sight."""
     x_T = torch.linspace(-1.5, 1.5, 7, dtype=torch.float64).view(-1, 1, 1, 1)
     errors = []
-    for steps in (40, 80, 160):
+    for steps in (80, 160, 320):
         schedule = FINE.strided(spaced_by(FINE.sigma ** (1 / 7), steps).tolist())
         if data == "gaussian":
             process, exact = ReverseProcess(NARROW.network(FINE), schedule), flow_of_gaussian(x_T, schedule)
@@ -175,6 +187,29 @@ def test_the_error_falls_with_the_order(kind: type[Sampler], order: int, data: s
     assert slopes[-1] > order - 0.25, (errors, slopes)
     if order == 1:
         assert slopes[-1] < 1.3, (errors, slopes)
+
+
+def test_the_stochastic_solver_is_of_second_order_in_what_it_draws(monkeypatch: pytest.MonkeyPatch):
+    """Linear data: one unit draw at a time gives the exact variance of x_0, whose error falls by 4 where N doubles."""
+    errors = []
+    for steps in (40, 80, 160):
+        schedule = FINE.strided(spaced_by(FINE.sigma ** (1 / 7), steps).tolist())
+        calls = iter(range(1, steps + 1))
+
+        def impulses(shape, generator, like: Tensor, calls=calls) -> Tensor:
+            z = torch.zeros(tuple(shape), dtype=torch.float64)
+            z[next(calls)] = 1
+            return z
+
+        monkeypatch.setattr(multistep, "standard_normal", impulses)
+        x_T = torch.zeros(steps + 1, 1, 1, 1, dtype=torch.float64)
+        x_T[steps] = 1  # steps - 1 draws on the way, and x_T itself
+        *_, last = StochasticDPMSolverPP(ReverseProcess(NARROW.network(FINE), schedule)).walk(x_T, steps, None)
+        out = last.x_0.flatten()
+        assert next(calls) == steps
+        errors.append(abs(float((out[1:] - out[0]).square().sum()) - NARROW.variance))
+    slopes = [math.log2(coarse / fine) for coarse, fine in pairwise(errors)]
+    assert 1.75 < slopes[-1] < 2.5, (errors, slopes)
 
 
 # ---- inversion, churn, mistakes
@@ -189,6 +224,16 @@ def test_inversion_finds_the_noise_again(steps: int):
     closely = [step.x_t for step in sampler.invert(down.x_0, refinements=100)][-1]
     assert float((closely - x_T).abs().max()) < 1e-5
     assert float((roughly - x_T).abs().max()) > 10 * float((closely - x_T).abs().max())
+
+
+def test_inversion_of_two_modes_in_steps_short_enough():
+    schedule = FINE.strided(200)
+    sampler = DDIMSampler(mixture_process(schedule))
+    x_T = torch.linspace(-1.2, 1.2, 7, dtype=torch.float64).view(-1, 1, 1, 1)
+    *_, down = sampler.walk(x_T, 200, None)
+    *_, top = sampler.invert(down.x_0, refinements=100)
+    *_, back = sampler.walk(top.x_t, 200, None)
+    assert float((back.x_0 - down.x_0).abs().max()) < 1e-8
 
 
 def test_inversion_calls_the_network_at_every_step_from_below():
@@ -210,6 +255,25 @@ def test_churn_keeps_the_distribution(kind: type[Sampler], steps: int):
     assert float(x_0.var()) == pytest.approx(0.25, rel=4.5 * math.sqrt(2 / 20_000) + 0.01)
     other = still.sample((20, 1, 25, 40), torch.Generator().manual_seed(0)).double()
     assert float((x_0 - other).abs().mean()) > 0.1  # it did stir
+
+
+def test_with_churn_every_place_that_is_shown_is_an_x_t():
+    """White data of unit variance: every x_t has variance 1. 20,000 pixels, 5 standard errors and a bias of 2%."""
+    white = GaussianData(0.0, 1.0)
+    sampler = HeunSampler(ReverseProcess(white.network(LINEAR), LINEAR.strided(50)), churn=20.0)
+    for step in sampler.trajectory((20, 1, 25, 40), torch.Generator().manual_seed(0)):
+        assert float(step.x_t.double().var()) == pytest.approx(1, rel=5 * math.sqrt(2 / 20_000) + 0.02), step.t
+
+
+@pytest.mark.parametrize("kind", SAMPLERS.values(), ids=SAMPLERS)
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_the_last_step_is_what_was_seen_to_the_last_digit(kind: type[Sampler], steps: int):
+    """A cosine schedule begins at sigma = 20,000, where float32 has no digits left for a pixel."""
+    wanted = torch.linspace(-1, 1, 256).view(1, 1, 16, 16)
+    schedule = NoiseSchedule.cosine().strided(steps)
+    process = ReverseProcess(lambda x_t, time: wanted.expand_as(x_t), schedule, DataPrediction())
+    last = kind(process).sample((1, 1, 16, 16), torch.Generator().manual_seed(0))
+    torch.testing.assert_close(last, wanted, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("options", [{"eta": -0.1}, {"eta": 1.1}, {"eta": math.nan}])

@@ -17,8 +17,8 @@ class How(TypedDict, total=False):
 
     Attributes:
         steps: reverse steps, 1..T; all T if absent.
-        spacing: which steps are kept: "even" in t, even in "log-snr", or "karras", even in sigma^(1/7). Absent: the
-            sampler's own.
+        spacing: which steps are kept: "even" in t, even in "log-snr", or "karras", even in sigma^(1/7) from t = 1 on
+            (Karras et al. 2022, eq. 5). "even" if absent.
         variance: of the ancestral sampler: "calibrated" (the default where it was measured), "trained", "fixed-large"
             or "fixed-small".
         clip: hold xhat_0 within [-1, 1]; true if absent.
@@ -54,8 +54,9 @@ def strided(schedule: NoiseSchedule, steps: int | None, spacing: str | None) -> 
     spacing = known(spacing or "even", SPACINGS, "spacing")
     if steps is None or spacing == "even":
         return schedule if steps is None else schedule.strided(steps)
-    values = schedule.log_snr if spacing == "log-snr" else schedule.sigma ** (1 / RHO)
-    return schedule.strided(spaced_by(values, steps).tolist())
+    if spacing == "log-snr":
+        return schedule.strided(spaced_by(schedule.log_snr, steps).tolist())
+    return schedule.strided(spaced_by(schedule.sigma ** (1 / RHO), steps, from_first=True).tolist())
 
 
 def constraints_of(how: How) -> tuple[Constraint, ...]:

@@ -10,7 +10,10 @@ from nelbo.errors import ConfigurationError
 
 
 class Constraint(Protocol):
-    """A correction of xhat_0 (B, ...), predicted at t (B,): something that is known of data, or of this very datum."""
+    """A correction of xhat_0 (B, ...), predicted at t (B,): something that is known of data, or of this very datum.
+
+    t counts the steps of the schedule that is asked, which is the chain walked; under churn, the whole one.
+    """
 
     def __call__(self, x_0: Tensor, t: Tensor) -> Tensor:
         """xhat_0 as it is held, of the same shape."""

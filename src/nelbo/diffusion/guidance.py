@@ -46,6 +46,6 @@ class Guidance:
         nothing = torch.full_like(label, NO_CLASS)
         both = network(torch.cat([x_t, x_t]), torch.cat([time, time]), torch.cat([label, nothing]))
         conditional, unconditional = both.chunk(2)
-        scale = torch.where(inside, self.scale, 1.0).to(x_t.dtype).view(-1, *[1] * (x_t.ndim - 1))
+        scale = torch.where(inside, x_t.new_tensor(self.scale), x_t.new_ones(())).view(-1, *[1] * (x_t.ndim - 1))
         mean, plain = conditional[:, : x_t.shape[1]], unconditional[:, : x_t.shape[1]]
         return torch.cat([plain + scale * (mean - plain), conditional[:, x_t.shape[1] :]], dim=1)

@@ -20,6 +20,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -122,9 +123,10 @@ class ProbabilityFlow:
         x_t = (y * s.signal[step]).requires_grad_()
         with torch.enable_grad():
             noise = self._noise(x_t, step, label)
-        if not noise.requires_grad:  # a network that doesn't look at x_t
+        if not noise.requires_grad:  # a network without weights that doesn't look at x_t
             return noise, probes.new_zeros(probes.shape[:2])
-        stretched = [sum_dims(torch.autograd.grad(noise, x_t, v, retain_graph=True)[0] * v) for v in probes]
+        pulled = partial(torch.autograd.grad, noise, x_t, retain_graph=True, allow_unused=True, materialize_grads=True)
+        stretched = [sum_dims(pulled(v)[0] * v) for v in probes]
         return noise.detach(), s.noise_stddev[step] * torch.stack(stretched)
 
 
@@ -140,7 +142,7 @@ def refinements(log_snr: Tensor) -> list[list[int]]:
     numbers = [min(FEWEST_STEPS, max(most // 2, 1))]
     while numbers[-1] < most:
         numbers.append(min(2 * numbers[-1], most))
-    return [[1, *spaced_by(log_snr, number).tolist()] if most else [1] for number in numbers]
+    return [spaced_by(log_snr, number + 1, from_first=True).tolist() for number in numbers]
 
 
 def rademacher(num: int, shape: Sequence[int], generators: Sequence[torch.Generator], like: Tensor) -> Tensor:

@@ -32,10 +32,9 @@ class DDIMSampler(MultistepSampler):
     def first_order(self) -> Coefficients:
         """Eq. 12 with eps = (x_t - sqrt(abar_t) xhat_0) / sqrt(1 - abar_t)."""
         schedule = self.reverse.schedule
-        before = torch.roll(schedule.alphas_bar, 1)
         variance = self.eta**2 * schedule.posterior_variance
-        kept = (1 - before - variance).clamp(min=0).sqrt() / schedule.noise_stddev
-        x_0 = before.sqrt() - kept * schedule.signal
+        kept = (torch.roll(schedule.noise_variance, 1) - variance).clamp(min=0).sqrt() / schedule.noise_stddev
+        x_0 = torch.roll(schedule.signal, 1) - kept * schedule.signal
         return Coefficients(kept, x_0, torch.zeros_like(kept), variance.sqrt())
 
     @torch.no_grad()
@@ -44,7 +43,8 @@ class DDIMSampler(MultistepSampler):
 
         A step down is x_{t-1} / sqrt(abar_{t-1}) = x_t / sqrt(abar_t) - (sigma_t - sigma_{t-1}) eps(x_t, t). Each step
         up solves it for x_t by fixed points, from an x_t without new noise: `refinements` + 1 calls of the network a
-        step. The more, or the smaller the steps, the closer the way down returns.
+        step. The smaller the steps, the closer the way down returns; and the more refinements, where a step is so short
+        that the fixed point contracts: (sigma_t - sigma_{t-1}) |d eps / dy| < 1. Each xhat_0 is that of the last call.
 
         Raises:
             ConfigurationError: eta is not 0, or fewer than no refinements.

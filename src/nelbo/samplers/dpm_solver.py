@@ -43,7 +43,7 @@ class StochasticDPMSolverPP(DPMSolverPP):
     """SDE-DPM-Solver++(2M): the same for the reverse SDE, where each step forgets twice as fast and draws what it lost.
 
     x_{t-1} = stddev_{t-1} / stddev_t e^-h x_t + sqrt(abar_{t-1}) (1 - e^-2h) D + stddev_{t-1} sqrt(1 - e^-2h) z
-    (Lu et al. 2022, appendix). Without history it is Algorithm 2 with the variance "fixed-small".
+    (Lu et al. 2022). Without history it is Algorithm 2 with the variance "fixed-small".
     """
 
     def _exponentials(self) -> tuple[Tensor, Tensor, Tensor]:

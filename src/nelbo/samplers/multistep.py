@@ -16,7 +16,7 @@ from nelbo.samplers.sampler import Sampler, Step
 class Coefficients:
     """x_{t-1} = x_t a + xhat_0 b + xhat_0' c + z d, where xhat_0 was seen at t, xhat_0' at t + 1, and z ~ N(0, I).
 
-    Each is a table over t = 0..T in float64, whose entry 0 is not read.
+    Each is a table over t = 0..T in the precision of the schedule's, whose entry 0 is not read.
 
     Attributes:
         x_t, x_0, before, noise: a, b, c and d.

@@ -36,18 +36,21 @@ class FlowSampler(Sampler):
 
     @abstractmethod
     def slope(self, y: Tensor, here: Tensor, sigma: float, step: int, label: Tensor | None) -> Tensor:
-        """dy / dsigma for the way to `step` - 1, from y at `sigma`, where it is `here`."""
+        """dy / dsigma for the way to `step` - 1, 1 or more, from y at `sigma`, where it is `here`."""
 
     @torch.no_grad()
     def walk(self, x_t: Tensor, t: int, generator: Generators, label: Tensor | None = None) -> Iterator[Step]:
-        """See `Sampler.walk`."""
+        """See `Sampler.walk`; with churn each xhat_0 is seen from where its x_t was lifted to."""
         schedule = self.reverse.schedule
         y = x_t / float(schedule.signal[t])
         for step in range(t, 0, -1):
-            y, sigma, prediction = self._seen(y, step, generator, label)
+            stirred, sigma, prediction = self._seen(y, step, generator, label)
             yield Step(step, y * float(schedule.signal[step]), prediction.x_0)
-            slope = self.slope(y, prediction.noise, sigma, step, label)
-            y = y + (float(schedule.sigma[step - 1]) - sigma) * slope
+            if step == 1:
+                y = prediction.x_0  # y - sigma eps, but for rounding
+            else:
+                slope = self.slope(stirred, prediction.noise, sigma, step, label)
+                y = stirred + (float(schedule.sigma[step - 1]) - sigma) * slope
         yield Step(0, y, y)
 
     def _seen(
@@ -99,8 +102,6 @@ class HeunSampler(FlowSampler):
 
     def slope(self, y: Tensor, here: Tensor, sigma: float, step: int, label: Tensor | None) -> Tensor:
         """The mean of eps as seen and eps where Euler's step would lead."""
-        if step == 1:
-            return here
         schedule = self.reverse.schedule
         ahead = y + (float(schedule.sigma[step - 1]) - sigma) * here
         there = self.reverse.predict(ahead * float(schedule.signal[step - 1]), _times(step - 1, y), label).noise

@@ -18,7 +18,7 @@ class Correction:
     """x_{t-1} = x_t a + xhat_0 b + xhat_0' c + xhat_0'' d: seen at t, at t + 1 and, in the end, at t - 1.
 
     Attributes:
-        x_t, x_0, before, after: a, b, c and d, tables over t = 0..T in float64.
+        x_t, x_0, before, after: a, b, c and d, tables over t = 0..T.
     """
 
     x_t: Tensor
@@ -32,7 +32,7 @@ class UniPCSampler(DPMSolverPP):
     """UniPC-2 with B(h) = e^h - 1 and data prediction: third order from one call a step.
 
     The predictor is DPM-Solver++(2M). The xhat_0 seen at its outcome is not asked for again at the corrected place: it
-    serves the corrector and the next step alike (Zhao et al. 2023, algorithms 5 to 8).
+    serves the corrector and the next step alike (Zhao et al. 2023).
     """
 
     @cached_property

@@ -86,18 +86,18 @@ def monte_carlo(
     """
     if samples < 1:
         raise ConfigurationError(f"--samples must be at least 1, got {samples}.")
-    generator, fitting = (torch.Generator().manual_seed(derived_seed(seed, MONTE_CARLO, use)) for use in (0, 1))
+    own = [torch.Generator().manual_seed(derived_seed(seed, MONTE_CARLO, use)) for use in range(4)]
     exact, plain = x_0.double(), _LogMean(len(x_0))
-    proposals = [_Proposal(model, model.posterior(x_0), exact)]
+    proposals = [_Proposal(model, model.posterior(x_0), exact, own[1])]
     if fit:
-        proposals.append(_Proposal(model, fit_posterior(model, x_0, fit, fitting), exact))
+        proposals.append(_Proposal(model, fit_posterior(model, x_0, fit, own[2]), exact, own[3]))
     rows, reported = [], _reported(samples)
     for start, end in _chunks(reported, chunk):
         num = end - start
-        shared = model.likelihood(model.prior.sample(generator, (num, *model.prior.mean.shape)))
+        shared = model.likelihood(model.prior.sample(own[0], (num, *model.prior.mean.shape)))
         plain.add(torch.stack([sum_dims(shared.log_prob(x[None])) for x in exact]))
         for proposal in proposals:
-            proposal.draw(num, generator)
+            proposal.draw(num)
         if end in reported:
             rows.append((plain.value, *(value for each in proposals for value in (each.importance, each.elbo))))
         if progress is not None:
@@ -108,17 +108,17 @@ def monte_carlo(
 class _Proposal:
     """Draws of a q(z|x) (B, latent) for each of x_0 (B, ...), and what they say of log p(x)."""
 
-    def __init__(self, model: LatentModel, q: DiagonalGaussian, x_0: Tensor) -> None:
-        self.model, self.q, self.x_0 = model, q, x_0
+    def __init__(self, model: LatentModel, q: DiagonalGaussian, x_0: Tensor, generator: torch.Generator) -> None:
+        self.model, self.q, self.x_0, self.generator = model, q, x_0, generator
         self.kl = sum_dims(kl_divergence(q, model.prior)).double().cpu()
         self.weights, self.given, self.count = _LogMean(len(x_0)), torch.zeros(len(x_0), dtype=torch.float64), 0
 
-    def draw(self, num: int, generator: torch.Generator) -> None:
+    def draw(self, num: int) -> None:
         """Draw `num` more for each image."""
         given, weights = [], []
         for x, mean, variance in zip(self.x_0, self.q.mean, self.q.variance, strict=True):
             q = DiagonalGaussian(mean, variance)
-            z = q.sample(generator, (num, *mean.shape))
+            z = q.sample(self.generator, (num, *mean.shape))
             given.append(sum_dims(self.model.likelihood(z).log_prob(x[None])).double())
             weights.append(given[-1] + sum_dims(self.model.prior.log_prob(z) - q.log_prob(z)).double())
         self.weights.add(torch.stack(weights))
