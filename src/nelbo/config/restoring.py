@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 METHODS = ("null-space", "repaint")
 DAMAGES = ("mask", "noise", "upscale", "colour", "strength")
-STEPS, REPAINT_STEPS, JUMP, RESAMPLINGS = 50, 20, 1, 3  # more calls gained little on fashion-mnist
+STEPS, REPAINT_STEPS, JUMP, RESAMPLINGS = 50, 20, 1, 3  # on 16 images 46 to 96 calls came out alike
 SPACING, VARIANCE = "karras", "fixed-small"  # for what is known of x_0, betatilde is the whole variance of a step
 DRAWING = ("ancestral", "dpm-solver++sde")  # samplers that draw noise on the way without being told to
 

@@ -142,7 +142,7 @@ def refinements(log_snr: Tensor) -> list[list[int]]:
     numbers = [min(FEWEST_STEPS, max(most // 2, 1))]
     while numbers[-1] < most:
         numbers.append(min(2 * numbers[-1], most))
-    return [spaced_by(log_snr, number + 1, from_first=True).tolist() for number in numbers]
+    return [spaced_by(log_snr, number + 1, from_first=True).tolist() if most else [1] for number in numbers]
 
 
 def rademacher(num: int, shape: Sequence[int], generators: Sequence[torch.Generator], like: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ class NullSpace:
     With y = A x_0 + noise z, let p(x_0|x_t) be N(xhat_0, r_t^2 I), as Song et al. 2023 do (PiGDM, eq. 7). Then
     E[x_0|x_t, y] has w_t = r_t^2 / (r_t^2 + (noise / gain)^2): each side counts by what it knows. As in DDRM (Kawar et
     al. 2022) and DDNM+ the correction is nearly full while the chain's noise is far above that of y, and fades below;
-    here no variance of the sampler is changed for it. Exact for white Gaussian data of the variance that r_t^2 supposes.
+    here no variance of the sampler is changed for it. It is exact for white Gaussian data as r_t^2 supposes it.
 
     Attributes:
         damage: A.
