@@ -74,7 +74,7 @@ def test_fitting_q_closes_the_gap_of_a_poor_encoder():
     fitted = fit_posterior(model, x, 400, torch.Generator().manual_seed(0))
     left = kl_divergence(fitted, exact.posterior(x)).sum(1)
     assert float(gap.min()) > 1 and float(left.max()) < 0.02
-    report = monte_carlo(model, x, samples=100, fit=400)
+    report = monte_carlo(model, x, samples=5000, fit=400)
     assert report.fitted_elbo is not None and report.fitted_importance is not None
     torch.testing.assert_close(report.fitted_importance[-1], model.log_prob(x), rtol=0, atol=0.05)
     assert float((report.fitted_elbo[-1] - report.elbo[-1]).min()) > 0.5
