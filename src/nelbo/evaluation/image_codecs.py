@@ -25,7 +25,7 @@ class CodecPoint:
 
 
 def available_codecs() -> list[str]:
-    """The formats that can be written here: JPEG XL needs the plugin of the extra nelbo[jxl]."""
+    """The formats that can be written here; JPEG XL needs pillow-jxl-plugin (under the GPL, so in no extra)."""
     try:
         import pillow_jxl  # type: ignore[import-not-found]  # noqa: F401 (it registers itself)
     except ImportError:
