@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from nelbo.cli.console import bars, err, out
+from nelbo.cli.options import DeviceOption
 from nelbo.codec import FittingOptions
 from nelbo.config import PLAN_FILE, DiffusionRun, Listener, data_of, fit_codec, load_as
 from nelbo.errors import ConfigurationError
@@ -24,7 +25,7 @@ def codec(
         bool, typer.Option("--again", help="Replace what was measured: older files cannot be read then.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Of everything drawn.")] = 0,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; the best one if absent.")] = None,
+    device: DeviceOption = None,
 ) -> None:
     """Measure on a run's training images what `nelbo compress` needs: which steps to send, and the tables of the rest.
 

@@ -10,6 +10,7 @@ from rich.table import Table
 
 import nelbo
 from nelbo.cli.console import Bars, bars, emit_json, err, name_rejects, out
+from nelbo.cli.options import DeviceOption
 from nelbo.codec import Bitstream, CodecReport, ProgressiveCodec, RawImage, cut_to_error, report_files
 from nelbo.config import DiffusionRun, load_as
 from nelbo.data import Picture, Reject, read_pictures
@@ -38,7 +39,7 @@ def compress(
     ] = False,
     json: Annotated[Path | None, typer.Option(help="Write sizes and report as JSON (- for standard output).")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Tiles a pass through the network.")] = 8,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; the best one if absent.")] = None,
+    device: DeviceOption = None,
 ) -> None:
     """Store images in about the bits that the model's bound promises; lossless unless told otherwise.
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 import nelbo
 from nelbo.cli.console import bars, emit_json, err, out
+from nelbo.cli.options import DeviceOption
 from nelbo.codec import Bitstream, Decoded, RawImage, segments
 from nelbo.config import DiffusionRun, find_model, load_as
 from nelbo.data import Reject, read_pictures
@@ -32,7 +33,7 @@ def decompress(
         typer.Option("--unverified", help="Draw what a damaged file tells; its picture may be wrong from anywhere on."),
     ] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Tiles a pass through the network.")] = 8,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; the best one if absent.")] = None,
+    device: DeviceOption = None,
 ) -> None:
     """Bring back the pixels of .nelbo files, or the picture that a part of one tells."""
     paths = sorted(files.glob("*.nelbo")) if files.is_dir() else [files]
@@ -91,7 +92,7 @@ def inspect(
         str | None, typer.Option(help="The image that it was made of: adds the error of each part.")
     ] = None,
     json: Annotated[Path | None, typer.Option(help="Write everything as JSON (- for standard output).")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; the best one if absent.")] = None,
+    device: DeviceOption = None,
 ) -> None:
     """Show what a .nelbo file is made of, from coarse to fine."""
     stream = read_file(file)

@@ -11,6 +11,7 @@ from rich.table import Table
 import nelbo
 from nelbo.cli.console import bars, emit_json, err, name_rejects, out
 from nelbo.cli.kinds import refuse_chain_options
+from nelbo.cli.options import BatchOption, DeviceOption
 from nelbo.config import DiffusionRun, Listener, VAERun, held_out_part
 from nelbo.data import load_for_model
 from nelbo.errors import ConfigurationError
@@ -58,8 +59,8 @@ def evaluate(
     json: Annotated[
         Path | None, typer.Option(help="Write everything as JSON to this file (- for standard output).")
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images a pass through the network.")] = 64,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; the best one if absent.")] = None,
+    batch_size: BatchOption = 64,
+    device: DeviceOption = None,
 ) -> None:
     """Report the bound in bits/dim: L_T, the sum of L_{t-1}, L_0, and their total with its standard error.
 

@@ -8,9 +8,9 @@ import typer
 import nelbo
 from nelbo.cli.console import bars, emit_json, out
 from nelbo.cli.kinds import refuse_chain_options
-from nelbo.config import SPACINGS, DiffusionRun, Listener, data_of, features_for, held_out_part, known
+from nelbo.cli.options import BatchOption, DeviceOption, PrecisionOption, SamplerOption, SpacingOption, StepsOption
+from nelbo.config import DiffusionRun, Listener, data_of, features_for, held_out_part, known
 from nelbo.evaluation import frechet_distance, require_comparison, require_torchmetrics
-from nelbo.samplers import SAMPLERS
 
 PARTS = {"test": "held-out images", "train": "training images"}
 
@@ -18,11 +18,9 @@ PARTS = {"test": "held-out images", "train": "training images"}
 def frechet(
     run: Annotated[str, typer.Argument(help="A run folder, or a bundled model such as fashion-mnist.")],
     num: Annotated[int, typer.Option(min=1, help="How many samples; compare distances of equal numbers only.")] = 1000,
-    sampler: Annotated[str | None, typer.Option(help=f"{', '.join(SAMPLERS)}; ancestral if absent.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Reverse steps, 1..T; all T if absent.")] = None,
-    spacing: Annotated[
-        str | None, typer.Option(help=f"How the steps are spread: {', '.join(SPACINGS)}; even if absent.")
-    ] = None,
+    sampler: SamplerOption = None,
+    steps: StepsOption = None,
+    spacing: SpacingOption = None,
     reference: Annotated[
         str, typer.Option(help="What to compare with: test, the held-out images, or train, those trained on.")
     ] = "test",
@@ -35,11 +33,9 @@ def frechet(
     json: Annotated[
         Path | None, typer.Option(help="Write everything as JSON to this file (- for standard output).")
     ] = None,
-    precision: Annotated[
-        str | None, typer.Option(help="Of the network: bf16, fp32, or auto by the hardware, as if absent.")
-    ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images a pass through the network.")] = 64,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; the best one if absent.")] = None,
+    precision: PrecisionOption = None,
+    batch_size: BatchOption = 64,
+    device: DeviceOption = None,
 ) -> None:
     """Sample, and report the Frechet distance to real images, with everything that the figure depends on.
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 import nelbo
 from nelbo.cli.console import bars, err
+from nelbo.cli.options import DeviceOption, SamplerOption
 from nelbo.cli.sample import write_array
 from nelbo.config import METHODS, DiffusionRun, Repair, expected_shape, load_as, the_damage
 from nelbo.data import Picture, Reject, read_pictures
@@ -17,7 +18,6 @@ from nelbo.errors import ConfigurationError, DataError
 from nelbo.plots import check_ending, restoration_strip, save
 from nelbo.probability import levels_to_data
 from nelbo.restoration import Restoration
-from nelbo.samplers import SAMPLERS
 
 
 def restore(
@@ -47,7 +47,7 @@ def restore(
     ] = None,
     num: Annotated[int, typer.Option(min=1, help="How many draws.")] = 4,
     method: Annotated[str | None, typer.Option(help=f"Of --mask: {', '.join(METHODS)}; repaint if absent.")] = None,
-    sampler: Annotated[str | None, typer.Option(help=f"{', '.join(SAMPLERS)}; ancestral if absent.")] = None,
+    sampler: SamplerOption = None,
     steps: Annotated[int | None, typer.Option(help="Reverse steps; 50 if absent, 20 by repaint.")] = None,
     eta: Annotated[float | None, typer.Option(help="Of ddim: how much of the noise is drawn, 0..1.")] = None,
     jump: Annotated[int | None, typer.Option(help="Of repaint: steps walked again at a time; 1 if absent.")] = None,
@@ -56,7 +56,7 @@ def restore(
     ] = None,
     seed: Annotated[int, typer.Option(help="Draw i of a seed is always the same.")] = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Draws a pass through the network.")] = 64,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; the best one if absent.")] = None,
+    device: DeviceOption = None,
 ) -> None:
     """Restore an image: fill in, denoise, enlarge, colour, or redraw. Name exactly one damage.
 

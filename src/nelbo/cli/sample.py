@@ -10,10 +10,10 @@ import typer
 import nelbo
 from nelbo.cli.console import bars, err
 from nelbo.cli.kinds import refuse_chain_options
-from nelbo.config import SPACINGS, DiffusionRun, How
+from nelbo.cli.options import BatchOption, DeviceOption, PrecisionOption, SamplerOption, SpacingOption, StepsOption
+from nelbo.config import DiffusionRun, How
 from nelbo.errors import ConfigurationError
 from nelbo.plots import picture_of, save
-from nelbo.samplers import SAMPLERS
 from nelbo.training import Processes
 
 
@@ -23,11 +23,9 @@ def sample(
         Path, typer.Option(help="A picture (.png) of all samples, or .npy for the pixels themselves.")
     ] = Path("samples.png"),
     num: Annotated[int, typer.Option("--num", "-n", min=1, help="How many images.")] = 64,
-    sampler: Annotated[str | None, typer.Option(help=f"{', '.join(SAMPLERS)}; ancestral if absent.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Reverse steps, 1..T; all T if absent.")] = None,
-    spacing: Annotated[
-        str | None, typer.Option(help=f"How the steps are spread: {', '.join(SPACINGS)}; even if absent.")
-    ] = None,
+    sampler: SamplerOption = None,
+    steps: StepsOption = None,
+    spacing: SpacingOption = None,
     seed: Annotated[int, typer.Option(help="Image i of a seed is always the same image.")] = 0,
     label: Annotated[
         str | None, typer.Option(help="A class by name or number, or all in turn, for a class-conditional model.")
@@ -49,11 +47,9 @@ def sample(
     threshold: Annotated[
         float | None, typer.Option(help="Clip each predicted image at this quantile of its own pixels, such as 0.995.")
     ] = None,
-    precision: Annotated[
-        str | None, typer.Option(help="Of the network: bf16, fp32, or auto by the hardware, as if absent.")
-    ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images a pass through the network.")] = 64,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; the best one if absent.")] = None,
+    precision: PrecisionOption = None,
+    batch_size: BatchOption = 64,
+    device: DeviceOption = None,
 ) -> None:
     """Draw images from a trained model."""
     if out.suffix.lower() not in (".png", ".webp", ".npy"):

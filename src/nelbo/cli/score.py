@@ -11,6 +11,7 @@ from rich.table import Table
 import nelbo
 from nelbo.cli.console import bars, emit_json, name_rejects, out
 from nelbo.cli.kinds import refuse_chain_options
+from nelbo.cli.options import DeviceOption
 from nelbo.config import DiffusionRun, Report
 from nelbo.data import load_for_model
 from nelbo.files import write_text
@@ -38,7 +39,7 @@ def score(
         int | None, typer.Option(min=0, help="Values of t looked at for each image (0: every t); 32 if absent.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the noise and the choice of t.")] = 0,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; the best one if absent.")] = None,
+    device: DeviceOption = None,
 ) -> None:
     """Score images in bits/dim, the most surprising first.
 

@@ -19,9 +19,7 @@ def _drawable(path: Path) -> Path:
 
 RunArgument = Annotated[str, typer.Argument(help="A run folder, or a bundled model such as fashion-mnist.")]
 DataOption = Annotated[str | None, typer.Option(help="Other images than the ones held out in training.")]
-StepsOption = Annotated[int | None, typer.Option(help="Reverse steps, 1..T; all T if absent.")]
 SeedOption = Annotated[int, typer.Option(help="Of everything that is drawn.")]
-DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, ...; the best one if absent.")]
 OutOption = Annotated[Path, typer.Option("--out", help="The picture: .png, .pdf or .svg.", callback=_drawable)]
 AnimateOption = Annotated[bool, typer.Option("--animate", help="A moving picture (.gif, .webp) instead.")]
 

@@ -7,13 +7,12 @@ import torch
 import typer
 
 from nelbo.cli.console import bars
+from nelbo.cli.options import DeviceOption, StepsOption
 from nelbo.cli.plot.common import (
     DataOption,
-    DeviceOption,
     OutOption,
     RunArgument,
     SeedOption,
-    StepsOption,
     images_for,
     keep,
     model_of_images,

@@ -8,12 +8,11 @@ import typer
 
 import nelbo
 from nelbo.cli.console import bars, emit_json, out
+from nelbo.cli.options import DeviceOption, StepsOption
 from nelbo.cli.plot.common import (
-    DeviceOption,
     OutOption,
     RunArgument,
     SeedOption,
-    StepsOption,
     keep,
     model_of_images,
 )

@@ -8,7 +8,8 @@ from rich.table import Table
 
 import nelbo
 from nelbo.cli.console import bars, emit_json, out
-from nelbo.cli.plot.common import AnimateOption, DeviceOption, SeedOption, default_path, keep
+from nelbo.cli.options import DeviceOption
+from nelbo.cli.plot.common import AnimateOption, SeedOption, default_path, keep
 from nelbo.config import DiffusionRun, Gap, Listener, PointsReport, load_as, report_points
 from nelbo.plots import chain_of_points, evenly, moving_points
 

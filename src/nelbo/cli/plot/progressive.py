@@ -7,12 +7,11 @@ import torch
 import typer
 
 from nelbo.cli.console import bars
+from nelbo.cli.options import DeviceOption, StepsOption
 from nelbo.cli.plot.common import (
     AnimateOption,
-    DeviceOption,
     RunArgument,
     SeedOption,
-    StepsOption,
     default_path,
     keep,
     model_of_images,

@@ -10,7 +10,8 @@ from rich.table import Table
 
 import nelbo
 from nelbo.cli.console import bars, emit_json, out, write_csv
-from nelbo.cli.plot.common import DataOption, DeviceOption, OutOption, RunArgument, SeedOption, images_for, keep
+from nelbo.cli.options import DeviceOption
+from nelbo.cli.plot.common import DataOption, OutOption, RunArgument, SeedOption, images_for, keep
 from nelbo.config import DiffusionRun, load_as
 from nelbo.data import ImageDataset
 from nelbo.evaluation import CodecPoint, available_codecs, codec_curve

@@ -7,7 +7,8 @@ import torch
 import typer
 
 from nelbo.cli.console import bars
-from nelbo.cli.plot.common import DeviceOption, OutOption, RunArgument, SeedOption, keep, model_of_images
+from nelbo.cli.options import DeviceOption
+from nelbo.cli.plot.common import OutOption, RunArgument, SeedOption, keep, model_of_images
 from nelbo.config import known
 from nelbo.plots import samplers_table
 from nelbo.probability import levels_to_data

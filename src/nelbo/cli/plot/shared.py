@@ -6,12 +6,11 @@ from typing import Annotated
 import typer
 
 from nelbo.cli.console import bars
+from nelbo.cli.options import DeviceOption, StepsOption
 from nelbo.cli.plot.common import (
-    DeviceOption,
     OutOption,
     RunArgument,
     SeedOption,
-    StepsOption,
     keep,
     model_of_images,
     spread_steps,

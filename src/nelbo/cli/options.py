@@ -1,0 +1,19 @@
+"""Options that several commands take in the same words."""
+
+from typing import Annotated
+
+import typer
+
+from nelbo.config import SPACINGS
+from nelbo.samplers import SAMPLERS
+
+SamplerOption = Annotated[str | None, typer.Option(help=f"{', '.join(SAMPLERS)}; ancestral if absent.")]
+StepsOption = Annotated[int | None, typer.Option(help="Reverse steps, 1..T; all T if absent.")]
+SpacingOption = Annotated[
+    str | None, typer.Option(help=f"How the steps are spread: {', '.join(SPACINGS)}; even if absent.")
+]
+PrecisionOption = Annotated[
+    str | None, typer.Option(help="Of the network: bf16, fp32, or auto by the hardware, as if absent.")
+]
+BatchOption = Annotated[int, typer.Option(min=1, help="Images a pass through the network.")]
+DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, ...; the best one if absent.")]
