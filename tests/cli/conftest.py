@@ -26,6 +26,7 @@ TINY = [
             "network.blocks=1",
             "network.attention=[]",
             "network.fourier=[]",
+            "network.slopes=[]",
             "training.log_every=2",
         )
         for part in ("--set", setting)

@@ -163,6 +163,7 @@ INEXPRESSIBLE: list[tuple[dict[str, Any], str]] = [
         "the network predicts 'grid', and diffusers' schedulers only read noise, data, velocity",
     ),
     ({"parameterization": "mean"}, "the network predicts 'mean'"),
+    ({"network": UNetOptions(base=16, groups=4, slopes=(0,))}, r"network.slopes is (0,)"),
     ({"network": UNetOptions(base=16, groups=4, fourier=(1,))}, r"network.fourier is (1,)"),
     ({"network": UNetOptions(base=16, groups=4, num_classes=3), "conditional": True}, "network.num_classes is 3"),
     (
