@@ -46,5 +46,5 @@ def monte_carlo_curves(samples: Sequence[int], estimates: Mapping[str, Tensor]) 
             )
         logarithmic(axes, "x", samples[0], samples[-1])
         dress(axes, title, "samples S", "nats, mean over the images")
-        axes.legend(frameon=False, fontsize=8)
+    panels[0].legend(frameon=False, fontsize=8)
     return figure

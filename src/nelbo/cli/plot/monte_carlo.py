@@ -15,9 +15,9 @@ from nelbo.plots import monte_carlo_curves
 
 HEADINGS = {
     "plain": "plain Monte Carlo",
-    "importance": "importance-weighted",
+    "importance": "weighted",
     "elbo": "ELBO",
-    "fitted_importance": "importance, q fitted",
+    "fitted_importance": "weighted, q fitted",
     "fitted_elbo": "ELBO, q fitted",
 }
 
