@@ -19,6 +19,19 @@ LOCK_FILE = ".lock"
 LOCK_SECONDS = 5.0  # as long as the data workers of a killed process may take to notice
 
 
+def check_target(path: Path) -> None:
+    """Check, before the work, that a file can stand at `path` after it; its folders are made when it is written.
+
+    Raises:
+        RunError: there is a folder, or a file where a folder should be.
+    """
+    if path.is_dir():
+        raise RunError(f"{path} is a folder; name a file in it.")
+    for folder in path.parents:
+        if folder.exists() and not folder.is_dir():
+            raise RunError(f"{path} cannot be written: {folder} is a file, not a folder.")
+
+
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     """Have `write` fill a temporary file beside `path`, then move it there: a kill leaves the old file or the new one.
 

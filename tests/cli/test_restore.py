@@ -121,6 +121,16 @@ class TestMistakes:
         picture("x.png")
         mask("mask.png")
 
+    def test_nothing_that_was_given_is_lost(self, refused):
+        for lost in ("x.png", "mask.png"):
+            before = Path(lost).read_bytes()
+            assert f"--out {lost} would overwrite" in refused("x.png", "--mask", "mask.png", "--out", lost)
+            assert Path(lost).read_bytes() == before
+        same = ("--num", 2, "--out", "same.png", "--spread", "same.png")
+        assert "--out and --spread are both same.png" in refused("x.png", "--noise", 5, *same)
+        assert "there is no file nope.png" in refused("nope.png", "--noise", 5)
+        assert "--noise 1e+09 is above the" in refused("x.png", "--noise", 1e9)
+
     def test_not_exactly_one_damage(self, refused):
         assert "--colour or --strength; got none" in refused("x.png")
         assert "got --mask and --noise" in refused("x.png", "--mask", "mask.png", "--noise", 5)
@@ -134,10 +144,10 @@ class TestMistakes:
         assert "large.png is 12x9, and the model makes 8x8; crop or resize it" in refused("large.png", "--noise", 5)
         message = refused("x.png", "--upscale", 2)
         assert "x.png is 8x8, and the model makes 8x8, so for --upscale 2 the image is 4x4" in message
-        assert "--upscale 3: expected 2 or more, and a whole part of the model's 8 x 8" in refused(
+        assert "--upscale 3: the model's 8 x 8 pixels can be 2, 4, 8 times as many a side" in refused(
             "small.png", "--upscale", 3
         )
-        assert "--upscale 1: expected 2 or more" in refused("x.png", "--upscale", 1)
+        assert "--upscale 1: the model's 8 x 8 pixels can be 2, 4, 8 times" in refused("x.png", "--upscale", 1)
         assert "x.png has its colours; a grey image is expected here" in refused("x.png", "--colour")
         picture("fashion.png", (28, 28, 3))
         picture("boot.png", (28, 28))
@@ -170,7 +180,7 @@ class TestMistakes:
     def test_numbers_out_of_range(self, refused):
         for noise in (0, -3, "nan"):
             assert "--noise is a standard deviation in grey levels, above 0" in refused("x.png", "--noise", noise)
-        assert "what this model's chain knows; change --noise" in refused("x.png", "--noise", 1e9)
+        assert "is above the" in refused("x.png", "--noise", 1e9)
         assert "--strength is a share of the chain" in refused("x.png", "--strength", 1.5)
         assert "--strength is a share of the chain" in refused("x.png", "--strength", 0)
         assert "change --steps" in refused("x.png", "--strength", 0.5, "--steps", 0)

@@ -83,3 +83,13 @@ def test_the_picture_of_several_samplers(nelbo_cli, tmp_path):
         assert picture.width > 200 and picture.height > 200
     told = nelbo_cli("plot", "samplers", "fashion-mnist", "--sampler", "huen", "--out", "no.png")
     assert told.code == 2 and "did you mean 'heun'" in told.err
+
+
+def test_what_cannot_be_written_is_told_before_the_work(nelbo_cli, tmp_path):
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "file").write_text("")
+    for out, named in (("folder.png", "folder.png is a folder"), ("file/x.png", "file is a file, not a folder")):
+        told = nelbo_cli("sample", "fashion-mnist", "--out", out)  # all of 64,000 calls, were it not refused
+        assert told.code == 2 and named in told.err
+    told = nelbo_cli("plot", "samplers", "fashion-mnist", "--sampler", "ddim", "--calls", 1001, "--out", "no.png")
+    assert told.code == 2 and "--calls 1001: ddim has at most 1000 here" in told.err

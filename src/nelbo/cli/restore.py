@@ -65,7 +65,7 @@ def restore(
     """
     how: Repair = {"noise": noise, "upscale": upscale, "colour": colour, "strength": strength}
     damage = the_damage({**how, "mask": None if mask is None else torch.empty(0)})
-    _check_endings(out, spread, num)
+    _check_targets(out, spread, num, [Path(image), *([] if mask is None else [mask])])
     run = load_as(DiffusionRun, model, device=device)
     if run.levels != 256:
         raise ConfigurationError(
@@ -80,7 +80,8 @@ def restore(
         how["progress"] = lambda done, total: bar("steps", done, total)
         restored = run.restore(pixels, **how)
     if out.suffix.lower() == ".npy":
-        nelbo.files.write_whole(out, lambda place: write_array(place, restored.draws.numpy()))
+        array = restored.mean.numpy() if mean else restored.draws.numpy()
+        nelbo.files.write_whole(out, lambda place: write_array(place, array))
     else:
         save(_image_of(restored, mean, run.levels), out)
     err.print(f"the restored image: {out}", highlight=False, soft_wrap=True)
@@ -92,8 +93,15 @@ def restore(
         err.print(f"the draws and their spread: {spread}", highlight=False, soft_wrap=True)
 
 
-def _check_endings(out: Path, spread: Path | None, num: int) -> None:
-    """Refuse, before the work, what could not be written after it."""
+def _check_targets(out: Path, spread: Path | None, num: int, given: list[Path]) -> None:
+    """Refuse, before the work, what could not be written after it, and what would be lost by it."""
+    targets = [("--out", out), *([] if spread is None else [("--spread", spread)])]
+    for flag, target in targets:
+        nelbo.files.check_target(target)
+        if any(target.resolve() == path.resolve() for path in given):
+            raise ConfigurationError(f"{flag} {target} would overwrite what was given; name another file.")
+    if len({target.resolve() for _, target in targets}) < len(targets):
+        raise ConfigurationError(f"--out and --spread are both {out}; name two files.")
     if out.suffix.lower() not in (".png", ".webp", ".bmp", ".tif", ".tiff", ".npy"):
         raise ConfigurationError(f"--out {out} must end in .png, .webp, .bmp, .tiff or .npy.")
     if spread is not None:
@@ -147,6 +155,8 @@ def _mask(path: Path, whole: tuple[int, int, int]) -> Tensor:
 
 def _one_picture(spec: str) -> Picture:
     """The one image of a name. Raises DataError where it cannot be read, or there are several."""
+    if not Path(spec).exists():
+        raise DataError(f"there is no file {spec}; expected a picture.")
     found = list(read_pictures(spec, num=2))
     if len(found) != 1:
         raise DataError(f"{spec} holds several images; name one file.")

@@ -20,7 +20,7 @@ from nelbo.training import Processes
 def sample(
     run: Annotated[str, typer.Argument(help="A run folder, or a bundled model such as fashion-mnist.")],
     out: Annotated[
-        Path, typer.Option(help="A picture (.png) of all samples, or .npy for the pixels themselves.")
+        Path, typer.Option(help="A picture (.png, .webp) of all samples, or .npy for the pixels themselves.")
     ] = Path("samples.png"),
     num: Annotated[int, typer.Option("--num", "-n", min=1, help="How many images.")] = 64,
     sampler: SamplerOption = None,
@@ -54,6 +54,7 @@ def sample(
     """Draw images from a trained model."""
     if out.suffix.lower() not in (".png", ".webp", ".npy"):
         raise ConfigurationError(f"--out {out} must end in .png, .webp or .npy.")
+    nelbo.files.check_target(out)
     processes = Processes.here()
     model = nelbo.load(run, device=device or processes.device)
     how: How = {

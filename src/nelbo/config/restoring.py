@@ -147,8 +147,10 @@ def expected_shape(run: "DiffusionRun", damage: str, factor: int | None) -> tupl
     if damage == "upscale":
         assert factor is not None
         if factor < 2 or height % factor or width % factor:
+            possible = [str(n) for n in range(2, min(height, width) + 1) if height % n == width % n == 0]
             raise ConfigurationError(
-                f"--upscale {factor}: expected 2 or more, and a whole part of the model's {height} x {width} pixels."
+                f"--upscale {factor}: the model's {height} x {width} pixels can be {', '.join(possible)} times as many "
+                "a side."
             )
         return channels, height // factor, width // factor
     return channels, height, width
@@ -234,11 +236,17 @@ def _in_data(run: "DiffusionRun", noise: float | None) -> float:
     """Noise in units of data, from levels.
 
     Raises:
-        ConfigurationError: not a positive number.
+        ConfigurationError: not a positive number, or more noise than x_T has.
     """
     if noise is None or not (noise > 0 and math.isfinite(noise)):
         raise ConfigurationError(f"--noise is a standard deviation in grey levels, above 0, got {noise}.")
-    return noise * 2 / (run.levels - 1)
+    level = 2 / (run.levels - 1)
+    most = float(run.schedule.sigma[-1]) / level
+    if noise > most:
+        raise ConfigurationError(
+            f"--noise {noise:g} is above the {most:.0f} grey levels that this model's chain knows."
+        )
+    return noise * level
 
 
 def _missing(run: "DiffusionRun", mask: Tensor | None) -> Tensor:
