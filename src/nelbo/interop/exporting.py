@@ -42,7 +42,8 @@ def export_model(
         out: a folder, absent or empty, or "hf:owner/name".
         format: "diffusers", a folder that `diffusers.DDPMPipeline.from_pretrained` reads; "torch", a program for
             `torch.export.load`; or "nelbo", the run without its training state.
-        public, api: of a repository, see `nelbo.interop.hub.upload`.
+        public: of a repository, see `nelbo.interop.hub.upload`.
+        api: of a repository, too.
 
     Raises:
         NelboError: of many kinds, each saying what to change.
