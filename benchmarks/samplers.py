@@ -24,6 +24,7 @@ from nelbo.config import DiffusionRun, features_for, held_out_part, load_as
 from nelbo.evaluation import frechet_distance
 from nelbo.files import write_whole
 from nelbo.plots import curves_against_calls, picture_of, save
+from nelbo.samplers import SAMPLERS
 
 BATCH, SHOWN = 125, 40
 
@@ -39,7 +40,7 @@ class Cell:
     @property
     def calls(self) -> int:
         """Of the network, an image."""
-        return 2 * self.steps - 1 if self.sampler == "heun" else self.steps
+        return SAMPLERS[self.sampler].calls_for(self.steps)
 
     @property
     def name(self) -> str:

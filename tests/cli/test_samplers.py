@@ -38,6 +38,8 @@ def test_spacing_eta_churn_and_threshold_change_the_images(nelbo_cli, tmp_path):
         (("--eta", 0.5), "--eta means nothing to 'ancestral'; leave it out, or give --sampler ddim"),
         (("--sampler", "ddim", "--churn", 1), "give --sampler euler or heun"),
         (("--sampler", "ddim", "--eta", 2), "--eta must be within 0..1, got 2"),
+        (("--sampler", "ddim", "--variance", "trained"), "--variance is that of Algorithm 2, and 'ddim'"),
+        (("--no-clip", "--threshold", 0.9), "--threshold clips in its own way"),
         (("--threshold", 1.5), "the threshold is a share of the pixels"),
         (("--guidance", 2), "is not class-conditional; leave --guidance out"),
         (("--label", "sneaker"), "is not class-conditional; leave --label out"),

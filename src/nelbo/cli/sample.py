@@ -56,6 +56,10 @@ def sample(
         raise ConfigurationError(f"--out {out} must end in .png, .webp or .npy.")
     nelbo.files.check_target(out)
     processes = Processes.here()
+    if variance is not None and sampler not in (None, "ancestral"):
+        raise ConfigurationError(f"--variance is that of Algorithm 2, and {sampler!r} has no use for it; leave it out.")
+    if threshold is not None and clip is not None:
+        raise ConfigurationError("--threshold clips in its own way: leave --clip and --no-clip out.")
     model = nelbo.load(run, device=device or processes.device)
     how: How = {
         "steps": steps,

@@ -27,7 +27,7 @@ class CodecPoint:
 def available_codecs() -> list[str]:
     """The formats that can be written here; JPEG XL needs pillow-jxl-plugin (under the GPL, so in no extra)."""
     try:
-        import pillow_jxl  # type: ignore[import-not-found]  # noqa: F401 (it registers itself)
+        import pillow_jxl  # noqa: F401 (it registers itself)
     except ImportError:
         return [name for name in ("JPEG", "WEBP") if features.check({"JPEG": "jpg", "WEBP": "webp"}[name])]
     return ["JPEG", "WEBP", "JXL"]
