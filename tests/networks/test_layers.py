@@ -78,6 +78,7 @@ def test_group_norm_in_training_equals_its_definition_and_its_gradient(dtype: to
         x = x.contiguous(memory_format=torch.channels_last).requires_grad_()
         reference = x.detach().float().requires_grad_()
         y, expected = GroupNorm(groups, width)(x), F.group_norm(reference, groups, eps=1e-6)
+        torch.testing.assert_close(GroupNorm(groups, width, activated=True)(x), F.silu(y))
         assert y.dtype == dtype and y.is_contiguous(memory_format=torch.channels_last)
         (y.float() ** 3).sum().backward()
         (expected**3).sum().backward()
@@ -103,20 +104,23 @@ def test_classes_are_initialised_once(monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize(("width", "groups"), [(8, 8), (12, 4), (32, 2)])
-def test_the_way_back_of_a_large_image_is_pytorchs(dtype: torch.dtype, width: int, groups: int):
+@pytest.mark.parametrize("activated", [False, True])
+@pytest.mark.parametrize(("width", "groups"), [(8, 8), (12, 4), (32, 2), (128, 32)])
+def test_the_way_back_of_a_large_image_is_pytorchs(dtype: torch.dtype, activated: bool, width: int, groups: int):
     generator = torch.Generator().manual_seed(0)
     x, slope = (torch.randn(3, width, 32, 34, generator=generator) + 0.5 for _ in range(2))
     x, slope = (each.to(dtype=dtype, memory_format=torch.channels_last) for each in (x, slope))
     weight, bias = (torch.randn(width, generator=generator) for _ in range(2))
 
     exact = [each.double().requires_grad_() for each in (x, weight, bias)]
-    F.group_norm(exact[0], groups, exact[1], exact[2], 1e-6).backward(slope.double())
+    expected = F.group_norm(exact[0], groups, exact[1], exact[2], 1e-6)
+    expected = F.silu(expected) if activated else expected
+    expected.backward(slope.double())
     kept = slope.clone()
     ours = [each.clone().requires_grad_() for each in (x, weight, bias)]
-    output = sliced_group_norm(*ours[:3], groups, 1e-6)
+    output = sliced_group_norm(*ours[:3], groups, 1e-6, activated)
     close = {"atol": 0.05, "rtol": 0.01} if dtype == torch.bfloat16 else {"atol": 1e-5, "rtol": 1e-5}
-    torch.testing.assert_close(output.double(), F.group_norm(*exact[:1], groups, *exact[1:], 1e-6), **close)
+    torch.testing.assert_close(output.double(), expected, **close)
     output.backward(slope)
     assert torch.equal(slope, kept)
     assert ours[0].grad is not None and ours[0].grad.is_contiguous(memory_format=torch.channels_last)

@@ -41,21 +41,33 @@ def working_dtype(x: Tensor) -> torch.dtype:
 class GroupNorm(nn.GroupNorm):
     """Group normalisation of (B, C, H, W), channels-last in and out, with statistics in float32.
 
+    `activated`: SiLU follows.
+
     On a processor, PyTorch's kernel for channels-last bfloat16 images under 1,024 pixels walks the few channels of a
     narrow group one by one: two to ten times as long as either way round it, which is float32, or the contiguous kernel
     where a group is so narrow that float32 walks too. From 1,024 pixels on, the way back is our own.
     """
 
-    def __init__(self, groups: int, width: int, eps: float = 1e-6) -> None:
+    def __init__(self, groups: int, width: int, eps: float = 1e-6, activated: bool = False) -> None:
         super().__init__(groups, width, eps=eps)
+        self.activated = activated
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to the same shape and layout."""
+        if self._own_way_back(x):
+            return sliced_group_norm(x, self.weight, self.bias, self.num_groups, self.eps, self.activated)
+        return F.silu(self._normed(x)) if self.activated else self._normed(x)
+
+    def _own_way_back(self, x: Tensor) -> bool:
+        if x.device.type != "cpu" or x.dtype != torch.bfloat16 or torch.compiler.is_compiling():
+            return False
+        large = x.shape[2] * x.shape[3] >= 1024
+        return large and x.requires_grad and x.is_contiguous(memory_format=torch.channels_last)
+
+    def _normed(self, x: Tensor) -> Tensor:
         per_group, small = x.shape[1] // self.num_groups, x.shape[2] * x.shape[3] < 1024
         if x.device.type != "cpu" or x.dtype != torch.bfloat16 or torch.compiler.is_compiling():
             return super().forward(x)
-        if not small and x.requires_grad and x.is_contiguous(memory_format=torch.channels_last):
-            return sliced_group_norm(x, self.weight, self.bias, self.num_groups, self.eps)
         if not small or per_group >= 16:
             return super().forward(x)
         if per_group < 8:
@@ -95,9 +107,10 @@ class FeatureDropout(nn.Module):
             return F.dropout(x, self.probability)
         batch, channels, height, width = x.shape
         bits = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)
-        kept = bits[: x.numel()] >= round(self.probability * 2**16) - 2**15
+        threshold = round(self.probability * 2**16) - 2**15
+        kept = torch.ge(bits[: x.numel()], threshold, out=torch.empty(x.numel(), dtype=x.dtype))
         kept = kept.view(batch, height, width, channels).permute(0, 3, 1, 2)  # laid out as x is
-        return x * kept.to(x.dtype).div_(1 - self.probability)
+        return x * kept.div_(1 - self.probability)
 
 
 def initialise(module: nn.Module, scale: float = 1.0) -> None:

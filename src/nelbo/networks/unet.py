@@ -144,10 +144,10 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, width_in: int, width: int, options: UNetOptions) -> None:
         super().__init__()
-        self.norm1 = GroupNorm(options.groups, width_in, options.norm_eps)
+        self.norm1 = GroupNorm(options.groups, width_in, options.norm_eps, activated=True)
         self.conv1 = nn.Conv2d(width_in, width, 3, padding=1)
         self.condition = nn.Linear(4 * options.base, width)
-        self.norm2 = GroupNorm(options.groups, width, options.norm_eps)
+        self.norm2 = GroupNorm(options.groups, width, options.norm_eps, activated=True)
         self.dropout = FeatureDropout(options.dropout)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1)
         self.shortcut = nn.Identity() if width_in == width else nn.Conv2d(width_in, width, 1)
@@ -156,10 +156,11 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """Map `x` (B, width_in, H, W) and the activated condition (B, 4 * base) to (B, width, H, W)."""
-        h = self.conv1(F.silu(self.norm1(x)))
-        h = h + self.condition(condition)[:, :, None, None]
-        h = self.conv2(self.dropout(F.silu(self.norm2(h))))
-        return self.shortcut(x) + h  # type: ignore[no-any-return]
+        h = self.conv1(self.norm1(x))
+        h += self.condition(condition)[:, :, None, None]
+        h = self.conv2(self.dropout(self.norm2(h)))
+        h += self.shortcut(x)
+        return h  # type: ignore[no-any-return]
 
 
 class SelfAttention(nn.Module):
@@ -298,7 +299,7 @@ class UNet(nn.Module):
             if level > 0:
                 self.upsample.append(Upsample(width))
 
-        self.norm = GroupNorm(options.groups, width, options.norm_eps)
+        self.norm = GroupNorm(options.groups, width, options.norm_eps, activated=True)
         self.output = nn.Conv2d(width, options.channels * (2 if options.learned_variance else 1), 3, padding=1)
         initialise(self.input)
         initialise(self.output, NEARLY_ZERO)
@@ -350,7 +351,7 @@ class UNet(nn.Module):
                 h = stage(torch.cat([h, skips.pop()], dim=1), condition)
 
         with full_precision(x_t):
-            return self.output(F.silu(self.norm(at_least_single(h))))  # type: ignore[no-any-return]
+            return self.output(self.norm(at_least_single(h)))  # type: ignore[no-any-return]
 
     def _features(self, x: Tensor) -> Tensor:
         """The image and what `fourier` and `slopes` add to it."""
