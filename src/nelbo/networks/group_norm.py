@@ -56,7 +56,7 @@ class _SlicedGroupNorm(torch.autograd.Function):
             if ctx.activated:
                 normed = torch.addcmul(bias - m * r * weight, pixels, r * weight)
                 slopes = torch.ops.aten.silu_backward(slopes, normed)
-            along, total = ((slopes * pixels).sum(1, keepdim=True), slopes.sum(1, keepdim=True))
+            along, total = (slopes * pixels).sum(1, keepdim=True), slopes.sum(1, keepdim=True)
             weights.append((along - total * m) * r)
             biases.append(total)
             # d x = r (w d y - mean(w d y) - xhat mean(w d y xhat)), the means over a group
@@ -66,9 +66,9 @@ class _SlicedGroupNorm(torch.autograd.Function):
             gradient.addcmul_(pixels, -(r**2) * tilted).add_(r * (m * r * tilted - straight))
             slices.append(gradient.to(x.dtype).view(len(m), *image.shape[2:], width))
         whole = torch.cat(slices).permute(0, 3, 1, 2)
-        return whole, *(torch.cat(parts).sum((0, 1)) for parts in (weights, biases)), None, None, None
+        return whole, torch.cat(weights).sum((0, 1)), torch.cat(biases).sum((0, 1)), None, None, None
 
 
 def _group_mean(values: Tensor, a_group: int) -> Tensor:
     """Each channel's mean over its group, for values (n, 1, C)."""
-    return values.unflatten(2, (-1, a_group)).mean(3).repeat_interleave(a_group, 2)
+    return values.view(len(values), 1, -1, a_group).mean(3).repeat_interleave(a_group, 2)
