@@ -1,12 +1,14 @@
 """Files decoded in fresh processes, in every way that might round differently: are the pixels exact each time?
 
-    python -m benchmarks.exactness [--num 1000] [--model fashion-mnist]
+    python -m benchmarks.exactness [--num 1000] [--model fashion-mnist] [--kept runs/exactness]
 
 The ways: as usual; one thread and one tile at a time; two threads and 64 tiles; oneDNN switched off; and the plainest
-instructions that the libraries can be held to. What is encoded here once is decoded once in each.
+instructions that the libraries can be held to. What is encoded here once is decoded once in each; with --kept, what was
+done before in that folder is not done again.
 """
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -22,6 +24,7 @@ from torch import Tensor
 
 from nelbo.codec import Bitstream, RawImage
 from nelbo.config import DiffusionRun, held_out_part, load_as
+from nelbo.files import write_whole
 
 WITHOUT_ONEDNN = "import torch; torch.backends.mkldnn.enabled = False; import nelbo.cli; nelbo.cli.main()"
 
@@ -46,19 +49,28 @@ WAYS = {
 }
 
 
-def decoded_in_every_way(files: Sequence[Bitstream | RawImage], images: Tensor, model: str) -> dict[str, int]:
-    """How many of the files come back as exactly their images (N, 1, H, W), by way."""
-    found = {}
+def decoded_in_every_way(
+    files: Sequence[Bitstream | RawImage], images: Tensor, model: str, record: Path | None = None
+) -> dict[str, int]:
+    """How many of the files come back as exactly their images (N, 1, H, W), by way.
+
+    What the record has already is not decoded again; it is written after every way.
+    """
+    found: dict[str, int] = json.loads(record.read_text("utf-8")) if record and record.exists() else {}
     with tempfile.TemporaryDirectory() as folder:
         for i, file in enumerate(files):
             (Path(folder) / f"{i:05d}.nelbo").write_bytes(file.to_bytes())
         for name, way in WAYS.items():
+            if name in found:
+                continue
             began = time.perf_counter()
             found[name] = _decoded(Path(folder), images, model, way)
             seconds = time.perf_counter() - began
             print(
                 f"decoded in a fresh process, {name}: {found[name]} of {len(images)} exact, {seconds:.0f} s", flush=True
             )
+            if record:
+                record.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     return found
 
 
@@ -72,19 +84,36 @@ def _decoded(folder: Path, images: Tensor, model: str, way: Way) -> int:
         )
 
 
+def kept_files(folder: Path, run: DiffusionRun, images: Tensor) -> list[Bitstream | RawImage]:
+    """The files of the images: those that lie in a folder already, and the others encoded into it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    places = [folder / f"{i:05d}.nelbo" for i in range(len(images))]
+    codec, missing, began = (
+        run.codec(batch_size=64),
+        [i for i, place in enumerate(places) if not place.exists()],
+        time.perf_counter(),
+    )
+    for start in range(0, len(missing), 64):
+        some = missing[start : start + 64]
+        for i, file in zip(some, codec.encode([images[i] for i in some], verify=False), strict=True):
+            write_whole(places[i], lambda place, file=file: place.write_bytes(file.to_bytes()))  # type: ignore[misc]
+        print(f"encoded {start + len(some)} of {len(missing)}, {time.perf_counter() - began:.0f} s", flush=True)
+    return [Bitstream.from_bytes(place.read_bytes()) for place in places]
+
+
 def main() -> None:
     """Encode, decode, count."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.exactness", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--num", type=int, default=1000)
     parser.add_argument("--model", default="fashion-mnist")
+    parser.add_argument("--kept", type=Path)
     options = parser.parse_args()
     run = load_as(DiffusionRun, options.model)
     images = held_out_part(run).spread(options.num).images(range(options.num))
-    codec, files, began = run.codec(batch_size=64), [], time.perf_counter()
-    for start in range(0, options.num, 64):
-        files += codec.encode(list(images[start : start + 64]), verify=False)
-        print(f"encoded {len(files)} of {options.num}, {time.perf_counter() - began:.0f} s", flush=True)
-    found = decoded_in_every_way(files, images, options.model)
+    with tempfile.TemporaryDirectory() as passing:
+        kept = options.kept or Path(passing)
+        files = kept_files(kept / f"{options.num} files", run, images)
+        found = decoded_in_every_way(files, images, options.model, kept / f"{options.num}.json")
     sys.exit(0 if set(found.values()) == {options.num} else 1)
 
 

@@ -186,6 +186,7 @@ class TestMistakes:
         assert "change --steps" in refused("x.png", "--strength", 0.5, "--steps", 0)
         assert "number of steps must be within 1..10, got 11" in refused("x.png", "--mask", "mask.png", "--steps", 11)
         assert "--jump must be at least 1" in refused("x.png", "--mask", "mask.png", "--jump", 0)
+        assert "at most 3" in refused("x.png", "--mask", "mask.png", "--jump", 4, "--steps", 4)
 
     def test_what_does_not_go_together(self, refused):
         picture("small.png", (4, 4, 3))

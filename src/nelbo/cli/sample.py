@@ -107,7 +107,7 @@ def sample(
         nelbo.files.write_whole(out, lambda place: write_array(place, images.numpy()))
     else:
         save(picture_of(images, model.levels), out)
-    err.print(f"{num} images in {out}", highlight=False)
+    err.print(f"{num} image{'s' * (num != 1)} in {out}", highlight=False)
 
 
 def labels_of(model: DiffusionRun, label: str, num: int) -> torch.Tensor:

@@ -79,7 +79,9 @@ def score(
         emit_json({"model": str(model), "scores": rows, "rejects": rejects, "version": nelbo.__version__}, json)
     if "-" in (str(csv_), str(json)):
         return
-    table = Table(title=f"{len(bits)} images, mean {report.total:.3f} bits/dim", title_justify="left")
+    table = Table(
+        title=f"{len(bits)} image{'s' * (len(bits) != 1)}, mean {report.total:.3f} bits/dim", title_justify="left"
+    )
     table.add_column("image", overflow="fold")
     table.add_column("bits/dim", justify="right")
     for name, value in ranking[:SHOWN]:

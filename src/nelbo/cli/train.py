@@ -105,8 +105,9 @@ def train(
         err.print(display.stopped, highlight=False, soft_wrap=True)
         return
     name = shlex.quote(str(run.folder))
+    drawn = [each for each in ("samples.png", "bound.png", "loss.png") if (run.folder / each).exists()]
     err.print(
-        f"{run.folder} is trained: look at samples.png, bound.png and loss.png in it, then try\n"
+        f"{run.folder} is trained: look at {', '.join(drawn)} in it, then try\n"
         f"  nelbo sample {name} --num 64 --out samples.png\n  nelbo evaluate {name}",
         highlight=False,
         soft_wrap=True,

@@ -191,6 +191,11 @@ def _repainter(run: "DiffusionRun", y: Tensor, how: Repair, steps: int) -> Sampl
             "--method repaint walks by Algorithm 2: leave --sampler out, or give --method null-space with it."
         )
     kept, jump, resamplings = ~_missing(run, how.get("mask")), how.get("jump"), how.get("resamplings")
+    if jump is not None and jump >= steps:
+        raise ConfigurationError(
+            f"--jump is {jump}, but a walk of {steps} steps leaves no room for it: at most {steps - 1}, or more "
+            "--steps."
+        )
     reverse = _sampler(run, how, steps).reverse
     return RePaintSampler(
         reverse, y, kept, JUMP if jump is None else jump, RESAMPLINGS if resamplings is None else resamplings
