@@ -219,7 +219,7 @@ def test_scores_rank_the_images(nelbo_cli, trained, tmp_path):
 
 def test_scoring_a_single_picture_and_one_of_another_size(nelbo_cli, trained, pictures):
     one = next((trained.parent / "pictures").rglob("*.png"))
-    assert "1 images" in nelbo_cli("score", one, "-m", trained).out
+    assert "1 image," in nelbo_cli("score", one, "-m", trained).out
     large = pictures("large", num=2, size=(20, 12))
     refused = nelbo_cli("score", large, "-m", trained)
     assert refused.code == 2
