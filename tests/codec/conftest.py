@@ -40,7 +40,7 @@ FIT = FittingOptions(
     hidden=8,
     table_images=32,
     sent_images=16,
-    stops=(3.0, 1.0),
+    stops=(1.0, 3.0),
 )
 
 

@@ -7,7 +7,16 @@ import pytest
 import torch
 
 from nelbo.codec import fit_plan
-from nelbo.codec.fitting import CALL_BITS, OVERHEAD, STEP_BITS, best_steps, check_prior, step_bits
+from nelbo.codec.fitting import (
+    CALL_BITS,
+    OVERHEAD,
+    STEP_BITS,
+    Fitting,
+    FittingOptions,
+    best_steps,
+    check_prior,
+    step_bits,
+)
 from nelbo.codec.plan import BUCKETS, SURPRISES, CodecPlan, Expectation, folded, unfolded
 from nelbo.config import preset
 from nelbo.config.assembly import build_schedule
@@ -88,3 +97,23 @@ def test_a_plan_survives_its_file(run):
     again = CodecPlan.from_tensors(plan.tensors())
     assert all(torch.equal(a, b) for a, b in zip(plan.tensors().values(), again.tensors().values(), strict=True))
     assert len(plan.index_counts) == BUCKETS and len(plan.number_counts) == SURPRISES
+
+
+@pytest.mark.parametrize(("slope", "best"), [(0, 3.0), (-40, 5.0), (-4000, 8.0)])
+def test_stops_are_tried_with_less_and_less_noise_until_one_costs_more(
+    run, digits, monkeypatch, slope: int, best: float
+):
+    """The channel costs what it costs; how much less noise saves the end decides."""
+    tried: list[float] = []
+
+    def end(self, looks, levels, steps, name):
+        tried.append(float(name.removeprefix("trying log SNR ")))
+        return None, max(slope * min(tried[-1], best), -1e9)
+
+    monkeypatch.setattr(Fitting, "looks", lambda self, levels, t, name: levels)
+    monkeypatch.setattr(Fitting, "train_end", end)
+    fitting = Fitting(run.reverse(clip=True), digits, FittingOptions(), lambda *_: None)
+    found, _ = fitting.stop(fitting.spread(64))
+    log_snr = run.schedule.log_snr
+    assert float(log_snr[found.time]) == pytest.approx(best, abs=float((log_snr[1:-1] - log_snr[2:]).max()))
+    assert tried == [3.0 + i for i in range(len(tried))] and tried[-1] in (best, best + 1)
