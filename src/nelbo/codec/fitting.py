@@ -200,7 +200,7 @@ class Fitting:
 
     def stop(self, levels: Tensor) -> tuple[Stop, Tensor]:
         """The cheapest place to stop the channel of those that are tried, and the looks that its end learns from."""
-        schedule, found = self.reverse.schedule, []
+        schedule, found = self.reverse.schedule, list[Stop]()
         trial = self.spread(max(self.options.end_images // 16, 64))
         for log_snr in self.options.stops:
             t = int((schedule.log_snr[1:].cpu() - log_snr).abs().argmin()) + 1
