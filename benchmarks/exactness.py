@@ -70,7 +70,8 @@ def decoded_in_every_way(
                 f"decoded in a fresh process, {name}: {found[name]} of {len(images)} exact, {seconds:.0f} s", flush=True
             )
             if record:
-                record.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+                text = json.dumps(found, indent=1) + "\n"
+                write_whole(record, lambda place, text=text: place.write_text(text, "utf-8"))  # type: ignore[misc]
     return found
 
 
@@ -88,11 +89,8 @@ def kept_files(folder: Path, run: DiffusionRun, images: Tensor) -> list[Bitstrea
     """The files of the images: those that lie in a folder already, and the others encoded into it."""
     folder.mkdir(parents=True, exist_ok=True)
     places = [folder / f"{i:05d}.nelbo" for i in range(len(images))]
-    codec, missing, began = (
-        run.codec(batch_size=64),
-        [i for i, place in enumerate(places) if not place.exists()],
-        time.perf_counter(),
-    )
+    missing = [i for i, place in enumerate(places) if not place.exists()]
+    codec, began = run.codec(batch_size=64), time.perf_counter()
     for start in range(0, len(missing), 64):
         some = missing[start : start + 64]
         for i, file in zip(some, codec.encode([images[i] for i in some], verify=False), strict=True):

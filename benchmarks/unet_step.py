@@ -307,7 +307,7 @@ def show(record: dict[str, object]) -> None:
 def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.unet_step", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--batch", type=int, default=32, help="images in a step (32, as the presets train)")
+    parser.add_argument("--batch", type=int, default=32, help="images in a step (32)")
     parser.add_argument("--rounds", type=int, default=2, help="rounds of A B B A; each gives six times (2)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")
     parser.add_argument("--compile", action="store_true", help="measure torch.compile too (minutes of compiling)")

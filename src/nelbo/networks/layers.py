@@ -54,21 +54,16 @@ class GroupNorm(nn.GroupNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to the same shape and layout."""
-        if self._own_way_back(x):
-            return sliced_group_norm(x, self.weight, self.bias, self.num_groups, self.eps, self.activated)
-        return F.silu(self._normed(x)) if self.activated else self._normed(x)
-
-    def _own_way_back(self, x: Tensor) -> bool:
-        if x.device.type != "cpu" or x.dtype != torch.bfloat16 or torch.compiler.is_compiling():
-            return False
+        slow = x.device.type == "cpu" and x.dtype == torch.bfloat16 and not torch.compiler.is_compiling()
         large = x.shape[2] * x.shape[3] >= 1024
-        return large and x.requires_grad and x.is_contiguous(memory_format=torch.channels_last)
+        if slow and large and x.requires_grad and x.is_contiguous(memory_format=torch.channels_last):
+            return sliced_group_norm(x, self.weight, self.bias, self.num_groups, self.eps, self.activated)
+        y = self._small(x) if slow and not large else super().forward(x)
+        return F.silu(y) if self.activated else y
 
-    def _normed(self, x: Tensor) -> Tensor:
-        per_group, small = x.shape[1] // self.num_groups, x.shape[2] * x.shape[3] < 1024
-        if x.device.type != "cpu" or x.dtype != torch.bfloat16 or torch.compiler.is_compiling():
-            return super().forward(x)
-        if not small or per_group >= 16:
+    def _small(self, x: Tensor) -> Tensor:
+        per_group = x.shape[1] // self.num_groups
+        if per_group >= 16:
             return super().forward(x)
         if per_group < 8:
             return super().forward(x.contiguous()).contiguous(memory_format=torch.channels_last)
