@@ -1,16 +1,23 @@
 """Bytes on disk against the bound, and previews against JPEG and WebP, on held-out fashion-mnist images.
 
     python -m benchmarks.codec [--num 200] [--model fashion-mnist] [--out benchmarks/codec] [--quick]
+    python -m benchmarks.codec --seconds
 
 Every file is decoded in fresh processes, in the ways of `benchmarks.exactness`; pixels must come out exactly each time.
-The curves are means over the images: RMSE on the scale of the levels against the bytes used.
+The curves are means over the images: RMSE on the scale of the levels against the bytes used. `--seconds` takes times
+alone, into a file of their own; they mean something on a machine that does nothing else.
 """
 
 import argparse
+import cProfile
 import json
-import sys
+import pstats
+import statistics
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,29 +58,63 @@ def beside(bytes_used: float, points: list[CodecPoint], num_dims: int) -> float 
     return float(np.interp(bytes_used, [size for size, _ in pairs], [error for _, error in pairs]))
 
 
-def timings(codec: ProgressiveCodec, images: Tensor) -> list[dict[str, float]]:
-    """Seconds an image to encode (unverified) and decode, by effort and number of images together."""
+PARTS = {
+    "network": "predictions",
+    "channel": "choose regenerate",
+    "end": "mixture_of cumulative",
+    "coder": "range_coder",
+}
+
+
+def timings(codec: ProgressiveCodec, images: Tensor) -> list[dict[str, Any]]:
+    """Seconds an image to encode (unverified) and decode, by effort and number of images together, and where they go.
+
+    Of images alone the median of 5; 64 together once. Shares are of a run under the profiler, which slows Python's own.
+    """
+    codec.decode(codec.encode(list(images[:1]), effort=1, verify=False))  # warm
     rows = []
     for effort in (1, 5, 9):
-        for together in (1, min(64, len(images))):
-            some = list(images[:together])
-            start = time.perf_counter()
-            files = codec.encode(some, effort=effort, verify=False)
-            middle = time.perf_counter()
-            codec.decode(files)
-            end = time.perf_counter()
-            size = 8 * sum(len(file.to_bytes()) for file in files) / (together * images[0].numel())
-            rows.append(
-                {
-                    "effort": effort,
-                    "images": together,
-                    "encode": (middle - start) / together,
-                    "decode": (end - middle) / together,
-                    "bits_per_dim": size,
-                }
-            )
-            print(rows[-1], file=sys.stderr, flush=True)
+        encode = partial(codec.encode, effort=effort, verify=False)
+        for together, times in ((1, 5), (min(64, len(images)), 1)):
+            groups = [list(images[i * together : (i + 1) * together]) for i in range(times)]
+            sent = [clocked(encode, group) for group in groups]
+            back = [clocked(codec.decode, files) for _, files in sent]
+            size = 8 * sum(len(file.to_bytes()) for _, files in sent for file in files)
+            row = {
+                "effort": effort,
+                "images": together,
+                "encode": statistics.median(seconds for seconds, _ in sent) / together,
+                "decode": statistics.median(seconds for seconds, _ in back) / together,
+                "bits_per_dim": size / (together * times * images[0].numel()),
+                "encode_shares": shares(encode, groups[0]),
+                "decode_shares": shares(codec.decode, sent[0][1]),
+            }
+            rows.append(row)
+            print(json.dumps(row), flush=True)
     return rows
+
+
+def clocked(work: Callable[[Any], Any], given: Any) -> tuple[float, Any]:
+    """Seconds that it took, and what came of it."""
+    began = time.perf_counter()
+    found = work(given)
+    return time.perf_counter() - began, found
+
+
+def shares(work: Callable[[Any], Any], given: Any) -> dict[str, float]:
+    """The share of the time in each of `PARTS`: within its functions, or in the code of its file."""
+    profile = cProfile.Profile()
+    profile.runcall(work, given)
+    calls: dict[tuple[str, int, str], Any] = pstats.Stats(profile).stats  # type: ignore[attr-defined]
+    whole = sum(own for _, _, own, _, _ in calls.values())
+    spent = dict.fromkeys(PARTS, 0.0)
+    for (path, _, function), (_, _, own, within, _) in calls.items():
+        for part, names in PARTS.items():
+            if function in names.split():
+                spent[part] += within / whole
+            elif Path(path).stem == names:
+                spent[part] += own / whole
+    return spent
 
 
 def main() -> None:
@@ -82,13 +123,19 @@ def main() -> None:
     parser.add_argument("--num", type=int, default=200)
     parser.add_argument("--model", default="fashion-mnist")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/codec"))
-    parser.add_argument("--quick", action="store_true", help="4 images, no timings: does it work?")
+    parser.add_argument("--quick", action="store_true", help="4 images: does it work?")
+    parser.add_argument("--seconds", action="store_true", help="how long it takes, and nothing else")
     options = parser.parse_args()
     num = 4 if options.quick else options.num
     run = load_as(DiffusionRun, options.model)
     held_out = held_out_part(run)
     images = held_out.spread(num).images(range(num))
     codec = run.codec()
+    options.out.mkdir(parents=True, exist_ok=True)
+    if options.seconds:
+        rows = timings(codec, images)
+        (options.out / "seconds.json").write_text(json.dumps(rows, indent=2) + "\n")
+        return
 
     files = codec.encode(list(images), verify=False)
     exact = decoded_in_every_way(files, images, options.model)
@@ -109,10 +156,8 @@ def main() -> None:
         "report": report.to_json(),
         "previews": rows,
         "others": {name: [vars(point) for point in points] for name, points in curves.items()},
-        "seconds": [] if options.quick else timings(codec, images),
     }
     print(json.dumps({key: record[key] for key in ("report", "previews")}, indent=2))
-    options.out.mkdir(parents=True, exist_ok=True)
     measured = [(row["bytes"], row["rmse"]) for row in rows]
     theirs = {
         name: [(point.bits_per_dim * num_dims / 8, point.rmse) for point in points] for name, points in curves.items()
