@@ -12,7 +12,7 @@ import nelbo
 from nelbo.config import DataRequest, Listener, bundled_models, held_out_part, read_config
 from nelbo.config.folder import refuse_differences
 from nelbo.data import ArrayDataset
-from nelbo.errors import ConfigurationError, DataError, RunError, ScheduleError, ShapeError
+from nelbo.errors import ConfigurationError, DataError, NonFiniteError, RunError, ScheduleError, ShapeError
 from nelbo.files import LOCK_FILE, read_tensors
 from nelbo.training import METRICS_FILE, STATE_FILE, MetricsLog
 from tests.conftest import write_pictures
@@ -185,6 +185,12 @@ class TestUse:
     def test_sampling_says_what_is_wrong(self, run, arguments, error, message):
         with pytest.raises(error, match=message):
             run.sample(**arguments)
+
+    def test_a_walk_that_ends_in_nan_is_no_image(self, run):
+        with torch.no_grad():
+            next(run.network.parameters()).fill_(torch.nan)
+        with pytest.raises(NonFiniteError, match="ended in NaN or infinity"):
+            run.sample(1, steps=2, clip=False)
 
     def test_a_bound_says_what_is_wrong(self, run):
         images = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)

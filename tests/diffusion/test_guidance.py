@@ -74,7 +74,7 @@ def test_the_learned_variance_is_that_of_the_label():
     assert not torch.allclose(guided.noise, alone.noise)
 
 
-@pytest.mark.parametrize("scale", [float("nan"), float("inf")])
+@pytest.mark.parametrize("scale", [float("nan"), float("inf"), 1e39])
 def test_guidance_must_be_a_number(scale: float):
     with pytest.raises(ConfigurationError, match="--guidance"):
         Guidance(scale)

@@ -51,6 +51,11 @@ def change_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], obj
     save_file(weights, folder / WEIGHTS)
 
 
+def test_brackets_without_end_are_no_settings(folder: Path, refusal: Refusal) -> None:
+    (folder / "unet" / "config.json").write_text(100_000 * "[")
+    assert "config.json cannot be read" in refusal()
+
+
 @pytest.mark.parametrize("name", ["diffusion_pytorch_model.bin", "model.ckpt", "weights.pt"])
 def test_pickled_weights_are_not_opened(name: str, folder: Path, refusal: Refusal) -> None:
     (folder / WEIGHTS).unlink()
@@ -149,7 +154,7 @@ def test_other_kinds(name: str, kind: str, expected: str, folder: Path, refusal:
 
 
 def test_a_configuration_of_huge_widths_costs_no_memory(folder: Path, refusal: Refusal) -> None:
-    edit(folder / "unet" / "config.json", block_out_channels=[2**24, 2**24], norm_num_groups=4)
+    edit(folder / "unet" / "config.json", block_out_channels=[2**16, 2**16], norm_num_groups=4)
     assert "of another shape" in refusal()
 
 

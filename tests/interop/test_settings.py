@@ -56,7 +56,13 @@ REFUSED_UNET: list[tuple[dict[str, Any], str]] = [
     ({"norm_eps": 0.0}, "`norm_eps` is 0.0"),
     ({"sample_size": 17}, "images of 17 x 17 (height x width) do not fit a U-Net of 2 levels"),
     ({"sample_size": [16, 16, 16]}, "sample_size is (16, 16, 16); expected a side, or a height and a width"),
+    (
+        {"sample_size": 10**12},
+        "sample_size is 1000000000000; expected a side, or a height and a width, within 1..16384",
+    ),
     ({"layers_per_block": 0}, "`blocks` is 0"),
+    ({"layers_per_block": 10**9}, "`blocks` is 1000000000"),
+    ({"block_out_channels": [3_200_000_000, 3_200_000_000]}, "`base` is 3200000000"),
     ({"layers_per_block": "two"}, "the setting layers_per_block is 'two'; expected a whole number"),
     ({"dropout": 1.0}, "`dropout` is 1.0"),
     ({"flip_sin_to_sin": True}, "did you mean 'flip_sin_to_cos'?"),
@@ -66,10 +72,6 @@ REFUSED_SCHEDULER: list[tuple[dict[str, Any], str]] = [
     ({"prediction_type": "flow"}, 'prediction_type is "flow"'),
     ({"variance_type": "learned"}, 'variance_type is "learned"'),
     ({"variance_type": "learned_range"}, "the network puts out no variance; set variance_type to 'fixed_small'"),
-    (
-        {"thresholding": True},
-        "thresholding is true, of which nelbo has no counterpart: it changes samples, not the model",
-    ),
     ({"clip_sample_range": 2.0}, "clip_sample_range is 2.0"),
     ({"rescale_betas_zero_snr": True}, "rescale_betas_zero_snr is true"),
     ({"predict_epsilon": False}, "predict_epsilon is false, of which nelbo has no counterpart: it was an earlier name"),
@@ -135,6 +137,7 @@ def test_a_network_that_learns_its_variance_needs_a_scheduler_that_says_so(copy:
 
 NOTED: list[tuple[dict[str, Any], str]] = [
     ({"clip_sample": False}, "--no-clip"),
+    ({"thresholding": True, "dynamic_thresholding_ratio": 0.9}, "--threshold 0.9"),
     ({"timestep_spacing": "trailing"}, "timestep_spacing 'trailing'"),
     ({"steps_offset": 1}, "steps_offset 1"),
     ({"variance_type": "fixed_large_log"}, "is read as 'fixed_large'"),

@@ -151,7 +151,10 @@ def test_examples_of_a_batch_do_not_mix(small_unet: Build) -> None:
         ({"attention": (4,)}, r"`attention` names level 4, but `multipliers` makes levels 0\.\.3"),
         ({"dropout": 1.0}, r"`dropout` is 1\.0, but must be in \[0, 1\)"),
         ({"base": 33, "groups": 1}, "`base` is 33, but must be an even number"),
-        ({"blocks": 0}, "`blocks` is 0, but must be at least 1"),
+        ({"blocks": 0}, "`blocks` is 0, but must be within 1"),
+        ({"blocks": 10**9}, "`blocks` is 1000000000, but must be within 1"),
+        ({"multipliers": (1, 10**9)}, "a level has 128000000000 channels"),
+        ({"norm_eps": 10**400}, "`norm_eps` is 10+, but must be within 0 and 1"),
         ({"multipliers": ()}, "needs one positive integer per level"),
     ],
 )

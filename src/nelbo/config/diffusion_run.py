@@ -13,7 +13,7 @@ from nelbo.config.codec_run import load_codec
 from nelbo.config.recipe import Recipe, known
 from nelbo.config.restoring import Repair, restore
 from nelbo.config.run import Progress, Run
-from nelbo.config.sampling import How, build_sampler, constraints_of, guidance_of, strided
+from nelbo.config.sampling import How, build_sampler, constraints_of, guidance_of, pixels_of, strided
 from nelbo.data import ImageDataset
 from nelbo.diffusion import (
     Calibrated,
@@ -37,7 +37,6 @@ from nelbo.evaluation import (
     expected_terms,
 )
 from nelbo.networks import InBFloat16
-from nelbo.probability import data_to_levels
 from nelbo.randomness import image_generators
 from nelbo.restoration import Restoration
 from nelbo.samplers import Sampler, Step
@@ -174,7 +173,7 @@ class DiffusionRun(Run):
                 last = step
                 if progress is not None:
                     progress(b * steps + min(done + 1, steps), batches * steps)
-            images.append(data_to_levels(last.x_0, self.levels).to(torch.uint8).cpu())
+            images.append(pixels_of(last.x_0, self.levels))
         return torch.cat(images)
 
     def restore(self, image: Tensor, **how: Unpack[Repair]) -> Restoration:

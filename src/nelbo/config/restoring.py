@@ -11,8 +11,9 @@ from torch import Generator, Tensor
 from nelbo.config.assembly import build_variance
 from nelbo.config.recipe import known
 from nelbo.config.run import Progress
+from nelbo.config.sampling import pixels_of
 from nelbo.errors import ConfigurationError, ShapeError
-from nelbo.probability import data_to_levels, levels_to_data
+from nelbo.probability import levels_to_data
 from nelbo.randomness import RESTORATION, image_generators
 from nelbo.restoration import (
     LUMA,
@@ -26,6 +27,7 @@ from nelbo.restoration import (
     edit,
     held_to,
     posterior_mean,
+    within_range,
 )
 from nelbo.samplers import Sampler, Step
 
@@ -54,7 +56,7 @@ class Repair(TypedDict, total=False):
         steps: how many steps to walk; 50 if absent, 20 for "repaint", or all that there are.
         eta: of ddim, 0..1.
         jump, resamplings: of repaint; 1 and 3 if absent.
-        seed: draw i of a seed is always the same, whatever `num` and `batch_size` are.
+        seed: draw i of a seed is the same, whatever `num` and `batch_size` are, but for the rounding of batches.
         batch_size: draws in a pass through the network; 64 if absent.
         precision: see `How`.
         progress: called with (steps done, steps in all).
@@ -80,10 +82,11 @@ class Repair(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Way:
-    """How draws come about: `walk` takes a generator for each of them, and goes `steps` steps."""
+    """How draws come about: `walk`, with a generator for each, goes `steps` steps; `end` has the last word on x_0."""
 
     steps: int
     walk: Callable[[list[Generator]], Iterator[Step]]
+    end: Callable[[Tensor], Tensor] = lambda x_0: x_0
 
 
 @torch.no_grad()
@@ -91,7 +94,8 @@ def restore(run: "DiffusionRun", image: Tensor, **how: Unpack[Repair]) -> Restor
     """Draws of what a damaged image (C, H, W), integer levels, may have been.
 
     The image is of the model's size and channels, but smaller for `upscale` and of one channel for `colour`. Where a
-    mask keeps pixels, they come back exactly. Under `noise` the mean is E[x_0|image] in one call of the network.
+    mask keeps pixels, they come back exactly; what else was measured comes back up to the rounding of pixels. Under
+    `noise` the mean is E[x_0|image] in one call of the network.
 
     Raises:
         ConfigurationError: not exactly one damage, or one that this model, method or sampler has no answer to.
@@ -112,7 +116,7 @@ def restore(run: "DiffusionRun", image: Tensor, **how: Unpack[Repair]) -> Restor
                 progress(b * way.steps + min(done, way.steps), batches * way.steps)
         if progress is not None:  # a walk from low in the chain takes fewer steps
             progress((b + 1) * way.steps, batches * way.steps)
-        draws.append(data_to_levels(last.x_0, run.levels).to(torch.uint8).cpu())
+        draws.append(pixels_of(way.end(last.x_0), run.levels))
     return Restoration.of(torch.cat(draws), _mean(run, y, how.get("noise")))
 
 
@@ -170,22 +174,29 @@ def _way(run: "DiffusionRun", damage: str, y: Tensor, how: Repair) -> Way:
         steps = min(REPAINT_STEPS if method == "repaint" else STEPS, run.schedule.num_steps)
     if damage in ("noise", "strength"):
         return _entered(run, damage, y, how, steps)
-    walker = _repainter(run, y, how, steps) if method == "repaint" else _held(run, damage, y, how, steps)
-    length = walker.calls if method == "repaint" else walker.reverse.schedule.num_steps
-    return Way(length, lambda generators: walker.trajectory((len(generators), *run.shape), generators))
+    if method == "repaint":
+        painter = _repainter(run, y, how, steps)
+        return Way(painter.calls, lambda generators: painter.trajectory((len(generators), *run.shape), generators))
+    return _held(run, damage, y, how, steps)
 
 
-def _held(run: "DiffusionRun", damage: str, y: Tensor, how: Repair, steps: int) -> Sampler:
+def _held(run: "DiffusionRun", damage: str, y: Tensor, how: Repair, steps: int) -> Way:
     """Null space: any sampler, held to y."""
     operators: dict[str, Callable[[], Damage]] = {
         "mask": lambda: Mask(~_missing(run, how.get("mask"))),
         "upscale": lambda: Average(how.get("upscale") or 1),
         "colour": lambda: Grey(LUMA),
     }
-    return held_to(_sampler(run, how, steps), operators[damage](), y)
+    operator = operators[damage]()
+    walker = held_to(_sampler(run, how, steps), operator, y)
+    return Way(
+        walker.reverse.schedule.num_steps,
+        lambda generators: walker.trajectory((len(generators), *run.shape), generators),
+        lambda x_0: within_range(operator, y, x_0),
+    )
 
 
-def _repainter(run: "DiffusionRun", y: Tensor, how: Repair, steps: int) -> Sampler:
+def _repainter(run: "DiffusionRun", y: Tensor, how: Repair, steps: int) -> RePaintSampler:
     if how.get("sampler") not in (None, "ancestral"):
         raise ConfigurationError(
             "--method repaint walks by Algorithm 2: leave --sampler out, or give --method null-space with it."

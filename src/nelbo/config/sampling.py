@@ -3,9 +3,13 @@
 from dataclasses import fields
 from typing import Any, TypedDict
 
+import torch
+from torch import Tensor
+
 from nelbo.config.recipe import known
 from nelbo.diffusion import Constraint, DynamicThreshold, Guidance, NoiseSchedule, ReverseProcess, spaced_by
-from nelbo.errors import ConfigurationError
+from nelbo.errors import ConfigurationError, NonFiniteError
+from nelbo.probability import data_to_levels
 from nelbo.samplers import SAMPLERS, Sampler
 
 RHO = 7.0  # of Karras et al. 2022, eq. 5
@@ -42,6 +46,19 @@ class How(TypedDict, total=False):
     guidance_interval: tuple[float, float]
     constraints: tuple[Constraint, ...]
     precision: str
+
+
+def pixels_of(x_0: Tensor, levels: int) -> Tensor:
+    """uint8 images, on the processor, of data of any shape.
+
+    Raises:
+        NonFiniteError: NaN or infinity is no pixel.
+    """
+    if not bool(x_0.isfinite().all()):
+        raise NonFiniteError(
+            "the walk ended in NaN or infinity; take a smaller --guidance, --precision fp32, or leave --no-clip out."
+        )
+    return data_to_levels(x_0, levels).to(torch.uint8).cpu()
 
 
 def strided(schedule: NoiseSchedule, steps: int | None, spacing: str | None) -> NoiseSchedule:

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from nelbo.config.run import Progress, Run
+from nelbo.config.sampling import pixels_of
 from nelbo.data import ImageDataset
-from nelbo.probability import data_to_levels, levels_to_data
+from nelbo.probability import levels_to_data
 from nelbo.randomness import image_generators, standard_normal
 from nelbo.vae import VAE, ELBOReport, MonteCarloReport, busiest, evaluate_elbo, monte_carlo, traverse
 
@@ -37,7 +38,7 @@ class VAERun(Run):
         for start in range(0, num, batch_size):
             size, prior = min(batch_size, num - start), self.network.prior
             noise = standard_normal((size, *prior.mean.shape), image_generators(seed, first + start, size), prior.mean)
-            images.append(self._pixels(self.network.likelihood(noise).mean))
+            images.append(pixels_of(self.network.likelihood(noise).mean, self.levels))
             if progress is not None:
                 progress(start + size, num)
         return torch.cat(images)
@@ -78,19 +79,16 @@ class VAERun(Run):
     def reconstruct(self, images: Tensor | ImageDataset) -> Tensor:
         """What is left of images that went through the mean of q(z|x): uint8 (N, C, H, W)."""
         z = self.network.posterior(self._data(images)).mean
-        return self._pixels(self.network.likelihood(z).mean)
+        return pixels_of(self.network.likelihood(z).mean, self.levels)
 
     @torch.no_grad()
     def traversal(self, images: Tensor | ImageDataset, dims: int = 10) -> Tensor:
         """Walk from the first image along the dimensions that the images use most: uint8 (dims, 13, C, H, W)."""
         x_0 = self._data(images)
         z = self.network.posterior(x_0[:1]).mean[0]
-        return self._pixels(traverse(self.network, z, busiest(self.network, x_0, dims), WALK))
+        return pixels_of(traverse(self.network, z, busiest(self.network, x_0, dims), WALK), self.levels)
 
     def _data(self, images: Tensor | ImageDataset) -> Tensor:
         dataset = self.dataset_of(images)
         x_0 = levels_to_data(dataset.images(torch.arange(len(dataset))), self.levels)
         return x_0.to(self.network.log_stddev.device)
-
-    def _pixels(self, x_0: Tensor) -> Tensor:
-        return data_to_levels(x_0, self.levels).to(torch.uint8).cpu()

@@ -10,6 +10,7 @@ from torch import Tensor
 from nelbo.errors import ConfigurationError
 
 NO_CLASS = -1
+MOST_SCALE = 1e6  # beyond, float32 has no digits left for what it multiplies
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ class Guidance:
     last: float = math.inf
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.scale):
-            raise ConfigurationError(f"--guidance must be a finite number, got {self.scale}.")
+        if not abs(self.scale) <= MOST_SCALE:
+            raise ConfigurationError(f"--guidance must be within -{MOST_SCALE:g}..{MOST_SCALE:g}, got {self.scale}.")
         if not self.first <= self.last:
             raise ConfigurationError(f"the guidance interval must rise, got {self.first:g} to {self.last:g}.")
 

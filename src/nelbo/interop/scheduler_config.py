@@ -50,7 +50,6 @@ ONE_WAY: dict[str, Accepted] = {
     "beta_schedule": Accepted("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"),
     "prediction_type": Accepted(*PREDICTIONS),
     "variance_type": Accepted(None, *VARIANCES),
-    "thresholding": Accepted(False, why="it changes samples, not the model; set it to false to go without"),
     "clip_sample_range": Accepted(1.0, why="nelbo's data lie within [-1, 1]"),
     "rescale_betas_zero_snr": Accepted(
         False, why="with no signal at all in x_T, beta_T is 1 and the bound is infinite"
@@ -170,6 +169,12 @@ def _notes(config: SchedulerConfig) -> list[str]:
     notes = []
     if not config.clip_sample:
         notes.append("clip_sample is false: give `nelbo sample` --no-clip for the same samples")
+    if config.thresholding:
+        ratio, most = config.dynamic_thresholding_ratio, config.sample_max_value
+        notes.append(
+            f"thresholding is true: give `nelbo sample` --threshold {ratio} for the like; sample_max_value {most} "
+            "stays behind"
+        )
     if (config.timestep_spacing, config.steps_offset) != ("leading", 0):
         notes.append(
             f"timestep_spacing {config.timestep_spacing!r} and steps_offset {config.steps_offset} stay behind: fewer "

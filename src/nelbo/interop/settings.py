@@ -46,7 +46,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     """
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path} cannot be read ({error}); expected a JSON object.") from error
     if not isinstance(plain, dict):
         raise RunError(f"{path} holds no JSON object.")

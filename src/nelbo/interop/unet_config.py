@@ -8,6 +8,7 @@ from nelbo.errors import ConfigurationError
 from nelbo.interop.settings import Accepted, refuse_others
 from nelbo.networks import UNetOptions
 
+MOST_SIDE = 1 << 14  # pixels
 PLAIN, ATTENTION = "{}Block2D", "Attn{}Block2D"
 
 
@@ -99,8 +100,10 @@ def image_shape(config: UNetConfig, size: int | None = None) -> tuple[int, int, 
     if told is None:
         raise ConfigurationError("sample_size is null; give the side of the images by --size, such as --size 32.")
     sides = (told, told) if isinstance(told, int) else told
-    if len(sides) != 2 or min(sides) < 1:
-        raise ConfigurationError(f"sample_size is {told}; expected a side, or a height and a width.")
+    if len(sides) != 2 or not 1 <= min(sides) <= max(sides) <= MOST_SIDE:
+        raise ConfigurationError(
+            f"sample_size is {told}; expected a side, or a height and a width, within 1..{MOST_SIDE}."
+        )
     options_of(config).check_size(*sides)
     return config.in_channels, sides[0], sides[1]
 

@@ -23,6 +23,7 @@ from nelbo.networks.layers import (
 )
 
 NEARLY_ZERO = 1e-10
+MOST = {"channels": 1024, "base": 1 << 16, "blocks": 256, "heads": 1 << 16, "groups": 1 << 16}  # no network has more
 FLATTEST = 1e-12  # the mean square below which an image has no slopes to speak of
 
 
@@ -77,14 +78,16 @@ class UNetOptions:
         for name in ("multipliers", "attention", "fourier", "slopes"):  # JSON has lists only
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for name in ("channels", "base", "blocks", "heads", "groups"):
-            if getattr(self, name) < 1:
-                raise ConfigurationError(f"`{name}` is {getattr(self, name)}, but must be at least 1")
+            if not 1 <= getattr(self, name) <= MOST[name]:
+                raise ConfigurationError(f"`{name}` is {getattr(self, name)}, but must be within 1..{MOST[name]}")
         if not self.multipliers or min(self.multipliers) < 1:
             raise ConfigurationError(f"`multipliers` is {self.multipliers}, but needs one positive integer per level")
+        if max(self.widths) > MOST["base"]:
+            raise ConfigurationError(f"a level has {max(self.widths)} channels, but {MOST['base']} is the most")
         if self.base % 2 or self.base < 4:
             raise ConfigurationError(f"`base` is {self.base}, but must be an even number, at least 4")
-        if not self.norm_eps > 0:
-            raise ConfigurationError(f"`norm_eps` is {self.norm_eps}, but must be above 0")
+        if not 0 < self.norm_eps < 1:
+            raise ConfigurationError(f"`norm_eps` is {self.norm_eps}, but must be within 0 and 1")
         if not 0 <= self.frequency_shift < self.base // 2:
             raise ConfigurationError(
                 f"`frequency_shift` is {self.frequency_shift}, but must be within 0..{self.base // 2 - 1}"

@@ -30,12 +30,13 @@ def save(picture: Picture, path: str | Path) -> Path:
     return path
 
 
-def check_ending(path: Path, *, animation: bool = False) -> Path:
+def check_ending(path: Path, *, animation: bool = False, flag: str = "--out") -> Path:
     """The path itself if `save` can write a figure, or an animation, to it; to ask before the work, not after it.
 
     Raises ConfigurationError for another ending.
     """
-    _format(path, ANIMATION_FORMATS if animation else FIGURE_FORMATS, "an animation" if animation else "a figure")
+    formats, what = (ANIMATION_FORMATS, "an animation") if animation else (FIGURE_FORMATS, "a figure")
+    _format(path, formats, what, flag)
     return path
 
 
@@ -63,11 +64,11 @@ def _image_bytes(image: Image.Image, path: Path) -> bytes:
     return buffer.getvalue()
 
 
-def _format(path: Path, formats: dict[str, str], what: str) -> str:
+def _format(path: Path, formats: dict[str, str], what: str, flag: str = "--out") -> str:
     try:
         return formats[path.suffix.lower()]
     except KeyError:
         endings = ", ".join(formats)
         raise ConfigurationError(
-            f"cannot write {what} as {path.name!r}: its name must end in one of {endings}; change --out."
+            f"cannot write {what} as {path.name!r}: its name must end in one of {endings}; change {flag}."
         ) from None

@@ -4,7 +4,7 @@ from nelbo.restoration.denoising import denoise, entry_step, posterior_mean
 from nelbo.restoration.draws import Restoration
 from nelbo.restoration.editing import edit
 from nelbo.restoration.entering import entering
-from nelbo.restoration.null_space import NullSpace, held_to, unknown_variance
+from nelbo.restoration.null_space import NullSpace, held_to, unknown_variance, within_range
 from nelbo.restoration.operators import LUMA, Average, Damage, Grey, Identity, Mask
 from nelbo.restoration.repaint import RePaintSampler, visits
 
@@ -26,4 +26,5 @@ __all__ = [
     "posterior_mean",
     "unknown_variance",
     "visits",
+    "within_range",
 ]

@@ -10,6 +10,8 @@ from nelbo.errors import ConfigurationError, ShapeError
 from nelbo.restoration.operators import Damage
 from nelbo.samplers import FlowSampler, Sampler
 
+ROUNDS, NEAR = 200, 1e-4  # in units of data: a hundredth of a grey level
+
 
 @dataclass(frozen=True, eq=False)
 class NullSpace:
@@ -66,6 +68,20 @@ def held_to(sampler: Sampler, damage: Damage, measured: Tensor, noise: float = 0
     reverse = sampler.reverse
     constraint = NullSpace(damage, measured, noise, unknown_variance(reverse))
     return replace(sampler, reverse=replace(reverse, constraints=(*reverse.constraints, constraint)))
+
+
+def within_range(damage: Damage, measured: Tensor, x_0: Tensor) -> Tensor:
+    """An image within [-1, 1] that agrees with y (B, ...), from one that does but may pass beyond.
+
+    Both sets are convex: what is projected onto them in turn comes to where they meet (Bregman 1965).
+    """
+    for _ in range(ROUNDS):
+        x_0 = x_0.clamp(-1, 1)
+        correction = damage.inverse(measured.to(x_0) - damage(x_0))
+        if float(correction.abs().max()) <= NEAR:
+            break
+        x_0 = x_0 + correction
+    return x_0.clamp(-1, 1)
 
 
 def unknown_variance(reverse: ReverseProcess) -> Tensor:
