@@ -1,13 +1,14 @@
 """compress, decompress, inspect and codec, as a person's shell would call them."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from nelbo.codec import FittingOptions
+from nelbo.codec import Bitstream, FittingOptions
 from nelbo.config import DiffusionRun, load_as
 from nelbo.data import load_data
 from tests.codec.conftest import tiny_codec_run
@@ -63,6 +64,78 @@ def test_a_folder_of_images_becomes_a_folder_of_files(nelbo_cli, model, picture,
     assert nelbo_cli("decompress", "out", "-o", "back", "-m", model).code == 0
     for i in range(3):
         assert np.array_equal(pixels_of(tmp_path / "back" / f"{i}.png"), pixels_of(folder / f"{i}.png"))
+
+
+def test_one_bad_file_is_no_matter_to_the_others(nelbo_cli, model, picture, tmp_path):
+    folder = tmp_path / "files"
+    for name in ("a", "b", "c", "d"):
+        assert nelbo_cli("compress", picture, "-m", model, "-o", f"files/{name}.nelbo").code == 0
+    content = (folder / "a.nelbo").read_bytes()
+    (folder / "a.nelbo").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    (folder / "b.nelbo").write_bytes(content[:3] + b"\0" + content[4:])
+    (folder / "c.nelbo").write_bytes(with_another_hash(content))
+    found = nelbo_cli("decompress", "files", "-o", "back", "-m", model)
+    assert found.code == 2 and "Traceback" not in found.err
+    assert "a.nelbo: the file is damaged" in found.err and "b.nelbo: the file is damaged" in found.err
+    assert "c.nelbo: the pixels do not come out as the file's hash says" in found.err
+    assert [path.name for path in (tmp_path / "back").iterdir()] == ["d.png"]
+    assert np.array_equal(pixels_of(tmp_path / "back" / "d.png"), pixels_of(picture))
+
+
+def with_another_hash(content):
+    """The same file with a wrong hash of its pixels, and the right sum."""
+    file = Bitstream.from_bytes(content)
+    return replace(file, pixel_hash=bytes(4 * [7]), check=None).to_bytes()
+
+
+def test_a_file_that_is_cut_short_is_no_success(nelbo_cli, model, picture, tmp_path):
+    nelbo_cli("compress", picture, "-m", model, "-o", "four.nelbo")
+    (tmp_path / "four.nelbo").write_bytes((tmp_path / "four.nelbo").read_bytes()[:24])
+    found = nelbo_cli("decompress", "four.nelbo", "-o", "back.png", "-m", model)
+    assert found.code == 1 and "the file is cut short" in found.err and (tmp_path / "back.png").exists()
+
+
+def test_an_image_is_not_overwritten_by_its_own_file(nelbo_cli, model, picture, tmp_path):
+    before = picture.read_bytes()
+    refused = nelbo_cli("compress", picture, "-m", model, "-o", picture)
+    assert refused.code == 2 and "must end in .nelbo" in refused.err and picture.read_bytes() == before
+    (tmp_path / "named.nelbo").write_bytes(before)
+    refused = nelbo_cli("compress", "named.nelbo", "-m", model, "-o", "named.nelbo")
+    assert refused.code == 2 and (tmp_path / "named.nelbo").read_bytes() == before
+
+
+@pytest.mark.parametrize("kind", ["alpha", "16 bits", "opaque"])
+def test_what_reading_loses_is_told(nelbo_cli, model, picture, tmp_path, kind):
+    grey = pixels_of(picture)
+    if kind == "16 bits":
+        Image.fromarray(grey.astype(np.uint16) * 257).save("x.png")
+    else:
+        alpha = np.full_like(grey, 255 if kind == "opaque" else 250)
+        alpha[:4] = 255
+        Image.fromarray(np.stack([0 * grey, alpha], 2), "LA").save("x.png")
+    done = nelbo_cli("compress", "x.png", "-m", model, "-o", "x.nelbo")
+    expected = {"alpha": "its transparency was put on white", "16 bits": "its 16 bits became 8", "opaque": ""}[kind]
+    assert expected in done.err and ("that is what comes back" in done.err) == bool(expected)
+
+
+def test_what_is_stored_as_it_is_has_no_parts(nelbo_cli, model, tmp_path):
+    Image.fromarray(np.arange(1, dtype=np.uint8).reshape(1, 1)).save("one.png")
+    assert nelbo_cli("compress", "one.png", "-m", model, "-o", "one.nelbo").code == 0
+    assert json.loads(nelbo_cli("inspect", "one.nelbo", "--json", "-").out)["kind"] == "raw"
+    assert "has no parts" in nelbo_cli("inspect", "one.nelbo", "--original", "one.png").err
+    seen = nelbo_cli("decompress", "one.nelbo", "-o", "back.png", "--bytes", 5)
+    assert seen.code == 0 and "has no previews" in seen.err
+
+
+def test_a_report_looks_at_the_sizes_first(nelbo_cli, model, tmp_path):
+    Image.fromarray(np.zeros((9, 8), np.uint8)).save("x.png")
+    refused = nelbo_cli("compress", "x.png", "-m", model, "-o", "x.nelbo", "--report")
+    assert refused.code == 2 and "x.png is (1, 9, 8)" in refused.err and not (tmp_path / "x.nelbo").exists()
+
+
+def test_the_bundled_plan_is_not_replaced(nelbo_cli):
+    refused = nelbo_cli("codec", "fashion-mnist", "--again")
+    assert refused.code == 2 and "is bundled" in refused.err
 
 
 def test_previews_say_what_they_are(nelbo_cli, model, picture):

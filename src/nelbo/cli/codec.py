@@ -9,7 +9,7 @@ import typer
 from nelbo.cli.console import bars, err, out
 from nelbo.cli.options import DeviceOption
 from nelbo.codec import FittingOptions
-from nelbo.config import PLAN_FILE, DiffusionRun, Listener, data_of, fit_codec, load_as
+from nelbo.config import PLAN_FILE, DiffusionRun, Listener, bundled_models, data_of, fit_codec, load_as
 from nelbo.errors import ConfigurationError
 
 
@@ -29,11 +29,15 @@ def codec(
 ) -> None:
     """Measure on a run's training images what `nelbo compress` needs: which steps to send, and the tables of the rest.
 
-    It takes some ten minutes on two cores, is kept in the run's folder (codec.safetensors) and becomes a part of the
-    model: a receiver needs the folder with it.
+    It takes ten to thirty minutes on two cores, is kept in the run's folder (codec.safetensors) and becomes a part of
+    the model: a receiver needs the folder with it.
     """
     model = load_as(DiffusionRun, run, device=device)
     plan_file = model.folder / PLAN_FILE
+    if model.folder in bundled_models().values():
+        raise ConfigurationError(
+            f"{run} is bundled, and everybody's files need its plan as it is; copy {model.folder} and measure the copy."
+        )
     if plan_file.exists() and not again:
         raise ConfigurationError(
             f"{plan_file} is there already; --again would replace it, and what was compressed with it could not be "

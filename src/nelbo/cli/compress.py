@@ -1,6 +1,7 @@
 """`nelbo compress`: images as .nelbo files."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -9,13 +10,13 @@ import typer
 from rich.table import Table
 
 import nelbo
-from nelbo.cli.console import Bars, bars, emit_json, err, name_rejects, out
+from nelbo.cli.console import NAMED, Bars, bars, emit_json, err, name_rejects, out
 from nelbo.cli.options import DeviceOption
 from nelbo.codec import Bitstream, CodecReport, ProgressiveCodec, RawImage, cut_to_error, report_files
 from nelbo.config import DiffusionRun, load_as
 from nelbo.data import Picture, Reject, read_pictures
 from nelbo.errors import ConfigurationError, DataError, ShapeError
-from nelbo.files import write_bytes
+from nelbo.files import check_target, write_bytes
 
 TOGETHER = 64  # images that go through the network at once
 File = Bitstream | RawImage
@@ -62,19 +63,37 @@ def compress(
     if not pictures:
         name_rejects(rejects)
         raise DataError(f"{images} has no image that {model} can compress.")
+    if report:
+        _check_sizes(run, pictures)
+    places = None if target is None else _places(target, images, pictures)
+    cut = _Cut(codec, max_bytes, rmse)
+    files: list[File] = []
     with bars() as bar:
-        files = list(_encoded(codec, pictures, effort, lossy_only, not lossy, bar))
-    if max_bytes is not None:
-        files = [file.cut(max_bytes) if isinstance(file, Bitstream) else file for file in files]
-    if rmse is not None:
-        files = [
-            cut_to_error(codec, file, picture.pixels, rmse) if isinstance(file, Bitstream) else file
-            for file, picture in zip(files, pictures, strict=True)
-        ]
-    _write(target, images, pictures, files)
-    found = _reported(run, codec, pictures, files, batch_size) if report else None
+        for picture, file in zip(pictures, _encoded(codec, pictures, effort, lossy_only, not lossy, bar), strict=True):
+            files.append(cut(file, picture))
+            if places is not None:
+                write_bytes(places[len(files) - 1], files[-1].to_bytes())
+    found = _reported(run, codec, pictures, files) if report else None
     _tell(pictures, files, found, json)
     name_rejects(rejects, "")
+    _tell_losses(pictures)
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """Where a file ends, if not with its last byte."""
+
+    codec: ProgressiveCodec
+    max_bytes: int | None
+    rmse: float | None
+
+    def __call__(self, file: File, picture: Picture) -> File:
+        """The file, or its beginning; one that is stored as it is has none."""
+        if isinstance(file, RawImage):
+            return file
+        if self.max_bytes is not None:
+            return file.cut(self.max_bytes)
+        return file if self.rmse is None else cut_to_error(self.codec, file, picture.pixels, self.rmse)
 
 
 def _readable(found: Iterable[Picture | Reject], run: DiffusionRun, rejects: list[Reject]) -> Iterator[Picture]:
@@ -105,30 +124,59 @@ def _encoded(
         )
 
 
-def _write(target: Path | None, images: str, pictures: list[Picture], files: list[File]) -> None:
-    """One file to the path itself, several into a folder, each under its own name."""
-    if target is None:
-        return
-    alone = len(files) == 1 and not Path(images).is_dir() and not target.is_dir()
-    names = [Path(picture.name).name for picture in pictures]
-    if not alone and len({Path(name).stem for name in names}) < len(names):
-        names = [f"{i:05d}-{name}" for i, name in enumerate(names)]
-    for name, file in zip(names, files, strict=True):
-        write_bytes(target if alone else target / f"{Path(name).stem}.nelbo", file.to_bytes())
+def _places(target: Path, images: str, pictures: list[Picture]) -> list[Path]:
+    """Where each file is to be: at the path itself for one, in a folder for several, each under its own name.
+
+    Raises:
+        ConfigurationError: a name that is not a .nelbo file's, or that of an image.
+        RunError: a file cannot stand there.
+    """
+    if len(pictures) == 1 and not Path(images).is_dir() and not target.is_dir():
+        if target.suffix != ".nelbo":
+            raise ConfigurationError(f"--out {target} must end in .nelbo.")
+        places = [target]
+    else:
+        names = [Path(picture.name).stem for picture in pictures]
+        if len(set(names)) < len(names):
+            names = [f"{i:05d}-{name}" for i, name in enumerate(names)]
+        places = [target / f"{name}.nelbo" for name in names]
+    given = {Path(picture.path).resolve() for picture in pictures if picture.path is not None}
+    for place in places:
+        check_target(place)
+        if place.resolve() in given:
+            raise ConfigurationError(f"{place} would overwrite the image that it is made of; name another --out.")
+    return places
 
 
-def _reported(
-    run: DiffusionRun, codec: ProgressiveCodec, pictures: list[Picture], files: list[File], batch_size: int
-) -> CodecReport:
+def _check_sizes(run: DiffusionRun, pictures: list[Picture]) -> None:
+    """Check that all images are of the model's own size.
+
+    Raises:
+        ShapeError: one is not.
+    """
+    for picture in pictures:
+        if tuple(picture.pixels.shape) != run.shape:
+            raise ShapeError(
+                f"--report compares with the bound of images of the model's own size, {run.shape} (C x H x W), and "
+                f"{picture.name} is {tuple(picture.pixels.shape)}; leave --report or that image out."
+            )
+
+
+def _reported(run: DiffusionRun, codec: ProgressiveCodec, pictures: list[Picture], files: list[File]) -> CodecReport:
     """The report, for images of the model's own size."""
-    if any(tuple(picture.pixels.shape) != run.shape for picture in pictures):
-        raise ShapeError(
-            f"--report compares with the bound of images of the model's own size, {run.shape} (C x H x W)."
-        )
     levels = torch.stack([picture.pixels for picture in pictures])
     with bars() as bar:
         bound = run.bound(levels, steps_per_image=32, progress=lambda done, total: bar("the bound", done, total))
     return report_files(codec, files, levels, bound.total)
+
+
+def _tell_losses(pictures: list[Picture]) -> None:
+    """What was lost before anything was compressed: the first few by name, the rest by number."""
+    changed = [picture for picture in pictures if picture.lost]
+    for picture in changed[:NAMED]:
+        err.print(f"note: {picture.name}: {picture.lost}; that is what comes back", highlight=False, soft_wrap=True)
+    if len(changed) > NAMED:
+        err.print(f"note: and so with {len(changed) - NAMED} more", highlight=False, soft_wrap=True)
 
 
 def _tell(pictures: list[Picture], files: list[File], found: CodecReport | None, json: Path | None) -> None:

@@ -42,7 +42,7 @@ class Bars:
 def bars() -> Iterator[Bars]:
     """Progress bars on standard error while the block runs."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True) as progress:
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         yield Bars(progress)
 
 

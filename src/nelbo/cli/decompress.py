@@ -1,5 +1,6 @@
 """`nelbo decompress` and `nelbo inspect`: .nelbo files as pictures, and what they are made of."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -10,15 +11,16 @@ from rich.table import Table
 from torch import Tensor
 
 import nelbo
-from nelbo.cli.console import bars, emit_json, err, out
+from nelbo.cli.console import Bars, bars, emit_json, err, out
 from nelbo.cli.options import DeviceOption
-from nelbo.codec import Bitstream, Decoded, RawImage, segments
+from nelbo.codec import Bitstream, Decoded, ProgressiveCodec, RawImage, segments
 from nelbo.config import DiffusionRun, find_model, load_as
 from nelbo.data import Reject, read_pictures
-from nelbo.errors import CodecError, ConfigurationError, DataError
+from nelbo.errors import CodecError, ConfigurationError, DataError, NelboError
 from nelbo.plots import save
 
-TOGETHER = 64
+TOGETHER = 64  # images that go through the network at once
+File = Bitstream | RawImage
 
 
 def decompress(
@@ -35,42 +37,104 @@ def decompress(
     batch_size: Annotated[int, typer.Option(min=1, help="Tiles a pass through the network.")] = 8,
     device: DeviceOption = None,
 ) -> None:
-    """Bring back the pixels of .nelbo files, or the picture that a part of one tells."""
+    """Bring back the pixels of .nelbo files, or the picture that a part of one tells.
+
+    A folder's files are brought back one by one: what is wrong with one is no matter to the others. The exit code is 2
+    where a file gives no picture, and 1 where one is cut short and gives a preview that nobody asked for.
+    """
     paths = sorted(files.glob("*.nelbo")) if files.is_dir() else [files]
     if not paths:
         raise DataError(f"{files} has no .nelbo files.")
-    read = {path: read_file(path) for path in paths}
-    for path, file in read.items():
-        if isinstance(file, Bitstream) and max_bytes is not None:
-            if not unverified:
-                file.verify()
-            read[path] = file.first(max_bytes)
-    decoded: dict[Path, Decoded] = {}
-    groups: dict[bytes, list[Path]] = {}
-    for path, file in read.items():
-        if isinstance(file, RawImage):
-            decoded[path] = Decoded(file.pixels, "lossless", len(file.to_bytes()))
-        else:
-            groups.setdefault(file.fingerprint, []).append(path)
+    alone = not files.is_dir() and not target.is_dir()
+    wrong: dict[Path, NelboError] = {}
+    groups: dict[bytes, dict[Path, File]] = {}
+    for path in paths:
+        try:
+            file = _opened(path, max_bytes, unverified)
+            groups.setdefault(b"" if isinstance(file, RawImage) else file.fingerprint, {})[path] = file
+        except NelboError as error:
+            wrong[path] = error
+    short = 0
     with bars() as bar:
         for start, members in groups.items():
-            codec = load_as(DiffusionRun, model or find_model(start), device=device).codec(batch_size)
-            for first in range(0, len(members), TOGETHER):
-                some = members[first : first + TOGETHER]
-                found = codec.decode(
-                    [read[path] for path in some],
-                    verify=not unverified,
-                    progress=lambda done, total: bar("decompressing", done, total),
-                )
-                decoded |= dict(zip(some, found, strict=True))
-    alone = not files.is_dir() and not target.is_dir()
-    for path in paths:
-        save(_picture(decoded[path].image), target if alone else target / f"{path.stem}.png")
-        _remark(path, read[path], decoded[path], max_bytes)
+            for path, found in _decoded(start, members, model, device, batch_size, not unverified, bar):
+                if isinstance(found, NelboError):
+                    wrong[path] = found
+                    continue
+                save(_picture(found.image), target if alone else target / f"{path.stem}.png")
+                short += _remark(path, members[path], found, max_bytes)
+    for path, problem in wrong.items():
+        err.print(f"error: {_named(path, problem)}", highlight=False, soft_wrap=True)
+    if wrong:
+        raise typer.Exit(2)
+    if short:
+        raise typer.Exit(1)
 
 
-def _remark(path: Path, file: Bitstream | RawImage, found: Decoded, max_bytes: int | None) -> None:
-    """What is to be known of a picture that is not simply exact."""
+def _opened(path: Path, max_bytes: int | None, unverified: bool) -> File:
+    """A file, checked against its own sum, or the beginning of one."""
+    file = read_file(path)
+    if isinstance(file, RawImage):
+        if max_bytes is not None:
+            err.print(
+                f"note: {path} is stored as it is and has no previews; --bytes is of no account",
+                highlight=False,
+                soft_wrap=True,
+            )
+        return file
+    if not unverified:
+        file.verify()
+    return file if max_bytes is None else file.first(max_bytes)
+
+
+def _decoded(
+    start: bytes,
+    files: dict[Path, File],
+    model: str | None,
+    device: str | None,
+    batch_size: int,
+    verify: bool,
+    bar: Bars,
+) -> Iterator[tuple[Path, Decoded | NelboError]]:
+    """What each of the files of one model gives, some at a time; where some fail, each is tried by itself."""
+    streams = {path: file for path, file in files.items() if isinstance(file, Bitstream)}
+    yield from (
+        (path, Decoded(file.pixels, "lossless", len(file.to_bytes())))
+        for path, file in files.items()
+        if isinstance(file, RawImage)
+    )
+    if not streams:
+        return
+    try:
+        codec = load_as(DiffusionRun, model or find_model(start), device=device).codec(batch_size)
+    except NelboError as error:
+        yield from ((path, error) for path in streams)
+        return
+    for first in range(0, len(streams), TOGETHER):
+        some = dict(list(streams.items())[first : first + TOGETHER])
+        try:
+            found: Sequence[Decoded | NelboError] = codec.decode(
+                list(some.values()), verify=verify, progress=lambda done, total: bar("decompressing", done, total)
+            )
+        except NelboError:
+            found = [_alone(codec, file, verify) for file in some.values()]
+        yield from zip(some, found, strict=True)
+
+
+def _alone(codec: ProgressiveCodec, file: File, verify: bool) -> Decoded | NelboError:
+    try:
+        return codec.decode([file], verify=verify)[0]
+    except NelboError as error:
+        return error
+
+
+def _named(path: Path, error: NelboError) -> str:
+    """The error, and which file it is of."""
+    return str(error) if str(error).startswith(str(path)) else f"{path}: {error}"
+
+
+def _remark(path: Path, file: File, found: Decoded, max_bytes: int | None) -> bool:
+    """What is to be known of a picture that is not simply exact; whether its file is shorter than it should be."""
     if found.status == "unverified":
         err.print(f"{path}: unverified: this picture may be wrong", highlight=False, soft_wrap=True)
     elif found.status == "truncated" and isinstance(file, Bitstream):
@@ -81,6 +145,8 @@ def _remark(path: Path, file: Bitstream | RawImage, found: Decoded, max_bytes: i
             highlight=False,
             soft_wrap=True,
         )
+        return max_bytes is None
+    return False
 
 
 def inspect(
@@ -97,7 +163,10 @@ def inspect(
     """Show what a .nelbo file is made of, from coarse to fine."""
     stream = read_file(file)
     if isinstance(stream, RawImage):
-        out.print(f"{file}: {tuple(stream.pixels.shape)} pixels (C x H x W) stored as they are", highlight=False)
+        if original is not None:
+            raise ConfigurationError(f"{file} is stored as it is and has no parts; leave --original out.")
+        if str(json) != "-":
+            out.print(f"{file}: {tuple(stream.pixels.shape)} pixels (C x H x W) stored as they are", highlight=False)
         emit_json({"kind": "raw", "shape": list(stream.pixels.shape), "version": nelbo.__version__}, json)
         return
     stream.verify()
@@ -136,7 +205,7 @@ def inspect(
     out.print(table)
 
 
-def read_file(path: Path) -> Bitstream | RawImage:
+def read_file(path: Path) -> File:
     """A .nelbo file.
 
     Raises:

@@ -73,11 +73,16 @@ class StoredImage:
 
 @dataclass(frozen=True)
 class Decoded:
-    """An image after the policy: `pixels` uint8 H x W x C, C = 1 without colour; the file's own mode and size."""
+    """An image after the policy: `pixels` uint8 H x W x C, C = 1 without colour; the file's own mode and size.
+
+    Attributes:
+        lost: what the file says and the pixels don't, in words; "" where nothing is.
+    """
 
     pixels: NDArray[np.uint8]
     file_mode: str
     file_size: Size
+    lost: str = ""
 
 
 def decode(stored: StoredImage, size: Size | None = None) -> Decoded:
@@ -131,13 +136,23 @@ def _decode(file: BinaryIO, size: Size | None) -> Decoded:
     with Image.open(file, formats=FORMATS) as opened:
         if opened.width * opened.height > MAX_PIXELS:
             raise Image.DecompressionBombError
+        deep = ";16" in str(opened.tile)
         opened.load()
         file_mode, file_format = opened.mode, opened.format
         upright = ImageOps.exif_transpose(opened)
     grey_16 = upright.mode in GREY_16 or (upright.mode == "I" and file_format == "PNG")
     picture = _eight_bits(upright) if grey_16 else _on_white(upright)
     pixels = _fitted(picture, size)
-    return Decoded(pixels, file_mode, (picture.height, picture.width))
+    lost = ["its 16 bits became 8"] if grey_16 or deep else []
+    if upright.has_transparency_data and _shows_through(upright):
+        lost.append("its transparency was put on white")
+    return Decoded(pixels, file_mode, (picture.height, picture.width), " and ".join(lost))
+
+
+def _shows_through(picture: Image.Image) -> bool:
+    """Whether some pixel of a picture with transparency is not opaque."""
+    alpha = picture.convert("RGBA").getchannel("A") if picture.mode not in GREY_16 else None
+    return alpha is None or alpha.getextrema() != (255, 255)
 
 
 def _eight_bits(picture: Image.Image) -> Image.Image:

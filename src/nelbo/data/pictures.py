@@ -14,10 +14,19 @@ from nelbo.data.sources import Loaded, open_source
 
 @dataclass(frozen=True)
 class Picture:
-    """An image (C, H, W) uint8, grey (C = 1) where every pixel is, and what it is called."""
+    """An image (C, H, W) uint8, grey (C = 1) where every pixel is.
+
+    Attributes:
+        name: what it is called.
+        pixels: after the policy of `decoding`.
+        lost: what its file says and the pixels don't; "" where nothing is.
+        path: of its file; None for one of a set.
+    """
 
     name: str
     pixels: Tensor
+    lost: str = ""
+    path: str | None = None
 
 
 def read_pictures(spec: str, num: int | None = None) -> Iterator[Picture | Reject]:
@@ -41,8 +50,9 @@ def read_pictures(spec: str, num: int | None = None) -> Iterator[Picture | Rejec
         files = [files[i] for i in torch.linspace(0, len(files) - 1, num).long().tolist()]
     for stored in files:
         try:
-            pixels = decode(stored).pixels
+            found = decode(stored)
         except Unreadable as error:
             yield Reject(stored.path, str(error))
             continue
-        yield Picture(Path(stored.path).name, to_tensor(pixels, "L" if pixels.shape[2] == 1 else "RGB"))
+        pixels = to_tensor(found.pixels, "L" if found.pixels.shape[2] == 1 else "RGB")
+        yield Picture(Path(stored.path).name, pixels, found.lost, stored.path)
