@@ -164,17 +164,29 @@ class Bitstream:
         return replace(self, message=self.message[: max(num_bytes - self.overhead, 0)])
 
     def cut(self, num_bytes: int) -> "Bitstream":
-        """A lossy file of at most so many bytes, whole in itself: a prefix of this one's message.
+        """A lossy file of at most so many bytes, whole in itself: a prefix of this one's message. All of it if it fits.
 
         Raises:
-            CodecError: fewer bytes than its header takes.
+            CodecError: fewer bytes than its header takes, or than an image so large may have; or a file that was lossy
+                from the start, whose message has another end.
         """
+        if len(self.to_bytes()) <= num_bytes:
+            return self
+        if self.pixel_hash is None and not self.prefix:
+            raise CodecError("a file that was made lossy has no beginnings to cut; make a lossless one and cut that.")
         lossy = replace(self, pixel_hash=None, prefix=True, check=None)
         room = num_bytes - lossy.overhead
         if room < 0:
             raise CodecError(f"--max-bytes {num_bytes} is less than the {lossy.overhead} bytes of the header.")
         message = self.message[:room]
-        return replace(lossy, message=message, length=len(message))
+        cut = replace(lossy, message=message, length=len(message))
+        pixels = self.size[0] * self.size[1] if self.size else 0
+        if pixels > max(SMALL_IMAGE, PIXELS_A_BYTE * len(cut.to_bytes())):
+            raise CodecError(
+                f"{num_bytes} bytes are too few for an image of {pixels:,} pixels: it takes a byte for every "
+                f"{PIXELS_A_BYTE:,}."
+            )
+        return cut
 
 
 def hash_of(pixels: Tensor) -> bytes:

@@ -79,6 +79,5 @@ def cut_to_error(codec: ProgressiveCodec, file: Bitstream, original: Tensor, lar
     """The shortest beginning of a lossless file at which its picture is within an RMSE of the original."""
     for picture in codec.stream([file.to_bytes()]):
         if rmse(picture.image, original) <= largest:
-            whole = file.cut(len(file.to_bytes()))
-            return file.cut(picture.bytes_used - file.overhead + whole.overhead)
+            return file.cut(picture.bytes_used - len(file.pixel_hash or b""))
     return file
