@@ -82,6 +82,13 @@ def test_one_bad_file_is_no_matter_to_the_others(nelbo_cli, model, picture, tmp_
     assert np.array_equal(pixels_of(tmp_path / "back" / "d.png"), pixels_of(picture))
 
 
+def test_a_model_that_is_not_there_is_one_mistake(nelbo_cli, model, picture):
+    for name in ("a", "b"):
+        nelbo_cli("compress", picture, "-m", model, "-o", f"files/{name}.nelbo")
+    found = nelbo_cli("decompress", "files", "-o", "back", "-m", "nowhere")
+    assert found.code == 2 and found.err.count("nowhere") == 1
+
+
 def with_another_hash(content):
     """The same file with a wrong hash of its pixels, and the right sum."""
     file = Bitstream.from_bytes(content)

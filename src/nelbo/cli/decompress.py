@@ -11,6 +11,7 @@ from rich.table import Table
 from torch import Tensor
 
 import nelbo
+from nelbo.cli.compress import TOGETHER, File
 from nelbo.cli.console import Bars, bars, emit_json, err, out
 from nelbo.cli.options import DeviceOption
 from nelbo.codec import Bitstream, Decoded, ProgressiveCodec, RawImage, segments
@@ -18,9 +19,6 @@ from nelbo.config import DiffusionRun, find_model, load_as
 from nelbo.data import Reject, read_pictures
 from nelbo.errors import CodecError, ConfigurationError, DataError, NelboError
 from nelbo.plots import save
-
-TOGETHER = 64  # images that go through the network at once
-File = Bitstream | RawImage
 
 
 def decompress(
@@ -108,6 +106,8 @@ def _decoded(
     try:
         codec = load_as(DiffusionRun, model or find_model(start), device=device).codec(batch_size)
     except NelboError as error:
+        if model is not None:  # one mistake, and not each file's
+            raise
         yield from ((path, error) for path in streams)
         return
     for first in range(0, len(streams), TOGETHER):

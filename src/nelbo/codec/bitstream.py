@@ -144,8 +144,7 @@ class Bitstream:
         check = int.from_bytes(reader.take(4), "big")
         pixel_hash = reader.take(4) if flags & LOSSLESS else None
         message = data[reader.place :]
-        pixels = size[0] * size[1] if size else 0
-        if pixels > max(SMALL_IMAGE, PIXELS_A_BYTE * len(data)):
+        if len(data) < fewest_bytes(size):
             raise CutShort(f"{len(data)} bytes are too few to begin an image of {size} pixels with.")
         if len(message) > length:
             raise CodecError(f"the file has {len(message) - length} bytes too many; it is damaged.")
@@ -174,19 +173,24 @@ class Bitstream:
             return self
         if self.pixel_hash is None and not self.prefix:
             raise CodecError("a file that was made lossy has no beginnings to cut; make a lossless one and cut that.")
-        lossy = replace(self, pixel_hash=None, prefix=True, check=None)
+        lossy = replace(self, pixel_hash=None, prefix=True, check=None, length=min(num_bytes, self.length))
         room = num_bytes - lossy.overhead
         if room < 0:
             raise CodecError(f"--max-bytes {num_bytes} is less than the {lossy.overhead} bytes of the header.")
         message = self.message[:room]
         cut = replace(lossy, message=message, length=len(message))
-        pixels = self.size[0] * self.size[1] if self.size else 0
-        if pixels > max(SMALL_IMAGE, PIXELS_A_BYTE * len(cut.to_bytes())):
+        if len(cut.to_bytes()) < fewest_bytes(self.size):
             raise CodecError(
-                f"{num_bytes} bytes are too few for an image of {pixels:,} pixels: it takes a byte for every "
+                f"{num_bytes} bytes are too few for an image of {self.size} pixels: it takes a byte for every "
                 f"{PIXELS_A_BYTE:,}."
             )
         return cut
+
+
+def fewest_bytes(size: tuple[int, int] | None) -> int:
+    """Of a file of an image of a size (None for the model's): with fewer, a reader makes no room for it."""
+    pixels = 0 if size is None else size[0] * size[1]
+    return 0 if pixels <= SMALL_IMAGE else -(-pixels // PIXELS_A_BYTE)
 
 
 def hash_of(pixels: Tensor) -> bytes:

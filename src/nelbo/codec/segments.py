@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nelbo.codec.bitstream import Bitstream
+from nelbo.codec.bitstream import Bitstream, fewest_bytes
 from nelbo.codec.chunks import KL_UNIT
 from nelbo.codec.codec import ProgressiveCodec
 from nelbo.codec.range_coder import Exhausted
@@ -78,6 +78,7 @@ def _name(receiver: Receiver) -> str:
 def cut_to_error(codec: ProgressiveCodec, file: Bitstream, original: Tensor, largest: float) -> Bitstream:
     """The shortest beginning of a lossless file at which its picture is within an RMSE of the original."""
     for picture in codec.stream([file.to_bytes()]):
-        if rmse(picture.image, original) <= largest:
-            return file.cut(picture.bytes_used - len(file.pixel_hash or b""))
+        num_bytes = picture.bytes_used - len(file.pixel_hash or b"")
+        if rmse(picture.image, original) <= largest and num_bytes > fewest_bytes(file.size):
+            return file.cut(num_bytes)
     return file
