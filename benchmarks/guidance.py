@@ -20,7 +20,7 @@ import torch
 import nelbo
 from nelbo.config import DiffusionRun, bundled_classifiers, features_for, held_out_part, load_as, load_classifier
 from nelbo.evaluation import frechet_distance
-from nelbo.plots import picture_of, save
+from nelbo.plots import sample_grid, save
 
 SCALES = (0.0, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0)
 
@@ -65,7 +65,7 @@ def main() -> None:
         accuracy = float(right.mean())
         error = (accuracy * (1 - accuracy) / options.num) ** 0.5
         rows.append(Row(scale, accuracy, error, found.distance, found.low, found.high))
-        save(picture_of(images[: 4 * classes], run.levels), options.out / f"scale-{scale:g}.png")
+        save(sample_grid(images[: 4 * classes], run.levels, columns=classes), options.out / f"scale-{scale:g}.png")
         print(rows[-1], flush=True)
     lines = ["| scale | accuracy | Frechet distance | interval |", "|---|---|---|---|"]
     lines += [

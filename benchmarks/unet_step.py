@@ -106,12 +106,14 @@ class Steps:
     """The two steps of one candidate on fixed random inputs."""
 
     def __init__(self, candidate: Candidate, batch: int, device: torch.device) -> None:
+        from nelbo.training import compiled
+
         torch.manual_seed(0)
         self.dtype: torch.dtype = getattr(torch, candidate.dtype)
         self.device = device
         network = candidate.build().to(device)
         self.network = network
-        self.run: Callable[..., object] = torch.compile(network) if candidate.compiled else network
+        self.run: Callable[..., object] = compiled(network, device, recorded=True) if candidate.compiled else network
         self.look = self.run if candidate.compiled else as_sampled(candidate, network)
         self.optimizer = torch.optim.Adam(network.parameters(), lr=2e-4, fused=True)
         self.x_t, self.noise = (torch.randn(batch, 3, 32, 32, device=device) for _ in range(2))
@@ -334,7 +336,7 @@ def main() -> None:
             file=sys.stderr,
         )
     else:
-        candidates.insert(0, Candidate("diffusers", "float32"))
+        candidates[:0] = [Candidate("diffusers", "float32"), Candidate("diffusers", "bfloat16")]
 
     size, repetitions, rounds = (1024, 2, 1) if options.quick else (4096, 8, options.rounds)
     dtypes = ("float32", "bfloat16")

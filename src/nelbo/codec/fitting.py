@@ -223,7 +223,7 @@ class Fitting:
         chain, expected = Chain(self.reverse, plan, 8), [Expectation() for _ in levels]
         sent, _ = send_steps(
             chain,
-            levels_to_data(levels, self.reverse.levels, torch.float64),
+            levels_to_data(levels, self.reverse.levels, torch.float64).to(self.reverse.schedule.alphas_bar.device),
             5,
             self.options.seed,
             lambda done, total: self.progress("sending", done, total),

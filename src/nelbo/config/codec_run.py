@@ -33,7 +33,7 @@ SHAPING_SINCE = {
 }
 CHAIN = ("kind", "num_steps", "beta_1", "beta_T", "log_snr_max", "log_snr_min")
 CHAIN_SINCE: dict[str, object] = {"betas": ()}
-ARITHMETIC = "float64, clipped xhat_0, calibrated variance"
+ARITHMETIC = "float64 throughout, clipped xhat_0, calibrated variance"
 
 
 def fit_codec(

@@ -26,7 +26,7 @@ def spaced_by(values: Tensor, num_steps: int, *, from_first: bool = False) -> Te
     total = len(values) - 1
     if not 1 <= num_steps <= total:
         raise ScheduleError(f"the number of steps must be within 1..{total}, got {num_steps}; change --steps.")
-    table = values[1:].double()
+    table = values[1:].cpu().double()
     if bool(table[-1] < table[0]):
         table = -table
     places = num_steps if from_first else num_steps + 1

@@ -120,26 +120,39 @@ def initialise(module: nn.Module, scale: float = 1.0) -> None:
                 nn.init.zeros_(layer.bias)
 
 
-def frequencies(dim: int, shift: int = 1, max_period: float = 10_000.0, device: torch.device | None = None) -> Tensor:
-    """The w of `sinusoids`, float32 (dim / 2,): they fall geometrically from 1.
+def frequencies(
+    dim: int,
+    shift: int = 1,
+    max_period: float = 10_000.0,
+    *,
+    device: torch.device | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """The w of `sinusoids`, (dim / 2,): they fall geometrically from 1.
 
     `shift` is 1 where the last is 1 / `max_period`, as in Ho et al.'s code, and 0 where that would come next.
     """
     half = dim // 2
-    exponents = torch.arange(half, device=device, dtype=torch.float32) / (half - shift)
+    exponents = torch.arange(half, device=device, dtype=dtype) / (half - shift)
     return torch.exp(-math.log(max_period) * exponents)
 
 
-def sinusoids(t: Tensor, dim: int, shift: int = 1, max_period: float = 10_000.0) -> Tensor:
-    """Return [sin(t w), cos(t w)] as float32 (B, dim) for the w of `frequencies`."""
-    angles = t.float()[:, None] * frequencies(dim, shift, max_period, t.device)[None, :]
+def sinusoids(
+    t: Tensor, dim: int, shift: int = 1, max_period: float = 10_000.0, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """Return [sin(t w), cos(t w)], (B, dim), for the w of `frequencies`, computed in `dtype`.
+
+    In float32 a last digit of w, in which machines differ, is 1e-4 of a radian at t = 1000.
+    """
+    angles = t.to(dtype)[:, None] * frequencies(dim, shift, max_period, device=t.device, dtype=dtype)[None, :]
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
 class Condition(nn.Module):
     """The vector (B, 4 * base) that tells every block what time it is and, optionally, which class is wanted.
 
-    The time goes through sinusoids and a two-layer perceptron, all in float32; the class embedding is added.
+    The time goes through sinusoids and a two-layer perceptron, all in float32 (float64 where the weights are, so that a
+    codec's machines agree); the class embedding is added.
     Class index `num_classes` means "no class", which is what a label of None, or a negative one, selects.
 
     Attributes:
@@ -166,8 +179,10 @@ class Condition(nn.Module):
         """Embed `t` (B,) or scalar, and `label` (B,) or None, for a batch of `batch` examples."""
         with full_precision(t):
             precision = next(self.time.parameters()).dtype
+            computed_in = torch.float64 if precision == torch.float64 else torch.float32
             own = t.expand(batch) + (self.first_time - 1)
-            time: Tensor = self.time(sinusoids(own, self.base, self.frequency_shift).to(precision))
+            embedded = sinusoids(own, self.base, self.frequency_shift, dtype=computed_in)
+            time: Tensor = self.time(embedded.to(precision))
             if self.label is None:
                 if label is not None:
                     raise ConfigurationError(

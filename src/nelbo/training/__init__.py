@@ -1,7 +1,7 @@
 """Algorithm 1: the trainer, its state, and its options."""
 
 from nelbo.training.classifier import classifier_accuracy, train_classifier
-from nelbo.training.hardware import bf16_wanted, keep_freed_memory
+from nelbo.training.hardware import bf16_wanted, compiled, keep_freed_memory
 from nelbo.training.metrics import MetricsLog
 from nelbo.training.options import PRECISIONS, TrainerOptions
 from nelbo.training.processes import Processes, is_first_process
@@ -21,6 +21,7 @@ __all__ = [
     "TrainerOptions",
     "bf16_wanted",
     "classifier_accuracy",
+    "compiled",
     "is_first_process",
     "keep_freed_memory",
     "tensorboard_log",

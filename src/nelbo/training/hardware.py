@@ -5,8 +5,10 @@ import os
 import shutil
 import sys
 import warnings
+from typing import cast
 
 import torch
+from torch import nn
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>
 LARGEST_KEPT, NEVER = 32 * 2**20, 2**31 - 1  # bytes: the most that glibc takes for the one, and an int for the other
@@ -32,6 +34,17 @@ def can_compile(device: torch.device) -> bool:
         stacklevel=3,
     )
     return False
+
+
+def compiled(network: nn.Module, device: torch.device, *, recorded: bool) -> nn.Module:
+    """`torch.compile` of a network; where it is `recorded`, a graphics card plays its launches back from one record.
+
+    A step of a small network there is mostly launches: 42 ms recorded, 61 compiled and 88 as it is (fashion-mnist's
+    U-Net, 512 images, an H200). A record's outputs last until it is played again, so gradients cannot be summed over
+    several.
+    """
+    mode = "reduce-overhead" if recorded and device.type == "cuda" else None
+    return cast(nn.Module, torch.compile(network, mode=mode))
 
 
 def bf16_wanted(precision: str) -> bool:

@@ -22,7 +22,7 @@ from nelbo.errors import ConfigurationError, NonFiniteError
 from nelbo.objective import Draws, Objective
 from nelbo.randomness import DROPOUT, derived_seed, step_generator
 from nelbo.training.ema import averaged
-from nelbo.training.hardware import bf16_wanted, can_compile, keep_freed_memory
+from nelbo.training.hardware import bf16_wanted, can_compile, compiled, keep_freed_memory
 from nelbo.training.metrics import MetricsLog, round_to
 from nelbo.training.options import TrainerOptions
 from nelbo.training.state import TrainState
@@ -108,9 +108,11 @@ class Trainer:
         self._refuse_divergence()
         if self.metrics.path.exists():  # also where a kill came before the first saved state
             self._on_main(lambda: self.metrics.cut_after(self.state.step))
-        compiled = options.compile and can_compile(self.accelerator.device)
-        wrapped = torch.compile(network) if compiled else network
-        self.network = self.accelerator.prepare_model(wrapped)
+        device = self.accelerator.device
+        if options.compile and can_compile(device):
+            at_once = options.micro_batch is None and self.accelerator.num_processes == 1
+            network = compiled(network, device, recorded=at_once)
+        self.network = self.accelerator.prepare_model(network)
         self.stream = TrainingStream(len(dataset), options.batch_size, options.seed)
         self.stopped_by: str | None = None
         self._looking, self._looked_at = False, -1

@@ -1,0 +1,137 @@
+"""A graphics card in disguise: tensors that say "card" and are computed on the processor, for machines without one.
+
+What a real card refuses, `Disguised` refuses too: an operation on tensors of both devices (a 0-dimensional tensor may
+come from the processor, and so may indices), and draws on the card from a processor's generator. So code that forgets
+where its tensors are is found without a card. It knows no autocast, and tells nothing of a card's speed or rounding.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import backend_registration
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_map
+
+
+class _Module(backend_registration._DummyBackendModule):
+    """What PyTorch asks of a device: its number of cards, dtypes of autocast, seeds."""
+
+    def get_amp_supported_dtype(self) -> list[torch.dtype]:
+        return [torch.bfloat16]
+
+    def _is_in_bad_fork(self) -> bool:
+        return False
+
+    def manual_seed_all(self, seed: int) -> None:
+        """It has no generator."""
+
+
+backend_registration._setup_privateuseone_for_python_backend("card", backend_module=_Module())
+
+aten = torch.ops.aten
+MOVING = {aten._to_copy.default, aten.copy_.default}
+INDEXING = {
+    aten.index.Tensor: 1,
+    aten.index_put_.default: 1,
+    aten.index_put.default: 1,
+}  # which argument may be elsewhere
+
+
+class OnCard(Tensor):
+    """A tensor of the processor that says it is on "card:0"."""
+
+    held: Tensor
+
+    @staticmethod
+    def __new__(cls, held: Tensor) -> "OnCard":
+        made: OnCard = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+            cls,
+            held.size(),
+            strides=held.stride(),
+            storage_offset=held.storage_offset(),
+            dtype=held.dtype,
+            layout=held.layout,
+            device=torch.device("card", 0),
+            requires_grad=held.requires_grad,
+        )
+        made.held = held
+        return made
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function is Tensor.tolist:  # PyTorch has none for classes of its own
+            return args[0].held.tolist()
+        if function is Tensor.new_tensor:
+            return OnCard(args[0].held.new_tensor(*args[1:], **(kwargs or {})))
+        with torch._C.DisableTorchFunctionSubclass():
+            return function(*args, **(kwargs or {}))
+
+    @classmethod
+    def __torch_dispatch__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return computed(function, args, kwargs or {})
+
+    def __repr__(self, **_: Any) -> str:
+        return f"OnCard({self.held!r})"
+
+
+class Disguised(TorchDispatchMode):
+    """While this is on, `device="card"` works."""
+
+    def __enter__(self) -> "Disguised":
+        self.made = torch.tensor
+
+        def tensor(data: Any, *, device: Any = None, **how: Any) -> Tensor:
+            made = self.made(data, **how)  # without a dispatch, and so not on the card
+            return made if device is None else made.to(device)
+
+        torch.tensor = tensor
+        super().__enter__()
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        torch.tensor = self.made
+        super().__exit__(*raised)
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return computed(function, args, kwargs or {})
+
+
+def computed(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """The operation on the processor, its outcome on the card where it belongs there."""
+    values = tree_flatten((args, kwargs))[0]
+    on_card = any(isinstance(value, OnCard) for value in values)
+    wanted = kwargs.get("device")
+    if function not in MOVING and on_card:
+        elsewhere = INDEXING.get(function)
+        asked = tree_flatten(([a for i, a in enumerate(args) if i != elsewhere], kwargs))[0]
+        for value in asked:
+            if isinstance(value, Tensor) and not isinstance(value, OnCard) and value.ndim:
+                raise RuntimeError(f"{function}: Expected all tensors to be on the same device, found card and cpu")
+    to_card = on_card if wanted is None else torch.device(wanted).type == "card"
+    if function is aten.copy_.default:
+        to_card = isinstance(args[0], OnCard)
+    generator = kwargs.get("generator")
+    if to_card and generator is not None:
+        raise RuntimeError(f"{function}: Expected a 'card' device type for generator but found 'cpu'")
+    if wanted is not None:
+        kwargs = {**kwargs, "device": torch.device("cpu")}
+    kwargs.pop("pin_memory", None)
+    plain_args, plain_kwargs = tree_map(held, (args, kwargs))
+    outcome = function(*plain_args, **plain_kwargs)
+    if function is aten._to_copy.default and plain_args[0] is outcome:
+        outcome = outcome.clone()
+    changed = {
+        id(held(value)): value for value in values if isinstance(value, OnCard)
+    }  # in place: the same tensor again
+
+    def back(value: Any) -> Any:
+        if not to_card or not isinstance(value, Tensor):
+            return value
+        return changed.get(id(value)) if id(value) in changed else OnCard(value)
+
+    return tree_map(back, outcome)
+
+
+def held(value: Any) -> Any:
+    return value.held if isinstance(value, OnCard) else value
