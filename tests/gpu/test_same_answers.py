@@ -64,7 +64,7 @@ def test_networks_and_their_gradients(kind):
         outcomes.append([output, *(p.grad for p in network.parameters() if p.grad is not None)])
     for here, there in zip(*outcomes, strict=True):
         scale = float(here.detach().abs().max())
-        assert float((here - there.cpu()).abs().max()) <= 1e-4 * scale + 1e-7
+        assert float((here - there.cpu()).detach().abs().max()) <= 1e-4 * scale + 1e-7
 
 
 def test_bfloat16_is_near_float32():
