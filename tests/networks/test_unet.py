@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from nelbo.errors import ConfigurationError, ShapeError
 from nelbo.networks import UNet, UNetOptions
-from nelbo.networks.layers import sinusoids
+from nelbo.networks.layers import Condition, sinusoids
 from nelbo.networks.unet import SelfAttention, Upsample, unit_slopes
 
 Build = Callable[..., UNet]
@@ -62,6 +63,16 @@ def test_attention_at_16x16_in_the_256x256_network() -> None:
 
 def test_no_attention_anywhere(small_unet: Build) -> None:
     assert attention_places(small_unet(attention=(), middle_attention=False)) == []
+
+
+def test_a_network_in_float64_is_told_the_time_in_float64() -> None:
+    """In float32 the last digits of the frequencies differ between machines, and a codec's files with them."""
+    condition = Condition(8).double()
+    given: list[torch.Tensor] = []
+    condition.time[0].register_forward_hook(lambda layer, inputs, output: given.append(inputs[0]))
+    condition(torch.tensor([999]), None, 1)
+    angles = 999 * np.exp(-np.log(1e4) * np.arange(4) / 3)
+    assert np.abs(given[0][0].numpy() - np.concatenate([np.sin(angles), np.cos(angles)])).max() < 1e-12
 
 
 def test_sinusoids_are_sines_then_cosines_from_period_2_pi_to_10000() -> None:
