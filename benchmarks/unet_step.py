@@ -73,6 +73,13 @@ def ours() -> nn.Module:
     return network
 
 
+def as_trained(network: nn.Module, device: torch.device) -> nn.Module:
+    """Our network as the trainer compiles it."""
+    from nelbo.training import compiled  # not above: the other package's process would carry it along
+
+    return compiled(network, device, recorded=True)
+
+
 def as_sampled(candidate: Candidate, network: nn.Module) -> nn.Module:
     """Our network as `Run.sample` runs it; theirs as it is."""
     if candidate.package != "nelbo" or candidate.dtype != "bfloat16":
@@ -106,14 +113,12 @@ class Steps:
     """The two steps of one candidate on fixed random inputs."""
 
     def __init__(self, candidate: Candidate, batch: int, device: torch.device) -> None:
-        from nelbo.training import compiled
-
         torch.manual_seed(0)
         self.dtype: torch.dtype = getattr(torch, candidate.dtype)
         self.device = device
         network = candidate.build().to(device)
         self.network = network
-        self.run: Callable[..., object] = compiled(network, device, recorded=True) if candidate.compiled else network
+        self.run: Callable[..., object] = as_trained(network, device) if candidate.compiled else network
         self.look = self.run if candidate.compiled else as_sampled(candidate, network)
         self.optimizer = torch.optim.Adam(network.parameters(), lr=2e-4, fused=True)
         self.x_t, self.noise = (torch.randn(batch, 3, 32, 32, device=device) for _ in range(2))

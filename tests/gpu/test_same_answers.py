@@ -42,7 +42,7 @@ def garments(runs) -> Tensor:
     return runs["cuda"].sample(16, sampler="dpm-solver++", steps=20, spacing="karras")
 
 
-def built(kind: str, device: str, dtype: torch.dtype = torch.float32) -> tuple[torch.nn.Module, list[Tensor]]:
+def built(kind: str, device: str) -> tuple[torch.nn.Module, list[Tensor]]:
     torch.manual_seed(0)
     network = UNet(RICH) if kind == "unet" else MLP(MLPOptions())
     for parameter in network.parameters():  # a new network's last layers are all but zero

@@ -179,10 +179,8 @@ class Condition(nn.Module):
         """Embed `t` (B,) or scalar, and `label` (B,) or None, for a batch of `batch` examples."""
         with full_precision(t):
             precision = next(self.time.parameters()).dtype
-            computed_in = torch.float64 if precision == torch.float64 else torch.float32
-            own = t.expand(batch) + (self.first_time - 1)
-            embedded = sinusoids(own, self.base, self.frequency_shift, dtype=computed_in)
-            time: Tensor = self.time(embedded.to(precision))
+            own, dtype = t.expand(batch) + (self.first_time - 1), torch.promote_types(precision, torch.float32)
+            time: Tensor = self.time(sinusoids(own, self.base, self.frequency_shift, dtype=dtype).to(precision))
             if self.label is None:
                 if label is not None:
                     raise ConfigurationError(
