@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -80,3 +81,27 @@ def test_two_processes_draw_the_images_of_one(launch, tmp_path):
     subprocess.run(alone, check=True, env=environment)
     subprocess.run([sys.executable, *options, *sample, "--out", str(tmp_path / "two.npy")], check=True, env=environment)
     assert (tmp_path / "one.npy").read_bytes() == (tmp_path / "two.npy").read_bytes()
+
+
+AFTER = """
+import pathlib
+from nelbo.cli import main
+
+try:
+    main()
+except SystemExit as end:
+    threads = [task.joinpath("comm").read_text() for task in pathlib.Path("/proc/self/task").iterdir()]
+    print(end.code, any("gloo" in name for name in threads))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs a list of threads")
+def test_a_command_that_ends_well_leaves_no_thread_between_processes(tmp_path):
+    """One that still lets go of a tensor when the interpreter is gone aborts the process, which CI saw once."""
+    (tmp_path / "after.py").write_text(AFTER)
+    options = ["sample", "fashion-mnist", "-n", "2", "--steps", "1", "--batch-size", "1", "--out", "two.npy"]
+    launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port()), "after.py"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    run = [sys.executable, *launch, *options]
+    ended = subprocess.run(run, check=True, env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert sorted(ended.stdout.split("\n")) == ["", "0 False", "0 False"]

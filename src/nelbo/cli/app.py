@@ -31,7 +31,7 @@ from nelbo.cli import (
 )
 from nelbo.cli.console import err
 from nelbo.errors import NelboError
-from nelbo.training import keep_freed_memory
+from nelbo.training import keep_freed_memory, leave_processes
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -85,6 +85,10 @@ def main() -> None:
     warnings.showwarning = _warn  # type: ignore[assignment]
     try:
         app()
+    except SystemExit as end:  # typer ends by it, whatever came of the command
+        if not end.code:
+            leave_processes()
+        raise
     except NelboError as error:
         err.print(Text.assemble(("error: ", "bold red"), str(error)), highlight=False, soft_wrap=True)
         sys.exit(2)

@@ -45,3 +45,14 @@ class Processes:
 def is_first_process() -> bool:
     """Whether this process is the only one, or the first of those that torchrun or accelerate launch started."""
     return Processes.here().index == 0
+
+
+def leave_processes() -> None:
+    """Close the way between the processes, if one was opened: the last thing that a launched program does.
+
+    Where the interpreter ends before it is closed, Gloo's threads may still hold tensors, whose release aborts the
+    process (https://github.com/pytorch/pytorch/pull/179291), once in some hundred runs. A program that fails must not
+    call it: it could wait for processes that wait for it.
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
