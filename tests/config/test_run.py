@@ -118,6 +118,43 @@ class TestConditional:
         conditional.calibrate(images, draws=4)
         assert seen and all(bool((label == 2).all()) for label in seen)
 
+    @pytest.mark.parametrize(
+        "how",
+        [
+            {"mask": torch.eye(8, dtype=torch.bool)},
+            {"mask": torch.eye(8, dtype=torch.bool), "method": "null-space"},
+            {"upscale": 2},
+            {"noise": 1.5},
+            {"strength": 0.5},
+        ],
+    )
+    def test_a_label_reaches_the_network_that_restores(self, conditional, how):
+        seen = []
+
+        class Network(torch.nn.Module):
+            def forward(self, x_t, time, label=None):
+                seen.append(label)
+                return torch.zeros_like(x_t)
+
+        conditional.network = Network()
+        side = 4 if "upscale" in how else 8
+        damaged = torch.zeros(1, side, side, dtype=torch.uint8)
+        conditional.restore(damaged, **how, label=2, steps=3)
+        assert seen and all(bool((label == 2).all()) for label in seen)
+        seen.clear()
+        conditional.restore(damaged, **how, label=2, guidance=3.0, steps=3)
+        assert len({value for label in seen for value in label.tolist()}) == 2  # of the class, and of none
+        with pytest.raises(ConfigurationError, match="give --label too"):
+            conditional.restore(damaged, **how, guidance=3.0)
+        with pytest.raises(ConfigurationError, match="is the number of a class"):
+            conditional.restore(damaged, **how, label=3)
+
+    def test_a_model_without_classes_refuses_a_label(self, run):
+        with pytest.raises(ConfigurationError, match="is not class-conditional; leave --label out"):
+            run.restore(torch.zeros(1, 8, 8, dtype=torch.uint8), noise=1.5, label=0)
+        with pytest.raises(ConfigurationError, match="is not class-conditional; leave --guidance out"):
+            run.restore(torch.zeros(1, 8, 8, dtype=torch.uint8), noise=1.5, guidance=2.0)
+
 
 class TestUse:
     def test_samples_do_not_depend_on_the_batch(self, run):

@@ -12,6 +12,9 @@ StepsOption = Annotated[int | None, typer.Option(help="Reverse steps, 1..T; all 
 SpacingOption = Annotated[
     str | None, typer.Option(help=f"How the steps are spread: {', '.join(SPACINGS)}; even if absent.")
 ]
+GuidanceOption = Annotated[
+    float | None, typer.Option(help="How far the label is followed: 1 is the model itself, 2 to 4 exaggerate.")
+]
 PrecisionOption = Annotated[
     str | None, typer.Option(help="Of the network: bf16, fp32, or auto by the hardware, as if absent.")
 ]

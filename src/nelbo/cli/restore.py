@@ -10,7 +10,7 @@ from torch import Tensor
 
 import nelbo
 from nelbo.cli.console import bars, err
-from nelbo.cli.options import DeviceOption, SamplerOption
+from nelbo.cli.options import DeviceOption, GuidanceOption, SamplerOption
 from nelbo.cli.sample import write_array
 from nelbo.config import METHODS, DiffusionRun, Repair, expected_shape, load_as, the_damage
 from nelbo.data import Picture, Reject, read_pictures
@@ -50,6 +50,10 @@ def restore(
     sampler: SamplerOption = None,
     steps: Annotated[int | None, typer.Option(help="Reverse steps; 50 if absent, 20 by repaint.")] = None,
     eta: Annotated[float | None, typer.Option(help="Of ddim: how much of the noise is drawn, 0..1.")] = None,
+    label: Annotated[
+        str | None, typer.Option(help="The class by name or number, for a class-conditional model.")
+    ] = None,
+    guidance: GuidanceOption = None,
     jump: Annotated[int | None, typer.Option(help="Of repaint: steps walked again at a time; 1 if absent.")] = None,
     resamplings: Annotated[
         int | None, typer.Option(help="Of repaint: how often each is walked in all; 3 if absent.")
@@ -75,6 +79,7 @@ def restore(
     pixels = _picture(image, shape, run.shape, damage)
     missing = None if mask is None else _mask(mask, run.shape)
     how |= {"mask": missing, "num": num, "method": method, "sampler": sampler, "steps": steps, "eta": eta}
+    how |= {"label": None if label is None else run.label(label), "guidance": guidance}
     how |= {"jump": jump, "resamplings": resamplings, "seed": seed, "batch_size": batch_size}
     with bars() as bar:
         how["progress"] = lambda done, total: bar("steps", done, total)

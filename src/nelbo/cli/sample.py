@@ -10,7 +10,15 @@ import typer
 import nelbo
 from nelbo.cli.console import bars, err
 from nelbo.cli.kinds import refuse_chain_options
-from nelbo.cli.options import BatchOption, DeviceOption, PrecisionOption, SamplerOption, SpacingOption, StepsOption
+from nelbo.cli.options import (
+    BatchOption,
+    DeviceOption,
+    GuidanceOption,
+    PrecisionOption,
+    SamplerOption,
+    SpacingOption,
+    StepsOption,
+)
 from nelbo.config import DiffusionRun, How
 from nelbo.errors import ConfigurationError
 from nelbo.plots import picture_of, save
@@ -30,9 +38,7 @@ def sample(
     label: Annotated[
         str | None, typer.Option(help="A class by name or number, or all in turn, for a class-conditional model.")
     ] = None,
-    guidance: Annotated[
-        float | None, typer.Option(help="How far the label is followed: 1 is the model itself, 2 to 4 exaggerate.")
-    ] = None,
+    guidance: GuidanceOption = None,
     guidance_interval: Annotated[
         tuple[float, float] | None,
         typer.Option(help="Between which shares of the chain, 0 the image and 1 noise, --guidance holds."),

@@ -160,10 +160,8 @@ class DiffusionRun(Run):
             how: steps, guidance and the like; see `How`.
         """
         self.check_number(num, batch_size)
-        self._check_label(label, num)
+        self.check_label(label, num, how.get("guidance"))
         walker, images = self.sampler(sampler, **how), list[Tensor]()
-        if label is None and how.get("guidance") is not None:
-            raise ConfigurationError("--guidance follows a class: give --label too.")
         steps, batches = walker.reverse.schedule.num_steps, -(-num // batch_size)
         for b, start in enumerate(range(0, num, batch_size)):
             size = min(batch_size, num - start)
@@ -345,9 +343,19 @@ class DiffusionRun(Run):
         """What calibration measured."""
         return {} if self.mse is None else {CALIBRATION: self.mse}
 
-    def _check_label(self, label: Tensor | None, num: int) -> None:
+    def check_label(self, label: Tensor | None, num: int, guidance: float | None = None) -> None:
+        """Refuse classes that this model doesn't have, and guidance to none.
+
+        Args:
+            label: int64 (num,), or None.
+
+        Raises:
+            ConfigurationError: either of them.
+        """
         classes = len(self.config.data.class_names)
         if label is None:
+            if guidance is not None and self.recipe.conditional:
+                raise ConfigurationError("--guidance follows a class: give --label too.")
             return
         if not self.recipe.conditional:
             raise ConfigurationError(f"the model in {self.folder} is not class-conditional; leave --label out.")

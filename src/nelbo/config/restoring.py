@@ -55,6 +55,8 @@ class Repair(TypedDict, total=False):
         sampler: by name; ancestral if absent, and always for "repaint".
         steps: how many steps to walk; 50 if absent, 20 for "repaint", or all that there are.
         eta: of ddim, 0..1.
+        label: for a class-conditional model, the number of the class that the image is known to be of.
+        guidance: how far the label is followed; see `How`. The mean under `noise` is the model's own.
         jump, resamplings: of repaint; 1 and 3 if absent.
         seed: draw i of a seed is the same, whatever `num` and `batch_size` are, but for the rounding of batches.
         batch_size: draws in a pass through the network; 64 if absent.
@@ -72,6 +74,8 @@ class Repair(TypedDict, total=False):
     sampler: str | None
     steps: int | None
     eta: float | None
+    label: int | None
+    guidance: float | None
     jump: int | None
     resamplings: int | None
     seed: int
@@ -82,10 +86,10 @@ class Repair(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Way:
-    """How draws come about: `walk`, with a generator for each, goes `steps` steps; `end` has the last word on x_0."""
+    """How draws come about: `walk`, with generators and labels, goes `steps` steps; `end` has the last word on x_0."""
 
     steps: int
-    walk: Callable[[list[Generator]], Iterator[Step]]
+    walk: Callable[[list[Generator], Tensor | None], Iterator[Step]]
     end: Callable[[Tensor], Tensor] = lambda x_0: x_0
 
 
@@ -104,20 +108,22 @@ def restore(run: "DiffusionRun", image: Tensor, **how: Unpack[Repair]) -> Restor
     damage = the_damage(how)
     num, batch_size, progress = how.get("num", 4), how.get("batch_size", 64), how.get("progress")
     run.check_number(num, batch_size)
+    run.check_label(_labels(how, num), num, how.get("guidance"))
     _check_image(run, image, expected_shape(run, damage, how.get("upscale")))
     y = levels_to_data(image, run.levels).to(run.schedule.alphas_bar.device).unsqueeze(0)
     way = _way(run, damage, y, how)
     draws, batches = list[Tensor](), -(-num // batch_size)
     for b, start in enumerate(range(0, num, batch_size)):
         size = min(batch_size, num - start)
-        for done, step in enumerate(way.walk(image_generators(how.get("seed", 0), start, size, RESTORATION))):
+        generators = image_generators(how.get("seed", 0), start, size, RESTORATION)
+        for done, step in enumerate(way.walk(generators, _labels(how, size, y.device))):
             last = step
             if progress is not None:
                 progress(b * way.steps + min(done, way.steps), batches * way.steps)
         if progress is not None:  # a walk from low in the chain takes fewer steps
             progress((b + 1) * way.steps, batches * way.steps)
         draws.append(pixels_of(way.end(last.x_0), run.levels))
-    return Restoration.of(torch.cat(draws), _mean(run, y, how.get("noise")))
+    return Restoration.of(torch.cat(draws), _mean(run, y, how))
 
 
 def the_damage(how: Repair) -> str:
@@ -176,7 +182,7 @@ def _way(run: "DiffusionRun", damage: str, y: Tensor, how: Repair) -> Way:
         return _entered(run, damage, y, how, steps)
     if method == "repaint":
         painter = _repainter(run, y, how, steps)
-        return Way(painter.calls, lambda generators: painter.trajectory((len(generators), *run.shape), generators))
+        return Way(painter.calls, lambda g, label: painter.trajectory((len(g), *run.shape), g, label))
     return _held(run, damage, y, how, steps)
 
 
@@ -191,7 +197,7 @@ def _held(run: "DiffusionRun", damage: str, y: Tensor, how: Repair, steps: int) 
     walker = held_to(_sampler(run, how, steps), operator, y)
     return Way(
         walker.reverse.schedule.num_steps,
-        lambda generators: walker.trajectory((len(generators), *run.shape), generators),
+        lambda g, label: walker.trajectory((len(g), *run.shape), g, label),
         lambda x_0: within_range(operator, y, x_0),
     )
 
@@ -215,24 +221,36 @@ def _repainter(run: "DiffusionRun", y: Tensor, how: Repair, steps: int) -> RePai
 
 def _entered(run: "DiffusionRun", damage: str, y: Tensor, how: Repair, steps: int) -> Way:
     """Denoising and image to image: the walk begins in the middle of the chain."""
-    walker = run.sampler(how.get("sampler") or DRAWING[0], eta=how.get("eta"), precision=how.get("precision", "auto"))
+    walker = run.sampler(
+        how.get("sampler") or DRAWING[0],
+        eta=how.get("eta"),
+        guidance=how.get("guidance"),
+        precision=how.get("precision", "auto"),
+    )
     if damage == "strength":
         strength = how.get("strength") or 0.0
-        return Way(steps, lambda g: edit(walker, y.expand(len(g), *run.shape), strength, g, steps))
+        return Way(steps, lambda g, label: edit(walker, y.expand(len(g), *run.shape), strength, g, steps, label))
     name, sigma = how.get("sampler") or DRAWING[0], _in_data(run, how.get("noise"))
     if name not in DRAWING and not how.get("eta"):
         raise ConfigurationError(
             f"--sampler {name} draws no noise, and would give one answer to a noisy image; use {DRAWING[0]}, "
             f"{DRAWING[1]}, or ddim with --eta 1."
         )
-    return Way(steps, lambda g: denoise(walker, y.expand(len(g), *run.shape), sigma, g, steps))
+    return Way(steps, lambda g, label: denoise(walker, y.expand(len(g), *run.shape), sigma, g, steps, label))
 
 
-def _mean(run: "DiffusionRun", y: Tensor, noise: float | None) -> Tensor | None:
+def _labels(how: Repair, num: int, device: torch.device | None = None) -> Tensor | None:
+    """(num,) the one class that was given; None without one."""
+    label = how.get("label")
+    return None if label is None else torch.full((num,), label, device=device)
+
+
+def _mean(run: "DiffusionRun", y: Tensor, how: Repair) -> Tensor | None:
     """E[x_0|y] in levels for a noisy image; None where only draws tell it."""
+    noise = how.get("noise")
     if noise is None:
         return None
-    x_0 = posterior_mean(run.reverse(clip=True), y, _in_data(run, noise))[0]
+    x_0 = posterior_mean(run.reverse(clip=True), y, _in_data(run, noise), _labels(how, 1, y.device))[0]
     return (x_0.double().cpu() + 1) * ((run.levels - 1) / 2)
 
 
@@ -244,6 +262,7 @@ def _sampler(run: "DiffusionRun", how: Repair, steps: int) -> Sampler:
         spacing=SPACING,
         variance="trained" if build_variance(run.recipe).learned else VARIANCE,
         eta=how.get("eta"),
+        guidance=how.get("guidance"),
         precision=how.get("precision", "auto"),
     )
 

@@ -29,14 +29,19 @@ def entry_step(schedule: NoiseSchedule, sigma: float) -> int:
 
 
 @torch.no_grad()
-def posterior_mean(reverse: ReverseProcess, y: Tensor, sigma: float) -> Tensor:
+def posterior_mean(reverse: ReverseProcess, y: Tensor, sigma: float, label: Tensor | None = None) -> Tensor:
     """E[x_0|y] of noisy images y (B, C, H, W) as the network sees it: one call, no noise added."""
     t = torch.full((len(y),), entry_step(reverse.schedule, sigma), device=y.device)
-    return reverse.predict(reverse.schedule.at(reverse.schedule.signal, t, y) * y, t).x_0
+    return reverse.predict(reverse.schedule.at(reverse.schedule.signal, t, y) * y, t, label).x_0
 
 
 def denoise(
-    sampler: Sampler, y: Tensor, sigma: float, generator: Generators, steps: int | None = None
+    sampler: Sampler,
+    y: Tensor,
+    sigma: float,
+    generator: Generators,
+    steps: int | None = None,
+    label: Tensor | None = None,
 ) -> Iterator[Step]:
     """Walk down from noisy images y (B, C, H, W): draws of p_theta(x_0|y), by a sampler that draws noise.
 
@@ -46,6 +51,7 @@ def denoise(
         sampler: over the whole schedule.
         sigma: the noise's standard deviation in units of data.
         steps: how many to take; see `entering`.
+        label: int64 (B,) for a conditional network.
 
     Raises:
         ConfigurationError: noise that the chain doesn't know.
@@ -55,4 +61,4 @@ def denoise(
     walker, place = entering(sampler, t, steps)
     missing = math.sqrt(max(float(schedule.sigma[t]) ** 2 - sigma**2, 0))
     x_t = float(schedule.signal[t]) * (y + missing * standard_normal(y.shape, generator, y))
-    return walker.walk(x_t, place, generator)
+    return walker.walk(x_t, place, generator, label)

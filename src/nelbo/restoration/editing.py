@@ -12,7 +12,12 @@ from nelbo.samplers import Sampler, Step
 
 
 def edit(
-    sampler: Sampler, image: Tensor, strength: float, generator: Generators, steps: int | None = None
+    sampler: Sampler,
+    image: Tensor,
+    strength: float,
+    generator: Generators,
+    steps: int | None = None,
+    label: Tensor | None = None,
 ) -> Iterator[Step]:
     """Draws x_t ~ q(x_t|image) at t = strength T, and walks down from there.
 
@@ -21,6 +26,7 @@ def edit(
         image: (B, C, H, W) as data: a sketch, a collage, or whatever shall look like the model's images.
         strength: the share of the chain, above 0 and at most 1: the more, the freer the model.
         steps: how many to take from there; see `entering`.
+        label: int64 (B,) for a conditional network.
 
     Raises:
         ConfigurationError: no such share.
@@ -30,4 +36,4 @@ def edit(
     t = max(round(strength * sampler.reverse.schedule.num_steps), 1)
     walker, place = entering(sampler, t, steps)
     at, noise = torch.full((len(image),), t, device=image.device), standard_normal(image.shape, generator, image)
-    return walker.walk(sampler.reverse.forward_process.sample(image, at, noise), place, generator)
+    return walker.walk(sampler.reverse.forward_process.sample(image, at, noise), place, generator, label)
