@@ -22,6 +22,12 @@ def test_images_come_back_exactly(codec, digits):
     assert {found.status for found in back} == {"lossless"}
 
 
+def test_bytes_are_no_file_yet(codec, digits):
+    content = codec.encode(list(digits.images(range(1))), effort=1, verify=False)[0].to_bytes()
+    with pytest.raises(CodecError, match=r"was given bytes; bytes become one by Bitstream\.from_bytes"):
+        codec.decode([content])
+
+
 def test_files_are_shorter_than_what_no_model_needs(codec, digits):
     images = list(digits.images(range(100)))
     sizes = [len(file.message) for file in codec.encode(images, verify=False)]

@@ -226,3 +226,12 @@ def test_spaced_by_is_even_in_the_values():
 def test_spaced_by_too_few_or_too_many_is_refused(num: int):
     with pytest.raises(ScheduleError, match=r"1\.\.10"):
         spaced_by(torch.arange(11).double(), num)
+
+
+def test_the_noise_that_is_lacking_makes_up_the_variance():
+    schedule = NoiseSchedule.linear()
+    for t, sigma in ((1, 0.0), (300, 0.1), (1000, 5.0)):
+        assert schedule.sigma_lacking(t, sigma) ** 2 + sigma**2 == pytest.approx(
+            float(schedule.sigma[t]) ** 2, rel=1e-12
+        )
+    assert schedule.sigma_lacking(1, 5.0) == 0

@@ -120,3 +120,12 @@ def test_the_size_may_be_given_where_the_model_does_not_tell_it(tmp_path: Path) 
     import_model(folder, tmp_path / "ours", size=8)
     assert nelbo.load(tmp_path / "ours").shape == (3, 8, 8)
     assert json.loads((tmp_path / "ours" / "config.json").read_text())["data"]["spec"] == "unknown"
+    with pytest.raises(nelbo.NelboError, match="is a run folder, which tells the size of its images"):
+        import_model(tmp_path / "ours", tmp_path / "again", size=8)
+
+
+def test_a_size_may_not_contradict_the_model(tmp_path: Path) -> None:
+    folder = their_folder(tmp_path / "theirs", their_unet(sample_size=8))
+    with pytest.raises(nelbo.NelboError, match="sample_size is 8, and not 16; leave --size out"):
+        import_model(folder, tmp_path / "ours", size=16)
+    import_model(folder, tmp_path / "ours", size=8)

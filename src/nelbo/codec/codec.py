@@ -141,8 +141,14 @@ class ProgressiveCodec:
             verify: check sums before and pixels after. Without, a damaged file gives what it may: "unverified".
 
         Raises:
-            CodecError: a file of another model, damaged, or whose pixels do not come out as its hash says.
+            CodecError: a file of another model, damaged, or whose pixels do not come out as its hash says; or bytes,
+                which `Bitstream.from_bytes` makes a file of.
         """
+        for file in files:
+            if not isinstance(file, Bitstream | RawImage):
+                raise CodecError(
+                    f"decode takes files and was given {type(file).__name__}; bytes become one by Bitstream.from_bytes."
+                )
         streams = [file for file in files if isinstance(file, Bitstream)]
         for file in streams:
             self._check(file, verify)

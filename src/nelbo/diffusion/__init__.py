@@ -4,6 +4,7 @@ from nelbo.diffusion.bound import BoundTerms, VariationalBound, bits_per_dim, su
 from nelbo.diffusion.constraint import Constraint, DynamicThreshold
 from nelbo.diffusion.forward import ForwardProcess
 from nelbo.diffusion.guidance import Guidance
+from nelbo.diffusion.heun import heun_slope
 from nelbo.diffusion.known import KnownBound, KnownTerms
 from nelbo.diffusion.loss import HybridLoss, Loss, MinSNR, SimpleLoss, VariationalLoss
 from nelbo.diffusion.objective import DiffusionObjective
@@ -65,6 +66,7 @@ __all__ = [
     "VelocityPrediction",
     "bits_per_dim",
     "evenly_spaced",
+    "heun_slope",
     "spaced_by",
     "stratified_uniforms",
     "sum_dims",

@@ -216,6 +216,10 @@ class NoiseSchedule:
         """betatilde_t = (1 - alphas_bar_{t-1}) / (1 - alphas_bar_t) beta_t (eq. 7); exactly 0 at t = 1."""
         return _from_1(self.noise_variance[:-1] / self.noise_variance[1:] * self.betas[1:])
 
+    def sigma_lacking(self, t: int, sigma: float) -> float:
+        """The standard deviation of the noise that x_0 + sigma z lacks of x_t / sqrt(alphas_bar_t); 0 if none."""
+        return math.sqrt(max(float(self.sigma[t]) ** 2 - sigma**2, 0.0))
+
     def at(self, table: Tensor, t: Tensor, like: Tensor) -> Tensor:
         """`table[t]` shaped (B, 1, ...) to broadcast against `like` (B, ...), in the dtype of `like`.
 

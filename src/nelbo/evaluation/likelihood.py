@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from nelbo.data import ImageDataset
-from nelbo.diffusion import ReverseProcess, bits_per_dim, spaced_by, sum_dims
+from nelbo.diffusion import ReverseProcess, bits_per_dim, heun_slope, spaced_by, sum_dims
 from nelbo.errors import ConfigurationError, DataError
 from nelbo.probability import levels_to_data
 from nelbo.randomness import LIKELIHOOD, image_generators, standard_normal
@@ -105,12 +105,16 @@ class ProbabilityFlow:
         integral = torch.zeros_like(divergence)
         for here, there in itertools.pairwise(steps):
             width = s.sigma[there] - s.sigma[here]
-            ahead = self._noise((y + width * noise) * s.signal[there], there, label)
-            y, before = y + width * (noise + ahead) / 2, divergence
+            slope = heun_slope(y, noise, width, partial(self._slope, step=there, label=label))
+            y, before = y + width * slope, divergence
             noise, divergence = self._divergence(y, there, probes, label)
             integral += (log_sigma[there] - log_sigma[here]) * (before + divergence) / 2
         x_T, scaling = y * s.signal[steps[-1]], (s.signal[steps[-1]] / s.signal[steps[0]]).log()
         return sum_dims(self.reverse.prior.log_prob(x_T) + scaling) + integral
+
+    def _slope(self, y: Tensor, step: int, label: Tensor | None) -> Tensor:
+        """dy / dsigma = eps."""
+        return self._noise(y * self.reverse.schedule.signal[step], step, label)
 
     def _noise(self, x_t: Tensor, step: int, label: Tensor | None) -> Tensor:
         """eps, in the dtype of x_t."""

@@ -10,7 +10,7 @@ import torch
 from nelbo.config import PLAN_FILE, DataOptions, Recipe, RunConfig, load
 from nelbo.config.folder import CONFIG_FILE, MODEL_FILE, UNKNOWN_DATA
 from nelbo.config.run import save_model
-from nelbo.errors import NelboError, RunError
+from nelbo.errors import ConfigurationError, NelboError, RunError
 from nelbo.files import write_whole
 from nelbo.interop.hub import Repository, download
 from nelbo.interop.pipeline import FILES, Pipeline, read_pipeline
@@ -55,6 +55,8 @@ def import_model(source: str | os.PathLike[str], out: str | os.PathLike[str], *,
         place = Path(source)
         if not place.is_dir():
             raise RunError(f"{source} is no folder; expected one, or a repository of the Hub such as hf:owner/name.")
+    if size is not None and is_run(place):
+        raise ConfigurationError(f"{source} is a run folder, which tells the size of its images; leave --size out.")
     try:
         return _copy(place, folder) if is_run(place) else _convert(read_pipeline(place), folder, size)
     except NelboError as error:

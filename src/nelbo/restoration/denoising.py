@@ -1,6 +1,5 @@
 """A noisy image is an x_t but for its scale: y = x_0 + sigma z is x_t / sqrt(alphas_bar_t) where sigma_t = sigma."""
 
-import math
 from collections.abc import Iterator
 
 import torch
@@ -45,7 +44,7 @@ def denoise(
 ) -> Iterator[Step]:
     """Walk down from noisy images y (B, C, H, W): draws of p_theta(x_0|y), by a sampler that draws noise.
 
-    What y lacks of the noise of its t, sqrt(sigma_t^2 - sigma^2), is added, so that it is an x_t exactly.
+    What y lacks of the noise of its t is added, so that it is an x_t exactly.
 
     Args:
         sampler: over the whole schedule.
@@ -59,6 +58,6 @@ def denoise(
     schedule = sampler.reverse.schedule
     t = entry_step(schedule, sigma)
     walker, place = entering(sampler, t, steps)
-    missing = math.sqrt(max(float(schedule.sigma[t]) ** 2 - sigma**2, 0))
-    x_t = float(schedule.signal[t]) * (y + missing * standard_normal(y.shape, generator, y))
+    added = schedule.sigma_lacking(t, sigma) * standard_normal(y.shape, generator, y)
+    x_t = float(schedule.signal[t]) * (y + added)
     return walker.walk(x_t, place, generator, label)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from nelbo.diffusion import Prediction
+from nelbo.diffusion import Prediction, heun_slope
 from nelbo.errors import ConfigurationError
 from nelbo.randomness import Generators, standard_normal
 from nelbo.samplers.sampler import Sampler, Step
@@ -61,8 +61,8 @@ class FlowSampler(Sampler):
         raised = self._raised(step)
         if raised is not None:
             reverse, at = replace(reverse, schedule=reverse.schedule.whole or reverse.schedule), raised
-            added = math.sqrt(float(reverse.schedule.sigma[at]) ** 2 - sigma**2)
-            y, sigma = y + added * standard_normal(y.shape, generator, y), float(reverse.schedule.sigma[at])
+            added = reverse.schedule.sigma_lacking(at, sigma) * standard_normal(y.shape, generator, y)
+            y, sigma = y + added, float(reverse.schedule.sigma[at])
         return y, sigma, reverse.predict(y * float(reverse.schedule.signal[at]), _times(at, y), label)
 
     def _raised(self, step: int) -> int | None:
@@ -102,10 +102,9 @@ class HeunSampler(FlowSampler):
 
     def slope(self, y: Tensor, here: Tensor, sigma: float, step: int, label: Tensor | None) -> Tensor:
         """The mean of eps as seen and eps where Euler's step would lead."""
-        schedule = self.reverse.schedule
-        ahead = y + (float(schedule.sigma[step - 1]) - sigma) * here
-        there = self.reverse.predict(ahead * float(schedule.signal[step - 1]), _times(step - 1, y), label).noise
-        return (here + there) / 2
+        schedule, at = self.reverse.schedule, _times(step - 1, y)
+        width, signal = float(schedule.sigma[step - 1]) - sigma, float(schedule.signal[step - 1])
+        return heun_slope(y, here, width, lambda ahead: self.reverse.predict(ahead * signal, at, label).noise)
 
 
 def _times(step: int, like: Tensor) -> Tensor:
