@@ -1,13 +1,16 @@
 """A model so small that its files are made in a second, ready to compress 8 x 8 images of 17 levels."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from nelbo.codec import FittingOptions, ProgressiveCodec
 from nelbo.config import DiffusionRun, fit_codec, load_as
-from nelbo.config.training import train
+from nelbo.config.training import data_of, train
 from nelbo.data import ImageDataset, load_data
 
 TINY = {
@@ -49,6 +52,28 @@ def tiny_codec_run(folder: Path, overrides: dict[str, object] = TINY) -> Diffusi
     train("digits", folder, preset="digits", overrides=overrides)
     run = load_as(DiffusionRun, folder, device="cpu")
     fit_codec(run, load_data("digits").train, FIT)
+    return run
+
+
+def ramps(num: int, height: int, width: int, seed: int) -> np.ndarray:
+    """Smooth pictures: each channel a ramp of its own direction, the channels alike."""
+    generator = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width] / 8
+    turns = generator.uniform(-1, 1, (num, 1, 2)) + generator.uniform(-0.2, 0.2, (num, 3, 2))
+    values = 128 + 60 * (turns[:, :, 0, None, None] * x + turns[:, :, 1, None, None] * y)
+    return (values + generator.normal(0, 2, values.shape)).clip(0, 255).round().astype(np.uint8)
+
+
+def colour_codec_run(folder: Path, overrides: Mapping[str, object] | None = None) -> DiffusionRun:
+    """The same for 8 x 8 `ramps` in an empty folder, for both the pictures and the run."""
+    pictures = folder / "pictures"
+    pictures.mkdir()
+    for i, image in enumerate(ramps(200, 8, 8, seed=0)):
+        Image.fromarray(image.transpose(1, 2, 0)).save(pictures / f"{i}.png")
+    changes = {"training.steps": 200, "schedule.log_snr_max": 12.0, **(overrides or {})}
+    train(str(pictures), folder / "run", preset="images", overrides={**TINY, **changes})
+    run = load_as(DiffusionRun, folder / "run", device="cpu")
+    fit_codec(run, data_of(run).train, FIT)
     return run
 
 

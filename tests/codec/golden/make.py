@@ -1,52 +1,70 @@
-"""Write the golden files of this version: `python -m tests.codec.golden.make`. Never run it over old ones.
+"""Write the golden files of this version: `python -m tests.codec.golden.make`. Those that are there stay as they are.
 
-A tiny model of the digits and the bundled fashion-mnist model; each file beside the pixels that it must give for ever.
+Tiny models of the digits and of pictures in colour, and the bundled fashion-mnist model; each file beside the pixels
+that it must give for ever.
 """
 
 import shutil
 import tempfile
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 import nelbo
-from nelbo.codec import Bitstream, RawImage
-from nelbo.config import DiffusionRun, load_as
+from nelbo.codec import Bitstream, ProgressiveCodec, RawImage
+from nelbo.config import DiffusionRun, load_as, read_config
+from nelbo.config.folder import UNKNOWN_DATA
 from nelbo.data import load_data
-from tests.codec.conftest import TINY, tiny_codec_run
+from tests.codec.conftest import TINY, colour_codec_run, ramps, tiny_codec_run
 
 HERE = Path(__file__).parent
+SMALL = {"network.base": 8, "training.steps": 200}
 
 
 def main() -> None:
     """Make them."""
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        made = tiny_codec_run(Path(folder) / "tiny", {**TINY, "network.base": 8, "training.steps": 200}).folder
-        (HERE / "tiny").mkdir()
-        for name in ("config.json", "model.safetensors", "codec.safetensors"):
-            shutil.copy(made / name, HERE / "tiny" / name)
+    tiny = model("tiny", lambda folder: tiny_codec_run(folder / "run", {**TINY, **SMALL}))
+    colour = model("colour", lambda folder: colour_codec_run(folder, SMALL))
     digits = load_data("digits").require_test().images(range(4))
     wide = torch.cat([digits[0], digits[1], digits[2][:, :, :3]], 2)[:, :7]
-    tiny = load_as(DiffusionRun, HERE / "tiny").codec()
     shirts = load_data("fashion-mnist").require_test().images(range(3))
     shown = nelbo.load("fashion-mnist").codec()
-    keep("digit", tiny.encode([digits[0]])[0])
-    keep("digit-effort-1", tiny.encode([digits[1]], effort=1)[0])
-    keep("digit-effort-9", tiny.encode([digits[1]], effort=9)[0])
-    keep("wide", tiny.encode([wide])[0])
+    keep("digit", tiny.encode([digits[0]])[0], tiny)
+    keep("digit-effort-1", tiny.encode([digits[1]], effort=1)[0], tiny)
+    keep("digit-effort-9", tiny.encode([digits[1]], effort=9)[0], tiny)
+    keep("wide", tiny.encode([wide])[0], tiny)
     keep("lossy", tiny.encode([digits[3]], lossless=False)[0], tiny)
     keep("prefix", tiny.encode([digits[2]])[0].cut(28), tiny)
-    keep("raw", RawImage(wide))
+    keep("raw", RawImage(wide), tiny)
+    keep("short", tiny.encode([wide])[0].first(50), tiny)
+    for i, image in enumerate((ramps(1, 8, 8, seed=1)[0], ramps(1, 11, 13, seed=2)[0])):
+        keep(f"colour-{i}", colour.encode([torch.from_numpy(image)], raw=False)[0], colour)
     for i, shirt in enumerate(shirts):
         keep(f"fashion-{i}", shown.encode([shirt])[0], shown)
 
 
-def keep(name: str, file: Bitstream | RawImage, codec=None) -> None:
+def model(name: str, make: Callable[[Path], DiffusionRun]) -> ProgressiveCodec:
+    """The model that is here, made in an empty folder if it isn't yet."""
+    if not (HERE / name).exists():
+        with tempfile.TemporaryDirectory() as folder:
+            made = make(Path(folder)).folder
+            (HERE / name).mkdir()
+            for file in ("model.safetensors", "codec.safetensors"):
+                shutil.copy(made / file, HERE / name / file)
+            config = read_config(made)
+            replace(config, data=replace(config.data, spec=UNKNOWN_DATA)).save(HERE / name)
+    return load_as(DiffusionRun, HERE / name, device="cpu").codec()
+
+
+def keep(name: str, file: Bitstream | RawImage, codec: ProgressiveCodec) -> None:
     """A file, and what it gives."""
+    if (HERE / f"{name}.nelbo").exists():
+        return
     (HERE / f"{name}.nelbo").write_bytes(file.to_bytes())
-    codec = codec or load_as(DiffusionRun, HERE / "tiny").codec()
     np.save(HERE / f"{name}.npy", codec.decode([file])[0].image.numpy())
 
 
