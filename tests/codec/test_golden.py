@@ -23,7 +23,7 @@ def codecs():
 
 
 def test_the_golden_files_are_all_there():
-    assert len(FILES) == 13
+    assert len(FILES) == 15
 
 
 @pytest.mark.parametrize("name", FILES)

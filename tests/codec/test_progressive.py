@@ -86,6 +86,15 @@ def test_a_longer_beginning_is_a_better_picture(codec, digits):
     assert errors == sorted(errors, reverse=True) and errors[-1] == 0 and len(set(errors)) == 5
 
 
+def test_the_beginning_of_a_file_is_its_first_bytes(codec, digits):
+    """With the check of the whole, which nobody who has the beginning only could make."""
+    file = codec.encode(list(digits.images(range(1))), verify=False)[0]
+    content = file.to_bytes()
+    for num in range(file.overhead, len(content) + 1):
+        assert file.first(num).to_bytes() == content[:num]
+        assert Bitstream.from_bytes(content[:num]).to_bytes() == content[:num]
+
+
 def test_every_truncation_gives_a_picture_or_says_why_not(codec, digits):
     image = digits.images([3])[0]
     content = codec.encode([image], verify=False)[0].to_bytes()

@@ -68,7 +68,7 @@ class Bitstream:
         message: of the range coder, perhaps cut short.
         length: of the whole message.
         prefix: whether the message is the beginning of a longer one that was cut on purpose.
-        check: CRC-32 of everything else, as the file says.
+        check: CRC-32 of everything else, the whole message with it, as the file says; None where nothing said it yet.
     """
 
     fingerprint: bytes
@@ -88,7 +88,8 @@ class Bitstream:
     def to_bytes(self) -> bytes:
         """The file."""
         head = self._head()
-        return head + self._crc(head).to_bytes(4, "big") + (self.pixel_hash or b"") + self.message
+        check = self.check if self.truncated and self.check is not None else self._crc(head)
+        return head + check.to_bytes(4, "big") + (self.pixel_hash or b"") + self.message
 
     @property
     def overhead(self) -> int:
@@ -160,7 +161,8 @@ class Bitstream:
 
     def first(self, num_bytes: int) -> "Bitstream":
         """What a file cut to so many bytes would hold; the header is always whole."""
-        return replace(self, message=self.message[: max(num_bytes - self.overhead, 0)])
+        check = self._crc(self._head()) if self.check is None else self.check
+        return replace(self, message=self.message[: max(num_bytes - self.overhead, 0)], check=check)
 
     def cut(self, num_bytes: int) -> "Bitstream":
         """A lossy file of at most so many bytes, whole in itself: a prefix of this one's message. All of it if it fits.

@@ -41,7 +41,10 @@ def main() -> None:
     keep("prefix", tiny.encode([digits[2]])[0].cut(28), tiny)
     keep("raw", RawImage(wide), tiny)
     keep("short", tiny.encode([wide])[0].first(50), tiny)
-    for i, image in enumerate((ramps(1, 8, 8, seed=1)[0], ramps(1, 11, 13, seed=2)[0])):
+    checks = 16 * ((torch.arange(8) + torch.arange(8).unsqueeze(1)) % 2).byte().unsqueeze(0)
+    keep("checks", tiny.encode([checks], effort=9, raw=False)[0], tiny)  # indices of more than 16 bits
+    noise = np.random.default_rng(0).integers(0, 256, (3, 8, 8), dtype=np.uint8)
+    for i, image in enumerate((ramps(1, 8, 8, seed=1)[0], ramps(1, 11, 13, seed=2)[0], noise)):
         keep(f"colour-{i}", colour.encode([torch.from_numpy(image)], raw=False)[0], colour)
     for i, shirt in enumerate(shirts):
         keep(f"fashion-{i}", shown.encode([shirt])[0], shown)
