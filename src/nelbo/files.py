@@ -3,7 +3,7 @@
 import errno
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from torch import Tensor
 from nelbo.errors import RunError
 
 LOCK_FILE = ".lock"
+MOST_NAMED = 4
 LOCK_SECONDS = 5.0  # as long as the data workers of a killed process may take to notice
 
 
@@ -153,3 +154,24 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
             "the run folder and train again."
         ) from error
     return tensors, metadata
+
+
+def misfits(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
+    """How tensors differ from those expected, in names and shapes: the first few of each kind; "" if they do not."""
+    shapes = {name: list(tensor.shape) for name, tensor in given.items()}
+    other = [
+        f"{name} is {shapes[name]} and not {list(tensor.shape)}"
+        for name, tensor in expected.items()
+        if shapes.get(name, list(tensor.shape)) != list(tensor.shape)
+    ]
+    kinds = {
+        "missing": sorted(expected.keys() - shapes.keys()),
+        "not of this network": sorted(shapes.keys() - expected.keys()),
+        "of another shape": other,
+    }
+    return "; ".join(f"{len(names)} {kind} ({_first(names)})" for kind, names in kinds.items() if names)
+
+
+def _first(names: Collection[str]) -> str:
+    listed = list(names)[:MOST_NAMED]
+    return ", ".join(listed + (["..."] if len(names) > MOST_NAMED else []))

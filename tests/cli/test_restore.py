@@ -184,7 +184,8 @@ class TestMistakes:
         assert "--strength is a share of the chain" in refused("x.png", "--strength", 1.5)
         assert "--strength is a share of the chain" in refused("x.png", "--strength", 0)
         assert "change --steps" in refused("x.png", "--strength", 0.5, "--steps", 0)
-        assert "number of steps must be within 1..10, got 11" in refused("x.png", "--mask", "mask.png", "--steps", 11)
+        for damage in (("--mask", "mask.png"), ("--strength", 0.5), ("--noise", 5)):
+            assert "number of steps must be within 1..10, got 11" in refused("x.png", *damage, "--steps", 11)
         assert "--jump must be at least 1" in refused("x.png", "--mask", "mask.png", "--jump", 0)
         assert "at most 3" in refused("x.png", "--mask", "mask.png", "--jump", 4, "--steps", 4)
 

@@ -146,8 +146,28 @@ class TestConditional:
         assert len({value for label in seen for value in label.tolist()}) == 2  # of the class, and of none
         with pytest.raises(ConfigurationError, match="give --label too"):
             conditional.restore(damaged, **how, guidance=3.0)
-        with pytest.raises(ConfigurationError, match="is the number of a class"):
-            conditional.restore(damaged, **how, label=3)
+
+    def test_the_mean_of_a_noisy_image_follows_the_class_as_draws_do(self, conditional):
+        class Network(torch.nn.Module):
+            def forward(self, x_t, time, label=None):
+                shift = 0.0 if label is None else (label == 2).to(x_t).view(-1, 1, 1, 1) / 10
+                return torch.zeros_like(x_t) + shift
+
+        conditional.network = Network()
+        damaged = torch.full((1, 8, 8), 8, dtype=torch.uint8)
+        how = ({"label": 0}, {"label": 2}, {"label": 2, "guidance": 3.0})
+        means = [conditional.restore(damaged, noise=1.5, num=1, steps=2, **each).mean.mean() for each in how]
+        assert means[0] > means[1] > means[2]
+
+    def test_a_class_may_be_a_name_a_number_or_one_for_each(self, conditional):
+        for label in ("owl", 2, torch.tensor(2), torch.tensor([2, 2, 2], dtype=torch.uint8)):
+            assert conditional.chosen_classes(label, 3).tolist() == [2, 2, 2]
+        assert conditional.chosen_classes(None, 3) is None
+        for label in (3, -1, 1.5, True, torch.tensor([0, 1])):
+            with pytest.raises(ConfigurationError, match="is the number of a class"):
+                conditional.chosen_classes(label, 3)
+        with pytest.raises(ConfigurationError, match="there is no class 'cow'"):
+            conditional.chosen_classes("cow", 3)
 
     def test_a_model_without_classes_refuses_a_label(self, run):
         with pytest.raises(ConfigurationError, match="is not class-conditional; leave --label out"):
@@ -239,6 +259,8 @@ class TestUse:
     def test_a_device_that_is_not_there_is_refused(self, folder):
         with pytest.raises(ConfigurationError, match="--device toaster cannot be used here"):
             nelbo.load(folder, device="toaster")
+        with pytest.raises(ConfigurationError, match="--device meta computes nothing"):
+            nelbo.load(folder, device="meta")
 
 
 class TestLoad:
@@ -278,8 +300,11 @@ class TestLoad:
         config = json.loads((copy / "config.json").read_text())
         config["network"]["base"] = 16
         (copy / "config.json").write_text(json.dumps(config))
-        with pytest.raises(RunError, match=r"model\.safetensors does not fit .*config\.json"):
+        with pytest.raises(
+            RunError, match=r"model\.safetensors does not fit .*config\.json: \d+ of another shape"
+        ) as told:
             nelbo.load(copy)
+        assert len(str(told.value)) < 800  # the first few by name, and not torch's list of all
 
     @pytest.mark.parametrize(
         "text", ["", "{", "[]", "{}", '"run"', "null", '{"data": 3, "preset": "digits"}', "\x00\xff"]
@@ -293,7 +318,7 @@ class TestLoad:
         config = json.loads((copy / "config.json").read_text())
         config["network"]["wings"] = 2
         (copy / "config.json").write_text(json.dumps(config))
-        with pytest.raises(nelbo.NelboError, match="there is no UNetOptions setting 'wings'"):
+        with pytest.raises(nelbo.NelboError, match=r"config\.json: there is no UNetOptions setting 'wings'"):
             nelbo.load(copy)
 
 

@@ -139,6 +139,8 @@ def test_where_the_images_lay_is_nobodys_business(
     config = json.loads((run.folder / "config.json").read_text())
     config["data"]["spec"] = str(tmp_path / "private")
     (run.folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(nelbo.NelboError, match="--public is for a repository"):
+        export_model(run.folder, tmp_path / "folder", format="nelbo", public=True)
     export_model(run.folder, "hf:me/mine", format="nelbo", public=True, api=hub)
     assert hub.private == {"me/mine": False}
     sent = json.loads((tmp_path / "hub" / "me/mine" / "config.json").read_text())

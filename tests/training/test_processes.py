@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from nelbo.config import find_run
 from tests.training.conftest import exit_code, in_a_fork, records_of
 
 
@@ -105,3 +106,25 @@ def test_a_command_that_ends_well_leaves_no_thread_between_processes(tmp_path):
     run = [sys.executable, *launch, *options]
     ended = subprocess.run(run, check=True, env=environment, cwd=tmp_path, capture_output=True, text=True)
     assert sorted(ended.stdout.split("\n")) == ["", "0 False", "0 False"]
+
+
+@pytest.mark.parametrize("lacking", [0, 1])
+def test_a_machine_that_lacks_the_run_says_so_and_holds_up_no_other(lacking, tmp_path):
+    """Two machines, here on one; each error is told where it is made, and none waits for one that has ended."""
+    launch = ["-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1", "--master-addr", "127.0.0.1"]
+    launch += ["--master-port", str(free_port())]
+    sample = ["-m", "nelbo", "sample", "model", "-n", "2", "--steps", "1", "--batch-size", "1", "--out", "two.npy"]
+    environment, machines = {**os.environ, "OMP_NUM_THREADS": "1"}, []
+    for rank in (0, 1):
+        place = tmp_path / str(rank)
+        place.mkdir()
+        if rank != lacking:
+            (place / "model").symlink_to(find_run("fashion-mnist"))
+        run = [sys.executable, *launch, "--node-rank", str(rank), *sample]
+        machines.append(subprocess.Popen(run, env=environment, cwd=place, stderr=subprocess.PIPE, text=True))
+    told = [machine.communicate(timeout=100)[1] for machine in machines]
+    assert [machine.returncode for machine in machines] == [1, 1]
+    assert "there is no run folder or bundled model 'model'" in told[lacking]
+    assert "error (process 1 of 2, from 0): " in told[1]
+    assert "error" in told[0] and "another process is gone" in told[1 - lacking]
+    assert not (tmp_path / "0" / "two.npy").exists()

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import time
 import warnings
 from typing import Annotated
 
@@ -29,9 +30,11 @@ from nelbo.cli import (
     table2,
     train,
 )
-from nelbo.cli.console import err
+from nelbo.cli.console import err, every
 from nelbo.errors import NelboError
-from nelbo.training import keep_freed_memory, leave_processes
+from nelbo.training import Processes, is_lost_process, keep_freed_memory, leave_processes
+
+PAUSE = 2.0  # seconds: far longer than a launcher takes to notice that a process has ended
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -90,8 +93,27 @@ def main() -> None:
             leave_processes()
         raise
     except NelboError as error:
-        err.print(Text.assemble(("error: ", "bold red"), str(error)), highlight=False, soft_wrap=True)
+        _tell(str(error))
         sys.exit(2)
+    except RuntimeError as error:
+        if Processes.here().count == 1 or not is_lost_process(error):
+            raise
+        _tell("another process is gone; what it said tells why.")
+        sys.exit(1)
+
+
+def _tell(what: str) -> None:
+    """An error, in one line.
+
+    Of several processes each has its own to tell. The launcher ends all of a machine when one ends; so, where all made
+    the same mistake, those that wait for the first are silent.
+    """
+    processes, place = Processes.here(), ""
+    if processes.count > 1 and processes.index > 0:
+        place = f" (process {processes.index} of {processes.count}, from 0)"
+    if processes.local > 0:
+        time.sleep(PAUSE)
+    every.print(Text.assemble((f"error{place}: ", "bold red"), what), highlight=False, soft_wrap=True)
 
 
 def _warn(message: Warning | str, category: type[Warning], *_: object) -> None:

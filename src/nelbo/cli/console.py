@@ -20,6 +20,7 @@ NAMED = 10  # files left out, by name
 
 out = Console(quiet=not is_first_process(), markup=False, emoji=False)  # a path may hold [brackets] and :colons:
 err = Console(stderr=True, quiet=not is_first_process(), markup=False, emoji=False)
+every = Console(stderr=True, markup=False, emoji=False)  # what a process other than the first has to say too
 
 
 class Bars:

@@ -15,7 +15,7 @@ def import_(
         typer.Argument(help="A folder in diffusers' layout, a run folder, or hf:owner/name for one on the Hub."),
     ],
     out: Annotated[Path, typer.Option(help="The run folder to be made.")],
-    size: Annotated[int | None, typer.Option(min=1, help="Side of the images, where the model doesn't tell.")] = None,
+    size: Annotated[int | None, typer.Option(min=1, help="Side of the images, if not as the model tells.")] = None,
 ) -> None:
     """Make a run folder of a model of diffusers', which sample, evaluate and score take like any other.
 

@@ -31,7 +31,7 @@ def restore(
     noise: Annotated[
         float | None, typer.Option(help="Denoise: the noise's standard deviation in grey levels (of 0..255).")
     ] = None,
-    upscale: Annotated[int | None, typer.Option(help="Enlarge an IMAGE that is 2 or 4 times too small.")] = None,
+    upscale: Annotated[int | None, typer.Option(help="Enlarge an IMAGE that is 2, 4, ... times too small.")] = None,
     colour: Annotated[bool, typer.Option("--colour", help="Give colour to a grey IMAGE.")] = False,
     strength: Annotated[
         float | None, typer.Option(help="Image to image: the share of the chain to go back, above 0 and at most 1.")
@@ -79,7 +79,7 @@ def restore(
     pixels = _picture(image, shape, run.shape, damage)
     missing = None if mask is None else _mask(mask, run.shape)
     how |= {"mask": missing, "num": num, "method": method, "sampler": sampler, "steps": steps, "eta": eta}
-    how |= {"label": None if label is None else run.label(label), "guidance": guidance}
+    how |= {"label": label, "guidance": guidance}
     how |= {"jump": jump, "resamplings": resamplings, "seed": seed, "batch_size": batch_size}
     with bars() as bar:
         how["progress"] = lambda done, total: bar("steps", done, total)

@@ -62,6 +62,7 @@ def sample(
         raise ConfigurationError(f"--out {out} must end in .png, .webp or .npy.")
     nelbo.files.check_target(out)
     processes = Processes.here()
+    processes.meet()
     if variance is not None and sampler not in (None, "ancestral"):
         raise ConfigurationError(f"--variance is that of Algorithm 2, and {sampler!r} has no use for it; leave it out.")
     if threshold is not None and clip is not None:

@@ -143,7 +143,7 @@ class DiffusionRun(Run):
         sampler: str = "ancestral",
         seed: int = 0,
         first: int = 0,
-        label: Tensor | None = None,
+        label: int | str | Tensor | None = None,
         batch_size: int = 64,
         progress: Progress | None = None,
         **how: Unpack[How],
@@ -155,17 +155,17 @@ class DiffusionRun(Run):
         Args:
             sampler: by name; see `SAMPLERS`.
             first: number of the first image.
-            label: int64 (num,), for a class-conditional model.
+            label: for a class-conditional model, see `chosen_classes`.
             progress: called with (steps done, steps in all).
             how: steps, guidance and the like; see `How`.
         """
         self.check_number(num, batch_size)
-        self.check_label(label, num, how.get("guidance"))
+        classes = self.chosen_classes(label, num, how.get("guidance"))
         walker, images = self.sampler(sampler, **how), list[Tensor]()
         steps, batches = walker.reverse.schedule.num_steps, -(-num // batch_size)
         for b, start in enumerate(range(0, num, batch_size)):
             size = min(batch_size, num - start)
-            labels = None if label is None else label[start : start + size].to(self.schedule.alphas_bar.device)
+            labels = None if classes is None else classes[start : start + size].to(self.schedule.alphas_bar.device)
             generators = image_generators(seed, first + start, size)
             for done, step in enumerate(walker.trajectory((size, *self.shape), generators, labels)):
                 last = step
@@ -343,25 +343,33 @@ class DiffusionRun(Run):
         """What calibration measured."""
         return {} if self.mse is None else {CALIBRATION: self.mse}
 
-    def check_label(self, label: Tensor | None, num: int, guidance: float | None = None) -> None:
-        """Refuse classes that this model doesn't have, and guidance to none.
+    def chosen_classes(
+        self, label: int | str | Tensor | None, num: int, guidance: float | None = None
+    ) -> Tensor | None:
+        """int64 (num,) the class of each image, None without one.
 
         Args:
-            label: int64 (num,), or None.
+            label: the name or number of a class, or int64 (num,) numbers.
+            guidance: how far it shall be followed.
 
         Raises:
-            ConfigurationError: either of them.
+            ConfigurationError: a class that this model doesn't have, or guidance to none.
         """
-        classes = len(self.config.data.class_names)
         if label is None:
             if guidance is not None and self.recipe.conditional:
                 raise ConfigurationError("--guidance follows a class: give --label too.")
-            return
+            return None
         if not self.recipe.conditional:
             raise ConfigurationError(f"the model in {self.folder} is not class-conditional; leave --label out.")
-        if label.shape != (num,) or int(label.min()) < 0 or int(label.max()) >= classes:
-            names = ", ".join(f"{i} {name}" for i, name in enumerate(self.config.data.class_names))
-            raise ConfigurationError(f"--label is the number of a class ({names}), one for each of the {num} images.")
+        given = torch.as_tensor(self.label(label) if isinstance(label, str) else label)
+        labels = given.expand(num) if given.ndim == 0 else given
+        classes, whole = self.config.data.class_names, not (given.is_floating_point() or given.dtype == torch.bool)
+        if not whole or labels.shape != (num,) or int(labels.min()) < 0 or int(labels.max()) >= len(classes):
+            names = ", ".join(f"{i} {name}" for i, name in enumerate(classes))
+            raise ConfigurationError(
+                f"--label is the number of a class ({names}), or one for each of the {num} images."
+            )
+        return labels.long()
 
     def _labels(self, images: ImageDataset) -> Tensor | None:
         """The images' classes as this model counts them, matched by name: negative where it doesn't know the class."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from nelbo.config.recipe import AnyRecipe, recipe_from_json, record_from
 from nelbo.data import absolute_spec
-from nelbo.errors import RunError
+from nelbo.errors import ConfigurationError, RunError
 from nelbo.files import write_json
 
 MOST_LISTED = 12
@@ -95,6 +95,8 @@ def read_config(folder: Path) -> RunConfig:
         raise RunError(f"{folder} is no run folder: {CONFIG_FILE} is missing; expected a folder made by `nelbo train`.")
     try:
         return RunConfig.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{path}: {error}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else error
         raise RunError(

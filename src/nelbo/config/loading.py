@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from nelbo.config.assembly import build_network, build_schedule
 from nelbo.config.diffusion_run import CALIBRATION, DiffusionRun
-from nelbo.config.folder import MODEL_FILE, RunConfig, find_run, read_config
+from nelbo.config.folder import CONFIG_FILE, MODEL_FILE, RunConfig, find_run, read_config
 from nelbo.config.recipe import Recipe
 from nelbo.config.run import Run
 from nelbo.config.vae_run import VAERun
 from nelbo.errors import ConfigurationError, RunError
-from nelbo.files import read_tensors
+from nelbo.files import misfits, read_tensors
 from nelbo.vae import VAE
 
 Kind = TypeVar("Kind", bound=Run)
@@ -36,10 +36,9 @@ def load(name: str | os.PathLike[str], *, device: str | None = None) -> Diffusio
     with torch.device("meta"):
         network = build_network(config.recipe)
     weights = {key.removeprefix("network."): value for key, value in tensors.items() if key.startswith("network.")}
-    try:
-        network.load_state_dict(weights, assign=True)
-    except RuntimeError as error:
-        raise RunError(f"{folder / MODEL_FILE} does not fit {folder / 'config.json'}: {error}") from error
+    if told := misfits(network.state_dict(), weights):
+        raise RunError(f"{folder / MODEL_FILE} does not fit {folder / CONFIG_FILE}: {told}.")
+    network.load_state_dict(weights, assign=True)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         network = network.to(device)
@@ -47,6 +46,8 @@ def load(name: str | os.PathLike[str], *, device: str | None = None) -> Diffusio
         raise ConfigurationError(
             f"--device {device} cannot be used here ({error}); `nelbo info` lists them."
         ) from error
+    if torch.device(device).type == "meta":
+        raise ConfigurationError("--device meta computes nothing; leave --device out, or see `nelbo info`.")
     return run_of(folder, config, network, tensors.get(CALIBRATION))
 
 

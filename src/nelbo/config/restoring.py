@@ -12,7 +12,7 @@ from nelbo.config.assembly import build_variance
 from nelbo.config.recipe import known
 from nelbo.config.run import Progress
 from nelbo.config.sampling import pixels_of
-from nelbo.errors import ConfigurationError, ShapeError
+from nelbo.errors import ConfigurationError, ScheduleError, ShapeError
 from nelbo.probability import levels_to_data
 from nelbo.randomness import RESTORATION, image_generators
 from nelbo.restoration import (
@@ -55,8 +55,8 @@ class Repair(TypedDict, total=False):
         sampler: by name; ancestral if absent, and always for "repaint".
         steps: how many steps to walk; 50 if absent, 20 for "repaint", or all that there are.
         eta: of ddim, 0..1.
-        label: for a class-conditional model, the number of the class that the image is known to be of.
-        guidance: how far the label is followed; see `How`. The mean under `noise` is the model's own.
+        label: for a class-conditional model, the class of the image; see `DiffusionRun.chosen_classes`.
+        guidance: how far the label is followed; see `How`.
         jump, resamplings: of repaint; 1 and 3 if absent.
         seed: draw i of a seed is the same, whatever `num` and `batch_size` are, but for the rounding of batches.
         batch_size: draws in a pass through the network; 64 if absent.
@@ -74,7 +74,7 @@ class Repair(TypedDict, total=False):
     sampler: str | None
     steps: int | None
     eta: float | None
-    label: int | None
+    label: int | str | Tensor | None
     guidance: float | None
     jump: int | None
     resamplings: int | None
@@ -108,22 +108,24 @@ def restore(run: "DiffusionRun", image: Tensor, **how: Unpack[Repair]) -> Restor
     damage = the_damage(how)
     num, batch_size, progress = how.get("num", 4), how.get("batch_size", 64), how.get("progress")
     run.check_number(num, batch_size)
-    run.check_label(_labels(how, num), num, how.get("guidance"))
+    labels = run.chosen_classes(how.get("label"), num, how.get("guidance"))
     _check_image(run, image, expected_shape(run, damage, how.get("upscale")))
     y = levels_to_data(image, run.levels).to(run.schedule.alphas_bar.device).unsqueeze(0)
+    labels = None if labels is None else labels.to(y.device)
     way = _way(run, damage, y, how)
     draws, batches = list[Tensor](), -(-num // batch_size)
     for b, start in enumerate(range(0, num, batch_size)):
         size = min(batch_size, num - start)
         generators = image_generators(how.get("seed", 0), start, size, RESTORATION)
-        for done, step in enumerate(way.walk(generators, _labels(how, size, y.device))):
+        own = None if labels is None else labels[start : start + size]
+        for done, step in enumerate(way.walk(generators, own)):
             last = step
             if progress is not None:
                 progress(b * way.steps + min(done, way.steps), batches * way.steps)
         if progress is not None:  # a walk from low in the chain takes fewer steps
             progress((b + 1) * way.steps, batches * way.steps)
         draws.append(pixels_of(way.end(last.x_0), run.levels))
-    return Restoration.of(torch.cat(draws), _mean(run, y, how))
+    return Restoration.of(torch.cat(draws), _mean(run, y, how, labels))
 
 
 def the_damage(how: Repair) -> str:
@@ -178,6 +180,10 @@ def _way(run: "DiffusionRun", damage: str, y: Tensor, how: Repair) -> Way:
     steps = how.get("steps")
     if steps is None:
         steps = min(REPAINT_STEPS if method == "repaint" else STEPS, run.schedule.num_steps)
+    if not 1 <= steps <= run.schedule.num_steps:
+        raise ScheduleError(
+            f"the number of steps must be within 1..{run.schedule.num_steps}, got {steps}; change --steps."
+        )
     if damage in ("noise", "strength"):
         return _entered(run, damage, y, how, steps)
     if method == "repaint":
@@ -239,18 +245,13 @@ def _entered(run: "DiffusionRun", damage: str, y: Tensor, how: Repair, steps: in
     return Way(steps, lambda g, label: denoise(walker, y.expand(len(g), *run.shape), sigma, g, steps, label))
 
 
-def _labels(how: Repair, num: int, device: torch.device | None = None) -> Tensor | None:
-    """(num,) the one class that was given; None without one."""
-    label = how.get("label")
-    return None if label is None else torch.full((num,), label, device=device)
-
-
-def _mean(run: "DiffusionRun", y: Tensor, how: Repair) -> Tensor | None:
-    """E[x_0|y] in levels for a noisy image; None where only draws tell it."""
+def _mean(run: "DiffusionRun", y: Tensor, how: Repair, labels: Tensor | None) -> Tensor | None:
+    """E[x_0|y] in levels for a noisy image, of the first label; None where only draws tell it."""
     noise = how.get("noise")
     if noise is None:
         return None
-    x_0 = posterior_mean(run.reverse(clip=True), y, _in_data(run, noise), _labels(how, 1, y.device))[0]
+    reverse = run.sampler(guidance=how.get("guidance"), precision="fp32").reverse
+    x_0 = posterior_mean(reverse, y, _in_data(run, noise), None if labels is None else labels[:1])[0]
     return (x_0.double().cpu() + 1) * ((run.levels - 1) / 2)
 
 

@@ -31,7 +31,16 @@ from nelbo.errors import ConfigurationError, DataError, RunError
 from nelbo.files import alone_in, remove_parts
 from nelbo.plots import bound_curve, loss_curve, picture_of, save
 from nelbo.randomness import INITIALISATION, derived_seed
-from nelbo.training import METRICS_FILE, STATE_FILE, MetricsLog, Progress, Trainer, is_first_process, tensorboard_log
+from nelbo.training import (
+    METRICS_FILE,
+    STATE_FILE,
+    MetricsLog,
+    Processes,
+    Progress,
+    Trainer,
+    is_first_process,
+    tensorboard_log,
+)
 
 BUDGET = {"training.steps", "training.minutes"}
 PREVIEW_IMAGES, HELD_OUT_IMAGES = 16, 128
@@ -95,6 +104,7 @@ def train(
     Raises:
         NelboError: of many kinds, each saying what to change.
     """
+    Processes.here().meet()
     listener = listener or Listener()
     folder = Path(out)
     request, name, recipe = _wanted(data, folder, preset)

@@ -51,6 +51,8 @@ def export_model(
     write = FORMATS[known(format, FORMATS, "format")]
     repository, model = Repository.named(out), load(run, device="cpu")
     if repository is None:
+        if public:
+            raise ConfigurationError(f"--public is for a repository such as hf:owner/name, and {out} is a folder.")
         refuse_taken(Path(out))
         return Exported(str(out), write(model, Path(out)))
     with tempfile.TemporaryDirectory() as place:

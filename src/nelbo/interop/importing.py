@@ -42,7 +42,7 @@ def import_model(source: str | os.PathLike[str], out: str | os.PathLike[str], *,
     Args:
         source: a folder, or "hf:owner/name" (with "@revision" for another than the newest).
         out: the run folder to be, absent or empty.
-        size: side of the images, where the model doesn't tell it.
+        size: side of the images, where the model doesn't tell it, or another than it tells.
 
     Raises:
         NelboError: of many kinds, each saying what to change; nothing is written then.
@@ -117,4 +117,7 @@ def _convert(pipeline: Pipeline, folder: Path, size: int | None) -> Imported:
     network.load_state_dict(weights, assign=True)
     save_model(folder, network, {})
     RunConfig(recipe, data, "imported").save(folder)
-    return Imported(folder, chain.notes if pipeline.scheduler else (ASSUMED, *chain.notes))
+    notes = chain.notes if pipeline.scheduler else (ASSUMED, *chain.notes)
+    if size is not None and pipeline.unet.sample_size not in (None, size):
+        notes = (*notes, f"the model says that its images have a side of {pipeline.unet.sample_size}, and not {size}")
+    return Imported(folder, notes)

@@ -90,18 +90,16 @@ def options_of(config: UNetConfig) -> UNetOptions:
 
 
 def image_shape(config: UNetConfig, size: int | None = None) -> tuple[int, int, int]:
-    """(C, H, W) of the images; `size` stands in for a `sample_size` that is not told, and must agree with one that is.
+    """(C, H, W) of the images; `size` stands in for `sample_size`, which a network has no need of.
 
     Raises:
-        ConfigurationError: neither is told, they differ, or it is no size.
+        ConfigurationError: neither is told, or it is no size.
         ShapeError: the levels cannot halve it.
     """
-    told = size if config.sample_size is None else config.sample_size
+    told = config.sample_size if size is None else size
     if told is None:
         raise ConfigurationError("sample_size is null; give the side of the images by --size, such as --size 32.")
     sides = (told, told) if isinstance(told, int) else told
-    if size is not None and tuple(sides) != (size, size):
-        raise ConfigurationError(f"the model says that sample_size is {told}, and not {size}; leave --size out.")
     if len(sides) != 2 or not 1 <= min(sides) <= max(sides) <= MOST_SIDE:
         raise ConfigurationError(
             f"sample_size is {told}; expected a side, or a height and a width, within 1..{MOST_SIDE}."

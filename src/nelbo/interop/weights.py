@@ -1,7 +1,7 @@
 """Weights of diffusers' `UNet2DModel` and ours: the same maps under other names, with another clock."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import safetensors
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nelbo.errors import NonFiniteError, RunError
+from nelbo.files import misfits
 from nelbo.networks import UNet, UNetOptions
 from nelbo.networks.layers import frequencies
 
@@ -29,7 +30,6 @@ ATTENTION = {"norm": "group_norm", "output": "to_out.0"}
 STACKED, PARTS = "query_key_value", ("to_q", "to_k", "to_v")
 FORMER = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}  # before diffusers 0.12
 CLOCK = "condition.time.0.weight"
-MOST_NAMED = 4
 
 
 def names_there(ours: str) -> tuple[str, ...]:
@@ -61,30 +61,9 @@ def from_diffusers(network: UNet, theirs: Mapping[str, Tensor]) -> dict[str, Ten
     """
     theirs = {_today(name): weight for name, weight in theirs.items()}
     expected = to_diffusers(network.state_dict())
-    refuse_misfits({name: tuple(weight.shape) for name, weight in expected.items()}, theirs)
+    if told := misfits(expected, theirs):
+        raise RunError(f"its weights do not fit its config.json: {told}.")
     return {name: torch.cat([theirs[part] for part in names_there(name)]) for name in network.state_dict()}
-
-
-def refuse_misfits(expected: Mapping[str, tuple[int, ...]], given: Mapping[str, Tensor]) -> None:
-    """Check that the weights given are those expected.
-
-    Raises:
-        RunError: they aren't; the first few of each kind are named.
-    """
-    shapes = {name: tuple(weight.shape) for name, weight in given.items()}
-    other = [
-        f"{name} is {list(shapes[name])} and not {list(shape)}"
-        for name, shape in expected.items()
-        if shapes.get(name, shape) != shape
-    ]
-    kinds = {
-        "missing": sorted(expected.keys() - shapes.keys()),
-        "not of this network": sorted(shapes.keys() - expected.keys()),
-        "of another shape": other,
-    }
-    told = [f"{len(names)} {kind} ({_first(names)})" for kind, names in kinds.items() if names]
-    if told:
-        raise RunError(f"its weights do not fit its config.json: {'; '.join(told)}.")
 
 
 def swap_sines(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -129,8 +108,3 @@ def _today(name: str) -> str:
     path, _, kind = name.rpartition(".")
     layer, _, last = path.rpartition(".")
     return f"{layer}.{FORMER[last]}.{kind}" if ".attentions." in name and last in FORMER else name
-
-
-def _first(names: Collection[str]) -> str:
-    listed = list(names)[:MOST_NAMED]
-    return ", ".join(listed + (["..."] if len(names) > MOST_NAMED else []))

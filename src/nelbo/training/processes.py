@@ -9,6 +9,7 @@ from accelerate import PartialState
 from accelerate.utils import gather_object
 
 Value = TypeVar("Value")
+PLACE = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))  # in the environment, and without a launcher
 
 
 @dataclass(frozen=True)
@@ -17,27 +18,35 @@ class Processes:
 
     Attributes:
         index, count: this is process `index` of 0..count-1.
+        local: its number among those of its machine.
     """
 
     index: int
     count: int
+    local: int = 0
 
     @classmethod
     def here(cls) -> "Processes":
         """As the launcher tells it in the environment: 0 of 1 without one."""
-        return cls(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
+        index, count, local = (int(os.environ.get(*each)) for each in PLACE)
+        return cls(index, count, local)
 
     @property
     def device(self) -> str | None:
         """The graphics card of this process; None where it is alone or there is none."""
         if self.count == 1 or not torch.cuda.is_available():
             return None
-        return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+        return f"cuda:{self.local}"
+
+    def meet(self) -> None:
+        """Open the way between them: before any of them may fail, so that the others notice when it ends."""
+        if self.count > 1:
+            PartialState(cpu=not torch.cuda.is_available())
 
     def union(self, parts: dict[int, Value]) -> dict[int, Value]:
         """What all processes hold, by number, in order; every process is given it."""
         if self.count > 1:
-            PartialState(cpu=not torch.cuda.is_available())  # opens the way between them
+            self.meet()
             parts = dict(gather_object(list(parts.items())))
         return dict(sorted(parts.items()))
 
@@ -45,6 +54,12 @@ class Processes:
 def is_first_process() -> bool:
     """Whether this process is the only one, or the first of those that torchrun or accelerate launch started."""
     return Processes.here().index == 0
+
+
+def is_lost_process(error: Exception) -> bool:
+    """Whether an error only says that another process is gone."""
+    lost = "Connection closed by peer", "Connection reset by peer", "Broken pipe"  # of Gloo's, in a plain RuntimeError
+    return isinstance(error, torch.distributed.DistError) or any(words in str(error) for words in lost)
 
 
 def leave_processes() -> None:
