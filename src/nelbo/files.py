@@ -16,8 +16,8 @@ from torch import Tensor
 from nelbo.errors import RunError
 
 LOCK_FILE = ".lock"
-MOST_NAMED = 4
 LOCK_SECONDS = 5.0  # as long as the data workers of a killed process may take to notice
+MOST_NAMED = 4  # tensors of each kind, in an error
 
 
 def check_target(path: Path) -> None:
