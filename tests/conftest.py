@@ -1,5 +1,6 @@
 """What many tests need: a data set and a recipe so small that a training run takes a second."""
 
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -51,6 +52,13 @@ def write_pictures(folder: Path, num: int, size: tuple[int, int] = (8, 8), class
         pixels = generator.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
         Image.fromarray(pixels).save(place / f"picture-{i:03d}.png")
     return folder
+
+
+def free_port() -> int:
+    """Of this machine, for processes that want to find one another."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return listening.getsockname()[1]
 
 
 @pytest.fixture
