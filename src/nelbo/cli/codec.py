@@ -29,7 +29,7 @@ def codec(
 ) -> None:
     """Measure on a run's training images what `nelbo compress` needs: which steps to send, and the tables of the rest.
 
-    It takes ten to thirty minutes on two cores, is kept in the run's folder (codec.safetensors) and becomes a part of
+    It takes ten to sixty minutes on two cores, is kept in the run's folder (codec.safetensors) and becomes a part of
     the model: a receiver needs the folder with it.
     """
     model = load_as(DiffusionRun, run, device=device)

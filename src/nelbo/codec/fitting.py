@@ -47,8 +47,8 @@ class FittingOptions:
         table_images: training images that the tables of expected KL are measured on.
         sent_images: training images that are sent, to count indices and numbers of chunks.
         stops: log SNRs at which the channel may stop, rising; each is tried for `trial_steps` until one costs more
-            than the one before. Photographs stop late: the network knows more of smooth places than the small one of
-            the end does.
+            than the one before. Trials so short know the network of the end before it has learned much, and favour a
+            late stop: with stops up to 12, photographs' crops chose 9, and a whole photograph took 4% more bytes.
     """
 
     end_images: int = 16384
@@ -59,7 +59,7 @@ class FittingOptions:
     hidden: int = 48
     table_images: int = 512
     sent_images: int = 64
-    stops: tuple[float, ...] = (3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0)
+    stops: tuple[float, ...] = (3.0, 4.0, 5.0, 6.0)
     batch_size: int = 64
     seed: int = 0
 
