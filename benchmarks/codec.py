@@ -28,9 +28,10 @@ import nelbo
 from benchmarks import photograph
 from benchmarks.exactness import decoded_in_every_way
 from nelbo.codec import Bitstream, ProgressiveCodec, RawImage, report_files, rmse
-from nelbo.config import DiffusionRun, held_out_part, load_as
 from nelbo.evaluation import CodecPoint, available_codecs, codec_curve
 from nelbo.plots import codec_curves, save
+from nelbo.runs import DiffusionRun, load_as
+from nelbo.studies import held_out_part
 
 SHARES = (0.1, 0.25, 0.5, 0.75)
 

@@ -23,8 +23,9 @@ from PIL import Image
 from torch import Tensor
 
 from nelbo.codec import Bitstream, RawImage
-from nelbo.config import DiffusionRun, held_out_part, load_as
 from nelbo.files import write_whole
+from nelbo.runs import DiffusionRun, load_as
+from nelbo.studies import held_out_part
 
 WITHOUT_ONEDNN = "import torch; torch.backends.mkldnn.enabled = False; import nelbo.cli; nelbo.cli.main()"
 

@@ -18,9 +18,10 @@ from pathlib import Path
 import torch
 
 import nelbo
-from nelbo.config import DiffusionRun, bundled_classifiers, features_for, held_out_part, load_as, load_classifier
 from nelbo.evaluation import frechet_distance
 from nelbo.plots import sample_grid, save
+from nelbo.runs import DiffusionRun, load_as
+from nelbo.studies import bundled_classifiers, features_for, held_out_part, load_classifier
 
 SCALES = (0.0, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0)
 

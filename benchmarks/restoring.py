@@ -22,8 +22,6 @@ from PIL import Image, ImageFilter
 from torch import Tensor
 
 import nelbo
-from nelbo.config import DiffusionRun, Repair, load_as
-from nelbo.config.restoring import SPACING, VARIANCE
 from nelbo.data import load_data
 from nelbo.files import write_json, write_text
 from nelbo.plots import save
@@ -31,6 +29,8 @@ from nelbo.plots.table import picture_table
 from nelbo.probability import data_to_levels, levels_to_data
 from nelbo.randomness import RESTORATION, image_generators
 from nelbo.restoration import Average, Mask, RePaintSampler, denoise, held_to, posterior_mean
+from nelbo.runs import DiffusionRun, Repair, load_as
+from nelbo.runs.restoring import SPACING, VARIANCE
 from nelbo.samplers import Sampler, Step
 from nelbo.samplers.sampler import end_of
 

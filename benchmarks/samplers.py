@@ -20,11 +20,12 @@ import torch
 from torch import Tensor
 
 import nelbo
-from nelbo.config import DiffusionRun, features_for, held_out_part, load_as
 from nelbo.evaluation import frechet_distance
 from nelbo.files import write_whole
 from nelbo.plots import curves_against_calls, picture_of, save
+from nelbo.runs import DiffusionRun, load_as
 from nelbo.samplers import SAMPLERS
+from nelbo.studies import features_for, held_out_part
 
 BATCH, SHOWN = 125, 40
 

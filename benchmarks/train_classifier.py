@@ -12,9 +12,9 @@ from pathlib import Path
 
 import torch
 
-from nelbo.config.classifiers import ENDING, train_features
 from nelbo.data import load_data
 from nelbo.networks import ClassifierOptions
+from nelbo.studies.classifiers import ENDING, train_features
 
 FOLDER = Path(__file__).parents[1] / "src" / "nelbo" / "models" / "classifiers"
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from nelbo.config import Recipe, ScheduleOptions
 from nelbo.data import ArrayDataset, load_data
 from nelbo.networks import UNetOptions
+from nelbo.recipes import Recipe, ScheduleOptions
 from nelbo.training import TrainerOptions
 
 hypothesis.settings.register_profile("nelbo", deadline=None)  # a loaded machine is no failure

@@ -1,44 +1,11 @@
-"""nelbo: denoising diffusion models whose training loss, reported bits/dim and bytes on disk are one number."""
+"""nelbo: denoising diffusion models whose training loss, reported bits/dim and bytes on disk are one number.
+
+Names are imported when they are first used, so that `import nelbo` costs next to nothing; `__init__.pyi` lists them.
+"""
 
 from importlib.metadata import version
 
-from nelbo.config import DataRequest, DiffusionRun, Run, VAERun, bundled_models, load, train
-from nelbo.data import load_data
-from nelbo.diffusion import (
-    ForwardProcess,
-    NoiseSchedule,
-    ReverseProcess,
-    SimpleLoss,
-    VariationalBound,
-    VariationalLoss,
-    bits_per_dim,
-)
-from nelbo.errors import NelboError
-from nelbo.probability import DiagonalGaussian, DiscretizedGaussian, kl_divergence
-from nelbo.samplers import AncestralSampler
+import lazy_loader
 
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 __version__ = version("nelbo")
-
-__all__ = [
-    "AncestralSampler",
-    "DataRequest",
-    "DiagonalGaussian",
-    "DiffusionRun",
-    "DiscretizedGaussian",
-    "ForwardProcess",
-    "NelboError",
-    "NoiseSchedule",
-    "ReverseProcess",
-    "Run",
-    "SimpleLoss",
-    "VAERun",
-    "VariationalBound",
-    "VariationalLoss",
-    "__version__",
-    "bits_per_dim",
-    "bundled_models",
-    "kl_divergence",
-    "load",
-    "load_data",
-    "train",
-]

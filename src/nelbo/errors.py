@@ -1,11 +1,60 @@
-"""What can go wrong by a person's hand: each message says what was given, what was expected, and what to change.
+"""The errors that nelbo raises on purpose: each message says what was given, what was expected, and what to change.
 
-The command line prints the message of a `NelboError` as one sentence and exits with code 2; a traceback is for bugs.
+A message names options by `option` and `setting`. Python shows them as arguments (`num`), the command line as flags
+(`--num`), so that both refuse the same things in the same words.
 """
+
+import re
+from collections.abc import Callable
+
+_START, _BETWEEN, _END = "\ue000", "\ue001", "\ue002"  # private-use characters: no message holds them otherwise
+_MARK = re.compile(f"{_START}([^{_BETWEEN}{_END}]*)(?:{_BETWEEN}([^{_END}]*))?{_END}")
+SETTING = "recipe."  # begins the mark of a recipe's setting
+
+
+def option(name: str, value: object = None) -> str:
+    """Name an option inside an error message, alone or with a value.
+
+    Args:
+        name: the Python argument, such as "num".
+        value: what it is or should be set to, or None to name the option alone.
+    """
+    return f"{_START}{name}{_END}" if value is None else f"{_START}{name}{_BETWEEN}{value}{_END}"
+
+
+def setting(name: str, value: object = None) -> str:
+    """Name a setting of a recipe inside an error message, such as "loss" or "training.ema": see `option`."""
+    return option(f"{SETTING}{name}", value)
+
+
+def as_argument(name: str, value: str | None) -> str:
+    """Write an option as Python does: `num`, `num=4`, `method='repaint'`."""
+    name = name.removeprefix(SETTING)
+    if value is None:
+        return name
+    plain = value in ("True", "False", "None") or re.fullmatch(r"-?[\d.]+(e-?\d+)?", value)
+    return f"{name}={value if plain else repr(value)}"
 
 
 class NelboError(Exception):
-    """A mistake that the person at the keyboard can mend. Base of every error that nelbo raises on purpose."""
+    """A mistake that the caller can correct. Base of every error that nelbo raises on purpose."""
+
+    def __str__(self) -> str:
+        return self.message(as_argument)
+
+    @property
+    def marked(self) -> str:
+        """The message with its options still marked, to build another error's message from."""
+        return str(self.args[0]) if self.args else ""
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The options that the message names, in order."""
+        return tuple(found[1] for found in _MARK.finditer(self.marked))
+
+    def message(self, named: Callable[[str, str | None], str]) -> str:
+        """The message with each option written by `named`, which maps a name and a value or None to words."""
+        return _MARK.sub(lambda found: named(found[1], found[2]), self.marked)
 
 
 class ConfigurationError(NelboError):
@@ -13,11 +62,11 @@ class ConfigurationError(NelboError):
 
 
 class ShapeError(NelboError):
-    """A tensor or image whose shape or number of levels is not the one expected."""
+    """A tensor or image of an unexpected shape or number of levels."""
 
 
 class ScheduleError(NelboError):
-    """A noise schedule that is no schedule: beta >= 1, a rising signal, or an index outside 1..T."""
+    """An invalid noise schedule: beta >= 1, a signal that rises, or an index outside 1..T."""
 
 
 class DataError(NelboError):
@@ -29,8 +78,8 @@ class RunError(NelboError):
 
 
 class CodecError(NelboError):
-    """A compressed file that is damaged, cut short, of another model or version, or no such file at all."""
+    """A compressed file that is damaged, truncated, or made by another model or version; or not such a file."""
 
 
 class NonFiniteError(NelboError):
-    """A loss, gradient or weight that became NaN or infinite; carries the step, t and the tensor's name."""
+    """A loss, gradient or weight that became NaN or infinite; the message names the step, t and the tensor."""

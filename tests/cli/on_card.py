@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 
 from nelbo.codec import FittingOptions
-from nelbo.config import codec_run, diffusion_run
+from nelbo.runs import codec_plan as codec_run
+from nelbo.runs import diffusion_run
 from tests.card import Disguised, OnCard
 from tests.cli.conftest import Outcome
 from tests.codec.conftest import FIT, TINY

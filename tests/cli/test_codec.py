@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from nelbo.codec import Bitstream, FittingOptions
-from nelbo.config import DiffusionRun, load_as
 from nelbo.data import load_data
+from nelbo.runs import DiffusionRun, load_as
 from tests.codec.conftest import tiny_codec_run
 
 

@@ -13,8 +13,8 @@ from PIL import Image
 import nelbo
 from nelbo.cli.app import app
 from nelbo.cli.train import eta, parse_setting
-from nelbo.config.training import with_one_budget
 from nelbo.errors import ConfigurationError
+from nelbo.studies.training import with_one_budget
 from tests.cli.conftest import TINY
 
 COMMANDS = typer.main.get_command(app).commands

@@ -60,6 +60,6 @@ def test_mistakes(nelbo_cli, trained: Path, rows: Path):
     ],
 )
 def test_what_cannot_be_compared_is_told_before_sampling(nelbo_cli, trained, rows, monkeypatch, arguments, message):
-    monkeypatch.setattr(nelbo.config.DiffusionRun, "sample", lambda *_, **__: pytest.fail("it sampled first"))
+    monkeypatch.setattr(nelbo.runs.DiffusionRun, "sample", lambda *_, **__: pytest.fail("it sampled first"))
     done = nelbo_cli("frechet", trained, "--features", rows, *arguments, "--device", "cpu")
     assert done.code == 2 and message in done.err

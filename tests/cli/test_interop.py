@@ -49,7 +49,7 @@ def test_mistakes(nelbo_cli, trained):
         (("import", "nothing", "--out", "back"), "nothing is no folder"),
         (("import", trained, "--out", trained), "is not empty; choose another --out"),
         (("export", "fashion-mnist", "--out", "x"), "the network predicts 'grid'"),
-        (("export", trained, "--format", "onnx", "--out", "x"), "there is no format 'onnx'"),
+        (("export", trained, "--format", "onnx", "--out", "x"), "unknown format 'onnx'"),
         (("export", trained, "--out", "hf:nobody"), "names no repository"),
     ):
         outcome = nelbo_cli(*command)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nelbo.config import find_run
+from nelbo.runs import find_run
 from tests.conftest import free_port
 
 

@@ -186,7 +186,7 @@ class TestOptions:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (["--preset", "fasion-mnist"], "there is no preset 'fasion-mnist'; did you mean 'fashion-mnist'?"),
+            (["--preset", "fasion-mnist"], "unknown preset 'fasion-mnist'; did you mean 'fashion-mnist'?"),
             (["--learning-rate", "nan"], "--learning-rate must be a finite number above 0, got nan."),
             (["--learning-rate", "-1"], "--learning-rate must be a finite number above 0, got -1.0."),
             (["--steps", "-5"], "--steps must be a finite number above 0, got -5."),
@@ -199,7 +199,7 @@ class TestOptions:
             (["--size", "0"], "--size is 0; expected a number of pixels, at least 1"),
             (["--held-out", "1.5"], "--held-out is 1.5"),
             (["--on-reject", "weep"], "--on-reject is 'weep'; expected skip or stop"),
-            (["--set", "network.bas=3"], "there is no setting (network.bas) 'bas'; did you mean 'base'?"),
+            (["--set", "network.bas=3"], "unknown setting (network.bas) 'bas'; did you mean 'base'?"),
             (["--set", "network.base"], "--set 'network.base' is not of the form NAME=VALUE"),
             (["--set", "network.base=wide"], "the setting base is 'wide'; expected a whole number."),
             (["--set", "network.base=7"], "`base` is 7, but must be an even number"),
@@ -213,8 +213,8 @@ class TestOptions:
         ("arguments", "message"),
         [
             (["--steps", "11"], "the number of steps must be within 1..10, got 11; change --steps."),
-            (["--sampler", "ancestrel"], "there is no sampler 'ancestrel'; did you mean 'ancestral'?"),
-            (["--variance", "nul"], "there is no variance (of this model) 'nul'"),
+            (["--sampler", "ancestrel"], "unknown sampler 'ancestrel'; did you mean 'ancestral'?"),
+            (["--variance", "nul"], "unknown variance (of this model) 'nul'"),
             (["--out", "samples.jpg"], "--out samples.jpg must end in .png, .webp or .npy."),
             (["--label", "1"], "is not class-conditional; leave --label out."),
             (["--device", "toaster"], "--device toaster cannot be used here"),

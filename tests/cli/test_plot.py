@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import nelbo
-from nelbo.data.toy import TOYS
+from nelbo.data.toy_sets import TOYS
 
 TINY_POINTS = {
     "schedule.kind": "log-linear",
@@ -141,7 +141,7 @@ def test_mistakes_are_said_in_a_sentence(nelbo_cli, trained, tmp_path, line, nam
 
 
 def test_too_many_neighbours_are_told_before_sampling(nelbo_cli, trained, monkeypatch):
-    monkeypatch.setattr(nelbo.config.DiffusionRun, "sample", lambda *_, **__: pytest.fail("it sampled first"))
+    monkeypatch.setattr(nelbo.runs.DiffusionRun, "sample", lambda *_, **__: pytest.fail("it sampled first"))
     told = nelbo_cli("plot", "neighbours", trained, "--neighbours", 24)
     assert told.code == 2 and "--neighbours must be within 1..23, got 24" in told.err
 

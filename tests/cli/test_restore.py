@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 
 import nelbo
-from nelbo.config import Repair
 from nelbo.errors import ConfigurationError, ShapeError
 from nelbo.restoration import posterior_mean
+from nelbo.runs import Repair
 
 LUMA = np.array([0.299, 0.587, 0.114])
 

@@ -33,8 +33,8 @@ def test_spacing_eta_churn_and_threshold_change_the_images(nelbo_cli, tmp_path):
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        (("--sampler", "dimm"), "there is no sampler 'dimm'; did you mean 'ddim'?"),
-        (("--spacing", "karas"), "there is no spacing 'karas'; did you mean 'karras'?"),
+        (("--sampler", "dimm"), "unknown sampler 'dimm'; did you mean 'ddim'?"),
+        (("--spacing", "karas"), "unknown spacing 'karas'; did you mean 'karras'?"),
         (("--eta", 0.5), "--eta means nothing to 'ancestral'; leave it out, or give --sampler ddim"),
         (("--sampler", "ddim", "--churn", 1), "give --sampler euler or heun"),
         (("--sampler", "ddim", "--eta", 2), "--eta must be within 0..1, got 2"),
@@ -67,7 +67,7 @@ def test_a_class_by_name_by_number_and_guided(nelbo_cli, tmp_path):
     assert np.array_equal(seven, sampled("--label", 7, "--guidance", 1))
     assert seven.shape == sampled("--label", "all", "--guidance", 30).shape
     for options, named in (
-        (("--label", 10), "there is no class '10'"),
+        (("--label", 10), "unknown class '10'"),
         (("--guidance", 2), "--guidance follows a class: give --label too"),
         (("--label", 1, "--guidance", 2, "--guidance-interval", 0.9, 0.1), "two rising shares of the chain"),
     ):

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from nelbo.cli import table2 as command
-from nelbo.config import CellRecord, GridOptions, Table2, table2_cells
+from nelbo.studies import CellRecord, GridOptions, Table2, table2_cells
 
 
 @pytest.fixture

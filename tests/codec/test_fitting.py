@@ -18,11 +18,11 @@ from nelbo.codec.fitting import (
     step_bits,
 )
 from nelbo.codec.plan import BUCKETS, SURPRISES, CodecPlan, Expectation, folded, unfolded
-from nelbo.config import preset
-from nelbo.config.assembly import build_schedule
 from nelbo.diffusion import FixedSmall, ForwardProcess, NoiseSchedule
 from nelbo.errors import ConfigurationError
 from nelbo.probability import DiagonalGaussian, kl_divergence
+from nelbo.recipes import preset
+from nelbo.recipes.assembly import build_schedule
 
 
 def test_a_model_whose_x_T_shows_the_image_is_refused(run, digits):

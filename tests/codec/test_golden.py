@@ -8,9 +8,9 @@ import pytest
 
 import nelbo
 from nelbo.codec import Bitstream, CodecPlan, RangeDecoder, RawImage
-from nelbo.config import PLAN_FILE, DiffusionRun, find_model, load_as
-from nelbo.config.codec_run import fingerprint
 from nelbo.files import read_metadata, read_tensors
+from nelbo.runs import PLAN_FILE, DiffusionRun, find_model, load_as
+from nelbo.runs.codec_plan import fingerprint
 
 GOLDEN = Path(__file__).parent / "golden"
 FILES = sorted(path.stem for path in GOLDEN.glob("*.nelbo"))

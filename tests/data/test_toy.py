@@ -7,7 +7,7 @@ from scipy import stats
 from scipy.special import logsumexp
 
 from nelbo.data import toy, toy_log_density, toy_masses, toy_score
-from nelbo.data.toy import TOYS, toy_images
+from nelbo.data.toy_sets import TOYS, toy_images
 from nelbo.errors import DataError
 
 

@@ -8,11 +8,12 @@ from accelerate.state import AcceleratorState
 from torch import Tensor
 
 import nelbo
-from nelbo.config import DiffusionRun, features_for, load_as
-from nelbo.config.assembly import build_network, build_objective, fit_to_data
 from nelbo.files import read_tensors
 from nelbo.networks import MLP, InBFloat16, MLPOptions, UNet, UNetOptions
+from nelbo.recipes.assembly import build_network, build_objective, fit_to_data
+from nelbo.runs import DiffusionRun, load_as
 from nelbo.samplers import SAMPLERS
+from nelbo.studies import features_for
 from nelbo.training import METRICS_FILE, STATE_FILE, MetricsLog, Trainer
 
 pytestmark = [

@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from nelbo.config import DataOptions, DiffusionRun, Recipe, RunConfig, load
-from nelbo.config.assembly import build_network
-from nelbo.config.run import save_model
 from nelbo.networks import UNetOptions
+from nelbo.recipes import Recipe
+from nelbo.recipes.assembly import build_network
+from nelbo.runs import DataOptions, DiffusionRun, RunConfig, load
+from nelbo.runs.run import save_model
 
 SMALL = {
     "sample_size": 16,

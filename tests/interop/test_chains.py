@@ -11,10 +11,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import nelbo
-from nelbo.config import DiffusionRun, ScheduleOptions
 from nelbo.interop import export_model, import_model
 from nelbo.interop.pipeline import WEIGHTS
 from nelbo.networks import UNetOptions
+from nelbo.recipes import ScheduleOptions
+from nelbo.runs import DiffusionRun
 from tests.interop.conftest import difference, noise, their_folder, their_unet
 
 BETAS = [0.02 * (i + 1) for i in range(20)]

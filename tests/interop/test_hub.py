@@ -11,10 +11,10 @@ import pytest
 import torch
 
 import nelbo
-from nelbo.config import DiffusionRun
 from nelbo.errors import ConfigurationError, NelboError, RunError
 from nelbo.interop import Repository, export_model, import_model
 from nelbo.interop.hub import upload
+from nelbo.runs import DiffusionRun
 from tests.interop.conftest import difference, noise
 
 huggingface_hub = pytest.importorskip("huggingface_hub", reason="accelerate brings it along")

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from nelbo.config import DiffusionRun
 from nelbo.errors import RunError
 from nelbo.interop import export_model
 from nelbo.networks import MLPOptions, UNetOptions
+from nelbo.runs import DiffusionRun
 from tests.interop.conftest import difference, noise
 
 CONDITIONAL = UNetOptions(base=8, multipliers=(1, 2), blocks=1, attention=(), groups=4, num_classes=3)

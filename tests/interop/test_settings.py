@@ -12,9 +12,6 @@ import diffusers
 import pytest
 
 import nelbo
-from nelbo.config import DataOptions, DiffusionRun, RunConfig, ScheduleOptions, VAERecipe, preset
-from nelbo.config.assembly import build_network
-from nelbo.config.run import save_model
 from nelbo.errors import ConfigurationError, NelboError
 from nelbo.interop import export_model, import_model
 from nelbo.interop.scheduler_config import ADDED, SchedulerConfig
@@ -22,6 +19,10 @@ from nelbo.interop.scheduler_config import ONE_WAY as CHAIN
 from nelbo.interop.unet_config import ONE_WAY as NETWORK
 from nelbo.interop.unet_config import UNetConfig
 from nelbo.networks import MLPOptions, UNetOptions
+from nelbo.recipes import ScheduleOptions, VAERecipe, preset
+from nelbo.recipes.assembly import build_network
+from nelbo.runs import DataOptions, DiffusionRun, RunConfig
+from nelbo.runs.run import save_model
 from tests.interop.conftest import edit
 
 REFUSED_UNET: list[tuple[dict[str, Any], str]] = [
@@ -83,7 +84,7 @@ REFUSED_SCHEDULER: list[tuple[dict[str, Any], str]] = [
     ({"trained_betas": [0.1, 1.5], "num_train_timesteps": 2}, "beta_2 = 1.5 is not between 0 and 1"),
     ({"beta_end": 1.5}, "beta_T must be between 0 and 1"),
     ({"beta_start": -1.0, "beta_schedule": "scaled_linear"}, "beta_start and beta_end are -1.0 and 0.02"),
-    ({"algorithm_type": "dpmsolver++"}, "there is no SchedulerConfig setting 'algorithm_type'"),
+    ({"algorithm_type": "dpmsolver++"}, "unknown SchedulerConfig setting 'algorithm_type'"),
 ]
 
 
@@ -199,7 +200,7 @@ def test_what_an_export_leaves_behind_is_told(tmp_path: Path, our_run: Callable[
 
 
 def test_an_unknown_format(tmp_path: Path, our_run: Callable[..., DiffusionRun]) -> None:
-    with pytest.raises(ConfigurationError, match="there is no format 'onnx'; choose from diffusers, nelbo, torch"):
+    with pytest.raises(ConfigurationError, match="unknown format 'onnx'; choose from diffusers, nelbo, torch"):
         export_model(our_run().folder, tmp_path / "out", format="onnx")
 
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from nelbo.config import Recipe
-from nelbo.config.assembly import build_network, build_objective, fit_to_data
 from nelbo.data import ImageDataset
 from nelbo.files import read_tensors
+from nelbo.recipes import Recipe
+from nelbo.recipes.assembly import build_network, build_objective, fit_to_data
 from nelbo.training import METRICS_FILE, STATE_FILE, MetricsLog, Trainer
 
 CLOCK = {"minutes", "images_per_second"}

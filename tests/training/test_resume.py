@@ -221,7 +221,7 @@ def test_a_kill_at_a_random_instant_changes_nothing(trainer, tiny_data, tmp_path
 
 PROGRAM = """
 import functools, sys
-import nelbo.config.training as training
+import nelbo.studies.training as training
 training.load_data = functools.partial(training.load_data, memory_budget=0)  # so that workers decode the files
 from nelbo.cli import main
 sys.argv = ["nelbo", *sys.argv[1:]]

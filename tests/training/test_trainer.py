@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from nelbo.config.assembly import build_objective
 from nelbo.errors import ConfigurationError, NonFiniteError
 from nelbo.probability import levels_to_data
 from nelbo.randomness import step_generator
+from nelbo.recipes.assembly import build_objective
 from nelbo.training import STATE_FILE, TrainerOptions
 from tests.training.conftest import assert_same_run, records_of, state_of
 

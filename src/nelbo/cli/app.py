@@ -31,6 +31,7 @@ from nelbo.cli import (
     train,
 )
 from nelbo.cli.console import err, every
+from nelbo.cli.flags import as_flag
 from nelbo.errors import NelboError
 from nelbo.training import Processes, is_lost_process, keep_freed_memory, leave_processes
 
@@ -93,7 +94,7 @@ def main() -> None:
             leave_processes()
         raise
     except NelboError as error:
-        _tell(str(error))
+        _tell(error.message(as_flag))
         sys.exit(2)
     except RuntimeError as error:
         if Processes.here().count == 1 or not is_lost_process(error):

@@ -9,8 +9,9 @@ import typer
 from nelbo.cli.console import bars, err, out
 from nelbo.cli.options import DeviceOption
 from nelbo.codec import FittingOptions
-from nelbo.config import PLAN_FILE, DiffusionRun, Listener, bundled_models, data_of, fit_codec, load_as
 from nelbo.errors import ConfigurationError
+from nelbo.runs import PLAN_FILE, DiffusionRun, bundled_models, fit_codec, load_as
+from nelbo.studies import Listener, data_of
 
 
 def codec(

@@ -13,10 +13,10 @@ import nelbo
 from nelbo.cli.console import NAMED, Bars, bars, emit_json, err, name_rejects, out
 from nelbo.cli.options import DeviceOption
 from nelbo.codec import Bitstream, CodecReport, ProgressiveCodec, RawImage, cut_to_error, report_files
-from nelbo.config import DiffusionRun, load_as
 from nelbo.data import Picture, Reject, read_pictures
 from nelbo.errors import ConfigurationError, DataError, ShapeError
 from nelbo.files import check_target, write_bytes
+from nelbo.runs import DiffusionRun, load_as
 
 TOGETHER = 64  # images that go through the network at once
 File = Bitstream | RawImage

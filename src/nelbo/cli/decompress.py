@@ -15,10 +15,10 @@ from nelbo.cli.compress import TOGETHER, File
 from nelbo.cli.console import Bars, bars, emit_json, err, out
 from nelbo.cli.options import DeviceOption
 from nelbo.codec import Bitstream, Decoded, ProgressiveCodec, RawImage, segments
-from nelbo.config import DiffusionRun, find_model, load_as
 from nelbo.data import Reject, read_pictures
 from nelbo.errors import CodecError, ConfigurationError, DataError, NelboError
 from nelbo.plots import save
+from nelbo.runs import DiffusionRun, find_model, load_as
 
 
 def decompress(

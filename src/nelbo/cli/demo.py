@@ -8,7 +8,8 @@ import typer
 import nelbo
 from nelbo.cli.console import bars, err, out
 from nelbo.cli.train import TrainingDisplay
-from nelbo.config import DiffusionRun, held_out_part, load_as
+from nelbo.runs import DiffusionRun, load_as
+from nelbo.studies import held_out_part
 
 HISTOGRAM_BITS = 2.36  # a histogram for each position, fitted on the same 1,500 images
 

@@ -12,11 +12,12 @@ import nelbo
 from nelbo.cli.console import bars, emit_json, err, name_rejects, out
 from nelbo.cli.kinds import refuse_chain_options
 from nelbo.cli.options import BatchOption, DeviceOption
-from nelbo.config import DiffusionRun, Listener, VAERun, held_out_part
 from nelbo.data import load_for_model
 from nelbo.errors import ConfigurationError
 from nelbo.evaluation import BoundReport, FormsReport, LikelihoodReport
 from nelbo.plots import per_step_bound, save
+from nelbo.runs import DiffusionRun, VAERun
+from nelbo.studies import Listener, held_out_part
 from nelbo.vae import ELBOReport
 
 

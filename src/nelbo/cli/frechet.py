@@ -9,8 +9,10 @@ import nelbo
 from nelbo.cli.console import bars, emit_json, out
 from nelbo.cli.kinds import refuse_chain_options
 from nelbo.cli.options import BatchOption, DeviceOption, PrecisionOption, SamplerOption, SpacingOption, StepsOption
-from nelbo.config import DiffusionRun, Listener, data_of, features_for, held_out_part, known
 from nelbo.evaluation import frechet_distance, require_comparison, require_torchmetrics
+from nelbo.options import known
+from nelbo.runs import DiffusionRun
+from nelbo.studies import Listener, data_of, features_for, held_out_part
 
 PARTS = {"test": "held-out images", "train": "training images"}
 

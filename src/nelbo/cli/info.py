@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from nelbo.cli.console import emit_json, out
-from nelbo.config import bundled_models
+from nelbo.runs import bundled_models
 from nelbo.training import bf16_wanted
 
 PACKAGES = ("nelbo", "torch", "accelerate", "numpy", "pillow", "safetensors")

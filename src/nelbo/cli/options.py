@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from nelbo.config import SPACINGS
+from nelbo.runs import SPACINGS
 from nelbo.samplers import SAMPLERS
 
 SamplerOption = Annotated[str | None, typer.Option(help=f"{', '.join(SAMPLERS)}; ancestral if absent.")]

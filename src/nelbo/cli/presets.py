@@ -7,7 +7,8 @@ import typer
 from rich.table import Table
 
 from nelbo.cli.console import out
-from nelbo.config import DESCRIPTIONS, PRESETS, bundled_models, preset
+from nelbo.recipes import DESCRIPTIONS, PRESETS, preset
+from nelbo.runs import bundled_models
 
 
 def presets(

@@ -12,12 +12,12 @@ import nelbo
 from nelbo.cli.console import bars, err
 from nelbo.cli.options import DeviceOption, GuidanceOption, SamplerOption
 from nelbo.cli.sample import write_array
-from nelbo.config import METHODS, DiffusionRun, Repair, expected_shape, load_as, the_damage
 from nelbo.data import Picture, Reject, read_pictures
 from nelbo.errors import ConfigurationError, DataError
 from nelbo.plots import check_ending, restoration_strip, save
 from nelbo.probability import levels_to_data
 from nelbo.restoration import Restoration
+from nelbo.runs import METHODS, DiffusionRun, Repair, expected_shape, load_as, the_damage
 
 
 def restore(

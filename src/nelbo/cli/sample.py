@@ -19,9 +19,9 @@ from nelbo.cli.options import (
     SpacingOption,
     StepsOption,
 )
-from nelbo.config import DiffusionRun, How
 from nelbo.errors import ConfigurationError
 from nelbo.plots import picture_of, save
+from nelbo.runs import DiffusionRun, How
 from nelbo.training import Processes
 
 

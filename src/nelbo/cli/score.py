@@ -12,9 +12,9 @@ import nelbo
 from nelbo.cli.console import bars, emit_json, name_rejects, out
 from nelbo.cli.kinds import refuse_chain_options
 from nelbo.cli.options import DeviceOption
-from nelbo.config import DiffusionRun, Report
 from nelbo.data import load_for_model
 from nelbo.files import write_text
+from nelbo.runs import DiffusionRun, Report
 
 SHOWN = 10
 

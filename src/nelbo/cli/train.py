@@ -10,9 +10,11 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 import nelbo
 from nelbo.cli.console import Bars, err, name_rejects
-from nelbo.config import DataRequest, Listener, Recipe, RunConfig
 from nelbo.data import Split
 from nelbo.errors import ConfigurationError
+from nelbo.recipes import Recipe
+from nelbo.runs import RunConfig
+from nelbo.studies import DataRequest, Listener
 from nelbo.training import Progress as TrainingProgress
 from nelbo.training import bf16_wanted
 

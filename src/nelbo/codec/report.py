@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nelbo.codec.bitstream import Bitstream, RawImage
 from nelbo.codec.codec import ProgressiveCodec
-from nelbo.codec.segments import segments
+from nelbo.codec.inspection import segments
 from nelbo.diffusion import VariationalBound, bits_per_dim
 from nelbo.probability import levels_to_data
 from nelbo.randomness import CODEC, derived_seed, standard_normal

@@ -14,7 +14,7 @@ from nelbo.data.decoding import ENDINGS
 from nelbo.data.folders import Listing, list_folder
 from nelbo.data.idx import FASHION_CLASSES, PARTS, find_fashion_mnist, is_idx_folder, load_idx_part
 from nelbo.data.shards import find_shards, list_shards
-from nelbo.data.toy import TOYS, toy_images
+from nelbo.data.toy_sets import TOYS, toy_images
 from nelbo.errors import DataError
 
 TOY_TRAIN, TOY_TEST = 10_000, 2_000

@@ -1,54 +1,5 @@
 """The bound over data sets, and the calibration that it is reported with."""
 
-from nelbo.evaluation.bound import BoundReport, StepBits, evaluate_bound, expected_terms
-from nelbo.evaluation.calibration import calibrate
-from nelbo.evaluation.forms import FormEstimate, FormsReport, compare_forms
-from nelbo.evaluation.frechet import (
-    FeatureModule,
-    FrechetReport,
-    features_of,
-    frechet_distance,
-    require_comparison,
-    require_torchmetrics,
-)
-from nelbo.evaluation.histogram import HistogramDivergence, coarser, counts_of, histogram_divergence
-from nelbo.evaluation.image_codecs import CodecPoint, available_codecs, codec_curve
-from nelbo.evaluation.likelihood import LikelihoodReport, ProbabilityFlow, evaluate_likelihood
-from nelbo.evaluation.neighbours import Neighbours, nearest_neighbours, require_neighbours
-from nelbo.evaluation.rate_distortion import RateDistortion, RatePoint, rate_distortion
-from nelbo.evaluation.score_field import ScoreField, score_field
+import lazy_loader
 
-__all__ = [
-    "BoundReport",
-    "CodecPoint",
-    "FeatureModule",
-    "FormEstimate",
-    "FormsReport",
-    "FrechetReport",
-    "HistogramDivergence",
-    "LikelihoodReport",
-    "Neighbours",
-    "ProbabilityFlow",
-    "RateDistortion",
-    "RatePoint",
-    "ScoreField",
-    "StepBits",
-    "available_codecs",
-    "calibrate",
-    "coarser",
-    "codec_curve",
-    "compare_forms",
-    "counts_of",
-    "evaluate_bound",
-    "evaluate_likelihood",
-    "expected_terms",
-    "features_of",
-    "frechet_distance",
-    "histogram_divergence",
-    "nearest_neighbours",
-    "rate_distortion",
-    "require_comparison",
-    "require_neighbours",
-    "require_torchmetrics",
-    "score_field",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nelbo.config import DiffusionRun, Run, RunConfig, known, load
-from nelbo.config.folder import UNKNOWN_DATA
 from nelbo.data import absolute_spec
 from nelbo.errors import ConfigurationError
 from nelbo.files import write_text
@@ -20,6 +18,9 @@ from nelbo.interop.program import write_program
 from nelbo.interop.scheduler_config import Chain, rounding_note
 from nelbo.interop.weights import set_clock, to_diffusers
 from nelbo.networks import UNet
+from nelbo.options import known
+from nelbo.runs import DiffusionRun, Run, RunConfig, load
+from nelbo.runs.folder import UNKNOWN_DATA
 
 CARD = "README.md"
 

@@ -7,9 +7,6 @@ from pathlib import Path
 
 import torch
 
-from nelbo.config import PLAN_FILE, DataOptions, Recipe, RunConfig, load
-from nelbo.config.folder import CONFIG_FILE, MODEL_FILE, UNKNOWN_DATA
-from nelbo.config.run import save_model
 from nelbo.errors import ConfigurationError, NelboError, RunError
 from nelbo.files import write_whole
 from nelbo.interop.hub import Repository, download
@@ -19,6 +16,10 @@ from nelbo.interop.settings import read_settings
 from nelbo.interop.unet_config import image_shape, options_of
 from nelbo.interop.weights import from_diffusers, swap_sines
 from nelbo.networks import UNet
+from nelbo.recipes import Recipe
+from nelbo.runs import PLAN_FILE, DataOptions, RunConfig, load
+from nelbo.runs.folder import CONFIG_FILE, MODEL_FILE, UNKNOWN_DATA
+from nelbo.runs.run import save_model
 
 RUN_FILES = (CONFIG_FILE, MODEL_FILE, PLAN_FILE)
 LEVELS = 256  # of diffusers' pictures

@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nelbo.config import DiffusionRun
 from nelbo.diffusion import ReverseProcess
 from nelbo.errors import RunError
 from nelbo.files import write_json, write_whole
+from nelbo.runs import DiffusionRun
 
 PROGRAM, CARD = "model.pt2", "program.json"
 TOLERANCE = 1e-4  # of each output's largest entry

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from nelbo.config import ScheduleOptions
-from nelbo.config.assembly import build_schedule
 from nelbo.errors import ConfigurationError
 from nelbo.interop.settings import Accepted, refuse_others
+from nelbo.recipes import ScheduleOptions
+from nelbo.recipes.assembly import build_schedule
 
 PREDICTIONS = {"epsilon": "noise", "sample": "data", "v_prediction": "velocity"}
 VARIANCES = {  # diffusers' name -> nelbo's

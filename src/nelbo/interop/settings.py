@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nelbo.config.recipe import record_from
 from nelbo.errors import ConfigurationError, RunError
+from nelbo.options import record_from
 
 
 class Accepted:

@@ -1,9 +1,5 @@
 """Networks: any callable (x_t, t, label) -> tensor. They know no schedule; t is the network's own time."""
 
-from nelbo.networks.classifier import Classifier, ClassifierOptions
-from nelbo.networks.layers import Network
-from nelbo.networks.mlp import MLP, MLPOptions
-from nelbo.networks.precision import InBFloat16
-from nelbo.networks.unet import UNet, UNetOptions
+import lazy_loader
 
-__all__ = ["MLP", "Classifier", "ClassifierOptions", "InBFloat16", "MLPOptions", "Network", "UNet", "UNetOptions"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

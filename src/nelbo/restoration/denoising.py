@@ -8,7 +8,7 @@ from torch import Tensor
 from nelbo.diffusion import NoiseSchedule, ReverseProcess
 from nelbo.errors import ConfigurationError
 from nelbo.randomness import Generators, standard_normal
-from nelbo.restoration.entering import entering
+from nelbo.restoration.entry import entering
 from nelbo.samplers import Sampler, Step
 
 

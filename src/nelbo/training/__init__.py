@@ -1,31 +1,5 @@
 """Algorithm 1: the trainer, its state, and its options."""
 
-from nelbo.training.classifier import classifier_accuracy, train_classifier
-from nelbo.training.hardware import bf16_wanted, compiled, keep_freed_memory
-from nelbo.training.metrics import MetricsLog
-from nelbo.training.options import PRECISIONS, TrainerOptions
-from nelbo.training.processes import Processes, is_first_process, is_lost_process, leave_processes
-from nelbo.training.state import TrainState
-from nelbo.training.tensorboard import tensorboard_log
-from nelbo.training.trainer import METRICS_FILE, STATE_FILE, Progress, Trainer
+import lazy_loader
 
-__all__ = [
-    "METRICS_FILE",
-    "PRECISIONS",
-    "STATE_FILE",
-    "MetricsLog",
-    "Processes",
-    "Progress",
-    "TrainState",
-    "Trainer",
-    "TrainerOptions",
-    "bf16_wanted",
-    "classifier_accuracy",
-    "compiled",
-    "is_first_process",
-    "is_lost_process",
-    "keep_freed_memory",
-    "leave_processes",
-    "tensorboard_log",
-    "train_classifier",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -9,7 +9,8 @@ from nelbo.errors import ShapeError
 from nelbo.probability import DiagonalGaussian, DiscretizedGaussian
 from nelbo.vae.bound import ELBO, elbo
 from nelbo.vae.likelihood import GaussianLevels
-from nelbo.vae.networks import Decoder, Encoder, VAEOptions
+from nelbo.vae.networks import Decoder, Encoder
+from nelbo.vae.options import VAEOptions
 
 NARROWEST = -15.0  # log-variances of q(z|x) lie between this and its opposite, so that none overflows
 

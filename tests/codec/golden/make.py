@@ -15,9 +15,9 @@ import torch
 
 import nelbo
 from nelbo.codec import Bitstream, ProgressiveCodec, RawImage
-from nelbo.config import DiffusionRun, load_as, read_config
-from nelbo.config.folder import UNKNOWN_DATA
 from nelbo.data import load_data
+from nelbo.runs import DiffusionRun, load_as, read_config
+from nelbo.runs.folder import UNKNOWN_DATA
 from tests.codec.conftest import TINY, colour_codec_run, ramps, tiny_codec_run
 
 HERE = Path(__file__).parent

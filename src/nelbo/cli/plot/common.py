@@ -6,10 +6,11 @@ from typing import Annotated, Any
 import typer
 
 from nelbo.cli.console import err
-from nelbo.config import DiffusionRun, Listener, Run, held_out_part, load_as
 from nelbo.data import ImageDataset, load_for_model
 from nelbo.errors import ConfigurationError
 from nelbo.plots import Picture, check_ending, save
+from nelbo.runs import DiffusionRun, Run, load_as
+from nelbo.studies import Listener, held_out_part
 
 
 def _drawable(path: Path) -> Path:

@@ -10,8 +10,8 @@ import nelbo
 from nelbo.cli.console import bars, emit_json, out, write_csv
 from nelbo.cli.options import DeviceOption
 from nelbo.cli.plot.common import DataOption, OutOption, SeedOption, images_for, keep
-from nelbo.config import VAERun, load_as
 from nelbo.plots import monte_carlo_curves
+from nelbo.runs import VAERun, load_as
 
 HEADINGS = {
     "plain": "plain Monte Carlo",

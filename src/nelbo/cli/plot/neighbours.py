@@ -16,10 +16,10 @@ from nelbo.cli.plot.common import (
     keep,
     model_of_images,
 )
-from nelbo.config import Listener, data_of
 from nelbo.evaluation import nearest_neighbours, require_neighbours
 from nelbo.plots import neighbours_table
 from nelbo.probability import levels_to_data
+from nelbo.studies import Listener, data_of
 
 
 def neighbours(

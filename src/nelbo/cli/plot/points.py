@@ -10,8 +10,9 @@ import nelbo
 from nelbo.cli.console import bars, emit_json, out
 from nelbo.cli.options import DeviceOption
 from nelbo.cli.plot.common import AnimateOption, SeedOption, default_path, keep
-from nelbo.config import DiffusionRun, Gap, Listener, PointsReport, load_as, report_points
 from nelbo.plots import chain_of_points, evenly, moving_points
+from nelbo.runs import DiffusionRun, load_as
+from nelbo.studies import Gap, Listener, PointsReport, report_points
 
 
 def points(

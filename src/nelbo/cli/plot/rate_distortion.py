@@ -12,11 +12,11 @@ import nelbo
 from nelbo.cli.console import bars, emit_json, out, write_csv
 from nelbo.cli.options import DeviceOption
 from nelbo.cli.plot.common import DataOption, OutOption, RunArgument, SeedOption, images_for, keep
-from nelbo.config import DiffusionRun, load_as
 from nelbo.data import ImageDataset
 from nelbo.evaluation import CodecPoint, available_codecs, codec_curve
 from nelbo.evaluation import rate_distortion as curve_of
 from nelbo.plots import rate_distortion_curve
+from nelbo.runs import DiffusionRun, load_as
 
 
 def rate_distortion(

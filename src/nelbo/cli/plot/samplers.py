@@ -9,8 +9,8 @@ import typer
 from nelbo.cli.console import bars
 from nelbo.cli.options import DeviceOption
 from nelbo.cli.plot.common import OutOption, RunArgument, SeedOption, keep, model_of_images
-from nelbo.config import known
 from nelbo.errors import ConfigurationError
+from nelbo.options import known
 from nelbo.plots import samplers_table
 from nelbo.probability import levels_to_data
 from nelbo.samplers import SAMPLERS

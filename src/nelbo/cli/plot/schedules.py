@@ -7,9 +7,9 @@ import torch
 import typer
 
 from nelbo.cli.plot.common import OutOption, keep
-from nelbo.config import DiffusionRun, load_as
 from nelbo.diffusion import NoiseSchedule
 from nelbo.plots import schedule_curves
+from nelbo.runs import DiffusionRun, load_as
 
 
 def schedules(

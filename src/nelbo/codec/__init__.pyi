@@ -1,0 +1,27 @@
+from .bitstream import Bitstream, RawImage, hash_of
+from .codec import Decoded, ProgressiveCodec
+from .fitting import FittingOptions, FittingProgress, fit_plan
+from .inspection import Segment, cut_to_error, rmse, segments
+from .plan import CodecPlan
+from .range_coder import RangeDecoder, RangeEncoder
+from .report import CodecReport, report_files
+
+__all__ = [
+    "Bitstream",
+    "CodecPlan",
+    "CodecReport",
+    "Decoded",
+    "FittingOptions",
+    "FittingProgress",
+    "ProgressiveCodec",
+    "RangeDecoder",
+    "RangeEncoder",
+    "RawImage",
+    "Segment",
+    "cut_to_error",
+    "fit_plan",
+    "hash_of",
+    "report_files",
+    "rmse",
+    "segments",
+]

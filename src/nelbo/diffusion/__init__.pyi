@@ -1,0 +1,71 @@
+from .bound import BoundTerms, VariationalBound, bits_per_dim, sum_dims
+from .constraint import Constraint, DynamicThreshold
+from .forward import ForwardProcess
+from .guidance import Guidance
+from .heun import heun_slope
+from .known import KnownBound, KnownTerms
+from .loss import HybridLoss, Loss, MinSNR, SimpleLoss, VariationalLoss
+from .objective import DiffusionObjective
+from .parameterization import (
+    DataPrediction,
+    GridPrediction,
+    MeanPrediction,
+    NoisePrediction,
+    Parameterization,
+    VelocityPrediction,
+)
+from .reverse import Prediction, ReverseProcess
+from .schedule import NoiseSchedule, ScheduleWarning
+from .spacing import evenly_spaced, spaced_by
+from .timesteps import (
+    ImportanceTimesteps,
+    StratifiedTimesteps,
+    TimestepDraw,
+    Timesteps,
+    UniformTimesteps,
+    stratified_uniforms,
+)
+from .variance import Calibrated, FixedLarge, FixedSmall, LearnedRange, Variance
+
+__all__ = [
+    "BoundTerms",
+    "Calibrated",
+    "Constraint",
+    "DataPrediction",
+    "DiffusionObjective",
+    "DynamicThreshold",
+    "FixedLarge",
+    "FixedSmall",
+    "ForwardProcess",
+    "GridPrediction",
+    "Guidance",
+    "HybridLoss",
+    "ImportanceTimesteps",
+    "KnownBound",
+    "KnownTerms",
+    "LearnedRange",
+    "Loss",
+    "MeanPrediction",
+    "MinSNR",
+    "NoisePrediction",
+    "NoiseSchedule",
+    "Parameterization",
+    "Prediction",
+    "ReverseProcess",
+    "ScheduleWarning",
+    "SimpleLoss",
+    "StratifiedTimesteps",
+    "TimestepDraw",
+    "Timesteps",
+    "UniformTimesteps",
+    "Variance",
+    "VariationalBound",
+    "VariationalLoss",
+    "VelocityPrediction",
+    "bits_per_dim",
+    "evenly_spaced",
+    "heun_slope",
+    "spaced_by",
+    "stratified_uniforms",
+    "sum_dims",
+]

@@ -1,0 +1,52 @@
+from .bound import BoundReport, StepBits, evaluate_bound, expected_terms
+from .calibration import calibrate
+from .distortion import RateDistortion, RatePoint, rate_distortion
+from .forms import FormEstimate, FormsReport, compare_forms
+from .frechet import (
+    FeatureModule,
+    FrechetReport,
+    features_of,
+    frechet_distance,
+    require_comparison,
+    require_torchmetrics,
+)
+from .histogram import HistogramDivergence, coarser, counts_of, histogram_divergence
+from .image_codecs import CodecPoint, available_codecs, codec_curve
+from .likelihood import LikelihoodReport, ProbabilityFlow, evaluate_likelihood
+from .neighbours import Neighbours, nearest_neighbours, require_neighbours
+from .score_fields import ScoreField, score_field
+
+__all__ = [
+    "BoundReport",
+    "CodecPoint",
+    "FeatureModule",
+    "FormEstimate",
+    "FormsReport",
+    "FrechetReport",
+    "HistogramDivergence",
+    "LikelihoodReport",
+    "Neighbours",
+    "ProbabilityFlow",
+    "RateDistortion",
+    "RatePoint",
+    "ScoreField",
+    "StepBits",
+    "available_codecs",
+    "calibrate",
+    "coarser",
+    "codec_curve",
+    "compare_forms",
+    "counts_of",
+    "evaluate_bound",
+    "evaluate_likelihood",
+    "expected_terms",
+    "features_of",
+    "frechet_distance",
+    "histogram_divergence",
+    "nearest_neighbours",
+    "rate_distortion",
+    "require_comparison",
+    "require_neighbours",
+    "require_torchmetrics",
+    "score_field",
+]

@@ -1,0 +1,92 @@
+"""Options as frozen dataclasses: built from names and values, with unknown names refused and the nearest suggested.
+
+Each field carries its help text in its annotation, `Annotated[int, Doc("...")]`: the command line, the error messages
+and the documentation read it there. No torch is imported here.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from types import UnionType
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+
+from annotated_doc import Doc
+
+from nelbo.errors import ConfigurationError
+
+Kind = TypeVar("Kind")
+
+
+def known(name: str, names: Iterable[str], what: str) -> str:
+    """Return `name` if it is one of `names`.
+
+    Args:
+        what: the kind of name, for the message, such as "sampler".
+
+    Raises:
+        ConfigurationError: it isn't; the nearest name is suggested.
+    """
+    choices = sorted(names)
+    if name in choices:
+        return name
+    near = difflib.get_close_matches(str(name), choices, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise ConfigurationError(f"unknown {what} {name!r}; {hint}choose from {', '.join(choices)}.")
+
+
+def help_of(kind: type[Any], name: str) -> str:
+    """Return the help text of a field of an options dataclass."""
+    hint = get_type_hints(kind, include_extras=True)[name]
+    return next(note.documentation for note in hint.__metadata__ if isinstance(note, Doc))
+
+
+def options_from(kind: type[Kind], values: Mapping[str, Any]) -> Kind:
+    """Build an options dataclass from keyword arguments.
+
+    Raises:
+        ConfigurationError: a name that is not a field (the nearest is suggested), or what the class itself refuses.
+    """
+    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    for name in values:
+        known(name, names, "option")
+    return kind(**values)
+
+
+def record_from(kind: type[Any], values: Mapping[str, Any]) -> Any:
+    """Build a dataclass from plain values, such as those of a JSON file; a list becomes a tuple.
+
+    Raises:
+        ConfigurationError: an unknown key, or a value of another type than the field's.
+    """
+    hints = get_type_hints(kind)
+    for key, value in values.items():
+        known(key, hints, f"{kind.__name__} setting")
+        if not _fits(value, hints[key]):
+            raise ConfigurationError(f"the setting {key} is {value!r}; expected {_in_words(hints[key])}.")
+    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
+
+def _in_words(hint: Any) -> str:
+    """Describe what an annotation accepts."""
+    if isinstance(hint, UnionType):
+        return " or ".join(_in_words(choice) for choice in get_args(hint))
+    if get_origin(hint) is tuple:
+        return f"a list, each entry {_in_words(get_args(hint)[0])}"
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a string", type(None): "null"}
+    return words.get(hint, getattr(hint, "__name__", str(hint)))
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of an annotated type; a whole number passes for a float, a list for a tuple."""
+    if isinstance(hint, UnionType):
+        return any(_fits(value, choice) for choice in get_args(hint))
+    if get_origin(hint) is tuple:
+        inner = get_args(hint)
+        long_enough = inner[-1] is Ellipsis or (isinstance(value, list | tuple) and len(value) == len(inner))
+        return isinstance(value, list | tuple) and long_enough and all(_fits(item, inner[0]) for item in value)
+    if hint in (int, float):
+        return isinstance(value, (int, hint)) and not isinstance(value, bool)
+    return isinstance(value, hint)
+
+
+__all__ = ["Annotated", "Doc", "help_of", "known", "options_from", "record_from"]

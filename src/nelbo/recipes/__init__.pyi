@@ -1,0 +1,4 @@
+from .presets import DESCRIPTIONS, PRESETS, default_preset, preset
+from .recipe import AnyRecipe, Recipe, ScheduleOptions, VAERecipe
+
+__all__ = ["DESCRIPTIONS", "PRESETS", "AnyRecipe", "Recipe", "ScheduleOptions", "VAERecipe", "default_preset", "preset"]

@@ -1,0 +1,5 @@
+"""Run folders and finished models: sampling, scoring, restoring, compressing."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,94 @@
+"""A finished variational autoencoder: its samples, its ELBO, and estimates of log p(x)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nelbo.data import ImageDataset
+from nelbo.probability import levels_to_data
+from nelbo.randomness import image_generators, standard_normal
+from nelbo.runs.run import Progress, Run
+from nelbo.runs.sampling import pixels_of
+from nelbo.vae import VAE, ELBOReport, MonteCarloReport, busiest, evaluate_elbo, monte_carlo, traverse
+
+WALK = torch.linspace(-3, 3, 13)  # in standard deviations of p(z)
+
+
+@dataclass
+class VAERun(Run):
+    """A trained VAE. Pictures show the mean of p(x|z), without its noise, as Algorithm 2 adds none at t = 1."""
+
+    network: VAE
+
+    @torch.no_grad()
+    def sample(
+        self, num: int, *, seed: int = 0, first: int = 0, batch_size: int = 64, progress: Progress | None = None
+    ) -> Tensor:
+        """Draw z from p(z) and show the mean of p(x|z): uint8 (num, C, H, W).
+
+        Image i of a seed is the same whatever `num` and `batch_size` are (up to the rounding of a batched network).
+
+        Args:
+            first: number of the first image.
+            progress: called with (images done, images in all).
+        """
+        self.check_number(num, batch_size)
+        images: list[Tensor] = []
+        for start in range(0, num, batch_size):
+            size, prior = min(batch_size, num - start), self.network.prior
+            noise = standard_normal((size, *prior.mean.shape), image_generators(seed, first + start, size), prior.mean)
+            images.append(pixels_of(self.network.likelihood(noise).mean, self.levels))
+            if progress is not None:
+                progress(start + size, num)
+        return torch.cat(images)
+
+    def bound(
+        self,
+        images: Tensor | ImageDataset,
+        *,
+        draws: int = 4,
+        seed: int = 0,
+        batch_size: int = 64,
+        progress: Progress | None = None,
+    ) -> ELBOReport:
+        """The negative ELBO over images, in bits/dim: reconstruction, KL, and each image's score.
+
+        Args:
+            draws: of z, for each image.
+
+        Raises:
+            ShapeError: images of another shape than the model's.
+        """
+        dataset = self.dataset_of(images, batch_size)
+        return evaluate_elbo(self.network, dataset, draws=draws, seed=seed, batch_size=batch_size, progress=progress)
+
+    def log_likelihood(
+        self,
+        images: Tensor | ImageDataset,
+        *,
+        samples: int = 100_000,
+        fit: int = 0,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> MonteCarloReport:
+        """Estimates of log p(x), nats an image, as the number of samples grows; see `monte_carlo`."""
+        return monte_carlo(self.network, self._data(images), samples=samples, fit=fit, seed=seed, progress=progress)
+
+    @torch.no_grad()
+    def reconstruct(self, images: Tensor | ImageDataset) -> Tensor:
+        """What is left of images that went through the mean of q(z|x): uint8 (N, C, H, W)."""
+        z = self.network.posterior(self._data(images)).mean
+        return pixels_of(self.network.likelihood(z).mean, self.levels)
+
+    @torch.no_grad()
+    def traversal(self, images: Tensor | ImageDataset, dims: int = 10) -> Tensor:
+        """Walk from the first image along the dimensions that the images use most: uint8 (dims, 13, C, H, W)."""
+        x_0 = self._data(images)
+        z = self.network.posterior(x_0[:1]).mean[0]
+        return pixels_of(traverse(self.network, z, busiest(self.network, x_0, dims), WALK), self.levels)
+
+    def _data(self, images: Tensor | ImageDataset) -> Tensor:
+        dataset = self.dataset_of(images)
+        x_0 = levels_to_data(dataset.images(torch.arange(len(dataset))), self.levels)
+        return x_0.to(self.network.log_stddev.device)

@@ -1,0 +1,5 @@
+"""What trains or measures: training runs, Table 2, classifiers, points."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

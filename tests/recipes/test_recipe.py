@@ -1,0 +1,205 @@
+"""Recipes: presets, JSON, overrides, and fitting them to data."""
+
+import json
+import math
+import warnings
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nelbo.errors import ConfigurationError, ScheduleError
+from nelbo.recipes import PRESETS, Recipe, ScheduleOptions, default_preset, preset
+from nelbo.recipes.assembly import AssemblyWarning, build_network, build_objective, build_schedule, fit_to_data
+from nelbo.recipes.presets import DESCRIPTIONS
+
+pytestmark = pytest.mark.filterwarnings("ignore::nelbo.recipes.assembly.AssemblyWarning")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_survives_json(name):
+    recipe = preset(name)
+    assert type(recipe).from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
+    assert name in DESCRIPTIONS
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_can_be_assembled(name):
+    recipe = preset(name)
+    shape = (2, 1, 1) if name == "points" else (getattr(recipe.network, "channels", 1), 32, 32)
+    recipe = fit_to_data(recipe, shape, 0)
+    with torch.device("meta"):
+        build_network(recipe)
+    objective = build_objective(recipe, 256)
+    if isinstance(recipe, Recipe):
+        assert objective.schedule.num_steps == recipe.schedule.num_steps
+    else:
+        assert objective.latent == recipe.network.latent
+
+
+def test_the_default_preset_is_the_datas_own():
+    assert {default_preset(folder) for folder in ("cifar10", "points", "lsun256")} == {"images"}
+    assert [default_preset(d) for d in ("digits", "fashion-mnist", "toy:moons", "photos", "x.npy")] == [
+        "digits",
+        "fashion-mnist",
+        "points",
+        "images",
+        "images",
+    ]
+
+
+def test_an_unknown_preset_suggests_the_nearest():
+    with pytest.raises(ConfigurationError, match=r"unknown preset 'fasion-mnist'; did you mean 'fashion-mnist'\?"):
+        preset("fasion-mnist")
+    with pytest.raises(ConfigurationError, match=r"unknown preset 'zzz'; choose from cifar10, digits"):
+        preset("zzz")
+
+
+def test_overrides_change_what_they_name_and_nothing_else():
+    before = preset("cifar10")
+    after = before.with_overrides({"loss": "hybrid", "network.base": 64, "training.betas": [0.5, 0.9]})
+    assert (after.loss, after.network.base, after.training.betas) == ("hybrid", 64, (0.5, 0.9))
+    undone = after.with_overrides({"loss": "simple", "network.base": 128, "training.betas": (0.9, 0.999)})
+    assert undone == before
+
+
+def test_overrides_count_together_whatever_their_order():
+    """Base 36 is no multiple of the preset's 16 groups, nor base 48's of 9: only both together make sense."""
+    changes = {"network.base": 36, "network.groups": 9}
+    for order in (changes, dict(reversed(changes.items()))):
+        recipe = preset("images").with_overrides(order)
+        assert (recipe.network.base, recipe.network.groups) == (36, 9)
+    budget = {"training.minutes": None, "training.steps": 3}
+    assert preset("images").with_overrides(budget).training.steps == 3
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"training.learning_rat": 1}, r"unknown setting \(training.learning_rat\) 'learning_rat'; did you mean"),
+        ({"trainin.steps": 1}, r"did you mean 'training'\?"),
+        ({"loss.kind": 1}, r"'loss.kind' names a part of 'loss', which has no parts"),
+        ({"network": 3}, r"'network' has parts"),
+        ({"training.steps": "many"}, r"the setting steps is 'many'; expected a whole number or null"),
+        ({"training.batch_size": 1.5}, r"the setting batch_size is 1.5; expected a whole number"),
+        ({"training.batch_size": True}, r"the setting batch_size is True; expected a whole number"),
+        ({"network.multipliers": 2}, r"the setting multipliers is 2; expected a list"),
+        ({"network.multipliers": ["a"]}, r"the setting multipliers is \['a'\]; expected a list"),
+        ({"training.betas": [0.9]}, r"the setting betas is \[0.9\]; expected a list"),
+        ({"training.flip": "yes"}, r"the setting flip is 'yes'; expected true or false"),
+        ({"loss": None}, r"the setting loss is None; expected a string"),
+        ({"training.learning_rate": math.nan}, r"--learning-rate must be a finite number above 0, got nan"),
+    ],
+)
+def test_overrides_that_make_no_sense_are_refused(overrides, message):
+    with pytest.raises(ConfigurationError, match=message):
+        preset("images").with_overrides(overrides)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"loss": "simpel"}, r"unknown loss 'simpel'; did you mean 'simple'\?"),
+        ({"parameterization": "nois"}, r"unknown parameterization 'nois'; did you mean 'noise'\?"),
+        ({"variance": "fixed"}, r"unknown variance 'fixed'"),
+        ({"timesteps": "stratifid"}, r"did you mean 'stratified'\?"),
+        ({"schedule.kind": "cosin"}, r"unknown schedule kind 'cosin'; did you mean 'cosine'\?"),
+        ({"label_dropout": 1.5}, r"label_dropout is a share, between 0 and 1; got 1.5"),
+        ({"min_snr": 5.0, "loss": "variational"}, r"min_snr weighs the simple loss; leave it out with the variational"),
+        ({"min_snr": -1.0}, r"min_snr is a signal-to-noise ratio above 0, such as 5; got -1.0"),
+        ({"loss": "hybrid"}, r"the hybrid loss trains a learned variance; 'fixed-large' is fixed"),
+        ({"variance": "learned-range"}, r"the simple loss doesn't train a learned variance"),
+    ],
+)
+def test_names_that_are_not_known_are_refused_when_assembled(overrides, message):
+    with pytest.raises(ConfigurationError, match=message):
+        recipe = preset("cifar10").with_overrides(overrides)
+        build_objective(recipe, 256)
+
+
+@pytest.mark.parametrize(
+    ("shape", "depth"),
+    [
+        ((1, 28, 28), 3),
+        ((3, 30, 30), 2),
+        ((3, 31, 31), 1),
+        ((3, 1, 1), 1),
+        ((1, 8, 8), 4),
+        ((3, 64, 48), 4),
+        ((2, 4, 6), 2),
+    ],
+)
+def test_a_recipe_is_fitted_to_odd_sizes_and_channels(shape, depth):
+    small = {"network.base": 16, "network.groups": 4, "network.multipliers": (1, 2, 4, 4), "network.attention": (3,)}
+    recipe = fit_to_data(preset("images").with_overrides(small), shape, 0)
+    assert recipe.network.multipliers == (1, 2, 4, 4)[:depth]
+    assert recipe.network.channels == shape[0]
+    assert recipe.network.attention == ((3,) if depth == 4 else ())
+    network = build_network(recipe)
+    with torch.no_grad():
+        assert network(torch.zeros(1, *shape), torch.ones(1)).shape == (1, *shape)
+
+
+@given(height=st.integers(1, 300), width=st.integers(1, 300))
+def test_a_fitted_network_takes_any_size(height, width):
+    fit_to_data(preset("images"), (3, height, width), 0).network.check_size(height, width)
+
+
+def test_a_learned_variance_doubles_the_output():
+    recipe = preset("images").with_overrides({"variance": "learned-range", "loss": "variational"})
+    assert fit_to_data(recipe, (3, 8, 8), 0).network.learned_variance
+
+
+def test_classes_are_for_conditional_models():
+    recipe = preset("digits")
+    assert fit_to_data(recipe, (1, 8, 8), 10).network.num_classes is None
+    conditional = recipe.with_overrides({"conditional": True})
+    assert fit_to_data(conditional, (1, 8, 8), 10).network.num_classes == 10
+    with pytest.raises(ConfigurationError, match="a conditional model needs classes: put the images into"):
+        fit_to_data(conditional, (1, 8, 8), 0)
+
+
+def test_levels_that_are_lost_are_told():
+    with pytest.warns(
+        AssemblyWarning, match="30 x 28 can be halved once, so the U-Net keeps 2 of its 3 levels; .* 4 k"
+    ):
+        fit_to_data(preset("images"), (3, 28, 30), 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit_to_data(preset("images"), (3, 28, 32), 0)
+
+
+def test_an_mlp_can_be_conditional_and_learn_its_variance():
+    changes = {"conditional": True, "variance": "learned-range", "loss": "hybrid"}
+    recipe = fit_to_data(preset("points").with_overrides(changes), (2, 1, 1), 3)
+    assert (recipe.network.num_classes, recipe.network.learned_variance) == (3, True)
+    objective = build_objective(recipe, 256)
+    draws = objective.draw(4, (2, 1, 1), torch.Generator().manual_seed(0))
+    images, labels = torch.zeros(4, 2, 1, 1, dtype=torch.uint8), torch.tensor([0, 1, 2, -1])
+    assert objective(build_network(recipe), images, labels, draws).loss.shape == (4,)
+
+
+def test_points_set_the_size_of_the_mlp():
+    assert fit_to_data(preset("points"), (2, 1, 1), 0).network.dims == 2
+
+
+def test_schedules_are_built_by_kind():
+    linear = build_schedule(preset("cifar10").schedule)
+    assert float(linear.betas[1]) == pytest.approx(1e-4)
+    assert float(linear.betas[-1]) == pytest.approx(0.02)
+    logs = build_schedule(preset("images").schedule).log_snr
+    assert (float(logs[1]), float(logs[-1])) == pytest.approx((15.0, -13.0))
+
+
+def test_a_table_has_a_beta_for_each_step():
+    table = build_schedule(ScheduleOptions("table", 2, betas=(0.5, 0.999)))
+    assert table.betas.tolist() == pytest.approx([0, 0.5, 0.999])
+    recipe = preset("cifar10").with_overrides(
+        {"schedule.kind": "table", "schedule.betas": [0.5], "schedule.num_steps": 1}
+    )
+    assert type(recipe).from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
+    with pytest.raises(ConfigurationError, match=r"has 2 entries and schedule\.num_steps is 1000"):
+        build_schedule(ScheduleOptions("table", betas=(0.5, 0.9)))
+    with pytest.raises(ScheduleError, match="beta_2 = 0"):
+        build_schedule(ScheduleOptions("table", 2, betas=(0.9, 0.0)))

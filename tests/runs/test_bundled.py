@@ -1,0 +1,25 @@
+"""The models that come with the package keep their pixels and their bits from release to release."""
+
+import pytest
+import torch
+
+import nelbo
+from nelbo.runs import bundled_models
+
+# Sums of pixels of samples 0 and 1 at seed 0 in 5 steps, and the bound of two flat images at 4 t each.
+GOLDEN = {"fashion-mnist": ([69366, 55866], 1.89776)}
+
+
+def test_each_has_its_golden_values():
+    assert set(bundled_models()) == set(GOLDEN)
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_pixels_and_bits(name):
+    """Up to what another processor's rounding changes."""
+    run = nelbo.load(name, device="cpu")
+    pixels, bits = GOLDEN[name]
+    samples = run.sample(2, steps=5, seed=0, precision="fp32")
+    assert samples.flatten(1).sum(1).tolist() == pytest.approx(pixels, rel=2e-3)
+    flat = torch.tensor([0, 128], dtype=torch.uint8).reshape(2, 1, 1, 1).expand(2, *run.shape)
+    assert run.bound(flat, steps_per_image=4).total == pytest.approx(bits, rel=2e-3)

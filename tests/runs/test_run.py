@@ -1,0 +1,467 @@
+"""A run folder is all that is needed: made, gone on with, refused, loaded, used."""
+
+import json
+import shutil
+import signal
+from dataclasses import replace
+
+import pytest
+import torch
+
+import nelbo
+from nelbo.data import ArrayDataset
+from nelbo.errors import ConfigurationError, DataError, NonFiniteError, RunError, ScheduleError, ShapeError
+from nelbo.files import LOCK_FILE, read_tensors
+from nelbo.runs import bundled_models, read_config
+from nelbo.runs.folder import refuse_differences
+from nelbo.studies import DataRequest, Listener, held_out_part
+from nelbo.training import METRICS_FILE, STATE_FILE, MetricsLog
+from tests.conftest import write_pictures
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, tiny_recipe):
+    """A tiny run on the digits, four steps long, made with `nelbo.train`."""
+    place = tmp_path_factory.mktemp("runs") / "digits"
+    torch.set_num_threads(1)
+    nelbo.train("digits", place, preset="digits", overrides=flat(tiny_recipe, {"training.steps": 4}))
+    return place
+
+
+def flat(recipe, changes):
+    plain = recipe.to_json()
+    names = ("parameterization", "variance", "loss", "timesteps", "conditional")
+    settings = {name: plain[name] for name in names} | {"training.minutes": None}
+    for part in ("schedule", "network", "training"):
+        settings |= {
+            f"{part}.{name}": value for name, value in plain[part].items() if (part, name) != ("network", "kind")
+        }
+    return settings | changes
+
+
+@pytest.fixture
+def copy(folder, tmp_path):
+    """The run folder, to be damaged."""
+    return shutil.copytree(folder, tmp_path / "copy")
+
+
+@pytest.fixture
+def run(folder):
+    return nelbo.load(folder, device="cpu")
+
+
+def test_the_folder_explains_itself(folder):
+    pictures = {"samples.png", "trajectory.png", "bound-per-step.png", "bound.png", "loss.png", "samples"}
+    assert {path.name for path in folder.iterdir() if path.name != LOCK_FILE} == pictures | {
+        "config.json",
+        "model.safetensors",
+        STATE_FILE,
+        METRICS_FILE,
+    }
+    config = json.loads((folder / "config.json").read_text())
+    assert config["nelbo"] == nelbo.__version__
+    assert config["data"]["shape"] == [1, 8, 8]
+    assert (config["data"]["num_train"], config["data"]["num_held_out"], config["data"]["levels"]) == (1500, 297, 17)
+    last = MetricsLog(folder / METRICS_FILE).records()[-1]
+    assert last["step"] == 4
+    assert last["held_out_bits_per_dim"] > 0
+
+
+def test_the_model_is_the_moving_average_and_is_calibrated(folder, run):
+    tensors, _ = read_tensors(folder / STATE_FILE)
+    for name, weight in run.network.state_dict().items():
+        assert torch.equal(weight, tensors[f"average/module.{name}"])
+    assert run.mse is not None
+    assert run.mse.shape == (21,)
+    assert run.reverse().variance.name == "calibrated"
+    assert not run.network.training
+
+
+def test_the_configuration_survives_json(folder):
+    config = read_config(folder)
+    assert type(config).from_json(json.loads(json.dumps(config.to_json()))) == config
+
+
+class TestConditional:
+    """Classes are matched by name, since every folder counts its own."""
+
+    @pytest.fixture
+    def conditional(self, run):
+        config = replace(run.config, recipe=replace(run.config.recipe, conditional=True))
+        return replace(run, config=replace(config, data=replace(config.data, class_names=("cat", "dog", "owl"))))
+
+    def labelled(self, names, labels):
+        return ArrayDataset(torch.zeros(len(labels), 1, 8, 8, dtype=torch.uint8), 17, torch.tensor(labels), "x", names)
+
+    def test_by_name(self, conditional):
+        images = self.labelled(("ant", "dog", "cat"), [0, 1, 2, -1, 1])
+        assert conditional._labels(images).tolist() == [-1, 1, 0, -1, 1]
+
+    def test_without_names_they_are_the_models_own(self, conditional):
+        assert conditional._labels(self.labelled((), [2, 0, -1])).tolist() == [2, 0, -1]
+
+    def test_an_unconditional_model_or_unlabelled_images_have_none(self, run, conditional):
+        assert run._labels(self.labelled(("cat",), [0])) is None
+        assert conditional._labels(ArrayDataset(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), 17)) is None
+
+    def test_they_reach_the_network_that_scores_and_calibrates(self, conditional):
+        seen = []
+
+        def network(x_t, time, label=None):
+            seen.append(label)
+            return torch.zeros_like(x_t)
+
+        conditional.network = network
+        images = self.labelled(("owl", "cat"), [0, 0])
+        conditional.bound(images, steps_per_image=2)
+        assert seen and all(label.tolist() == [2, 2] for label in seen)
+        seen.clear()
+        conditional.calibrate(images, draws=4)
+        assert seen and all(bool((label == 2).all()) for label in seen)
+
+    @pytest.mark.parametrize(
+        "how",
+        [
+            {"mask": torch.eye(8, dtype=torch.bool)},
+            {"mask": torch.eye(8, dtype=torch.bool), "method": "null-space"},
+            {"upscale": 2},
+            {"noise": 1.5},
+            {"strength": 0.5},
+        ],
+    )
+    def test_a_label_reaches_the_network_that_restores(self, conditional, how):
+        seen = []
+
+        class Network(torch.nn.Module):
+            def forward(self, x_t, time, label=None):
+                seen.append(label)
+                return torch.zeros_like(x_t)
+
+        conditional.network = Network()
+        side = 4 if "upscale" in how else 8
+        damaged = torch.zeros(1, side, side, dtype=torch.uint8)
+        conditional.restore(damaged, **how, label=2, steps=3)
+        assert seen and all(bool((label == 2).all()) for label in seen)
+        seen.clear()
+        conditional.restore(damaged, **how, label=2, guidance=3.0, steps=3)
+        assert len({value for label in seen for value in label.tolist()}) == 2  # of the class, and of none
+        with pytest.raises(ConfigurationError, match="give --label too"):
+            conditional.restore(damaged, **how, guidance=3.0)
+
+    def test_the_mean_of_a_noisy_image_follows_the_class_as_draws_do(self, conditional):
+        class Network(torch.nn.Module):
+            def forward(self, x_t, time, label=None):
+                shift = 0.0 if label is None else (label == 2).to(x_t).view(-1, 1, 1, 1) / 10
+                return torch.zeros_like(x_t) + shift
+
+        conditional.network = Network()
+        damaged = torch.full((1, 8, 8), 8, dtype=torch.uint8)
+        how = ({"label": 0}, {"label": 2}, {"label": 2, "guidance": 3.0})
+        means = [conditional.restore(damaged, noise=1.5, num=1, steps=2, **each).mean.mean() for each in how]
+        assert means[0] > means[1] > means[2]
+
+    def test_a_class_may_be_a_name_a_number_or_one_for_each(self, conditional):
+        for label in ("owl", 2, torch.tensor(2), torch.tensor([2, 2, 2], dtype=torch.uint8)):
+            assert conditional.chosen_classes(label, 3).tolist() == [2, 2, 2]
+        assert conditional.chosen_classes(None, 3) is None
+        for label in (3, -1, 1.5, True, torch.tensor([0, 1])):
+            with pytest.raises(ConfigurationError, match="is the number of a class"):
+                conditional.chosen_classes(label, 3)
+        with pytest.raises(ConfigurationError, match="unknown class 'cow'"):
+            conditional.chosen_classes("cow", 3)
+
+    def test_a_model_without_classes_refuses_a_label(self, run):
+        with pytest.raises(ConfigurationError, match="is not class-conditional; leave --label out"):
+            run.restore(torch.zeros(1, 8, 8, dtype=torch.uint8), noise=1.5, label=0)
+        with pytest.raises(ConfigurationError, match="is not class-conditional; leave --guidance out"):
+            run.restore(torch.zeros(1, 8, 8, dtype=torch.uint8), noise=1.5, guidance=2.0)
+
+
+class TestUse:
+    def test_samples_do_not_depend_on_the_batch(self, run):
+        together = run.sample(5, seed=1)
+        apart = run.sample(5, seed=1, batch_size=2)
+        assert together.shape == (5, 1, 8, 8)
+        assert together.dtype == torch.uint8
+        assert int(together.max()) <= 16
+        assert (together.int() - apart.int()).abs().max() <= 1  # a batched network rounds a little differently
+        assert (together != apart).float().mean() < 0.01
+        assert torch.equal(run.sample(5, seed=1), together)
+        assert not torch.equal(run.sample(5, seed=2), together)
+        assert torch.equal(run.sample(3, seed=1, batch_size=1), run.sample(5, seed=1, batch_size=1)[:3])
+
+    def test_progress_counts_network_calls(self, run):
+        heard = []
+        run.sample(3, steps=4, batch_size=2, progress=lambda done, total: heard.append((done, total)))
+        assert heard[-1] == (8, 8)
+        assert [done for done, _ in heard] == sorted(done for done, _ in heard)
+
+    def test_the_bound_and_the_scores_are_one(self, run):
+        images = nelbo.load_data("digits").test.images(range(6))
+        report = run.bound(images, seed=2)
+        assert report.num_images == 6
+        assert report.scores.shape == (6,)
+        assert report.total == pytest.approx(float(report.scores.mean()))
+        assert report.total == pytest.approx(report.prior + report.denoising + report.decoder)
+        torch.testing.assert_close(run.score(images, steps_per_image=8, seed=2), report.scores)
+        torch.testing.assert_close(run.bound(images, seed=2, batch_size=4).scores, report.scores, rtol=1e-4, atol=1e-4)
+
+    def test_the_trajectory_ends_in_the_sample(self, run):
+        *_, last = run.trajectory(2, steps=5, seed=7)
+        from nelbo.probability import data_to_levels
+
+        assert torch.equal(data_to_levels(last.x_0, 17).to(torch.uint8), run.sample(2, steps=5, seed=7))
+
+    @pytest.mark.parametrize("images", [torch.zeros(2, 3, 8, 8), torch.zeros(2, 1, 8, 9)])
+    def test_images_of_another_shape_are_refused(self, run, images):
+        with pytest.raises(ShapeError, match=r"the model in .* makes 1 x 8 x 8; --resize brings pictures to that"):
+            run.bound(images.byte())
+
+    def test_images_of_other_levels_are_refused(self, run):
+        with pytest.raises(DataError, match="has 256 levels and the model was trained on 17"):
+            run.bound(ArrayDataset(torch.zeros(2, 1, 8, 8, dtype=torch.uint8)))
+        with pytest.raises(DataError, match="a pixel has the value 17, but with 17 levels the largest is 16"):
+            run.bound(torch.full((2, 1, 8, 8), 17, dtype=torch.uint8))
+
+    def test_no_images_are_refused(self, run):
+        with pytest.raises(DataError, match="no images to score"):
+            run.bound(torch.zeros(0, 1, 8, 8, dtype=torch.uint8))
+
+    @pytest.mark.parametrize(
+        ("arguments", "error", "message"),
+        [
+            ({"num": 0}, ConfigurationError, "--num must be at least 1, got 0"),
+            ({"num": 10**12}, ConfigurationError, r"--num 1000000000000 images of 64 bytes each would not fit"),
+            ({"num": 1, "batch_size": 0}, ConfigurationError, "--batch-size must be at least 1, got 0"),
+            ({"num": 1, "steps": 0}, ScheduleError, r"must be within 1\.\.20, got 0; change --steps"),
+            ({"num": 1, "steps": 21}, ScheduleError, r"must be within 1\.\.20, got 21; change --steps"),
+            ({"num": 1, "sampler": "ancestrl"}, ConfigurationError, r"did you mean 'ancestral'\?"),
+            ({"num": 1, "variance": "calibratd"}, ConfigurationError, r"did you mean 'calibrated'\?"),
+            ({"num": 1, "label": torch.zeros(1).long()}, ConfigurationError, "is not class-conditional; leave --label"),
+        ],
+    )
+    def test_sampling_says_what_is_wrong(self, run, arguments, error, message):
+        with pytest.raises(error, match=message):
+            run.sample(**arguments)
+
+    def test_a_walk_that_ends_in_nan_is_no_image(self, run):
+        with torch.no_grad():
+            next(run.network.parameters()).fill_(torch.nan)
+        with pytest.raises(NonFiniteError, match="ended in NaN or infinity"):
+            run.sample(1, steps=2, clip=False)
+
+    def test_a_bound_says_what_is_wrong(self, run):
+        images = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
+        with pytest.raises(ConfigurationError, match="--batch-size must be at least 1"):
+            run.bound(images, batch_size=0)
+        with pytest.raises(ConfigurationError, match="--steps-per-image must be at least 1"):
+            run.bound(images, steps_per_image=0)
+
+    def test_a_device_that_is_not_there_is_refused(self, folder):
+        with pytest.raises(ConfigurationError, match="--device toaster cannot be used here"):
+            nelbo.load(folder, device="toaster")
+        with pytest.raises(ConfigurationError, match="--device meta computes nothing"):
+            nelbo.load(folder, device="meta")
+
+
+class TestLoad:
+    def test_bundled_models_are_found_by_name(self, folder, monkeypatch, tmp_path):
+        for name in bundled_models():
+            assert nelbo.load(name).folder.name == name
+        monkeypatch.setattr("nelbo.runs.folder.files", lambda package: tmp_path)
+        assert bundled_models() == {}
+        shutil.copytree(folder, tmp_path / "models" / "numbers")
+        (tmp_path / "models" / "no-model").mkdir()
+        assert bundled_models() == {"numbers": tmp_path / "models" / "numbers"}
+        assert nelbo.load("numbers").shape == (1, 8, 8)
+        with pytest.raises(RunError, match=r"no run folder or bundled model 'nubmers'; did you mean 'numbers'\?"):
+            nelbo.load("nubmers")
+
+    def test_a_run_that_is_not_there(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("nelbo.runs.folder.files", lambda package: tmp_path)
+        with pytest.raises(RunError, match=r"expected a folder made by `nelbo train`, .*\(none\)"):
+            nelbo.load(tmp_path / "nothing")
+
+    def test_a_folder_that_is_no_run(self, tmp_path):
+        with pytest.raises(RunError, match=r"is no run folder: config\.json is missing"):
+            nelbo.load(tmp_path)
+
+    def test_a_run_without_weights(self, copy):
+        (copy / "model.safetensors").unlink()
+        with pytest.raises(RunError, match=r"model\.safetensors is missing"):
+            nelbo.load(copy)
+
+    def test_truncated_weights(self, copy):
+        content = (copy / "model.safetensors").read_bytes()
+        (copy / "model.safetensors").write_bytes(content[: len(content) // 2])
+        with pytest.raises(RunError, match="is damaged or cut short"):
+            nelbo.load(copy)
+
+    def test_weights_of_another_network(self, copy):
+        config = json.loads((copy / "config.json").read_text())
+        config["network"]["base"] = 16
+        (copy / "config.json").write_text(json.dumps(config))
+        with pytest.raises(
+            RunError, match=r"model\.safetensors does not fit .*config\.json: \d+ of another shape"
+        ) as told:
+            nelbo.load(copy)
+        assert len(str(told.value)) < 800  # the first few by name, and not torch's list of all
+
+    @pytest.mark.parametrize(
+        "text", ["", "{", "[]", "{}", '"run"', "null", '{"data": 3, "preset": "digits"}', "\x00\xff"]
+    )
+    def test_a_damaged_configuration(self, copy, text):
+        (copy / "config.json").write_text(text, encoding="latin-1")
+        with pytest.raises(RunError, match=r"config\.json cannot be read"):
+            nelbo.load(copy)
+
+    def test_a_configuration_of_a_later_version_names_the_setting(self, copy):
+        config = json.loads((copy / "config.json").read_text())
+        config["network"]["wings"] = 2
+        (copy / "config.json").write_text(json.dumps(config))
+        with pytest.raises(nelbo.NelboError, match=r"config\.json: unknown UNetOptions setting 'wings'"):
+            nelbo.load(copy)
+
+
+class TestGoingOn:
+    def test_differences_are_listed_and_only_they(self, folder):
+        old = read_config(folder)
+        recipe = old.recipe.with_overrides(
+            {"training.learning_rate": 0.5, "network.dropout": 0.3, "training.steps": 99}
+        )
+        new = replace(old, recipe=recipe, data=replace(old.data, num_train=7))
+        with pytest.raises(RunError) as caught:
+            refuse_differences(folder, old, new)
+        listed = str(caught.value).split("(", 1)[1].split(")")[0].split("; ")
+        assert listed == [
+            "data.num_train: 1500 there, 7 given",
+            "network.dropout: 0.1 there, 0.3 given",
+            "training.learning_rate: 0.001 there, 0.5 given",
+        ]
+
+    def test_budgets_and_conveniences_may_change(self, folder):
+        old = read_config(folder)
+        changes = {"steps": 9, "minutes": 3.0, "workers": 2, "compile": True, "micro_batch": 2}
+        changes |= {"log_every": 7, "save_every": 3, "save_minutes": 1.0, "preview_every": 2}
+        recipe = old.recipe.with_overrides({f"training.{name}": value for name, value in changes.items()})
+        refuse_differences(folder, old, replace(old, recipe=recipe))
+
+    def test_every_other_setting_may_not(self, folder):
+        old = read_config(folder)
+        for name, value in (("seed", 9), ("batch_size", 4), ("ema", 0.5), ("flip", False), ("precision", "bf16")):
+            recipe = old.recipe.with_overrides({f"training.{name}": value})
+            with pytest.raises(RunError, match=f"training.{name}"):
+                refuse_differences(folder, old, replace(old, recipe=recipe))
+
+    def test_the_same_folder_again_goes_on(self, copy):
+        started, stages = [], set()
+        listener = Listener(
+            on_config=lambda config, split, step: started.append(step),
+            on_stage=lambda name, done, total: stages.add(name),
+        )
+        nelbo.train(None, copy, overrides={"training.steps": 5}, listener=listener)
+        assert started == [4]
+        assert {"calibrating", "sampling", "scoring"} <= stages
+        assert read_config(copy).recipe.training.steps == 5
+        assert [r["step"] for r in MetricsLog(copy / METRICS_FILE).records() if "loss" in r] == [2, 4]
+
+    def test_a_stopped_run_leaves_at_once(self, copy):
+        """Saved, but neither calibrated nor sampled: whoever stops it wants to leave."""
+        stages, stopped = set(), []
+
+        def stop(progress):
+            signal.raise_signal(signal.SIGTERM)
+
+        listener = Listener(
+            on_step=stop,
+            on_stage=lambda name, done, total: stages.add(name),
+            on_stop=lambda name, step: stopped.append((name, step)),
+        )
+        run = nelbo.train(None, copy, overrides={"training.steps": 50}, listener=listener)
+        assert stopped == [("SIGTERM", 5)]
+        assert not stages & {"calibrating", "sampling", "scoring"}
+        assert run.mse is None
+
+    def test_a_model_without_its_state_is_not_trained_over(self, copy):
+        (copy / STATE_FILE).unlink()
+        before = (copy / "model.safetensors").read_bytes()
+        with pytest.raises(RunError, match=r"holds a trained model, but state\.safetensors, .* is gone"):
+            nelbo.train(None, copy, overrides={"training.steps": 5})
+        assert (copy / "model.safetensors").read_bytes() == before
+
+    def test_another_configuration_is_refused_and_nothing_is_touched(self, copy):
+        before = {path: path.stat().st_mtime_ns for path in copy.rglob("*")}
+        with pytest.raises(RunError, match=r"training\.seed: 3 there, 4 given"):
+            nelbo.train(None, copy, overrides={"training.seed": 4})
+        with pytest.raises(ConfigurationError, match="was begun with --preset digits, not images"):
+            nelbo.train(None, copy, preset="images")
+        assert {path: path.stat().st_mtime_ns for path in copy.rglob("*")} == before
+
+    def test_the_path_of_the_data_counts_as_the_place_that_it_names(self, folder, tmp_path, monkeypatch):
+        (tmp_path / "pics").mkdir()
+        monkeypatch.chdir(tmp_path)
+        digits = read_config(folder)
+
+        def config(spec):
+            return replace(digits, data=replace(digits.data, spec=str(spec)))
+
+        for typed in ("pics", "./pics", "../" + tmp_path.name + "/pics"):  # as runs of earlier versions hold it
+            refuse_differences(folder, config(typed), config(tmp_path / "pics"))
+        with pytest.raises(RunError, match=r"data\.spec: '.*/pics' there, '.*/others' given"):
+            refuse_differences(folder, config("pics"), config(tmp_path / "others"))
+        with pytest.raises(RunError, match=r"data\.spec: 'digits' there, '.*/digits' given"):
+            refuse_differences(folder, digits, config("./digits"))
+
+    def test_a_folder_of_something_else_is_refused(self, tmp_path):
+        (tmp_path / "letter.txt").write_text("dear")
+        with pytest.raises(RunError, match=r"is not empty and is no run folder .* choose another --out"):
+            nelbo.train("digits", tmp_path)
+
+    def test_what_a_kill_left_of_the_very_first_write_is_no_obstacle(self, copy, tmp_path):
+        begun = tmp_path / "begun"
+        begun.mkdir()
+        (begun / ".config.json.1.part").write_text("{")
+        config = read_config(copy)
+        nelbo.train("digits", begun, preset="digits", overrides=flat(config.recipe, {"training.steps": 1}))
+        assert list(begun.glob(".*.part")) == []
+
+    def test_nothing_to_go_on_with(self, tmp_path):
+        with pytest.raises(RunError, match="holds no run to go on with; say what to train on by --data"):
+            nelbo.train(None, tmp_path / "nothing")
+
+    def test_previews_leave_the_weights_alone(self, folder, tmp_path):
+        settings = flat(read_config(folder).recipe, {"training.preview_every": 100})
+        nelbo.train("digits", tmp_path / "alone", preset="digits", overrides=settings)
+        watched, _ = read_tensors(folder / STATE_FILE)
+        alone, _ = read_tensors(tmp_path / "alone" / STATE_FILE)
+        assert all(torch.equal(watched[name], alone[name]) for name in alone)
+        assert [len(list((place / "samples").iterdir())) for place in (folder, tmp_path / "alone")] == [4, 1]
+
+
+def test_points_of_the_plane_train_to_the_end(tmp_path):
+    settings = {"network.width": 8, "schedule.num_steps": 10, "training.steps": 3, "training.batch_size": 8}
+    run = nelbo.train("toy:moons", tmp_path / "moons", overrides=settings)
+    assert (tmp_path / "moons" / "samples.png").exists()
+    assert run.sample(5).shape == (5, 2, 1, 1)
+
+
+def test_the_held_out_part_is_read_again(folder, run):
+    assert len(held_out_part(run)) == 297
+    assert torch.equal(held_out_part(run).images([0]), nelbo.load_data("digits").test.images([0]))
+
+
+def test_other_images_than_were_split_are_not_called_held_out(run):
+    changed = replace(run, config=replace(run.config, data=replace(run.config.data, num_train=1499)))
+    with pytest.raises(DataError, match=r"held 1796 images when .* and holds 1797 now, so the held-out ones cannot"):
+        held_out_part(changed)
+
+
+@pytest.mark.filterwarnings("ignore::nelbo.recipes.assembly.AssemblyWarning")
+def test_one_image_leaves_nothing_to_hold_out_and_trains(tmp_path, tiny_recipe):
+    pictures = write_pictures(tmp_path / "one", 1, (1, 1))
+    changes = {"training.steps": 1, "network.channels": 3}
+    run = nelbo.train(DataRequest(str(pictures)), tmp_path / "run", overrides=flat(tiny_recipe, changes))
+    assert run.shape == (3, 1, 1)
+    assert run.sample(2).shape == (2, 3, 1, 1)
+    with pytest.raises(DataError, match="none is held out"):
+        held_out_part(run)

@@ -1,0 +1,134 @@
+"""Which features a run gets: bundled classifiers are what their cards say, and a person's own network is checked."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nelbo.data import Split, load_data
+from nelbo.errors import ConfigurationError, DataError, NelboError, RunError
+from nelbo.networks import ClassifierOptions
+from nelbo.runs import DataOptions, bundled_models, find_run
+from nelbo.studies import bundled_classifiers, features_for, load_classifier, train_features
+from nelbo.training import classifier_accuracy
+
+DIGITS = DataOptions("digits", (1, 8, 8), 17, 1500, 297, class_names=tuple("0123456789"))
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch.export has pickle in its files
+LEAST = {"digits": 0.96, "fashion-mnist": 0.9}
+
+
+@pytest.mark.parametrize("name", ["digits", pytest.param("fashion-mnist", marks=pytest.mark.slow)])
+def test_bundled_accuracy_is_the_recorded_one(name: str):
+    try:
+        test = load_data(name).test
+    except DataError:
+        pytest.skip(f"{name} is not on this machine")
+    trained = load_classifier(bundled_classifiers()[name])
+    found = classifier_accuracy(trained.network, test)
+    assert found == pytest.approx(trained.card.accuracy, abs=2.5 / len(test))  # another processor may round otherwise
+    assert found > LEAST[name]
+    every = torch.arange(min(len(test), 500))
+    right = (trained.classify(test.images(every)) == test.labels[every]).double().mean()
+    assert float(right) == pytest.approx(found, abs=0.05)
+    assert (trained.card.num_held_out, trained.card.class_names) == (len(test), test.class_names)
+
+
+def test_bundled_classifiers_are_small_and_no_runs():
+    assert set(bundled_classifiers()) == set(LEAST)
+    for path in bundled_classifiers().values():
+        assert path.stat().st_size < 1_000_000
+        assert load_classifier(path).network.options.num_features <= 64
+    assert "classifiers" not in bundled_models()
+    with pytest.raises(RunError, match="no run folder or bundled model 'classifiers'"):
+        find_run("classifiers")
+
+
+def test_a_run_gets_the_classifier_of_its_data():
+    images = load_data("digits").test.images(range(5))
+    for data in (DIGITS, replace(DIGITS, spec="/somewhere/mine.npz"), replace(DIGITS, class_names=())):
+        features = features_for(data, device="cpu")
+        assert features.name == "digits classifier" and features.accuracy > LEAST["digits"]
+        assert features.fn(images).shape == (5, features.num_features)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"spec": "/somewhere/mine", "class_names": ("cat", "dog")},
+        {"spec": "/somewhere/mine", "levels": 256},
+        {"spec": "/somewhere/mine", "shape": (3, 8, 8)},
+    ],
+)
+def test_other_images_need_a_network(other):
+    with pytest.raises(ConfigurationError, match="only for digits, fashion-mnist; give a network by --features"):
+        features_for(replace(DIGITS, **other))
+
+
+class Pooled(nn.Module):
+    """The means of the rows, as a person's own network."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.float().mean((1, 3))
+
+
+class Maps(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        return images.float()
+
+
+class Grey(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 4, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.convolution(images.float()).mean((2, 3))
+
+
+def scripted(network: nn.Module, path: Path, channels: int = 1) -> Path:
+    torch.jit.trace(network, torch.zeros(2, channels, 8, 8, dtype=torch.uint8)).save(str(path))
+    return path
+
+
+def test_a_scripted_network(tmp_path: Path):
+    images = load_data("digits").test.images(range(5))
+    features = features_for(DIGITS, scripted(Pooled(), tmp_path / "rows.pt"), device="cpu")
+    assert torch.equal(features.fn(images), Pooled()(images))
+    assert (features.name, features.num_features, features.accuracy) == ("rows.pt", 8, None)
+    assert "sha256" in features.description
+
+
+def test_networks_that_cannot_serve(tmp_path: Path):
+    (tmp_path / "text.pt").write_text("no network")
+    torch.save(Pooled(), tmp_path / "pickled.pt")
+    cases = {
+        "absent.pt": "is no file",
+        "text.pt": "is no TorchScript module",
+        "pickled.pt": "is no TorchScript module",
+        scripted(Maps(), tmp_path / "maps.pt").name: r"made a tensor of \(2, 1, 8, 8\)",
+        scripted(Grey(), tmp_path / "colour.pt", 3).name: "cannot take uint8 images",
+    }
+    for name, message in cases.items():
+        with pytest.raises(ConfigurationError, match=message):
+            features_for(DIGITS, tmp_path / name, device="cpu")
+
+
+def test_a_classifier_of_ones_own(tmp_path: Path):
+    split = load_data("digits")
+    few = Split(split.train.spread(100), split.test.spread(50))
+    trained = train_features(few, ClassifierOptions((1, 8, 8), 10, (8, 8), 6), steps=20)
+    path = tmp_path / "mine.safetensors"
+    trained.save(path)
+    again = load_classifier(path)
+    assert again.card == trained.card and again.card.accuracy == classifier_accuracy(again.network, few.test)
+    images = few.test.images(range(4))
+    assert torch.equal(features_for(DIGITS, path, device="cpu").fn(images), trained.features().fn(images))
+    with pytest.raises(ConfigurationError, match=r"is for images of \(1, 8, 8\) and 17 levels"):
+        features_for(replace(DIGITS, levels=256), path, device="cpu")
+    (tmp_path / "noise.safetensors").write_bytes(b"noise" * 100)
+    with pytest.raises(NelboError, match=r"is no classifier.*is damaged or cut short \(500 bytes[^;]*\)\.$"):
+        load_classifier(tmp_path / "noise.safetensors")
+    with pytest.raises(NelboError, match="is no classifier"):
+        features_for(DIGITS, bundled_models()["fashion-mnist"] / "model.safetensors", device="cpu")
