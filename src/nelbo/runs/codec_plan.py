@@ -118,7 +118,7 @@ def _require_calibration(run: ModelInFolder) -> None:
 
 def _remedy(folder: Path) -> str:
     return (
-        f"measure it again with `nelbo codec {folder} --again`. Files that were compressed before can only be decoded "
+        f"measure it again with `nelbo codec --again {folder}`. Files that were compressed before can only be decoded "
         "with the earlier weights and plan."
     )
 
