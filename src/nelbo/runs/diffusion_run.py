@@ -21,6 +21,7 @@ from nelbo.evaluation import (
     evaluate_likelihood,
     expected_terms,
 )
+from nelbo.options import options_from
 from nelbo.progress import Progress
 from nelbo.recipes.assembly import build_schedule
 from nelbo.recipes.recipe import Recipe
@@ -28,6 +29,7 @@ from nelbo.restoration import Restoration
 from nelbo.runs.codec_plan import load_codec
 from nelbo.runs.diffusion_model import DiffusionModel
 from nelbo.runs.folder import RunConfig
+from nelbo.runs.restore_options import RestoreOptions
 from nelbo.runs.restoring import restore
 from nelbo.runs.run import Run
 from nelbo.runs.sampling import pixels_of
@@ -154,8 +156,14 @@ class DiffusionRun(Run):
         return torch.cat(images)
 
     def restore(self, image: Tensor, **options: Any) -> Restoration:
-        """Draw what a damaged image (C, H, W) may have been; see `nelbo.runs.restoring.restore`."""
-        return restore(self, image, **options)
+        """Draw what a damaged image (C, H, W) may have been, with the options of `RestoreOptions`; see `restore`.
+
+        Raises:
+            ConfigurationError: an unknown option, or one that the damage, the sampler or the model does not support.
+        """
+        chosen = options_from(RestoreOptions, options)
+        self.check_number(chosen.num, chosen.batch_size)
+        return restore(self.model, image, chosen)
 
     def label(self, name: str) -> int:
         """Return the number of a class; see `DiffusionModel.class_number`."""
