@@ -29,7 +29,8 @@ class NoiseDamage(ImageDamage):
     def __post_init__(self) -> None:
         if not (self.noise > 0 and math.isfinite(self.noise)):
             raise ConfigurationError(
-                f"{option('noise')} is a standard deviation in grey levels: it must be above 0, got {self.noise}."
+                f"{option('noise')} is a standard deviation in grey levels: it must be above 0 and finite, got "
+                f"{self.noise}."
             )
 
     def walk(self, sampler: Sampler, y: Tensor, steps: int) -> Walk:

@@ -36,7 +36,7 @@ class UpscaleDamage(LinearDamage):
         if factor < 2 or height % factor or width % factor:
             possible = [str(n) for n in range(2, min(height, width) + 1) if height % n == width % n == 0]
             raise ConfigurationError(
-                f"{option('upscale')} must divide both sides of the model's images, {height} x {width}, got {factor}; "
-                f"possible: {', '.join(possible) or 'none'}."
+                f"{option('upscale')} must be at least 2 and divide both sides of the model's images, {height} x "
+                f"{width}, got {factor}; possible: {', '.join(possible) or 'none'}."
             )
         return channels, height // factor, width // factor
