@@ -111,7 +111,7 @@ def _check_targets(out: Path, spread: Path | None, num: int, given: list[Path]) 
     if spread is not None:
         if num < 2:
             raise ConfigurationError("--spread shows how draws differ: give --num 2 or more.")
-        check_ending(spread, flag="--spread")
+        check_ending(spread, name="spread")
 
 
 def _picture(spec: str, shape: tuple[int, int, int], whole: tuple[int, int, int], damage: str) -> Tensor:
