@@ -10,7 +10,8 @@ from torch import Tensor
 import nelbo
 from nelbo.files import read_tensors
 from nelbo.networks import MLP, InBFloat16, MLPOptions, UNet, UNetOptions
-from nelbo.recipes.assembly import build_network, build_objective, fit_to_data
+from nelbo.recipes.assembly import build_network
+from nelbo.recipes.families import build_objective, fit_to_data
 from nelbo.runs import DiffusionRun, load_as
 from nelbo.samplers import SAMPLERS
 from nelbo.studies import features_for

@@ -1,4 +1,4 @@
-"""A VAE's run folder: trained, resumed bit for bit, loaded, used; and what a chain has is not asked of it."""
+"""The run folder of a VAE: trained, resumed bit for bit, loaded, used. Options of a chain are refused."""
 
 import json
 
@@ -10,7 +10,8 @@ import nelbo
 from nelbo.errors import ConfigurationError, ShapeError
 from nelbo.files import LOCK_FILE
 from nelbo.recipes import VAERecipe, preset
-from nelbo.recipes.assembly import AssemblyWarning, fit_to_data
+from nelbo.recipes.families import fit_to_data
+from nelbo.recipes.fitting import AssemblyWarning
 from nelbo.runs import DiffusionRun, VAERun, load_as
 from nelbo.studies import held_out_part
 from nelbo.training import METRICS_FILE, STATE_FILE, MetricsLog
@@ -46,7 +47,7 @@ def run(folder):
     return nelbo.load(folder, device="cpu")
 
 
-def test_the_folder_explains_itself(folder):
+def test_a_run_folder_is_complete(folder):
     pictures = {"samples.png", "reconstructions.png", "latent-traversal.png", "bound.png", "loss.png", "samples"}
     files = {"config.json", "model.safetensors", STATE_FILE, METRICS_FILE}
     assert {path.name for path in folder.iterdir() if path.name != LOCK_FILE} == pictures | files
@@ -90,7 +91,7 @@ def test_resuming_changes_nothing(tmp_path, cut):
 def test_a_run_is_of_its_kind(run, folder):
     assert isinstance(run, VAERun)
     assert load_as(VAERun, folder).shape == (1, 8, 8)
-    with pytest.raises(ConfigurationError, match="is a variational autoencoder, and only a diffusion model can do"):
+    with pytest.raises(ConfigurationError, match="is a variational autoencoder; this needs a diffusion model"):
         load_as(DiffusionRun, folder)
 
 
@@ -101,7 +102,7 @@ def test_samples_are_a_function_of_the_seed_and_their_number(run):
     assert whole.dtype == torch.uint8
     assert int((whole[:3].int() - part.int()).abs().max()) <= 1  # a mean between two levels may round either way
     assert not torch.equal(whole, run.sample(5, seed=4))
-    with pytest.raises(ConfigurationError, match="--num must be at least 1"):
+    with pytest.raises(ConfigurationError, match="num must be at least 1"):
         run.sample(0)
 
 
@@ -141,7 +142,7 @@ def test_settings_of_a_chain_are_no_settings_of_a_vae():
 def test_a_vae_is_fitted_to_its_data():
     recipe = preset("vae-fashion-mnist").with_overrides({"network.depth": 3})
     assert isinstance(recipe, VAERecipe)
-    with pytest.warns(AssemblyWarning, match="28 x 28 can be halved 2 times, so the VAE keeps 3 of its 4 levels"):
+    with pytest.warns(AssemblyWarning, match="28 x 28 can be halved 2 times, so the VAE keeps 3 of its 4 resolutions"):
         fitted = fit_to_data(recipe, (1, 28, 28), 0, 256)
     assert fitted.network.depth == 2
     assert fit_to_data(recipe, (3, 32, 32), 0, 16).network.shape == (3, 32, 32)
