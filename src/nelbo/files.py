@@ -116,7 +116,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_array(path: Path, array: np.ndarray[Any, Any]) -> None:
-    """Write an array as .npy, whole or not at all."""
+    """Write an array as .npy, completely or not at all."""
     content = io.BytesIO()
     np.save(content, array)
     write_bytes(path, content.getvalue())
