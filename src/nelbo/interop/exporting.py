@@ -23,6 +23,7 @@ from nelbo.runs import DiffusionRun, Run, RunConfig, load
 from nelbo.runs.folder import UNKNOWN_DATA
 
 CARD = "README.md"
+FENCE = 3 * "-"  # around the metadata of a card
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ def card(model: Run, repository: Repository, format: str) -> str:
         "nelbo": f'nelbo.interop.import_model("{repository}", "runs/{repository.name.split("/")[1]}")',
     }[format]
     return (
-        f"---\nlibrary_name: {format}\ntags: [diffusion, nelbo]\n---\n\n"
+        f"{FENCE}\nlibrary_name: {format}\ntags: [diffusion, nelbo]\n{FENCE}\n\n"
         f"# {repository.name.split('/')[1]}\n\n"
         f"Images of {width} x {height} in {channels} channel(s): {model.config.recipe.in_words}. Exported by nelbo.\n\n"
         f"```\n{opened}\n```\n"
