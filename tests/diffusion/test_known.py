@@ -185,5 +185,5 @@ def test_one_gaussian_has_exact_terms():
 
 
 def test_unknown_image_is_refused():
-    with pytest.raises(DataError, match="isn't among those"):
+    with pytest.raises(DataError, match="isn't among the points"):
         KnownBound(process(best, POINTS), POINTS).terms(IMAGES + 1 / 16, torch.Generator())

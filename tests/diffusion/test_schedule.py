@@ -60,6 +60,13 @@ def test_log_linear_falls_evenly_in_log_snr():
     assert noise == pytest.approx(0.07, abs=0.005)  # grey levels, as the docstring says
 
 
+def test_log_linear_weights_all_steps_equally():
+    """The weight of eq. 12 with sigma_t^2 = betatilde_t doesn't depend on t, except for rounding at high SNR."""
+    s = NoiseSchedule.log_linear(200)
+    weight = s.betas[2:] ** 2 / (2 * s.posterior_variance[2:] * s.alphas[2:] * s.noise_variance[2:])
+    torch.testing.assert_close(weight, torch.full_like(weight, math.expm1(25.5 / 199) / 2), rtol=1e-6, atol=0)
+
+
 @pytest.mark.parametrize("factory", FACTORIES)
 def test_tables_are_consistent(factory):
     s = factory(200) if factory != NoiseSchedule.linear else factory(200, 1e-4, 0.1)

@@ -76,7 +76,7 @@ def test_counts_at_one_value(counts):
 
 def test_invalid_counts_are_refused():
     for counts in ([], [0.0, 0.0]):
-        with pytest.raises(DataError, match="with something counted"):
+        with pytest.raises(DataError, match="with a sum above 0"):
             probabilities_of(torch.tensor(counts))
     for counts in ([1.0, -1.0, 2.0], [1.0, math.inf], [1.0, math.nan]):
         with pytest.raises(ConfigurationError, match="finite and not negative"):

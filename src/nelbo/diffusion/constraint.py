@@ -12,8 +12,8 @@ from nelbo.errors import ConfigurationError, option
 class Constraint(Protocol):
     """A correction of xhat_0 (B, ...), predicted at t (B,).
 
-    It states something that is known of all data, or of the image at hand. t counts the steps of the schedule of the
-    reverse process, which is the chain that the sampler runs; under churn, it counts the steps of the whole schedule.
+    It applies knowledge of all data, or of one image. t counts the steps of the schedule of the reverse process, which
+    is the chain that the sampler runs; with churn, it counts the steps of the whole schedule.
 
     Examples:
         Pixels that a measurement has fixed:
@@ -39,12 +39,12 @@ class Constraint(Protocol):
 
 @dataclass(frozen=True)
 class DynamicThreshold:
-    """Dynamic thresholding (Saharia et al. 2022, section 2.3): clip each image at a quantile of its own |xhat_0|.
+    """Dynamic thresholding (Saharia et al. 2022, section 2.3): clip each image to [-s, s] and divide by s.
 
-    Where that quantile is above 1, the image is also divided by it. This keeps strong guidance from saturating pixels.
+    s is the larger of 1 and a quantile of the image's own |xhat_0|. This keeps strong guidance from saturating pixels.
 
     Attributes:
-        quantile: the share of pixels that are not clipped, within (0, 1].
+        quantile: the share of pixels below the quantile, within (0, 1].
     """
 
     quantile: float = 0.995

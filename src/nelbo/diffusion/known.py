@@ -107,7 +107,7 @@ class KnownBound:
         if self.data.variance == 0:
             if not bool(log_q.isfinite().all()):
                 raise DataError(
-                    "an image isn't among those that stand for the whole distribution; eq. 16 holds only for these."
+                    "an image isn't among the points of the distribution; eq. 16 is defined only for these."
                 )
             return -log_q
         matched = self.data.moments()

@@ -158,7 +158,7 @@ class GridPrediction:
 
     noise_grid is the noise that E[x_0|x_t] implies for independent pixels, uniform over the K levels. It needs no
     training: a network that outputs 0 starts close to log2 K bits/dim, and only the dependence between pixels is left
-    to learn. At low noise, which costs most of the bits, the grid explains almost all of the noise.
+    to learn. At low noise, where most of the bits are spent, the grid explains almost all of the noise.
 
     Attributes:
         levels: K, the number of levels of the data.

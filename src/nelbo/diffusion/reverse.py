@@ -124,9 +124,9 @@ class ReverseProcess:
         return DiagonalGaussian(mean, prediction.variance)
 
     def transition(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> DiagonalGaussian:
-        """Return p_theta(x_{t-1}|x_t) = N(mu_theta(x_t, t), sigma_t^2 I) (eq. 1); one call of the network.
+        """Return p_theta(x_{t-1}|x_t) = N(mu_theta(x_t, t), sigma_t^2 I) (eqs. 1 and 11); one call of the network.
 
-        For a `NoisePrediction`, mu_theta is eq. 11.
+        mu_theta is eq. 7 at xhat_0, which is eq. 11 for a `NoisePrediction`.
         """
         return self.transition_of(self.predict(x_t, t, label), x_t, t)
 

@@ -94,8 +94,8 @@ class NoiseSchedule:
     ) -> "NoiseSchedule":
         """Build a schedule whose log SNR falls linearly from t = 1 to t = T (Kingma et al. 2021).
 
-        L_simple then weights all L_{t-1} equally. With the defaults, the noise at t = 1 has a standard deviation of
-        0.07 grey levels (of 256), and L_T is about 0.01 nats for an image of 28 x 28.
+        With the variance betatilde_t, L_simple then weights all L_{t-1} of t > 1 equally (eq. 12). With the defaults,
+        the noise at t = 1 has a stddev of 0.07 grey levels (of 256), and L_T is about 0.01 nats per image of 28 x 28.
         """
         _check_num_steps(num_steps)
         if not log_snr_max <= LARGEST_LOG_SNR:
@@ -113,7 +113,7 @@ class NoiseSchedule:
         table = torch.as_tensor(alphas_bar, dtype=torch.float64)
         if table.ndim != 1 or len(table) < 2 or float(table[0]) != 1.0:
             raise ScheduleError(
-                f"alphas_bar must hold T+1 entries from alphas_bar[0] = 1, got shape {tuple(table.shape)}"
+                f"alphas_bar must have T+1 entries from alphas_bar[0] = 1, got shape {tuple(table.shape)}"
                 f"{f' starting at {float(table[0])}' if table.ndim == 1 and len(table) else ''}."
             )
         betas = 1 - table[1:] / table[:-1]
@@ -126,7 +126,7 @@ class NoiseSchedule:
             )
         if float(table[-1].sqrt()) > VISIBLE_SIGNAL:
             warnings.warn(
-                f"after {len(table) - 1} steps x_T still holds {float(table[-1].sqrt()):.3f} of the data's amplitude "
+                f"after {len(table) - 1} steps x_T still has {float(table[-1].sqrt()):.3f} of the data's amplitude "
                 f"(sqrt(alphas_bar_T), expected at most {VISIBLE_SIGNAL}), but sampling starts from pure noise, which "
                 "the model has not seen in training; use more steps or larger betas.",
                 ScheduleWarning,
@@ -136,7 +136,7 @@ class NoiseSchedule:
         return cls(table, times)
 
     def strided(self, steps: int | Sequence[int]) -> "NoiseSchedule":
-        """Return the chain restricted to some of its steps, a chain with its own betas, 1 - ratio of alphas_bar.
+        """Return the chain restricted to some of its steps. Its betas follow from the ratios of alphas_bar (eq. 4).
 
         Args:
             steps: the number of steps to keep, evenly spaced and ending at T; or the steps themselves, rising within
@@ -234,7 +234,7 @@ class NoiseSchedule:
         return _from_1(self.noise_variance[:-1] / self.noise_variance[1:] * self.betas[1:])
 
     def sigma_lacking(self, t: int, sigma: float) -> float:
-        """Return the stddev of the noise to add to x_0 + sigma z for the noise level of x_t / sqrt(alphas_bar_t), or 0.
+        """Return the stddev of the noise that raises x_0 + sigma z to the noise level of x_t / sqrt(alphas_bar_t).
 
         It is sqrt(sigma_t^2 - sigma^2), and 0 if sigma is larger than sigma_t.
         """

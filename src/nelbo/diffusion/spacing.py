@@ -49,4 +49,4 @@ def spaced_by(values: Tensor, num_steps: int, *, from_first: bool = False) -> Te
     steps[-1] = total
     index = torch.arange(num_steps)
     steps = torch.cummax(steps - index, 0).values + index  # strictly rising
-    return torch.minimum(steps, total - num_steps + 1 + index)  # and leaving room for the steps after it
+    return torch.minimum(steps, total - num_steps + 1 + index)  # and leaves room for the later steps

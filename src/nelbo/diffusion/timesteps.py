@@ -99,7 +99,7 @@ class ImportanceTimesteps:
         num_steps: T.
         bins: the number of equal parts of 1..T over which the second moment is averaged, at most T.
         decay: of the moving average of the second moment.
-        floor: the share of the probability that is uniform, so that every t is drawn now and then.
+        floor: the share of the probability that is uniform, so that no t has a probability near 0.
         second_moment: (bins,) the moving average of loss^2.
         seen: (bins,) the total weight in that average; 0 for a bin without a loss so far.
     """

@@ -108,7 +108,7 @@ class Downsample(nn.Module):
         return self.conv(F.pad(x, self.padding))  # type: ignore[no-any-return]
 
 
-# A 3x3 convolution of repeated pixels is a 4x4 transposed convolution: its rows are these sums of the rows of the 3x3.
+# A 3x3 convolution of repeated pixels is a 4x4 transposed convolution. Its rows are these sums of the 3x3 rows.
 REPEATED = torch.tensor([[0.0, 0.0, 1.0], [0.0, 1.0, 1.0], [1.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from nelbo.probability.levels import data_to_levels, levels_to_data
 from nelbo.probability.normal import log_interval_mass
+from nelbo.randomness import standard_normal
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,6 @@ class DiscretizedGaussian:
     def sample(self, generator: torch.Generator | None) -> Tensor:
         """Draw data x_0 on the K levels (eq. 13): a draw of the Gaussian, rounded to the nearest level."""
         shape = torch.broadcast_shapes(self.mean.shape, self.variance.shape)
-        z = torch.randn(shape, generator=generator, device=self.mean.device, dtype=self.mean.dtype)
+        z = standard_normal(shape, generator, self.mean)
         draw = (self.mean + self.variance.sqrt() * z + 1) * ((self.levels - 1) / 2)
         return levels_to_data(draw.round().clamp(0, self.levels - 1), self.levels, self.mean.dtype)

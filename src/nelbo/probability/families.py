@@ -89,7 +89,7 @@ def probabilities_of(counts: Tensor) -> Tensor:
         ConfigurationError: a count is negative or not finite.
     """
     if counts.ndim != 1 or len(counts) == 0 or float(counts.sum()) == 0:
-        raise DataError(f"the counts of 0..K-1 must be one row with something counted, got {counts.tolist()}.")
+        raise DataError(f"the counts of 0..K-1 must be one-dimensional with a sum above 0, got {counts.tolist()}.")
     if not bool((counts >= 0).all()) or not bool(counts.isfinite().all()):
         raise ConfigurationError(f"the counts must be finite and not negative, got {counts.tolist()}.")
     return counts.double() / counts.double().sum()

@@ -8,7 +8,7 @@ from nelbo.errors import ConfigurationError, option
 from nelbo.probability import DiagonalGaussian, kl_divergence
 from nelbo.vae.bound import LatentModel
 
-LEARNING_RATE = 0.02  # of Adam's first step
+LEARNING_RATE = 0.02  # at the first step of Adam
 DRAWS = 8
 
 

@@ -14,7 +14,7 @@ class Likelihood(Protocol):
 
     @property
     def mean(self) -> Tensor:
-        """(B, ...) the mean, which stands for x in pictures."""
+        """(B, ...) the mean, which pictures show."""
 
     def log_prob(self, x_0: Tensor) -> Tensor:
         """Return the log-mass of x_0 (B, ...), nats per dimension."""

@@ -16,7 +16,7 @@ NARROWEST = -15.0  # log-variances of q(z|x) are clamped to +-15, so that no var
 
 
 class VAE(nn.Module):
-    """An encoder and a decoder as distributions, which are float32 for every precision of the networks.
+    """An encoder and a decoder as distributions, which are float32 even if the networks run in lower precision.
 
     A call returns the ELBO, so wrappers for compilation and distribution work as for any other network.
 
