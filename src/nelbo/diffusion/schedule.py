@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from nelbo.diffusion.spacing import check_num_kept, evenly_spaced
-from nelbo.errors import ScheduleError
+from nelbo.errors import NelboWarning, ScheduleError
 
 VISIBLE_SIGNAL = 0.05
 LARGEST_LOG_SNR = 25.0  # above it, 1 - alphas_bar keeps too few digits in float64
 
 
-class ScheduleWarning(UserWarning):
+class ScheduleWarning(NelboWarning):
     """Warning: the schedule is valid, but x_T still shows the data."""
 
 
