@@ -40,7 +40,7 @@ def test_every_preset_can_be_assembled(name):
         assert objective.latent == recipe.network.latent
 
 
-def test_the_default_preset_is_the_datas_own():
+def test_data_sets_have_default_presets():
     assert {default_preset(folder) for folder in ("cifar10", "points", "lsun256")} == {"images"}
     assert [default_preset(d) for d in ("digits", "fashion-mnist", "toy:moons", "photos", "x.npy")] == [
         "digits",
@@ -58,7 +58,7 @@ def test_an_unknown_preset_suggests_the_nearest():
         preset("zzz")
 
 
-def test_overrides_change_what_they_name_and_nothing_else():
+def test_overrides_change_only_what_they_name():
     before = preset("cifar10")
     after = before.with_overrides({"loss": "hybrid", "network.base": 64, "training.betas": [0.5, 0.9]})
     assert (after.loss, after.network.base, after.training.betas) == ("hybrid", 64, (0.5, 0.9))
@@ -66,8 +66,8 @@ def test_overrides_change_what_they_name_and_nothing_else():
     assert undone == before
 
 
-def test_overrides_count_together_whatever_their_order():
-    """Base 36 is no multiple of the preset's 16 groups, nor base 48's of 9: only both together make sense."""
+def test_the_order_of_overrides_does_not_matter():
+    """Base 36 does not fit the preset's 16 groups, nor 9 groups base 64: only both together are valid."""
     changes = {"network.base": 36, "network.groups": 9}
     for order in (changes, dict(reversed(changes.items()))):
         recipe = preset("images").with_overrides(order)

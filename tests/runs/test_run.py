@@ -41,7 +41,7 @@ def flat(recipe, changes):
 
 @pytest.fixture
 def copy(folder, tmp_path):
-    """The run folder, to be damaged."""
+    """A copy of the run folder that a test may damage."""
     return shutil.copytree(folder, tmp_path / "copy")
 
 
@@ -83,7 +83,7 @@ def test_the_configuration_survives_json(folder):
 
 
 class TestConditional:
-    """Classes are matched by name, since every folder counts its own."""
+    """Classes match by name, because every folder numbers its own."""
 
     @pytest.fixture
     def conditional(self, run):
@@ -306,7 +306,7 @@ class TestLoad:
         with pytest.raises(RunError, match="is damaged or cut short"):
             nelbo.load(copy)
 
-    def test_weights_of_another_network(self, copy):
+    def test_other_weights_are_refused(self, copy):
         config = json.loads((copy / "config.json").read_text())
         config["network"]["base"] = 16
         (copy / "config.json").write_text(json.dumps(config))
@@ -375,7 +375,7 @@ class TestResume:
         assert [r["step"] for r in MetricsLog(copy / METRICS_FILE).records() if "loss" in r] == [2, 4]
 
     def test_a_stopped_run_is_not_calibrated(self, copy):
-        """Saved, but neither calibrated nor sampled: whoever stops it wants to leave."""
+        """A stopped run is saved, but neither calibrated nor sampled, so that Ctrl-C ends quickly."""
         stages, stopped = set(), []
 
         def stop(progress):
@@ -466,7 +466,7 @@ def test_changed_data_has_no_held_out_part(run):
 
 
 @pytest.mark.filterwarnings("ignore::nelbo.recipes.fitting.AssemblyWarning")
-def test_one_image_leaves_nothing_to_hold_out_and_trains(tmp_path, tiny_recipe):
+def test_a_single_image_trains(tmp_path, tiny_recipe):
     pictures = write_pictures(tmp_path / "one", 1, (1, 1))
     changes = {"training.steps": 1, "network.channels": 3}
     run = nelbo.train(DataRequest(str(pictures)), tmp_path / "run", overrides=flat(tiny_recipe, changes))

@@ -119,7 +119,7 @@ def _check_targets(out: Path, spread: Path | None, inputs: list[Path]) -> None:
     if len({target.resolve() for _, target in targets}) < len(targets):
         raise ConfigurationError(f"--out and --spread are both {out}; name two files.")
     if spread is not None:
-        check_ending(spread, flag="--spread")
+        check_ending(spread, name="spread")
 
 
 def _load(model: str, device: str | None) -> DiffusionRun:
