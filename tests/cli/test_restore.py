@@ -202,16 +202,16 @@ class TestErrors:
 
     def test_options_that_exclude_each_other_are_refused(self, refused):
         picture("small.png", (4, 4, 3))
-        assert "--strength does not support --method; remove it" in refused(
+        assert "--strength does not support --method; remove --method" in refused(
             "x.png", "--strength", 0.5, "--method", "repaint"
         )
         assert "--upscale supports --method null-space only, got 'repaint'; remove --method" in refused(
             "small.png", "--upscale", 2, "--method", "repaint"
         )
-        assert "--noise does not support --method; remove it" in refused(
+        assert "--noise does not support --method; remove --method" in refused(
             "x.png", "--noise", 5, "--method", "null-space"
         )
-        assert "--noise does not support --jump; remove it" in refused("x.png", "--noise", 5, "--jump", 2)
+        assert "--noise does not support --jump; remove --jump" in refused("x.png", "--noise", 5, "--jump", 2)
         assert "--resamplings can be used with --method repaint only" in refused(
             "x.png", "--mask", "mask.png", "--method", "null-space", "--resamplings", 2
         )

@@ -59,7 +59,7 @@ def test_expected_shape_of_the_damaged_image(damage, shape):
 
 @pytest.mark.parametrize("name", DAMAGE_NAMES)
 def test_damages_are_built_from_options(name: str):
-    damage = build_damage(name, {name: VALUES[name], "method": None, "jump": None})
+    damage = build_damage(name, {name: VALUES[name], "method": None, "jump": None, "num": 4})
     assert type(damage) is DAMAGES[name]
     if name in damage.own_options():
         assert getattr(damage, name) is VALUES[name]
@@ -69,9 +69,9 @@ def test_damages_are_built_from_options(name: str):
     ("name", "values", "message"),
     [
         ("fog", {}, "unknown damage 'fog'"),
-        ("noise", {"noise": 5.0, "method": "null-space"}, "noise does not support method; remove it"),
-        ("strength", {"strength": 0.5, "jump": 2}, "strength does not support jump; remove it"),
-        ("upscale", {"upscale": 2, "resamplings": 2}, "upscale does not support resamplings; remove it"),
+        ("noise", {"noise": 5.0, "method": "null-space"}, "noise does not support method; remove method"),
+        ("strength", {"strength": 0.5, "jump": 2}, "strength does not support jump; remove jump"),
+        ("upscale", {"upscale": 2, "resamplings": 2}, "upscale does not support resamplings; remove resamplings"),
         ("upscale", {"upscale": 2, "method": "repaint"}, "supports method='null-space' only, got 'repaint'"),
         ("colour", {"colour": True, "method": "repaint"}, "supports method='null-space' only, got 'repaint'"),
         ("mask", {"mask": HOLE, "method": "magic"}, "unknown method 'magic'"),

@@ -34,7 +34,9 @@ def restore(
     model: Annotated[str, typer.Option("--model", "-m", help="Run folder, or a bundled model such as fashion-mnist.")],
     mask: Annotated[
         Path | None,
-        typer.Option(help="Fill in missing pixels: a picture that is white where IMAGE is damaged, black elsewhere."),
+        typer.Option(
+            help="Fill in missing pixels: a picture that is white where pixels are missing and black elsewhere."
+        ),
     ] = None,
     noise: Annotated[float | None, typer.Option(help=_help("noise"))] = None,
     upscale: Annotated[int | None, typer.Option(help=_help("upscale"))] = None,
@@ -46,7 +48,7 @@ def restore(
     mean: Annotated[
         bool,
         typer.Option(
-            "--mean", help="Write the mean, which has the smallest expected error, instead of the first draw."
+            "--mean", help="Write the mean, whose expected squared error is lowest, instead of the first draw."
         ),
     ] = False,
     spread: Annotated[
@@ -66,10 +68,11 @@ def restore(
     batch_size: Annotated[int, typer.Option(min=1, help=_help("batch_size"))] = 64,
     device: DeviceOption = None,
 ) -> None:
-    """Restore a damaged image: fill in, denoise, enlarge, colour, or redraw it. Name exactly one damage.
+    """Restore a damaged image: fill in, denoise, enlarge, colour, or redraw it.
 
-    What is known comes back: pixels that a mask keeps exactly, the means of an enlarged image and the brightness of a
-    coloured one up to rounding. Where several images fit, the draws differ; --spread shows where.
+    Name exactly one damage: --mask, --noise, --upscale, --colour or --strength. The result agrees with what is known:
+    pixels that the mask keeps are exact; the means of an enlarged image and the brightness of a coloured one are exact
+    up to rounding. Where several images fit, the draws differ; --spread shows where.
     """
     given: dict[str, Any] = {
         "mask": mask,
@@ -146,7 +149,7 @@ def _damaged(spec: str, options: RestoreOptions, whole: tuple[int, int, int]) ->
     """
     from nelbo.restoration import build_damage
 
-    channels, height, width = build_damage(options.damage, options.damage_options).expected_shape(whole)
+    channels, height, width = build_damage(options.damage, vars(options)).expected_shape(whole)
     pixels = _one_picture(spec).pixels
     if tuple(pixels.shape[1:]) != (height, width):
         smaller = f", so for --upscale {options.upscale} the image must be {width}x{height}" if options.upscale else ""

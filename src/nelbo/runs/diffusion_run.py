@@ -156,11 +156,7 @@ class DiffusionRun(Run):
         return torch.cat(images)
 
     def restore(self, image: Tensor, **options: Any) -> Restoration:
-        """Draw what a damaged image (C, H, W) may have been, with the options of `RestoreOptions`; see `restore`.
-
-        Raises:
-            ConfigurationError: an unknown option, or one that the damage, the sampler or the model does not support.
-        """
+        """Draw what a damaged image (C, H, W) may have been, by the options of `RestoreOptions`; see `runs.restore`."""
         chosen = options_from(RestoreOptions, options)
         self.check_number(chosen.num, chosen.batch_size)
         return restore(self.model, image, chosen)

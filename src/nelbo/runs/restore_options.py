@@ -20,6 +20,8 @@ else:
 class RestoreOptions:
     """Exactly one damage, and how to restore it. Every other option has a default.
 
+    `label` may also be an int64 tensor (num,) with the class of each draw.
+
     Raises:
         ConfigurationError: none or several damages, or an unknown method, sampler or precision.
     """
@@ -31,11 +33,13 @@ class RestoreOptions:
         float | None, Doc("Denoise: standard deviation of the noise in grey levels (of 0..255 for most models).")
     ] = None
     upscale: Annotated[
-        int | None, Doc("Enlarge by this factor (2, 4, ...) an image whose pixels are means of squares.")
+        int | None,
+        Doc("Enlarge by this factor (2, 4, ...) an image whose every pixel is the mean of a square of pixels."),
     ] = None
     colour: Annotated[bool, Doc("Colour a grey image.")] = False
     strength: Annotated[
-        float | None, Doc("Image to image: share of the chain to go back and draw again, above 0 and at most 1.")
+        float | None,
+        Doc("Redraw (image to image): share of the chain, above 0 and at most 1; more changes the image more."),
     ] = None
     num: Annotated[int, Doc("Number of draws.")] = 4
     method: Annotated[
@@ -44,25 +48,25 @@ class RestoreOptions:
     ] = None
     sampler: Annotated[
         str | None,
-        Doc(f"Sampler: {', '.join(SAMPLER_NAMES)}; ancestral by default. The method repaint needs ancestral."),
+        Doc(f"Sampler: {', '.join(SAMPLER_NAMES)}; ancestral by default and always for repaint."),
     ] = None
-    steps: Annotated[
-        int | None, Doc("Reverse steps, 1..T; by default 50, or 20 for repaint, or T if T is smaller.")
-    ] = None
+    steps: Annotated[int | None, Doc("Reverse steps, 1..T; by default 50, or 20 for repaint, but at most T.")] = None
     eta: Annotated[float | None, Doc("Share of the noise that ddim draws, 0..1; 0 by default.")] = None
     label: Annotated[
         int | str | Tensor | None,
-        Doc("Class of the image by name or number, for class-conditional models; in Python also one number per draw."),
+        Doc("Class of the image by name or number (class-conditional models)."),
     ] = None
     guidance: Annotated[
         float | None, Doc("Guidance scale of the label: 1 samples the model itself, 2 to 4 exaggerate the class.")
     ] = None
-    jump: Annotated[int | None, Doc("For repaint: number of steps in a jump; 1 by default.")] = None
+    jump: Annotated[int | None, Doc("For repaint: number of steps in a jump back up; 1 by default.")] = None
     resamplings: Annotated[int | None, Doc("For repaint: how often each step is sampled in total; 3 by default.")] = (
         None
     )
-    seed: Annotated[int, Doc("Random seed. Draw i of a seed is always the same, up to the rounding of batches.")] = 0
-    batch_size: Annotated[int, Doc("Number of draws in one batch of the network.")] = 64
+    seed: Annotated[
+        int, Doc("Random seed. Draw i of a seed is always the same, up to rounding that depends on the batch size.")
+    ] = 0
+    batch_size: Annotated[int, Doc("Number of draws that the network computes at once.")] = 64
     precision: Annotated[
         str, Doc("Number format of the network: bf16, fp32, or auto (bf16 where the hardware supports it).")
     ] = "auto"
@@ -83,11 +87,6 @@ class RestoreOptions:
     def damage(self) -> str:
         """The name of the damage that is given."""
         return self._damages[0]
-
-    @property
-    def damage_options(self) -> dict[str, Any]:
-        """The options of the damage, by name: its own value, and the method with its settings."""
-        return {name: getattr(self, name) for name in (self.damage, "method", "jump", "resamplings")}
 
     @property
     def _damages(self) -> list[str]:

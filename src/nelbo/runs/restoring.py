@@ -30,7 +30,7 @@ def restore(model: DiffusionModel, image: Tensor, options: RestoreOptions) -> Re
         ScheduleError: a number of steps outside 1..T.
         ShapeError: an image or a mask of another shape, or levels out of range.
     """
-    damage = build_damage(options.damage, options.damage_options)
+    damage = build_damage(options.damage, vars(options))
     labels = model.classes(options.label, options.num, options.guidance)
     _check_image(model, image, damage.expected_shape(model.data.shape))
     y = levels_to_data(image, model.data.levels).to(model.schedule.alphas_bar.device).unsqueeze(0)

@@ -41,7 +41,7 @@ class DPMSolverPP(MultistepSampler):
 
 @dataclass(frozen=True)
 class StochasticDPMSolverPP(DPMSolverPP):
-    """SDE-DPM-Solver++(2M): the same method for the reverse SDE. Each step draws fresh noise for the noise it removes.
+    """SDE-DPM-Solver++(2M): the same method for the reverse SDE. Each step replaces part of the noise by fresh noise.
 
     x_{t-1} = stddev_{t-1} / stddev_t e^-h x_t + sqrt(abar_{t-1}) (1 - e^-2h) D + stddev_{t-1} sqrt(1 - e^-2h) z
     (Lu et al. 2022). Without history the step is Algorithm 2 with the variance "fixed-small".
@@ -65,7 +65,7 @@ def shrink(schedule: NoiseSchedule) -> Tensor:
 
 
 def half_step_ahead(schedule: NoiseSchedule) -> Tensor:
-    """Return (T+1,) 1 / 2r of the step from t to t - 1: half of its increase in log SNR over the previous step's."""
+    """Return (T+1,) 1 / 2r of the step from t to t - 1: half its increase in log SNR, divided by the previous one's."""
     log_snr = schedule.log_snr
     rise = torch.roll(log_snr, 1) - log_snr
     return rise / (2 * torch.roll(rise, -1))

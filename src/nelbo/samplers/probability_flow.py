@@ -36,7 +36,7 @@ class FlowSampler(Sampler):
 
     @property
     def draws_noise(self) -> bool:
-        """Whether churn is above 0. A small churn that reaches no higher step of the schedule draws none either."""
+        """Whether churn is above 0. (A churn too small to reach a higher step of the schedule still draws nothing.)"""
         return self.churn > 0
 
     @abstractmethod

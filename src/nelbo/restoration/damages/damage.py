@@ -18,7 +18,7 @@ class Walk:
     """How draws of an undamaged image are made.
 
     Attributes:
-        steps: number of steps that the walk yields before t = 0, or more where it starts low in the chain.
+        steps: the largest number of steps that the walk yields before t = 0, for progress reports.
         start: maps a generator for each draw, and int64 (B,) labels or None, to the steps of a walk.
         finish: maps the x_0 at the end of the walk to the restored images, as data.
     """

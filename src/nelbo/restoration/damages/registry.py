@@ -21,17 +21,16 @@ def build_damage(name: str, values: Mapping[str, Any]) -> ImageDamage:
     """Build a damage from options by name.
 
     Args:
-        values: the value of the damage, under its own name, and options such as "method"; None means not given.
+        values: options by name, such as `vars(RestoreOptions(...))`. None means not given. Options that no damage has,
+            such as `num`, are ignored.
 
     Raises:
-        ConfigurationError: an unknown damage, or an option that it does not support.
+        ConfigurationError: an unknown damage, or an option that only other damages have.
     """
     kind = DAMAGES[known(name, DAMAGES, "damage")]
-    given = {key: value for key, value in values.items() if value is not None}
-    own = kind.own_options()
-    if name not in own:  # given by a flag alone, such as colour
-        given.pop(name, None)
+    of_damages = {key for each in DAMAGES.values() for key in each.own_options()}
+    given = {key: value for key, value in values.items() if key in of_damages and value is not None}
     for key in given:
-        if key not in own:
-            raise ConfigurationError(f"{option(name)} does not support {option(key)}; remove it.")
+        if key not in kind.own_options():
+            raise ConfigurationError(f"{option(name)} does not support {option(key)}; remove {option(key)}.")
     return kind(**given)
