@@ -2,9 +2,8 @@
 
     python -m tests.mutants [--num 300] [--minutes 60] [--workers 2] [--out runs/mutants]
 
-Each mutant is applied to a copy of the tree and judged by the quick tests that can see it, in a fork of a process that
-has imported PyTorch but not nelbo. A stopped run resumes: results.jsonl in the output folder keeps each verdict until
-the file changes, and that of a survivor until one of its tests does.
+The quick tests that can see a mutant judge it, on a copy of the tree, in a fork of a process that has imported PyTorch
+but not nelbo. A stopped run resumes: results.jsonl keeps a verdict until the file, or a survivor's tests, change.
 """
 
 import argparse
@@ -20,7 +19,6 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 
 import hypothesis
@@ -28,27 +26,32 @@ import pytest
 
 from tests.mutations import PACKAGES, ROOT, Mutant, digest, sample
 
-MADE = ("runs", "site", "dist", "build")  # folders of the checkout that no copy needs
 MEMORY = 6 << 30  # bytes that a mutant may allocate
 # Imported once, before the forks. nelbo must not be among them, or a fork would run the unchanged code.
 WARM = ("torch", "numpy", "scipy.stats", "mpmath", "accelerate", "matplotlib.pyplot", "PIL.Image", "typer", "rich")
 
 
 class Watch:
-    """Inside a test process: note the seconds of each test, and end the process when one takes over `limit` seconds."""
+    """Inside a test process: note the seconds of each test; end the process when one takes over `limit` CPU seconds."""
 
     def __init__(self, limit: int) -> None:
         self.limit, self.seconds, self.failed = limit, Counter[str](), ""
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        signal.alarm(self.limit)  # its default action ends the process, also inside a loop in C
+        arm(self.limit)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self.seconds[report.nodeid] += report.duration
         self.failed = report.nodeid if report.failed else self.failed
 
 
-def start(tree: Path, tests: Iterable[str], limit: int) -> int:
+def arm(limit: int) -> None:
+    """End this process, even inside a loop in C, after `limit` seconds of CPU time, or five times that by the clock."""
+    signal.setitimer(signal.ITIMER_PROF, limit)
+    signal.alarm(5 * limit)
+
+
+def start(tree: Path, tests: tuple[str, ...], limit: int) -> int:
     """Fork a process, warm but without nelbo, that runs tests in a tree; what it finds is in found.json and log.txt."""
     (tree / "found.json").unlink(missing_ok=True)
     if pid := os.fork():
@@ -63,10 +66,11 @@ def start(tree: Path, tests: Iterable[str], limit: int) -> int:
         del sys.modules["tests"]  # the checkout's
         sys.path[:] = [str(tree / "src"), *(place for place in sys.path if Path(place).resolve() != ROOT)]
         os.environ["PYTHONPATH"] = str(tree / "src")
-        signal.alarm(limit)  # for what comes before the first test
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        arm(limit)  # for what comes before the first test
         options = ["-x", "-q", "-m", "not slow and not gpu", "-p", "no:cacheprovider", f"--basetemp={tree / 'tmp'}"]
         code = pytest.main([*options, *tests], plugins=[watch := Watch(limit)])
-        signal.alarm(0)
+        arm(0)
         Path("found.json").write_text(json.dumps({"code": code, "by": watch.failed, "seconds": watch.seconds}))
     except BaseException:
         traceback.print_exc()
@@ -78,21 +82,18 @@ def outcome(tree: Path, pid: int, status: int) -> dict[str, object]:
     """What a finished process found; whatever it started ends with it."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
-    if os.waitstatus_to_exitcode(status) == -signal.SIGALRM:
+    if os.waitstatus_to_exitcode(status) in (-signal.SIGPROF, -signal.SIGALRM):
         return {"verdict": "timed out"}
     path = tree / "found.json"
-    found = json.loads(path.read_text()) if path.exists() else {"code": status, "by": "the end of the process"}
+    found = json.loads(path.read_text()) if path.exists() else {"code": 1, "by": "the end of the process"}
     return found | {"verdict": "killed" if found.pop("code") else "survived"}
 
 
 def plant(place: Path) -> Path:
-    """Copy the tree, without what was built or made by runs."""
-
-    def ignored(folder: str, names: list[str]) -> set[str]:
-        top = Path(folder) == ROOT
-        return {name for name in names if name == "__pycache__" or (top and (name[0] == "." or name in MADE))}
-
-    return Path(shutil.copytree(ROOT, place, ignore=ignored))
+    """Copy what tests need of the tree."""
+    for name in ("src", "tests", "docs"):
+        shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return Path(shutil.copy(ROOT / "pyproject.toml", place)).parent
 
 
 def warm() -> None:
@@ -107,10 +108,10 @@ def warm() -> None:
 
 
 def limits(tree: Path, chosen: list[Mutant]) -> dict[str, int]:
-    """Run all tests on the unchanged tree, which must pass; the seconds that one may take, by source file."""
+    """Run all tests on the unchanged tree, which must pass; the CPU seconds that one may take, by source file."""
     selections = {mutant.path: mutant.tests for mutant in chosen}
-    pid = start(tree, dict.fromkeys(name for tests in selections.values() for name in tests), 600)
-    found = outcome(tree, *os.waitpid(pid, 0))
+    union = tuple(dict.fromkeys(name for tests in selections.values() for name in tests))
+    found = outcome(tree, *os.waitpid(start(tree, union, 600), 0))
     if found["verdict"] != "survived":
         raise SystemExit(f"the tests must pass before they judge mutants: {found}\n{(tree / 'log.txt').read_text()}")
     took = [(name.split("::")[0], seconds) for name, seconds in found["seconds"].items()]
@@ -126,7 +127,7 @@ def is_settled(mutant: Mutant, results: dict[str, dict[str, object]]) -> bool:
 
 def judge(todo: list[Mutant], trees: list[Path], limit: dict[str, int], deadline: float, results: Path) -> None:
     """Run the tests on each mutant, one a tree at a time; start none after the deadline. Append each verdict."""
-    free, queue, running = list(trees), list(enumerate(todo, 1)), dict[int, tuple[Mutant, Path, float]]()
+    free, queue, running = list(trees), list(enumerate(todo, 1)), dict[int, tuple[Mutant, Path]]()
     try:
         while running or (queue and time.monotonic() < deadline):
             while free and queue and time.monotonic() < deadline:
@@ -135,10 +136,10 @@ def judge(todo: list[Mutant], trees: list[Path], limit: dict[str, int], deadline
                 (tree / mutant.path).write_text(mutant.text, "utf-8")
                 os.utime(tree / mutant.path, (number, number))  # a time of its own: no stale bytecode is taken for it
                 pid = start(tree, mutant.tests, limit[mutant.path])
-                running[pid] = mutant, tree, time.monotonic()
-            pid, status = os.wait()
-            mutant, tree, began = running.pop(pid)
-            found = outcome(tree, pid, status) | {"seconds": round(time.monotonic() - began, 1)}
+                running[pid] = mutant, tree
+            pid, status, used = os.wait4(-1, 0)
+            mutant, tree = running.pop(pid)
+            found = outcome(tree, pid, status) | {"seconds": round(used.ru_utime + used.ru_stime, 1)}
             (tree / "unchanged.py").replace(tree / mutant.path)
             free.append(tree)
             record = {"key": mutant.key, "text": digest(mutant.text), "judges": mutant.judges, **found}
@@ -165,8 +166,7 @@ def report_on(chosen: list[Mutant], num_all: int, results: dict[str, dict[str, o
         verdicts = Counter(v for m, v in judged.items() if name in ("all", Path(m.path).parts[2]))
         num, left = verdicts.total(), verdicts["survived"]
         score = f"{100 * (num - left) / num:.1f}%" if num else "-"
-        row = (name, num, verdicts["killed"], verdicts["timed out"], left, score)
-        lines.append(f"| {' | '.join(map(str, row))} |")
+        lines.append(f"| {name} | {num} | {verdicts['killed']} | {verdicts['timed out']} | {left} | {score} |")
     lines += ["", "## Survivors", ""]
     for m in sorted((m for m, verdict in judged.items() if verdict == "survived"), key=lambda m: (m.path, m.line)):
         lines += [f"- `{m.path}:{m.line}`", f"  - `{m.before}`", f"  - `{m.after}`"]
@@ -181,6 +181,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2, help="test processes at a time (2)")
     parser.add_argument("--out", type=Path, default=Path("runs/mutants"), help="folder of the verdicts and the report")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the forks end with this process
     deadline, results = time.monotonic() + 60 * options.minutes, options.out / "results.jsonl"
     options.out.mkdir(parents=True, exist_ok=True)
     chosen, num_all = sample(options.num)
@@ -191,8 +192,7 @@ def main() -> None:
             trees = [plant(Path(place) / str(k)) for k in range(options.workers)]
             print(f"{len(todo)} mutants to judge, after one run of the tests as they are", flush=True)
             judge(todo, trees, limits(trees[0], todo), deadline, results)
-    report = report_on(chosen, num_all, read_results(results))
-    print(report)
+    print(report := report_on(chosen, num_all, read_results(results)))
     (options.out / "report.md").write_text(report, "utf-8")
 
 

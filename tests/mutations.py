@@ -142,21 +142,30 @@ def digest(*parts: str) -> str:
 def tests_of(path: str) -> tuple[tuple[str, ...], str]:
     """Choose the test files that judge a source file, and digest them: all of its package, then a few other ones.
 
-    Those others import from the package, or their conftest.py does, and name what the file defines. In each group
-    test_<module>.py comes first, then the files that name the most.
+    Those others name the most of what the file defines, and import from its package or their conftest.py does; where no
+    test names anything of the file, they mention its name anyhow. In the package test_<module>.py comes first, then the
+    files that need nothing of conftest.py (it trains models, which takes longer than most tests).
     """
     source = ROOT / path
     package, text = source.relative_to(ROOT / "src/nelbo").parts[0], source.read_text("utf-8")
     defined = re.findall(r"^(?:def|class) ([A-Za-z]\w*)|^([A-Z]\w*)(?::.*)? = ", text, re.MULTILINE)
     named = re.compile(rf"\b({'|'.join([source.stem, *(a or b for a, b in defined)])})\b")
-    ranked: dict[bool, list[tuple[bool, int, str, str]]] = {True: [], False: []}
+    own: list[tuple[bool, bool, int, str, str]] = []
+    naming, mentioning = own.copy(), own.copy()
     for test in sorted((ROOT / "tests").rglob("test_*.py")):
-        setup = test.with_name("conftest.py")
-        content = test.read_text("utf-8") + (setup.read_text("utf-8") if setup.exists() else "")
-        own, mentions = test.parent.name == package, len(named.findall(content))
-        sees = mentions and re.search(rf"^from nelbo\.{package}\b", content, re.MULTILINE)
-        if own or (sees and test.parent.name not in ("docs", "gpu")):
-            rank = test.stem != f"test_{source.stem}", -mentions
-            ranked[own].append((*rank, test.relative_to(ROOT).as_posix(), content))
-    chosen = sorted(ranked[True]) + sorted(ranked[False])[:OUTSIDE]
+        alone, setup = test.read_text("utf-8"), test.with_name("conftest.py")
+        shared = setup.read_text("utf-8") if setup.exists() else ""
+        content, made = alone + shared, "|".join(re.findall(r"^def (\w+)", shared, re.MULTILINE))
+        needs = made and re.search(rf"def \w+\([^)]*\b({made})\b|^from tests\.\w+\.conftest ", alone, re.MULTILINE)
+        imports = re.search(rf"^from nelbo\.{package}\b", content, re.MULTILINE)
+        mentions, loosely = len(named.findall(content)), content.lower().count(source.stem)
+        ends = test.relative_to(ROOT).as_posix(), content
+        if test.parent.name == package:
+            own.append((test.stem != f"test_{source.stem}", bool(needs), -mentions, *ends))
+        elif test.parent.name not in ("docs", "gpu") and mentions and imports:
+            naming.append((False, False, -mentions, *ends))
+        elif test.parent.name not in ("docs", "gpu") and loosely:
+            mentioning.append((False, False, -loosely, *ends))
+    others = naming if naming or any(rank[2] for rank in own) else mentioning
+    chosen = sorted(own) + sorted(others)[:OUTSIDE]
     return tuple(name for *_, name, _ in chosen), digest(*(content for *_, content in chosen))
