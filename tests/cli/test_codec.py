@@ -111,6 +111,16 @@ def test_an_image_is_not_overwritten_by_its_own_file(nelbo_cli, model, picture, 
     assert refused.code == 2 and (tmp_path / "named.nelbo").read_bytes() == before
 
 
+def test_an_image_behind_a_link_is_not_overwritten(nelbo_cli, model, picture, tmp_path):
+    real = tmp_path / "real.nelbo"
+    picture.rename(real)
+    picture.symlink_to(real)
+    before = real.read_bytes()
+    refused = nelbo_cli("compress", picture, "-m", model, "-o", real)
+    assert refused.code == 2 and "would overwrite" in refused.err
+    assert real.read_bytes() == before
+
+
 @pytest.mark.parametrize("kind", ["alpha", "16 bits", "opaque"])
 def test_what_reading_loses_is_told(nelbo_cli, model, picture, tmp_path, kind):
     grey = pixels_of(picture)

@@ -163,6 +163,17 @@ def test_a_cut_file_is_one_that_can_be_read():
         lossy.cut(50)
 
 
+def test_a_cut_may_leave_only_the_header():
+    file = Bitstream(bytes(3), 5, None, bytes(4), bytes(range(1, 100)), 99)
+    header = 11  # bytes: magic, version and effort 3, fingerprint 3, length 1, checksum 4
+    content = file.cut(header).to_bytes()
+    assert len(content) == header
+    read = Bitstream.from_bytes(content)
+    assert isinstance(read, Bitstream) and read.message == b"" and read.prefix
+    with pytest.raises(CodecError, match=f"{header - 1} is less than the {header} bytes"):
+        file.cut(header - 1)
+
+
 def test_lossy_files_end_with_the_channel(codec, digits):
     image = digits.images([11])[0]
     lossy, whole = (codec.encode([image], lossless=way, verify=False)[0] for way in (False, True))

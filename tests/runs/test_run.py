@@ -10,10 +10,12 @@ import torch
 
 import nelbo
 from nelbo.data import ArrayDataset
+from nelbo.diffusion import Guidance, NoiseSchedule
 from nelbo.errors import ConfigurationError, DataError, NonFiniteError, RunError, ScheduleError, ShapeError
 from nelbo.files import LOCK_FILE, read_tensors
-from nelbo.runs import bundled_models, read_config
+from nelbo.runs import SamplingOptions, bundled_models, read_config
 from nelbo.runs.folder import refuse_differences
+from nelbo.runs.sampling import guidance_of
 from nelbo.studies import DataRequest, Listener, held_out_part
 from nelbo.training import METRICS_FILE, STATE_FILE, MetricsLog
 from tests.conftest import write_pictures
@@ -445,6 +447,19 @@ class TestResume:
         alone, _ = read_tensors(tmp_path / "alone" / STATE_FILE)
         assert all(torch.equal(watched[name], alone[name]) for name in alone)
         assert [len(list((place / "samples").iterdir())) for place in (folder, tmp_path / "alone")] == [4, 1]
+
+
+@pytest.mark.parametrize("shares", [(0.0, 0.0), (0.0, 1.0), (0.3, 0.3), (0.25, 0.75), (1.0, 1.0)])
+def test_guidance_interval_is_in_the_networks_own_time(shares):
+    schedule = NoiseSchedule.linear(40, beta_T=0.3).strided(10)
+    guidance = guidance_of(SamplingOptions(guidance=2.0, guidance_interval=shares), schedule)
+    assert guidance == Guidance(2.0, 40 * shares[0], 40 * shares[1])
+
+
+@pytest.mark.parametrize("shares", [(-0.1, 0.5), (-0.2, -0.1), (0.5, 1.1), (0.6, 0.5)])
+def test_guidance_interval_outside_the_chain_is_refused(shares):
+    with pytest.raises(ConfigurationError, match="two rising shares"):
+        SamplingOptions(guidance=2.0, guidance_interval=shares)
 
 
 def test_points_train_to_the_end(tmp_path):
