@@ -20,7 +20,7 @@ def gradients(trainer):
     """The gradients of the first step, before they are clipped and used."""
     seen = {}
     trainer._update = lambda *_: seen.update({n: p.grad.clone() for n, p in trainer.state.network.named_parameters()})
-    trainer._step(*next(trainer._batches())[1:])
+    trainer._step(*next(trainer._batches()))
     return seen
 
 
