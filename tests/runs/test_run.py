@@ -385,7 +385,7 @@ class TestGoingOn:
     def test_a_model_without_its_state_is_not_trained_over(self, copy):
         (copy / STATE_FILE).unlink()
         before = (copy / "model.safetensors").read_bytes()
-        with pytest.raises(RunError, match=r"holds a trained model, but state\.safetensors, .* is gone"):
+        with pytest.raises(RunError, match=r"holds a trained model, but state\.safetensors, .* is missing"):
             nelbo.train(None, copy, overrides={"training.steps": 5})
         assert (copy / "model.safetensors").read_bytes() == before
 
@@ -393,7 +393,7 @@ class TestGoingOn:
         before = {path: path.stat().st_mtime_ns for path in copy.rglob("*")}
         with pytest.raises(RunError, match=r"training\.seed: 3 there, 4 given"):
             nelbo.train(None, copy, overrides={"training.seed": 4})
-        with pytest.raises(ConfigurationError, match="was begun with --preset digits, not images"):
+        with pytest.raises(ConfigurationError, match="was started with preset='digits', not images"):
             nelbo.train(None, copy, preset="images")
         assert {path: path.stat().st_mtime_ns for path in copy.rglob("*")} == before
 
@@ -414,7 +414,7 @@ class TestGoingOn:
 
     def test_a_folder_of_something_else_is_refused(self, tmp_path):
         (tmp_path / "letter.txt").write_text("dear")
-        with pytest.raises(RunError, match=r"is not empty and is no run folder .* choose another --out"):
+        with pytest.raises(RunError, match=r"is not empty and is no run folder .* set out to another folder"):
             nelbo.train("digits", tmp_path)
 
     def test_what_a_kill_left_of_the_very_first_write_is_no_obstacle(self, copy, tmp_path):
@@ -426,7 +426,7 @@ class TestGoingOn:
         assert list(begun.glob(".*.part")) == []
 
     def test_nothing_to_go_on_with(self, tmp_path):
-        with pytest.raises(RunError, match="holds no run to go on with; say what to train on by --data"):
+        with pytest.raises(RunError, match="holds no run to resume; set data to the images to train on"):
             nelbo.train(None, tmp_path / "nothing")
 
     def test_previews_leave_the_weights_alone(self, folder, tmp_path):
@@ -452,7 +452,7 @@ def test_the_held_out_part_is_read_again(folder, run):
 
 def test_other_images_than_were_split_are_not_called_held_out(run):
     changed = replace(run, config=replace(run.config, data=replace(run.config.data, num_train=1499)))
-    with pytest.raises(DataError, match=r"held 1796 images when .* and holds 1797 now, so the held-out ones cannot"):
+    with pytest.raises(DataError, match=r"had 1796 images when .* and has 1797 now, so its held-out images can no longer"):
         held_out_part(changed)
 
 
