@@ -25,7 +25,7 @@ class StepBits:
     Attributes:
         t: 1 for L_0, where each draw is the mean of two.
         bits_per_dim: the mean of the draws.
-        standard_error: of the mean, which treats the draws as independent even if several are of one image.
+        standard_error: of the mean; treats the draws as independent, even if several belong to one image.
         log_snr: log SNR at t.
         draws: number of draws.
         rmse: root of the mean squared error of xhat_0(x_t), clipped to [-1, 1], on the pixel scale 0..255.
@@ -182,7 +182,7 @@ def expected_terms(reverse: ReverseProcess, mse: Tensor) -> Tensor:
 
 
 def _or_null(value: float) -> float | None:
-    """Return the value, or None for NaN, which JSON does not have; a standard error from a single draw is NaN."""
+    """Return the value, or None for NaN, which JSON lacks; the standard error of a single draw is NaN."""
     return None if math.isnan(value) else value
 
 
@@ -215,7 +215,7 @@ def _terms(
     """
     bound, num_steps = VariationalBound(reverse), reverse.schedule.num_steps
 
-    def look(t: Tensor) -> Tensor:
+    def drawn(t: Tensor) -> Tensor:
         """Draw x_t; return (2, B): nats per image, and the squared error of xhat_0 per dimension."""
         at = t.to(x_0.device)
         x_t = reverse.forward_process.sample(x_0, at, standard_normal(x_0.shape, generators, x_0))
@@ -223,21 +223,21 @@ def _terms(
         error = (prediction.x_0.clamp(-1, 1) - x_0).flatten(1).square().mean(1)
         return torch.stack([bound.step_of(prediction, x_0, x_t, at), error]).double().cpu()
 
-    def noted(t: Tensor, looked: Tensor) -> Tensor:
+    def recorded(t: Tensor, draws: Tensor) -> Tensor:
         """Add the draws to `by_step`; return their nats."""
-        nats, error = looked[0], looked[1]
+        nats, error = draws[0], draws[1]
         per_dim = nats / x_0[0].numel()
         for row, values in zip(by_step, (torch.ones_like(per_dim), per_dim, per_dim**2, error), strict=True):
             row.index_add_(0, t, values)
         return nats
 
     first = torch.ones(len(x_0), dtype=torch.int64)
-    twice = torch.stack([look(first), look(first)])
-    decoders, decoder = twice[:, 0], noted(first, twice.mean(0))
+    twice = torch.stack([drawn(first), drawn(first)])
+    decoders, decoder = twice[:, 0], recorded(first, twice.mean(0))
     strata = [torch.zeros(len(x_0), dtype=torch.float64)] * 2 if num_steps == 1 else []
     if steps_per_image is None:
         every = (torch.full((len(x_0),), t) for t in range(2, num_steps + 1))
-        strata += [noted(t, look(t)) for t in every]
+        strata += [recorded(t, drawn(t)) for t in every]
     else:
         cumulative = probabilities.cumsum(0)
         for stratum in range(steps_per_image):
@@ -245,7 +245,7 @@ def _terms(
             index = torch.searchsorted(cumulative, (stratum + within) / steps_per_image, right=True)
             index = index.clamp(max=num_steps - 2)
             t = index + 2
-            strata.append(noted(t, look(t)) / (steps_per_image * probabilities[index]))
+            strata.append(recorded(t, drawn(t)) / (steps_per_image * probabilities[index]))
     parts = torch.stack(strata)
     variance = decoders.diff(dim=0).square().squeeze(0) / 4 + _variance_of_sum(parts)
     return torch.stack([bound.prior(x_0).double().cpu(), parts.sum(0), decoder, variance], 1)

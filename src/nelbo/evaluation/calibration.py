@@ -46,7 +46,7 @@ def calibrate(
     if int(reverse.schedule.timesteps[-1]) != reverse.schedule.num_steps:
         raise ConfigurationError(
             f"calibration needs the full schedule of {int(reverse.schedule.timesteps[-1])} steps, got a stride of "
-            f"{reverse.schedule.num_steps}; one calibration on the full schedule is valid for every stride."
+            f"{reverse.schedule.num_steps}; calibrate on the full schedule, and use the result for every stride."
         )
     schedule, generator = reverse.schedule, torch.Generator().manual_seed(derived_seed(seed, CALIBRATION))
     num_steps = schedule.num_steps

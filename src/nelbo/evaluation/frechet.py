@@ -279,9 +279,7 @@ def kernel_distance(generated: Tensor, reference: Tensor, seed: int) -> KernelDi
 
     subset = max(min(len(generated) // 2, len(reference) // 2, KERNEL_IMAGES), 2)
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-        warnings.simplefilter(
-            "ignore"
-        )  # torchmetrics warns about the memory for the features, which are in memory anyway
+        warnings.simplefilter("ignore")  # about the memory for the features, which are in memory anyway
         metric = KernelInceptionDistance(
             feature=GivenFeatures(generated.shape[1]), subsets=KERNEL_SUBSETS, subset_size=subset
         ).set_dtype(torch.float64)

@@ -25,7 +25,7 @@ class CodecPoint:
 
 
 def available_codecs() -> list[str]:
-    """Return the formats that can be written here; JPEG XL needs pillow-jxl-plugin, which is GPL and so in no extra."""
+    """Return the formats that can be written here; JPEG XL needs pillow-jxl-plugin (GPL, so no extra installs it)."""
     try:
         import pillow_jxl  # noqa: F401 (importing it registers the format)
     except ImportError:

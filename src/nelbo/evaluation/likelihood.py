@@ -217,8 +217,8 @@ def evaluate_likelihood(
     num_probes = None if exact else probes
     done, most = 0, len(images) * sum(map(len, grids))
 
-    def walked(steps: Sequence[int]) -> Tensor:
-        """Return the scores with a grid by each probe: (P, N) bits/dim."""
+    def scores_on(steps: Sequence[int]) -> Tensor:
+        """Return the scores on a grid of steps, by each probe: (P, N) bits/dim."""
         nonlocal done
         log_weights = []
         for chosen in torch.arange(len(images)).split(batch_size):
@@ -234,7 +234,7 @@ def evaluate_likelihood(
 
     bits, calls = torch.full((1, len(images)), math.nan), 0
     for steps in grids:
-        before, bits = bits, walked(steps)
+        before, bits = bits, scores_on(steps)
         calls += 2 * len(steps) * draws  # two per step, one at t = 1, one for the decoder
         change = float((bits.mean(0) - before.mean(0)).abs().mean())
         if change <= tolerance:

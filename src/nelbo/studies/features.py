@@ -25,7 +25,7 @@ def features_for(data: DataOptions, path: str | Path | None = None, *, device: s
         device: where the network runs; None chooses the GPU if there is one.
 
     Raises:
-        ConfigurationError: no bundled classifier fits the images, or the file is no network that does.
+        ConfigurationError: no bundled classifier fits the images, or the file holds no network that fits them.
         RunError: the .safetensors file is damaged or holds something else.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -48,7 +48,7 @@ def features_for(data: DataOptions, path: str | Path | None = None, *, device: s
 
 
 def _bundled(data: DataOptions, device: str) -> TrainedClassifier:
-    """Return the bundled classifier with this shape, these levels and either these classes or this name of the data."""
+    """Return the bundled classifier for the shape and levels of `data`, and for its classes or its name."""
     kind = (tuple(data.shape), data.levels, tuple(data.class_names))
     for name, path in bundled_classifiers().items():
         trained = load_classifier(path, device=device)

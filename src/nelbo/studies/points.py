@@ -82,7 +82,7 @@ def report_points(
 
     Raises:
         ConfigurationError: the model does not generate points of the plane.
-        DataError: the data of the model is gone, or nothing is held out.
+        DataError: the data of the model is missing, or no images are held out.
     """
     if run.shape != (2, 1, 1):
         made = " x ".join(map(str, run.shape))

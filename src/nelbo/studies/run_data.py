@@ -65,8 +65,8 @@ def data_of(run: Run, listener: Listener | None = None) -> Split:
     """Read the data of a run again, in the same two parts.
 
     Raises:
-        DataError: the data is gone or unknown, or its number of images has changed, so that the held-out images can no
-            longer be told from the training images.
+        DataError: the data is missing or unknown, or its number of images has changed, so that the held-out images can
+            no longer be determined.
     """
     data, seed = run.config.data, run.config.recipe.training.seed
     try:
@@ -87,7 +87,7 @@ def held_out_part(run: Run, request: DataRequest | None = None, listener: Listen
     """Read the images that a run held out, or the held-out part of another request.
 
     Raises:
-        DataError: the data is gone or unknown, or its number of images has changed, or its held-out part is empty.
+        DataError: the data is missing or unknown, its number of images has changed, or its held-out part is empty.
     """
     if request is None:
         return data_of(run, listener).require_test()

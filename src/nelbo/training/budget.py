@@ -3,8 +3,8 @@
 from nelbo.training.options import TrainerOptions
 from nelbo.training.state import TrainState
 
-PREVIEWS = 10  # per budget, if `preview_every` does not say otherwise
-PREVIEW_PAUSE = 20  # with a time budget, previews start at least this many times a preview's own duration apart
+PREVIEWS = 10  # per budget, if `preview_every` is None
+PREVIEW_PAUSE = 20  # with a time budget: least time between the starts of two previews, in durations of the first
 
 
 class Budget:
@@ -31,7 +31,7 @@ class Budget:
         return self.fraction >= 1
 
     def preview_due(self) -> bool:
-        """Whether a preview is due. When the budget is spent none is: the last preview is not scheduled here."""
+        """Whether a preview is due now; False once the budget is spent: the last preview is not scheduled here."""
         by_clock = self.options.preview_every is None and self.options.minutes is not None
         affordable = not by_clock or self.state.seconds >= self._next_preview
         return self._previews_by_now() > self._previews and affordable and not self.spent
@@ -45,7 +45,7 @@ class Budget:
         self._next_preview += PREVIEW_PAUSE * seconds
 
     def save_due(self) -> bool:
-        """Whether a save is due. When the budget is spent none is: the last save is not scheduled here."""
+        """Whether a save is due now; False once the budget is spent: the last save is not scheduled here."""
         every = self.options.save_every
         by_step = every is not None and self.state.step % every == 0
         by_clock = self.state.seconds - self._saved > 60 * self.options.save_minutes

@@ -37,9 +37,9 @@ class _PreviewInterrupted(Exception):
 class Trainer:
     """Trains a network on an objective until the budget is spent, a signal arrives, or a number is not finite.
 
-    A trainer on a folder with a saved state resumes from it, bit for bit as if training had not been interrupted. With
-    a budget in `steps` the result does not depend on interruptions; with `minutes` the clock decides how many steps
-    are taken.
+    If the folder holds a saved state, training resumes from it, with the same result bit for bit as without the
+    interruption. With a budget in `steps` the result does not depend on interruptions at all; with `minutes` the clock
+    decides how many steps are taken.
 
     Args:
         network: the network to train; moved to the accelerator's device.
@@ -143,7 +143,7 @@ class Trainer:
         options, index = self.options, self.accelerator.process_index
         share = options.batch_size // self.accelerator.num_processes
         own = slice(index * share, (index + 1) * share)
-        # every process draws for the global batch and takes its own share, so their number does not matter
+        # each process draws for the global batch and takes its share, so the draws suit any number of processes
         generator = step_generator(options.seed, self.state.step)
         draws = self.objective.draw(options.batch_size, self.dataset.shape, generator)
         mirrored = torch.rand(options.batch_size, generator=generator) < 0.5
@@ -219,7 +219,7 @@ class Trainer:
         )
 
     def _count_time(self, began: float) -> None:
-        """Add the time since `began` to the run's clock; all processes use the same clock, so they act alike."""
+        """Add the time since `began` to the run's clock, which all processes share, so that they agree."""
         self.state.seconds = largest(self.accelerator, self.state.seconds + time.monotonic() - began)
 
     def _report(self, seconds: float) -> None:
@@ -278,7 +278,7 @@ class Trainer:
         return true_anywhere(self.accelerator, self.stopped_by is not None) or self.budget.spent
 
     def _stop(self, name: str) -> None:
-        """Stop after the current step, because of signal `name`; a second signal ends training at once, unsaved."""
+        """Stop after the current step because of the signal `name`; a second signal ends training without saving."""
         if self.stopped_by is not None:
             raise KeyboardInterrupt
         self.stopped_by = name

@@ -66,8 +66,8 @@ class GridOptions:
     """The options that all cells share.
 
     Raises:
-        ConfigurationError: no budget or two, a value outside its range, an override of a setting that distinguishes the
-            cells or that has an option of its own, or data or a preset that is not for diffusion models of images.
+        ConfigurationError: not exactly one budget; a value outside its range; an override of a setting that
+            distinguishes the cells or has its own option; or not a diffusion model of images.
     """
 
     data: Annotated[str, Doc("A built-in name or the path of images, as for training.")]
