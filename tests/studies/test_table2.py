@@ -7,7 +7,7 @@ import pytest
 from nelbo.data import load_data
 from nelbo.errors import ConfigurationError, NelboError, RunError
 from nelbo.evaluation import FeatureModule
-from nelbo.recipes.assembly import build_objective, fit_to_data
+from nelbo.recipes.families import build_objective, fit_to_data
 from nelbo.runs import load
 from nelbo.studies import CellRecord, GridListener, GridOptions, run_table2, session, table2_cells
 from nelbo.studies.table2 import runner
@@ -137,9 +137,9 @@ def test_distance_is_added_without_retraining(tmp_path, options, monkeypatch):
 def test_changed_settings_are_refused_by_name(tmp_path, options, three, monkeypatch):
     monkeypatch.setattr(runner.CellRun, "record", lambda work: CellRecord(work.cell, "no", 0, 0.0, None, None))
     run_table2(tmp_path / "grid", options())
-    with pytest.raises(RunError, match="steps: 2 there, 3 given"):
+    with pytest.raises(RunError, match="steps: 2 stored, 3 given"):
         run_table2(tmp_path / "grid", options(steps=3))
-    with pytest.raises(RunError, match="num_images: 5 there, 6 given"):
+    with pytest.raises(RunError, match="num_images: 5 stored, 6 given"):
         run_table2(tmp_path / "grid", options(num_images=6))
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "letter").write_text("dear")

@@ -13,7 +13,8 @@ from nelbo.errors import ConfigurationError, RunError, option
 from nelbo.files import alone_in, remove_parts
 from nelbo.randomness import INITIALISATION, derived_seed
 from nelbo.recipes import presets
-from nelbo.recipes.assembly import build_network, build_objective, fit_to_data
+from nelbo.recipes.assembly import build_network
+from nelbo.recipes.families import build_objective, fit_to_data
 from nelbo.recipes.recipe import AnyRecipe
 from nelbo.runs.folder import CONFIG_FILE, MODEL_FILE, RunConfig, read_config, refuse_differences
 from nelbo.runs.loading import load
@@ -140,6 +141,6 @@ def _refuse_other_run(folder: Path, config: RunConfig) -> None:
             )
     elif folder.is_dir() and any(not entry.name.startswith(".") for entry in folder.iterdir()):
         raise RunError(
-            f"{folder} is not empty and is no run folder ({CONFIG_FILE} is missing); set {option('out')} to "
+            f"{folder} is not empty and is not a run folder ({CONFIG_FILE} is missing); set {option('out')} to "
             "another folder."
         )
