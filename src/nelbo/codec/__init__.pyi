@@ -1,8 +1,9 @@
 from .bitstream import Bitstream, RawImage, hash_of
 from .codec import Decoded, ProgressiveCodec
-from .fitting import FittingOptions, FittingProgress, fit_plan
-from .inspection import Segment, cut_to_error, rmse, segments
-from .plan import CodecPlan
+from .fitting import FittingProgress, fit_plan
+from .inspection import Segment, SegmentKind, cut_to_error, rmse, segments
+from .options import FittingOptions
+from .plan import CodecPlan, stored_fingerprint
 from .range_coder import RangeDecoder, RangeEncoder
 from .report import CodecReport, report_files
 
@@ -18,10 +19,12 @@ __all__ = [
     "RangeEncoder",
     "RawImage",
     "Segment",
+    "SegmentKind",
     "cut_to_error",
     "fit_plan",
     "hash_of",
     "report_files",
     "rmse",
     "segments",
+    "stored_fingerprint",
 ]
