@@ -1,6 +1,7 @@
 """Files that are whole or absent: written beside their place, flushed to disk, then moved into it."""
 
 import errno
+import io
 import json
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -8,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors
 from filelock import FileLock, Timeout
 from safetensors.torch import save
@@ -100,6 +102,13 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write text, whole or not at all."""
     write_bytes(path, text.encode())
+
+
+def write_array(path: Path, array: np.ndarray[Any, Any]) -> None:
+    """Write an array as .npy, whole or not at all."""
+    content = io.BytesIO()
+    np.save(content, array)
+    write_bytes(path, content.getvalue())
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

@@ -104,7 +104,7 @@ class TestRun:
 
     @pytest.mark.parametrize("command", [("sample",), ("evaluate",), ("score", "digits", "-m")])
     def test_a_run_that_is_not_there(self, refused, command):
-        assert "there is no run folder or bundled model 'nowhere'" in refused(*command, "nowhere")
+        assert "there is not a run folder or bundled model 'nowhere'" in refused(*command, "nowhere")
 
     def test_a_run_without_weights(self, refused, copy):
         (copy / "model.safetensors").unlink()

@@ -259,7 +259,7 @@ class TestFromPython:
             run.restore(image.float(), noise=5.0)
         with pytest.raises(ShapeError, match=r"the mask must be bool \(8, 8\), .* got torch.uint8 \(3, 8, 8\)"):
             run.restore(image, mask=image)
-        with pytest.raises(ConfigurationError, match="--num must be at least 1, got 0"):
+        with pytest.raises(ConfigurationError, match="num must be at least 1, got 0"):
             run.restore(image, noise=5.0, num=0)
         with pytest.raises(ConfigurationError, match="--batch-size must be at least 1, got 0"):
             run.restore(image, noise=5.0, batch_size=0)

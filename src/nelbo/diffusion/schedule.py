@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from nelbo.diffusion.spacing import evenly_spaced
-from nelbo.errors import ScheduleError
+from nelbo.errors import NelboWarning, ScheduleError
 
 VISIBLE_SIGNAL = 0.05
 LARGEST_LOG_SNR = 25.0  # beyond, 1 - alphas_bar has too few digits left in float64
 
 
-class ScheduleWarning(UserWarning):
+class ScheduleWarning(NelboWarning):
     """A schedule that works, but whose x_T still shows the data."""
 
 
