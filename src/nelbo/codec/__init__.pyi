@@ -1,9 +1,9 @@
 from .bitstream import Bitstream, RawImage, hash_of
 from .codec import Decoded, ProgressiveCodec
-from .fitting import FittingProgress, fit_plan
+from .fitting import fit_plan
 from .inspection import Segment, SegmentKind, cut_to_error, rmse, segments
 from .options import FittingOptions
-from .plan import CodecPlan, stored_fingerprint
+from .plan import CodecPlan
 from .range_coder import RangeDecoder, RangeEncoder
 from .report import CodecReport, report_files
 
@@ -13,7 +13,6 @@ __all__ = [
     "CodecReport",
     "Decoded",
     "FittingOptions",
-    "FittingProgress",
     "ProgressiveCodec",
     "RangeDecoder",
     "RangeEncoder",
@@ -26,5 +25,4 @@ __all__ = [
     "report_files",
     "rmse",
     "segments",
-    "stored_fingerprint",
 ]

@@ -21,7 +21,7 @@ def chunk_bits(effort: int) -> int:
         ConfigurationError: the effort is outside 1..9.
     """
     if effort not in EFFORTS:
-        raise ConfigurationError(f"{option('effort')} must be a whole number from 1 to 9, got {effort}.")
+        raise ConfigurationError(f"{option('effort')} must be within 1..9, got {effort}.")
     return BASE_BITS + effort
 
 

@@ -23,8 +23,6 @@ from nelbo.probability import levels_to_data
 from nelbo.progress import StageProgress, no_stages
 from nelbo.randomness import CODEC, derived_seed, standard_normal
 
-FittingProgress = StageProgress
-
 EFFORT = 5  # at which the plan is fitted
 SEEN = 8  # weight of a counted symbol; a symbol that was not seen has 1
 MOST_PRIOR_NATS = 0.01  # L_T of an image

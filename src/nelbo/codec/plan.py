@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,7 +18,7 @@ BUCKETS = 40  # bit lengths of an index, counted relative to the bits of its chu
 MIDDLE = 24  # the bucket of an index with as many bits as its chunk
 SURPRISES = 32  # symbols for the number of chunks relative to its expectation
 INTEGER = torch.int32  # of every stored tensor
-REMEDY = "restore codec.safetensors from a copy, or measure the plan again with `nelbo codec`."
+REMEDY = "restore the plan from a copy, or measure it again with `nelbo codec --again`."
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,22 +109,6 @@ class CodecPlan:
     def number_table(self) -> list[int]:
         """Return the table of the number of chunks, relative to its expectation and folded."""
         return table_of(self.number_counts.tolist())
-
-
-def stored_fingerprint(metadata: Mapping[str, Any]) -> bytes:
-    """Return the model's fingerprint from the metadata of a plan's file.
-
-    Raises:
-        RunError: the fingerprint is missing, or is not 32 bytes in hexadecimal.
-    """
-    found = metadata.get("fingerprint")
-    try:
-        fingerprint = bytes.fromhex(found) if isinstance(found, str) else b""
-    except ValueError:
-        fingerprint = b""
-    if len(fingerprint) != 32:
-        raise RunError(f"the codec plan's fingerprint is {found!r}; expected 64 hexadecimal digits; {REMEDY}")
-    return fingerprint
 
 
 def _name(kind: str, layer: int) -> str:
