@@ -92,7 +92,7 @@ def load_codec(run: ModelInFolder, batch_size: int = 8) -> ProgressiveCodec:
     try:
         plan = CodecPlan.from_tensors(tensors)
     except RunError as error:
-        raise RunError(f"{path}: {error.marked.rstrip('.')}; {_remedy(run.folder)}") from error
+        raise RunError(f"{path}: {error.marked}") from error
     known, stored = fingerprint(run.model, plan), str(metadata.get("fingerprint", ""))
     if metadata.get("stale") or stored != known.hex():
         raise RunError(
