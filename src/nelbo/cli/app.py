@@ -1,4 +1,4 @@
-"""The program: commands, `--version`, and how errors are shown."""
+"""The program `nelbo`: its commands, `--version`, and how it prints errors and warnings."""
 
 import logging
 import sys
@@ -21,6 +21,7 @@ from nelbo.cli import (
     frechet,
     import_,
     info,
+    inspect_,
     kl,
     plot,
     presets,
@@ -31,20 +32,21 @@ from nelbo.cli import (
     train,
 )
 from nelbo.cli.console import err, every
-from nelbo.cli.flags import as_flag
+from nelbo.cli.flags import flags_of
 from nelbo.errors import NelboError, NelboWarning
 from nelbo.training import Processes, is_lost_process, keep_freed_memory, leave_processes
 
-PAUSE = 2.0  # seconds: far longer than a launcher takes to notice that a process has ended
+PAUSE = 2.0  # seconds, longer than a launcher takes to notice that a process has ended
 
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Train, sample, restore, score and compress with denoising diffusion models; their bound is in bits/dim.",
-    epilog="Begin with [bold]nelbo demo[/bold], or [bold]nelbo train --data FOLDER --out runs/NAME[/bold]. "
-    "Every command explains itself by --help.",
+    help="Train denoising diffusion models, and use them to sample, restore, score and compress images. Their bound is "
+    "reported in bits/dim.",
+    epilog="Start with [bold]nelbo demo[/bold], or with [bold]nelbo train --data FOLDER --out runs/NAME[/bold]. "
+    "[bold]nelbo COMMAND --help[/bold] lists the options of a command.",
 )
 app.command("train", epilog=data.POLICY)(train.train)
 app.command("sample")(sample.sample)
@@ -54,7 +56,7 @@ app.command("score")(score.score)
 app.command("codec")(codec.codec)
 app.command("compress")(compress.compress)
 app.command("decompress")(decompress.decompress)
-app.command("inspect")(decompress.inspect)
+app.command("inspect")(inspect_.inspect_)
 app.command("import")(import_.import_)
 app.command("export")(export.export)
 app.command("frechet")(frechet.frechet)
@@ -83,42 +85,47 @@ def options(
 
 
 def main() -> None:
-    """Run the command line; a person's mistake ends it with one sentence and exit code 2."""
+    """Run the command line. A `NelboError` prints one sentence and exits with code 2."""
     keep_freed_memory()
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # which fonts it looked for is of no interest here
-    warnings.showwarning = _warn  # type: ignore[assignment]
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it logs its search for fonts
+    warnings.showwarning = _print_warning  # type: ignore[assignment]
     try:
         app()
-    except SystemExit as end:  # typer ends by it, whatever came of the command
+    except SystemExit as end:  # Typer ends every command with it
         if not end.code:
             leave_processes()
         raise
     except NelboError as error:
-        _tell(error.message(as_flag))
+        _print_error(error.message(flags_of(_command())))
         sys.exit(2)
     except RuntimeError as error:
         if Processes.here().count == 1 or not is_lost_process(error):
             raise
-        _tell("another process is gone; what it said tells why.")
+        _print_error("another process has ended; its own error message says why.")
         sys.exit(1)
 
 
-def _tell(what: str) -> None:
-    """An error, in one line.
+def _command() -> str:
+    """The name of the command that is running."""
+    return next(iter(sys.argv[1:]), "")
 
-    Of several processes each has its own to tell. The launcher ends all of a machine when one ends; so, where all made
-    the same mistake, those that wait for the first are silent.
+
+def _print_error(text: str) -> None:
+    """Print an error in one line.
+
+    Each of several processes prints its own error. The launcher ends all processes of a machine when one of them ends,
+    so the others wait: where all made the same mistake, only the first of each machine prints it.
     """
     processes, place = Processes.here(), ""
     if processes.count > 1 and processes.index > 0:
         place = f" (process {processes.index} of {processes.count}, from 0)"
     if processes.local > 0:
         time.sleep(PAUSE)
-    every.print(Text.assemble((f"error{place}: ", "bold red"), what), highlight=False, soft_wrap=True)
+    every.print(Text.assemble((f"error{place}: ", "bold red"), text), soft_wrap=True)
 
 
-def _warn(message: Warning | str, category: type[Warning], *_: object) -> None:
-    """Warnings as one line too; those of other libraries are not for the person at the keyboard."""
-    if isinstance(message, NelboWarning):
-        words = message.message(as_flag)
-        err.print(Text.assemble(("warning: ", "bold yellow"), words), highlight=False, soft_wrap=True)
+def _print_warning(message: Warning | str, category: type[Warning], *_: object) -> None:
+    """Print a warning of nelbo in one line; warnings of other libraries are not meant for the user."""
+    if category.__module__.startswith("nelbo"):
+        text = message.message(flags_of(_command())) if isinstance(message, NelboWarning) else str(message)
+        err.print(Text.assemble(("warning: ", "bold yellow"), text), soft_wrap=True)

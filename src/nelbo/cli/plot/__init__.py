@@ -1,4 +1,4 @@
-"""`nelbo plot`: the paper's figures for any run, one file a figure."""
+"""`nelbo plot`: the paper's figures for any run, one file per figure."""
 
 import typer
 
