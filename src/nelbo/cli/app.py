@@ -4,69 +4,86 @@ import logging
 import sys
 import time
 import warnings
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 from rich.text import Text
 
 import nelbo
-from nelbo.cli import (
-    codec,
-    compress,
-    data,
-    decompress,
-    demo,
-    evaluate,
-    export,
-    frechet,
-    import_,
-    info,
-    inspect_,
-    kl,
-    plot,
-    presets,
-    restore,
-    sample,
-    score,
-    table2,
-    train,
-)
 from nelbo.cli.console import err, every
+from nelbo.cli.data import POLICY
 from nelbo.cli.flags import flags_of
+from nelbo.cli.groups import build_group
 from nelbo.errors import NelboError, NelboWarning
 from nelbo.training import Processes, is_lost_process, keep_freed_memory, leave_processes
 
 PAUSE = 2.0  # seconds, longer than a launcher takes to notice that a process has ended
-
-app = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Train denoising diffusion models, and use them to sample, restore, score and compress images. Their bound is "
-    "reported in bits/dim.",
-    epilog="Start with [bold]nelbo demo[/bold], or with [bold]nelbo train --data FOLDER --out runs/NAME[/bold]. "
-    "[bold]nelbo COMMAND --help[/bold] lists the options of a command.",
+HELP = (
+    "Train denoising diffusion models, and use them to sample, restore, score and compress images. Their bound is "
+    "reported in bits/dim."
 )
-app.command("train", epilog=data.POLICY)(train.train)
-app.command("sample")(sample.sample)
-app.command("restore")(restore.restore)
-app.command("evaluate")(evaluate.evaluate)
-app.command("score")(score.score)
-app.command("codec")(codec.codec)
-app.command("compress")(compress.compress)
-app.command("decompress")(decompress.decompress)
-app.command("inspect")(inspect_.inspect_)
-app.command("import")(import_.import_)
-app.command("export")(export.export)
-app.command("frechet")(frechet.frechet)
-app.command("data", epilog=data.POLICY)(data.data)
-app.command("kl")(kl.kl)
-app.add_typer(plot.app, name="plot")
-app.command("table2")(table2.table2)
-app.command("presets")(presets.presets)
-app.command("info")(info.info)
-app.command("demo")(demo.demo)
+START = (
+    "Start with [bold]nelbo demo[/bold], or with [bold]nelbo train --data FOLDER --out runs/NAME[/bold]. "
+    "[bold]nelbo COMMAND --help[/bold] lists the options of a command."
+)
+# The module and the function of each command, in the order of the help.
+COMMANDS = {
+    "train": ("nelbo.cli.train", "train"),
+    "sample": ("nelbo.cli.sample", "sample"),
+    "restore": ("nelbo.cli.restore", "restore"),
+    "evaluate": ("nelbo.cli.evaluate", "evaluate"),
+    "score": ("nelbo.cli.score", "score"),
+    "codec": ("nelbo.cli.codec", "codec"),
+    "compress": ("nelbo.cli.compress", "compress"),
+    "decompress": ("nelbo.cli.decompress", "decompress"),
+    "inspect": ("nelbo.cli.inspect_", "inspect_"),
+    "import": ("nelbo.cli.import_", "import_"),
+    "export": ("nelbo.cli.export", "export"),
+    "frechet": ("nelbo.cli.frechet", "frechet"),
+    "data": ("nelbo.cli.data", "data"),
+    "kl": ("nelbo.cli.kl", "kl"),
+    "plot": ("nelbo.cli.plot", "plot"),
+    "table2": ("nelbo.cli.table2", "table2"),
+    "presets": ("nelbo.cli.presets", "presets"),
+    "info": ("nelbo.cli.info", "info"),
+    "demo": ("nelbo.cli.demo", "demo"),
+}
+EPILOGS = {"train": POLICY, "data": POLICY}
+
+
+def program(*only: str) -> typer.Typer:
+    """Build the program.
+
+    Args:
+        only: the name of a command, to build it alone; for a figure "plot" and its name. See `build_group`.
+    """
+
+    def add(app: typer.Typer, name: str, command: Callable[..., Any]) -> None:
+        if name == "plot":
+            app.add_typer(command("".join(only[1:2])), name=name)
+        else:
+            app.command(name, epilog=EPILOGS.get(name))(command)
+
+    app = build_group(
+        COMMANDS,
+        "".join(only[:1]),
+        add,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+        context_settings={"help_option_names": ["-h", "--help"]},
+        help=HELP,
+        epilog=START,
+    )
+    app.callback()(options)
+    return app
+
+
+def __getattr__(name: str) -> typer.Typer:
+    """Build `app`, the program with all commands, for documentation and tests."""
+    if name == "app":
+        return program()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def _version(wanted: bool) -> None:
@@ -75,7 +92,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
@@ -90,7 +106,7 @@ def main() -> None:
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it logs its search for fonts
     warnings.showwarning = _print_warning  # type: ignore[assignment]
     try:
-        app()
+        program(*sys.argv[1:3])()
     except SystemExit as end:  # Typer ends every command with it
         if not end.code:
             leave_processes()
@@ -106,7 +122,7 @@ def main() -> None:
 
 
 def _command() -> str:
-    """The name of the command that is running."""
+    """Return the name of the command, the first argument; "" if there is none."""
     return next(iter(sys.argv[1:]), "")
 
 

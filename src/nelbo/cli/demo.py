@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from nelbo.cli.console import bars, say, show
-from nelbo.cli.display import TrainingDisplay
 
 HISTOGRAM_BITS = 2.36  # bits/dim of a histogram per pixel, fitted to the same 1,500 images
 STEPS_PER_IMAGE = 32
@@ -28,6 +27,7 @@ def demo(
 ) -> None:
     """Train a model on the bundled digits, sample from it, score it, and list its pictures."""
     import nelbo
+    from nelbo.cli.display import TrainingDisplay
     from nelbo.runs import DiffusionRun, load_as
     from nelbo.studies import held_out_part
 
