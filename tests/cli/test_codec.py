@@ -77,7 +77,7 @@ def test_one_bad_file_does_not_stop_the_rest(nelbo_cli, model, picture, tmp_path
     found = nelbo_cli("decompress", "files", "-o", "back", "-m", model)
     assert found.code == 2 and "Traceback" not in found.err
     assert "a.nelbo: the file is damaged" in found.err and "b.nelbo: the file is damaged" in found.err
-    assert "c.nelbo: the pixels do not come out as the file's hash says" in found.err
+    assert "c.nelbo: the decoded pixels do not match the file's hash" in found.err
     assert [path.name for path in (tmp_path / "back").iterdir()] == ["d.png"]
     assert np.array_equal(pixels_of(tmp_path / "back" / "d.png"), pixels_of(picture))
 
@@ -111,6 +111,16 @@ def test_image_is_not_overwritten(nelbo_cli, model, picture, tmp_path):
     assert refused.code == 2 and (tmp_path / "named.nelbo").read_bytes() == before
 
 
+def test_image_behind_a_link_is_not_overwritten(nelbo_cli, model, picture, tmp_path):
+    real = tmp_path / "real.nelbo"
+    picture.rename(real)
+    picture.symlink_to(real)
+    before = real.read_bytes()
+    refused = nelbo_cli("compress", picture, "-m", model, "-o", real)
+    assert refused.code == 2 and "would overwrite" in refused.err
+    assert real.read_bytes() == before
+
+
 @pytest.mark.parametrize("kind", ["alpha", "16 bits", "opaque"])
 def test_losses_in_reading_are_reported(nelbo_cli, model, picture, tmp_path, kind):
     grey = pixels_of(picture)
@@ -121,7 +131,7 @@ def test_losses_in_reading_are_reported(nelbo_cli, model, picture, tmp_path, kin
         alpha[:4] = 255
         Image.fromarray(np.stack([0 * grey, alpha], 2), "LA").save("x.png")
     done = nelbo_cli("compress", "x.png", "-m", model, "-o", "x.nelbo")
-    expected = {"alpha": "its transparency was put on white", "16 bits": "its 16 bits became 8", "opaque": ""}[kind]
+    expected = {"alpha": "its transparency became white", "16 bits": "its 16 bits became 8", "opaque": ""}[kind]
     assert expected in done.err and ("decoding gives this image back" in done.err) == bool(expected)
 
 
@@ -142,13 +152,13 @@ def test_report_checks_sizes_before_compressing(nelbo_cli, model, tmp_path):
 
 def test_bundled_plan_is_not_replaced(nelbo_cli):
     refused = nelbo_cli("codec", "fashion-mnist", "--again")
-    assert refused.code == 2 and "is bundled" in refused.err
+    assert refused.code == 2 and "is a bundled model" in refused.err
 
 
 def test_previews_are_announced(nelbo_cli, model, picture):
     nelbo_cli("compress", picture, "-m", model, "-o", "four.nelbo")
     seen = nelbo_cli("decompress", "four.nelbo", "-o", "back.png", "-m", model, "--bytes", 24)
-    assert seen.code == 0 and "a preview from 24 of" in seen.err and "nothing can check" in seen.err
+    assert seen.code == 0 and "a preview from 24 of" in seen.err and "cannot be verified" in seen.err
 
 
 def test_inspect_lists_the_parts(nelbo_cli, model, picture, tmp_path):
@@ -188,8 +198,8 @@ def test_report_compares_with_the_bound(nelbo_cli, model):
         (("compress", "digits"), "set --out to the file or folder to write"),
         (("compress", "digits", "-o", "x", "--lossy-only", "--report"), "--report needs lossless files"),
         (("decompress", "nothing.nelbo", "-o", "x.png"), "nothing.nelbo cannot be read"),
-        (("decompress", "text.nelbo", "-o", "x.png"), "text.nelbo: this is no .nelbo file"),
-        (("inspect", "text.nelbo"), "this is no .nelbo file"),
+        (("decompress", "text.nelbo", "-o", "x.png"), "text.nelbo: this is not a .nelbo file"),
+        (("inspect", "text.nelbo"), "this is not a .nelbo file"),
         (("decompress", ".", "-o", "x"), "no .nelbo file"),
         (("codec",), "already exists; --again replaces it"),
     ],

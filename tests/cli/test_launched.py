@@ -71,7 +71,7 @@ def test_machine_without_the_run_stops_all(lacking, tmp_path):
         machines.append(subprocess.Popen(run, env=environment, cwd=place, stderr=subprocess.PIPE, text=True))
     errors = [machine.communicate(timeout=100)[1] for machine in machines]
     assert [machine.returncode for machine in machines] == [1, 1]
-    assert "there is not a run folder or bundled model 'model'" in errors[lacking]
+    assert "no run folder or bundled model 'model'" in errors[lacking]
     assert "error (process 1 of 2, from 0): " in errors[1]
     assert "error" in errors[0] and "another process has ended" in errors[1 - lacking]
     assert not (tmp_path / "0" / "two.npy").exists()

@@ -132,7 +132,7 @@ def test_figures_of_images_refuse_points(nelbo_cli, points, figure):
         ),  # checked before the run
         (("points", "nowhere", "--out", "it.gif"), "must end in one of .png, .pdf, .svg"),
         (("shared", "nowhere", "--out", "it.gif"), "must end in one of .png, .pdf, .svg"),
-        (("shared", "nowhere"), "there is not a run folder or bundled model 'nowhere'"),
+        (("shared", "nowhere"), "no run folder or bundled model 'nowhere'"),
     ],
 )
 def test_mistakes_are_one_sentence(nelbo_cli, trained, tmp_path, line, named):

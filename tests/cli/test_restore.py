@@ -157,7 +157,7 @@ class TestMistakes:
 
     def test_files_that_are_no_image(self, refused, tmp_path: Path):
         (tmp_path / "letter.png").write_text("dear")
-        assert "letter.png cannot be used: its content is no PNG" in refused("letter.png", "--noise", 5)
+        assert "letter.png cannot be used: it is not a PNG" in refused("letter.png", "--noise", 5)
         assert "nowhere.png" in refused("nowhere.png", "--noise", 5)
         (tmp_path / "two").mkdir()
         picture("two/a.png")

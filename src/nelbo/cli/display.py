@@ -9,8 +9,7 @@ from nelbo.data import Split
 from nelbo.recipes.recipe import Recipe
 from nelbo.runs import RunConfig
 from nelbo.studies import Listener
-from nelbo.training import Progress as TrainingStep
-from nelbo.training import bf16_wanted
+from nelbo.training import TrainingStep, bf16_wanted
 
 SMOOTHING = 0.95  # weight of the earlier speeds in the running mean
 

@@ -171,7 +171,7 @@ def _images(model: Run, data: str | None, resize: bool, num: int | None, bar: Ba
         images = held_out_part(model, None, Listener(on_stage=bar))
         available = len(images)
     else:
-        images, _ = load_for_model(data, model.shape, conform_all=resize, progress=bar.of("reading images"))
+        images, _ = load_for_model(data, model.shape, resize=resize, progress=bar.of("reading images"))
         available = len(images) + len(images.rejects)
     return _Images(images if num is None else images.spread(num), available, images.rejects)
 

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from nelbo.cli.console import say
+from nelbo.cli.flags import flags_of
+from nelbo.errors import NelboError
 
 
 def import_(
@@ -30,6 +32,6 @@ def import_(
     from nelbo.interop import import_model
 
     imported = import_model(source, out, size=size)
-    for note in imported.notes:
-        say(f"note: {note}")
+    for note in imported.marked:
+        say(f"note: {NelboError(note).message(flags_of('import'))}")
     say(f"{source} is in {out}; try: nelbo sample {out}")

@@ -67,7 +67,7 @@ def _plain(stream: Bitstream, run: DiffusionRun, parts: list[Segment]) -> dict[s
         "effort": stream.effort,
         "fingerprint": stream.fingerprint.hex(),
         "truncated": stream.truncated,
-        "segments": [vars(part) for part in parts],
+        "segments": [part.to_json() for part in parts],
     }
 
 

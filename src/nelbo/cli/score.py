@@ -49,7 +49,7 @@ def score(
     run = nelbo.load(model, device=device)
     refuse_chain_options(run, model, {"steps_per_image": steps_per_image})
     with bars() as bar:
-        dataset, names = load_for_model(images, run.shape, conform_all=resize, progress=bar.of("reading images"))
+        dataset, names = load_for_model(images, run.shape, resize=resize, progress=bar.of("reading images"))
         report = _bound(run, dataset, steps_per_image, seed, bar)
     ranking = sorted(zip(names, report.scores.tolist(), strict=True), key=lambda pair: -pair[1])
     values = {

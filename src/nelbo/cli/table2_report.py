@@ -14,7 +14,7 @@ from nelbo.cli.results import write_csv
 from nelbo.files import write_json, write_text
 from nelbo.plots import HeatTable, Picture, heat_tables, samples_by_cell, save
 from nelbo.studies import Cell, CellRecord, Table2
-from nelbo.studies.table2 import LOSSES, OBJECTIVES, PREDICTIONS
+from nelbo.studies.table2.cells import LOSSES, OBJECTIVES, PREDICTIONS
 
 ROWS = list(PREDICTIONS.values())
 
