@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,20 +9,20 @@ import typer
 
 from nelbo.cli.console import bars, say, show
 from nelbo.cli.options import DeviceOption, SeedOption
+from nelbo.codec.options import FittingOptions
 from nelbo.errors import ConfigurationError
+from nelbo.options import help_of
 
 if TYPE_CHECKING:
     from nelbo.runs import DiffusionRun
 
+FITTING = FittingOptions()
+
 
 def codec(
     run: Annotated[str, typer.Argument(help="Run folder.")],
-    steps: Annotated[
-        int | None, typer.Option(min=1, help="Optimizer steps of the pixel network; 8000 by default.")
-    ] = None,
-    images: Annotated[
-        int | None, typer.Option(min=1, help="Training images for the pixel network; 16384 by default.")
-    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help=help_of(FittingOptions, "end_steps"))] = FITTING.end_steps,
+    images: Annotated[int, typer.Option(min=1, help=help_of(FittingOptions, "end_images"))] = FITTING.end_images,
     again: Annotated[
         bool,
         typer.Option("--again", help="Replace an existing plan; files compressed with it can no longer be decoded."),
@@ -36,14 +35,12 @@ def codec(
     This takes 10 to 60 minutes on 2 cores. The result is stored in the run folder (codec.safetensors) and becomes part
     of the model: a receiver needs the folder with this file.
     """
-    from nelbo.codec import FittingOptions
     from nelbo.runs import DiffusionRun, fit_codec, load_as
     from nelbo.studies import Listener, data_of
 
     model = load_as(DiffusionRun, run, device=device)
     plan_file = _plan_file(model, run, again)
-    options = FittingOptions(seed=seed)
-    options = replace(options, end_steps=steps or options.end_steps, end_images=images or options.end_images)
+    options = FittingOptions(end_steps=steps, end_images=images, seed=seed)
     with bars() as bar:
         data = data_of(model, Listener(on_stage=bar)).train
         plan = fit_codec(model, data, options, bar)

@@ -1,17 +1,35 @@
 """Arguments and options that several commands share; no torch is imported here."""
 
 import json
+import re
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from nelbo.cli.flags import as_flag
 from nelbo.errors import ConfigurationError
 from nelbo.options import help_of
 from nelbo.runs.sampling_options import SamplingOptions
 
 # replaced at merge by `from nelbo.samplers.names import SAMPLER_NAMES`
 SAMPLER_NAMES = ("ancestral", "ddim", "dpm-solver++", "dpm-solver++sde", "euler", "heun", "unipc")
+
+
+def flag_help(kind: type[Any], name: str, prefix: str = "") -> str:
+    """Return the help text of a field of an options dataclass, with other fields of it named as flags.
+
+    Args:
+        prefix: comes before the names of fields, such as `f"{SETTING}training."` for settings of a recipe.
+    """
+    names = {field.name for field in fields(kind)}
+    return re.sub(
+        r"`(\w+)`",
+        lambda found: as_flag(f"{prefix}{found[1]}", None) if found[1] in names else found[0],
+        help_of(kind, name),
+    )
+
 
 RUN_HELP = "Run folder, or a bundled model such as fashion-mnist."
 STDOUT = "(- for standard output)"

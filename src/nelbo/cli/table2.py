@@ -8,38 +8,29 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nelbo.cli.console import Bars, bars, say
-from nelbo.cli.options import SetOption, parse_setting
-from nelbo.options import known
-from nelbo.recipes.presets import PRESETS
+from nelbo.cli.options import SetOption, flag_help, parse_setting
+from nelbo.studies.table2.cells import GridOptions
 
 if TYPE_CHECKING:
-    from nelbo.studies import CellRecord, GridListener, GridOptions
+    from nelbo.studies import CellRecord, GridListener
 
 MINUTES = 1.2
+
+
+def _help(name: str) -> str:
+    return flag_help(GridOptions, name)
 
 
 def table2(
     folder: Annotated[Path, typer.Option("--out", help="Folder to write. If it contains a grid, the grid resumes.")],
     data: Annotated[str, typer.Option(help="Images: digits, fashion-mnist, or your own images as for `nelbo train`.")],
-    minutes: Annotated[
-        float | None,
-        typer.Option(help=f"Training time of each of the 24 cells in minutes; {MINUTES} without --steps."),
-    ] = None,
-    steps: Annotated[int | None, typer.Option(help="Optimizer steps of each cell, instead of --minutes.")] = None,
-    seed: Annotated[int, typer.Option(help="Random seed of every cell.")] = 0,
-    num_images: Annotated[int, typer.Option(help="Samples of each cell for its Frechet distance.")] = 1000,
-    sampling_steps: Annotated[int, typer.Option(help="Ancestral steps per sample.")] = 250,
-    preset: Annotated[
-        str | None,
-        typer.Option(help="Recipe that supplies the network and the training settings; by default the data's own."),
-    ] = None,
-    features: Annotated[
-        Path | None,
-        typer.Option(
-            help="TorchScript module for the Frechet distance, as for `nelbo frechet`; by default the bundled "
-            "classifier of the data."
-        ),
-    ] = None,
+    minutes: Annotated[float | None, typer.Option(help=f"{_help('minutes')} {MINUTES} by default.")] = None,
+    steps: Annotated[int | None, typer.Option(help=_help("steps"))] = None,
+    seed: Annotated[int, typer.Option(help=_help("seed"))] = 0,
+    num_images: Annotated[int, typer.Option(help=_help("num_images"))] = 1000,
+    sampling_steps: Annotated[int, typer.Option(help=_help("sampling_steps"))] = 250,
+    preset: Annotated[str | None, typer.Option(help=_help("preset"))] = None,
+    features: Annotated[Path | None, typer.Option(help=_help("features"))] = None,
     set_: SetOption = None,
 ) -> None:
     """Compute Table 2 of the paper on your images: 24 short trainings, each with its bits/dim and Frechet distance.
@@ -47,11 +38,7 @@ def table2(
     Rows are the network's prediction; columns are the loss and the variance of the reverse process. Ctrl-C saves and
     stops; the same command resumes. `nelbo sample` and `nelbo evaluate` accept the folder of each cell.
     """
-    if preset is not None:
-        known(preset, PRESETS, "preset")  # before torch is imported
     overrides = dict(parse_setting(text) for text in set_ or [])
-    from nelbo.studies import GridOptions
-
     budget = MINUTES if minutes is None and steps is None else minutes
     network = None if features is None else str(features)
     _run(folder, GridOptions(data, preset, budget, steps, seed, num_images, sampling_steps, network, overrides))

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from nelbo.cli.console import say
-from nelbo.cli.options import SetOption, parse_setting
-from nelbo.errors import ConfigurationError
+from nelbo.cli.options import SetOption, flag_help, parse_setting
+from nelbo.errors import SETTING, ConfigurationError
 from nelbo.options import known
 from nelbo.recipes.presets import PRESETS
-
-if TYPE_CHECKING:
-    from nelbo.studies import DataRequest
+from nelbo.recipes.recipe import Recipe
+from nelbo.studies.data_request import DataRequest
+from nelbo.training.options import TrainerOptions
 
 PICTURES = ("samples.png", "bound.png", "loss.png")
+
+
+def _of_training(name: str) -> str:
+    return flag_help(TrainerOptions, name, f"{SETTING}training.")
+
+
+def _of_data(name: str) -> str:
+    return flag_help(DataRequest, name)
 
 
 def train(
@@ -32,53 +40,25 @@ def train(
     preset: Annotated[
         str | None, typer.Option(help="Recipe by name (see `nelbo presets`); by default it depends on the data.")
     ] = None,
-    minutes: Annotated[
-        float | None,
-        typer.Option(
-            help="Training time in minutes, summed over all sessions of the run; calibration and pictures take extra "
-            "time."
-        ),
-    ] = None,
-    steps: Annotated[int | None, typer.Option(help="Optimizer steps, instead of --minutes.")] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(help="Images per optimizer step, summed over all processes.")
-    ] = None,
-    micro_batch: Annotated[
-        int | None,
-        typer.Option(help="Images per pass through the network; fewer images need less memory, with the same result."),
-    ] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Learning rate of Adam after the warm-up.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Random seed.")] = None,
-    size: Annotated[int | None, typer.Option(help="Image side in pixels, to resize and crop the images to.")] = None,
-    mode: Annotated[str | None, typer.Option(help="L (grey) or RGB; detected by default.")] = None,
-    held_out: Annotated[
-        float | None, typer.Option(help="Share (below 1) or number of images to hold out; 5% by default.")
-    ] = None,
-    on_reject: Annotated[
-        str, typer.Option(help="What to do about files that cannot be decoded: skip or stop.")
-    ] = "skip",
-    flip: Annotated[
-        bool | None, typer.Option("--flip/--no-flip", help="Mirror each image left to right with probability 1/2.")
-    ] = None,
+    minutes: Annotated[float | None, typer.Option(help=_of_training("minutes"))] = None,
+    steps: Annotated[int | None, typer.Option(help=_of_training("steps"))] = None,
+    batch_size: Annotated[int | None, typer.Option(help=_of_training("batch_size"))] = None,
+    micro_batch: Annotated[int | None, typer.Option(help=_of_training("micro_batch"))] = None,
+    learning_rate: Annotated[float | None, typer.Option(help=_of_training("learning_rate"))] = None,
+    seed: Annotated[int | None, typer.Option(help=_of_training("seed"))] = None,
+    size: Annotated[int | None, typer.Option(help=_of_data("size"))] = None,
+    mode: Annotated[str | None, typer.Option(help=_of_data("mode"))] = None,
+    held_out: Annotated[float | None, typer.Option(help=_of_data("held_out"))] = None,
+    on_reject: Annotated[str, typer.Option(help=_of_data("on_reject"))] = "skip",
+    flip: Annotated[bool | None, typer.Option("--flip/--no-flip", help=_of_training("flip"))] = None,
     conditional: Annotated[
-        bool | None, typer.Option("--conditional/--unconditional", help="Train on the class labels of the data.")
+        bool | None, typer.Option("--conditional/--unconditional", help=flag_help(Recipe, "conditional"))
     ] = None,
-    precision: Annotated[
-        str | None, typer.Option(help="Number format of the network: bf16, fp32, or auto (chosen by the hardware).")
-    ] = None,
-    compile: Annotated[
-        bool | None, typer.Option("--compile/--no-compile", help="Compile the network with torch.compile.")
-    ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(help="Processes that decode images, 0 for none; by default none for images held in memory."),
-    ] = None,
-    save_every: Annotated[
-        int | None, typer.Option(help="Steps between saved states; states are also saved every 5 minutes.")
-    ] = None,
-    preview_every: Annotated[
-        int | None, typer.Option(help="Steps between previews; by default a tenth of the budget.")
-    ] = None,
+    precision: Annotated[str | None, typer.Option(help=_of_training("precision"))] = None,
+    compile: Annotated[bool | None, typer.Option("--compile/--no-compile", help=_of_training("compile"))] = None,
+    workers: Annotated[int | None, typer.Option(help=_of_training("workers"))] = None,
+    save_every: Annotated[int | None, typer.Option(help=_of_training("save_every"))] = None,
+    preview_every: Annotated[int | None, typer.Option(help=_of_training("preview_every"))] = None,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write the metrics for TensorBoard as well.")
     ] = False,
@@ -110,8 +90,6 @@ def train(
         known(preset, PRESETS, "preset")  # before torch is imported
     if data is None and (size, mode, held_out) != (None, None, None):
         raise ConfigurationError("--size, --mode and --held-out say how to read --data; give --data too.")
-    from nelbo.studies import DataRequest
-
     request = None if data is None else DataRequest(data, size, mode, held_out, on_reject)
     _train(request, out, preset, overrides, tensorboard)
 
