@@ -65,7 +65,7 @@ def write_program(run: DiffusionRun, folder: Path) -> float:
 def _inputs(run: DiffusionRun, size: int) -> tuple[Tensor, ...]:
     """Draw noise at steps from T to 1, with class labels if the model is conditional."""
     generator = torch.Generator().manual_seed(size)
-    device = run.schedule.alphas_bar.device
+    device = run.schedule.device
     x_t = torch.randn(size, *run.shape, generator=generator).to(device)
     t = torch.linspace(run.schedule.num_steps, 1, size).long().to(device)
     labels = (torch.zeros(size, dtype=torch.int64, device=device),) if run.recipe.conditional else ()

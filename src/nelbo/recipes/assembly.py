@@ -1,6 +1,6 @@
 """From names to objects: a recipe becomes a network, a schedule and an objective."""
 
-from dataclasses import replace
+from collections.abc import Callable
 
 from torch import nn
 
@@ -35,8 +35,13 @@ from nelbo.vae import VAE, VAEObjective, VAEOptions
 VARIANCES: dict[str, Variance] = {v.name: v for v in (FixedLarge(), FixedSmall(), LearnedRange())}
 TIMESTEPS = {"uniform": UniformTimesteps, "stratified": StratifiedTimesteps, "importance": ImportanceTimesteps}
 LOSSES = ("simple", "variational", "hybrid")
-PARAMETERIZATIONS: dict[str, Parameterization] = {
-    p.name: p for p in (NoisePrediction(), DataPrediction(), VelocityPrediction(), MeanPrediction(), GridPrediction())
+# By name, from the number of levels K, which only the grid prediction needs.
+PARAMETERIZATIONS: dict[str, Callable[[int], Parameterization]] = {
+    "noise": lambda levels: NoisePrediction(),
+    "data": lambda levels: DataPrediction(),
+    "velocity": lambda levels: VelocityPrediction(),
+    "mean": lambda levels: MeanPrediction(),
+    "grid": GridPrediction,
 }
 
 
@@ -73,11 +78,8 @@ def build_network(recipe: AnyRecipe) -> nn.Module:
 
 
 def build_parameterization(recipe: Recipe, levels: int) -> Parameterization:
-    """Build what the network's output stands for; K levels matter to the grid prediction only."""
-    parameterization = PARAMETERIZATIONS[known(recipe.parameterization, PARAMETERIZATIONS, "parameterization")]
-    return (
-        replace(parameterization, levels=levels) if isinstance(parameterization, GridPrediction) else parameterization
-    )
+    """Build what the network's output stands for, for images of K levels."""
+    return PARAMETERIZATIONS[known(recipe.parameterization, PARAMETERIZATIONS, "parameterization")](levels)
 
 
 def build_variance(recipe: Recipe) -> Variance:

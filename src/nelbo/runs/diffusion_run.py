@@ -146,7 +146,7 @@ class DiffusionRun(Run):
         steps, batches = self.model.sampler(chosen).reverse.schedule.num_steps, -(-num // batch_size)
         for batch, start in enumerate(range(0, num, batch_size)):
             size = min(batch_size, num - start)
-            own = None if classes is None else classes[start : start + size].to(self.schedule.alphas_bar.device)
+            own = None if classes is None else classes[start : start + size].to(self.schedule.device)
             walk = self.model.trajectory(size, chosen, seed=seed, first=first + start, label=own)
             for done, step in enumerate(walk):
                 last = step
