@@ -1,8 +1,8 @@
-"""A graphics card in disguise: tensors that say "card" and are computed on the processor, for machines without one.
+"""A simulated GPU for machines without one: tensors whose device is "card", computed on the CPU.
 
-What a real card refuses, `Disguised` refuses too: an operation on tensors of both devices (a 0-dimensional tensor may
-come from the processor, and so may indices), and draws on the card from a processor's generator. So code that forgets
-where its tensors are is found without a card. It knows no autocast, and tells nothing of a card's speed or rounding.
+`Disguised` refuses what a real GPU refuses: an operation on tensors of both devices (except 0-dimensional tensors and
+indices), and draws on the GPU from a CPU generator. So a test finds code that leaves tensors on the wrong device. The
+simulation has no autocast, and does not reproduce a GPU's speed or rounding.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 
 class _Module(backend_registration._DummyBackendModule):
-    """What PyTorch asks of a device: its number of cards, dtypes of autocast, seeds."""
+    """The device interface that PyTorch requires: autocast dtypes, fork state, seeds."""
 
     def get_amp_supported_dtype(self) -> list[torch.dtype]:
         return [torch.bfloat16]
@@ -24,7 +24,7 @@ class _Module(backend_registration._DummyBackendModule):
         return False
 
     def manual_seed_all(self, seed: int) -> None:
-        """It has no generator."""
+        """Do nothing: the device has no generator."""
 
 
 backend_registration._setup_privateuseone_for_python_backend("card", backend_module=_Module())
@@ -35,11 +35,11 @@ INDEXING = {
     aten.index.Tensor: 1,
     aten.index_put_.default: 1,
     aten.index_put.default: 1,
-}  # which argument may be elsewhere
+}  # the argument that may be on another device
 
 
 class OnCard(Tensor):
-    """A tensor of the processor that says it is on "card:0"."""
+    """A CPU tensor that reports the device "card:0"."""
 
     held: Tensor
 
@@ -60,7 +60,7 @@ class OnCard(Tensor):
 
     @classmethod
     def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if function is Tensor.tolist:  # PyTorch has none for classes of its own
+        if function is Tensor.tolist:  # PyTorch does not support it for tensor subclasses
             return args[0].held.tolist()
         if function is Tensor.new_tensor:
             return OnCard(args[0].held.new_tensor(*args[1:], **(kwargs or {})))
@@ -76,13 +76,13 @@ class OnCard(Tensor):
 
 
 class Disguised(TorchDispatchMode):
-    """While this is on, `device="card"` works."""
+    """A mode in which `device="card"` works."""
 
     def __enter__(self) -> "Disguised":
         self.made = torch.tensor
 
         def tensor(data: Any, *, device: Any = None, **how: Any) -> Tensor:
-            made = self.made(data, **how)  # without a dispatch, and so not on the card
+            made = self.made(data, **how)  # torch.tensor is not dispatched, so it stays on the CPU
             return made if device is None else made.to(device)
 
         torch.tensor = tensor
@@ -98,7 +98,7 @@ class Disguised(TorchDispatchMode):
 
 
 def computed(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """The operation on the processor, its outcome on the card where it belongs there."""
+    """Run an operation on the CPU and return its result on the device where it belongs."""
     values = tree_flatten((args, kwargs))[0]
     on_card = any(isinstance(value, OnCard) for value in values)
     wanted = kwargs.get("device")
@@ -121,7 +121,7 @@ def computed(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     outcome = function(*plain_args, **plain_kwargs)
     changed = {
         id(held(value)): value for value in values if isinstance(value, OnCard)
-    }  # in place: the same tensor again
+    }  # an in-place operation returns the same tensor
 
     def back(value: Any) -> Any:
         if not to_card or not isinstance(value, Tensor):

@@ -1,4 +1,4 @@
-"""What many tests need: a data set and a recipe so small that a training run takes a second."""
+"""Shared fixtures: a data set and a recipe so small that a training run takes a second."""
 
 import socket
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from nelbo.networks import UNetOptions
 from nelbo.recipes import Recipe, ScheduleOptions
 from nelbo.training import TrainerOptions
 
-hypothesis.settings.register_profile("nelbo", deadline=None)  # a loaded machine is no failure
+hypothesis.settings.register_profile("nelbo", deadline=None)  # a busy machine is not a failure
 hypothesis.settings.load_profile("nelbo")
 
 TINY_NETWORK = UNetOptions(
@@ -34,7 +34,7 @@ def tiny_data() -> ArrayDataset:
 
 @pytest.fixture(scope="session")
 def tiny_recipe() -> Recipe:
-    """Twenty steps, a U-Net of a few thousand weights, and a distribution of t that learns."""
+    """A recipe of twenty steps, a U-Net of a few thousand weights, and importance-sampled t."""
     return Recipe(
         schedule=ScheduleOptions(kind="log-linear", num_steps=20, log_snr_max=6.0, log_snr_min=-8.0),
         network=TINY_NETWORK,
@@ -44,7 +44,7 @@ def tiny_recipe() -> Recipe:
 
 
 def write_pictures(folder: Path, num: int, size: tuple[int, int] = (8, 8), classes: int = 0) -> Path:
-    """`num` noisy RGB PNGs, in as many sub-folders as there are classes."""
+    """Write `num` noisy RGB PNGs, in one sub-folder per class."""
     generator = np.random.default_rng(0)
     for i in range(num):
         place = folder / f"class-{i % classes}" if classes else folder
@@ -55,7 +55,7 @@ def write_pictures(folder: Path, num: int, size: tuple[int, int] = (8, 8), class
 
 
 def free_port() -> int:
-    """Of this machine, for processes that want to find one another."""
+    """Return a free port of this machine."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         return listening.getsockname()[1]
@@ -63,13 +63,13 @@ def free_port() -> int:
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Callable[..., Path]:
-    """`pictures("name", num=12, size=(8, 8), classes=2)` makes a folder of PNGs below the test's folder."""
+    """Return a function that makes a folder of PNGs in the test's folder."""
     return lambda name="pictures", num=12, size=(8, 8), classes=0: write_pictures(tmp_path / name, num, size, classes)
 
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Bitwise comparisons want one order of summation, and processes forked by tests no other threads."""
+    """Use one thread: bitwise comparisons need one order of summation, and forked processes no other threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -1,4 +1,4 @@
-"""Files are whole or absent, and what is wrong with one is said in a sentence."""
+"""Files are complete or absent, and damage is reported in one sentence."""
 
 import os
 import signal
@@ -39,7 +39,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_what_is_written_is_read(tmp_path):
+def test_written_files_are_read_back(tmp_path):
     tensors = {"a": torch.arange(6).reshape(2, 3).T, "b/c": torch.tensor(1.5)}
     write_tensors(tmp_path / "deep" / "x.safetensors", tensors, {"step": 3})
     read, metadata = read_tensors(tmp_path / "deep" / "x.safetensors")
@@ -52,15 +52,15 @@ def test_what_is_written_is_read(tmp_path):
     assert (tmp_path / "x.bin").read_bytes() == b"\x00\xff"
 
 
-def test_everything_is_written_with_the_users_permissions(tmp_path):
+def test_files_have_the_users_permissions(tmp_path):
     (tmp_path / "plain").touch()
     write_tensors(tmp_path / "x.safetensors", {"a": torch.zeros(1)}, {})
     write_text(tmp_path / "x.txt", "x")
     assert len({path.stat().st_mode for path in tmp_path.iterdir()}) == 1
 
 
-def test_a_killed_write_of_tensors_leaves_only_what_can_be_removed(tmp_path, monkeypatch):
-    """Killed at the flush, with all of it written."""
+def test_killed_tensor_write_leaves_only_a_temporary_file(tmp_path, monkeypatch):
+    """The process is killed at the flush, when all bytes are written."""
     monkeypatch.setattr("nelbo.files.os.fsync", lambda file: os.kill(os.getpid(), signal.SIGKILL))
     child = in_a_fork(lambda: write_tensors(tmp_path / "x", {"a": torch.zeros(1000)}, {}))
     os.waitpid(child, 0)
@@ -69,7 +69,7 @@ def test_a_killed_write_of_tensors_leaves_only_what_can_be_removed(tmp_path, mon
     assert names(tmp_path) == []
 
 
-def test_a_folder_has_one_writer(tmp_path, monkeypatch):
+def test_folder_has_one_writer(tmp_path, monkeypatch):
     monkeypatch.setattr("nelbo.files.LOCK_SECONDS", 0.1)
 
     def second():
@@ -82,7 +82,7 @@ def test_a_folder_has_one_writer(tmp_path, monkeypatch):
         pass
 
 
-def test_a_killed_writer_holds_nothing(tmp_path):
+def test_killed_writer_releases_the_lock(tmp_path):
     def killed():
         with alone_in(tmp_path):
             os.kill(os.getpid(), signal.SIGKILL)
@@ -93,7 +93,7 @@ def test_a_killed_writer_holds_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("error", [OSError("no"), KeyboardInterrupt(), ValueError("bug")])
-def test_a_writer_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, error):
+def test_failed_write_keeps_the_old_file_only(tmp_path, error):
     path = tmp_path / "x"
     write_text(path, "old")
 
@@ -107,7 +107,7 @@ def test_a_writer_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, erro
     assert names(tmp_path) == ["x"]
 
 
-def test_a_kill_between_writing_and_moving_leaves_the_old_file(tmp_path):
+def test_kill_before_the_rename_keeps_the_old_file(tmp_path):
     path = tmp_path / "x"
     write_text(path, "old")
 
@@ -123,7 +123,7 @@ def test_a_kill_between_writing_and_moving_leaves_the_old_file(tmp_path):
     assert names(tmp_path) == ["x"]
 
 
-def test_a_reader_never_meets_a_half_written_file(tmp_path):
+def test_reader_never_sees_a_partial_file(tmp_path):
     path = tmp_path / "x"
     write_text(path, "old")
     seen = []
@@ -136,19 +136,19 @@ def test_a_reader_never_meets_a_half_written_file(tmp_path):
     assert (seen, path.read_text()) == (["old"], "new")
 
 
-def test_a_file_where_a_folder_should_be(tmp_path):
+def test_parent_that_is_a_file_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="could not be written"):
         write_text(tmp_path / "file" / "x", "text")
 
 
 @pytest.mark.parametrize("kind", ["text", "tensors"])
-def test_a_full_disk_is_named_and_the_old_file_is_kept(small_disk, kind):
+def test_full_disk_is_reported_and_old_file_kept(small_disk, kind):
     path = small_disk / "x"
     write_tensors(path, {"a": torch.zeros(10)}, {})
     old = path.read_bytes()
     with pytest.raises(
-        RunError, match=r"could not be written: the disk is full, make room or choose another folder by --out"
+        RunError, match=r"could not be written: the disk is full; free space or choose another folder with out"
     ):
         if kind == "text":
             write_text(path, "x" * 100_000)
@@ -158,13 +158,13 @@ def test_a_full_disk_is_named_and_the_old_file_is_kept(small_disk, kind):
     assert names(small_disk) == ["x"]
 
 
-def test_weights_that_are_missing(tmp_path):
+def test_missing_weights_are_reported(tmp_path):
     with pytest.raises(RunError, match=r"model\.safetensors is missing; expected the weights"):
         read_tensors(tmp_path / "model.safetensors")
 
 
 @pytest.mark.parametrize("keep", [0, 4, 8, 60, 0.5, -1])
-def test_weights_cut_short(tmp_path, keep):
+def test_truncated_weights_are_reported(tmp_path, keep):
     path = tmp_path / "model.safetensors"
     write_tensors(path, {"a": torch.zeros(100)}, {})
     content = path.read_bytes()
@@ -173,7 +173,7 @@ def test_weights_cut_short(tmp_path, keep):
         read_tensors(path)
 
 
-def test_weights_with_a_damaged_header(tmp_path):
+def test_damaged_header_is_reported(tmp_path):
     path = tmp_path / "model.safetensors"
     write_tensors(path, {"a": torch.zeros(100)}, {})
     path.write_bytes(path.read_bytes().replace(b'"a"', b'"a ', 1))

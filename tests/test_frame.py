@@ -1,4 +1,4 @@
-"""The package as a thing that is installed: one version, a wheel that is whole, files that are there."""
+"""The installed package: one version, a complete wheel, all files present."""
 
 import subprocess
 import sys
@@ -17,14 +17,14 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
 def shipped_files():
-    """What must be in a wheel: every file of the package that is no cache, as a path inside the wheel."""
+    """Return what a wheel must hold: every file of the package except caches, as paths inside the wheel."""
     files = [path.relative_to(ROOT / "src") for path in (ROOT / "src" / "nelbo").rglob("*") if path.is_file()]
     caches = ("__pycache__", ".")
     return {path.as_posix() for path in files if not any(part.startswith(caches) for part in path.parts)}
 
 
 def git_ignores(paths):
-    """Those of the paths that git would not keep, and so the wheel would not hold."""
+    """Return the paths that git ignores, which a wheel would lack."""
     asked = subprocess.run(
         ["git", "check-ignore", "--no-index", "--stdin"],
         cwd=ROOT,
@@ -33,7 +33,7 @@ def git_ignores(paths):
         capture_output=True,
     )
     if asked.returncode not in (0, 1):
-        pytest.skip("this is no git checkout")
+        pytest.skip("not a git checkout")
     return asked.stdout.split("\n")[:-1]
 
 
@@ -45,7 +45,7 @@ def test_there_is_one_version():
     assert nelbo.__version__ == version("nelbo") == PROJECT["project"]["version"]
 
 
-def test_every_direct_dependency_is_pinned_and_torch_comes_first():
+def test_every_dependency_is_pinned_torch_first():
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = [line.split("==")[0] for line in lines if line and not line.startswith("#")]
     extras = PROJECT["project"]["optional-dependencies"].values()
@@ -56,14 +56,14 @@ def test_every_direct_dependency_is_pinned_and_torch_comes_first():
     assert "torchvision" not in pins
 
 
-def test_using_nelbo_asks_for_no_test_tool():
+def test_nelbo_itself_needs_no_test_tool():
     needed = {line.split(">=")[0] for line in requires("nelbo") if "extra ==" not in line}
     light = {"torch", "numpy", "pillow", "safetensors", "filelock", "accelerate", "typer", "rich", "matplotlib"}
     light |= {"lazy-loader", "annotated-doc"}
     assert needed == light
 
 
-def test_the_tree_holds_its_types_and_data_and_git_keeps_them():
+def test_git_keeps_types_and_data():
     files = shipped_files()
     assert {"nelbo/py.typed", "nelbo/data/digits.npz", "nelbo/data/digits.LICENCE.md"} <= files
     bundled = ["src/nelbo/models/any/model.safetensors", "src/nelbo/models/any/config.json"]
@@ -72,7 +72,7 @@ def test_the_tree_holds_its_types_and_data_and_git_keeps_them():
 
 
 @pytest.mark.slow
-def test_the_wheel_is_whole_and_runs_without_the_source_tree(tmp_path):
+def test_the_wheel_runs_without_the_source(tmp_path):
     build = ["--no-deps", "--no-build-isolation", "--disable-pip-version-check", "--quiet"]
     run(sys.executable, "-m", "pip", "wheel", *build, "--wheel-dir", str(tmp_path), str(ROOT))
     (wheel,) = tmp_path.glob("nelbo-*.whl")
@@ -87,7 +87,7 @@ def test_the_wheel_is_whole_and_runs_without_the_source_tree(tmp_path):
     installed = Path(run(str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
     (installed / "borrowed.pth").write_text(
         sysconfig.get_path("purelib") + "\n"
-    )  # torch and the rest; ours comes first
+    )  # torch and the rest come from the outer environment
 
     where = run(str(python), "-c", "import nelbo; print(nelbo.__file__)", cwd=tmp_path).strip()
     assert Path(where).is_relative_to(installed)

@@ -1,4 +1,4 @@
-"""Every draw is a function of a seed and a place."""
+"""Every draw is a function of a seed and a place, such as a step or an image."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from nelbo.randomness import DRAWS, IMAGE, RESTORATION, derived_seed, image_gene
 
 
 def test_derived_seeds_are_distinct_and_63_bit():
-    """No purpose, place, length of place or spill of a large number into its neighbour gives another's seed."""
+    """Purposes, places, lengths of places and numbers above 32 bits all give different seeds."""
     places = [(), *((i,) for i in range(60)), *((i, j) for i in range(12) for j in range(3)), (2**32,), (2**40, 1)]
     own = (0, 1, 7, 2**32, 2**32 + 5, 2**63)
     seeds = [derived_seed(s, kind, *place) for s in own for kind in range(RESTORATION + 1) for place in places]
@@ -16,13 +16,13 @@ def test_derived_seeds_are_distinct_and_63_bit():
 
 
 @pytest.mark.parametrize("seed", [-1, 0, 2**31, 2**63, 2**64 - 1])
-def test_any_whole_number_is_a_seed(seed: int):
+def test_any_integer_is_a_seed(seed: int):
     assert 0 <= derived_seed(seed, DRAWS, 0) < 2**63
     assert derived_seed(seed, DRAWS, 0) != derived_seed(seed + 1, DRAWS, 0)
 
 
-def test_seeds_stay_what_they_were():
-    """Samples and scores of a published seed must not change with a release of this package."""
+def test_derived_seeds_are_stable_across_versions():
+    """Samples and scores of a published seed must not change with a release."""
     assert derived_seed(0, DRAWS, 0) == 8795328300061315701
     assert derived_seed(7, IMAGE, 3) == 7780213228966714301
 
@@ -36,7 +36,7 @@ def test_step_generator_is_a_function_of_seed_and_step():
 
 @pytest.mark.parametrize("size", [3, 16, 50])
 def test_image_noise_does_not_depend_on_the_batch(size: int):
-    """Sizes around 16, below which torch draws its normals another way."""
+    """Test sizes around 16, below which torch draws normal numbers with another algorithm."""
     like = torch.zeros(0)
     together = standard_normal((6, 1, size), image_generators(5, 0, 6), like)
     apart = [standard_normal((2, 1, size), image_generators(5, first, 2), like) for first in (0, 2, 4)]
@@ -53,7 +53,7 @@ def test_standard_normal_takes_shape_dtype_and_generator():
 
 
 def test_neighbouring_images_are_independent():
-    """Correlation of 200 neighbouring images' noise over 5,000 pixels, |z| < 4.5: a false alarm once in 150,000."""
+    """Correlation of 200 neighbouring images' noise over 5,000 pixels, |z| < 4.5: one false alarm in 150,000 seeds."""
     z = standard_normal((200, 5000), image_generators(0, 0, 200), torch.zeros(0))
     products = (z[:-1] * z[1:]).mean(1)
     assert abs(float(products.mean())) < 4.5 / (199 * 5000) ** 0.5

@@ -36,8 +36,8 @@ def as_argument(name: str, value: str | None) -> str:
     return f"{name}={value if plain else repr(value)}"
 
 
-class NelboError(Exception):
-    """A mistake that the caller can correct. Base of every error that nelbo raises on purpose."""
+class _Marked(Exception):
+    """A message in which options are marked."""
 
     def __str__(self) -> str:
         return self.message(as_argument)
@@ -55,6 +55,14 @@ class NelboError(Exception):
     def message(self, named: Callable[[str, str | None], str]) -> str:
         """The message with each option written by `named`, which maps a name and a value or None to words."""
         return _MARK.sub(lambda found: named(found[1], found[2]), self.marked)
+
+
+class NelboError(_Marked):
+    """A mistake that the caller can correct. Base of every error that nelbo raises on purpose."""
+
+
+class NelboWarning(_Marked, UserWarning):
+    """Something that the caller should know. Base of every warning that nelbo issues."""
 
 
 class ConfigurationError(NelboError):

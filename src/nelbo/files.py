@@ -1,6 +1,7 @@
-"""Files that are whole or absent: written beside their place, flushed to disk, then moved into it."""
+"""Files that are complete or absent: written to a temporary file in the same folder, flushed, then renamed."""
 
 import errno
+import io
 import json
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -8,23 +9,24 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors
 from filelock import FileLock, Timeout
 from safetensors.torch import save
 from torch import Tensor
 
-from nelbo.errors import RunError
+from nelbo.errors import RunError, option
 
 LOCK_FILE = ".lock"
-LOCK_SECONDS = 5.0  # as long as the data workers of a killed process may take to notice
-MOST_NAMED = 4  # tensors of each kind, in an error
+LOCK_SECONDS = 5.0  # data workers of a killed process may hold the lock this long before they exit
+MOST_NAMED = 4  # tensors of each kind that an error names
 
 
 def check_target(path: Path) -> None:
-    """Check, before the work, that a file can stand at `path` after it; its folders are made when it is written.
+    """Check before long work that a file can be written to `path`; its folders are created at the write.
 
     Raises:
-        RunError: there is a folder, or a file where a folder should be.
+        RunError: `path` is a folder, or one of its parents is a file.
     """
     if path.is_dir():
         raise RunError(f"{path} is a folder; name a file in it.")
@@ -34,10 +36,20 @@ def check_target(path: Path) -> None:
 
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Have `write` fill a temporary file beside `path`, then move it there: a kill leaves the old file or the new one.
+    """Let `write` fill a temporary file, then rename it to `path`: if killed, the old or the new file is complete.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_whole(Path(folder) / "a.txt", lambda temporary: temporary.write_text("complete"))
+    ...     [path.name for path in Path(folder).iterdir()]
+    ['a.txt']
+
+    Args:
+        path: where the file goes; its folders are created.
+        write: called with the path of the temporary file, in the same folder.
 
     Raises:
-        RunError: the disk is full or the folder can't be written.
+        RunError: the disk is full, or the folder cannot be written; an old file at `path` is unchanged.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -47,18 +59,18 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except (OSError, safetensors.SafetensorError) as error:
-        raise RunError(f"{path} could not be written: {reason(error)}; what was there before is untouched.") from error
+        raise RunError(f"{path} could not be written: {reason(error)}; an earlier file there is unchanged.") from error
     finally:
-        with suppress(OSError):  # gone already where all went well; or its folder can't be
+        with suppress(OSError):  # after success it is gone; after an error its folder may not exist
             temporary.unlink()
 
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Hold the folder against a second writer; the lock ends with this process, however that ends.
+    """Lock the folder against a second writer. The lock ends with this process, even if it is killed.
 
     Raises:
-        RunError: another process holds it, or the folder can't be written.
+        RunError: another process holds the lock, or the folder cannot be written.
     """
     lock = FileLock(folder / LOCK_FILE)
     try:
@@ -66,7 +78,8 @@ def alone_in(folder: Path) -> Iterator[None]:
         lock.acquire(timeout=LOCK_SECONDS)
     except Timeout as error:
         raise RunError(
-            f"another process is writing to {folder}; wait for it, stop it, or choose another folder by --out."
+            f"another process is writing to {folder}; wait for it, stop it, or choose another folder with "
+            f"{option('out')}."
         ) from error
     except OSError as error:
         raise RunError(f"{folder} could not be written: {reason(error)}.") from error
@@ -77,19 +90,19 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 
 def remove_parts(folder: Path) -> None:
-    """Delete what killed writers left in a folder and below it: their temporary files."""
+    """Delete the temporary files that killed writers left in a folder and its sub-folders."""
     for part in folder.rglob(".*.part"):
         part.unlink(missing_ok=True)
 
 
 def reason(error: Exception) -> str:
-    """What a person needs to know of a failed write."""
+    """Explain a failed write in words for an error message; the option in it is marked (see `nelbo.errors.option`)."""
     full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
-    return "the disk is full, make room or choose another folder by --out" if full else str(error)
+    return f"the disk is full; free space or choose another folder with {option('out')}" if full else str(error)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write bytes, whole or not at all."""
+    """Write bytes, completely or not at all."""
 
     def write(place: Path) -> None:
         place.write_bytes(content)
@@ -98,26 +111,33 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text, whole or not at all."""
+    """Write text as UTF-8, completely or not at all."""
     write_bytes(path, text.encode())
 
 
+def write_array(path: Path, array: np.ndarray[Any, Any]) -> None:
+    """Write an array as .npy, completely or not at all."""
+    content = io.BytesIO()
+    np.save(content, array)
+    write_bytes(path, content.getvalue())
+
+
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write JSON, whole or not at all."""
+    """Write JSON, completely or not at all."""
     text = json.dumps(value, indent=2, sort_keys=False) + "\n"
     write_text(path, text)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-    """Write tensors and JSON metadata as one safetensors file, whole or not at all."""
+    """Write tensors and JSON metadata as one safetensors file, completely or not at all."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     header = {"nelbo": json.dumps(metadata)}
-    # as bytes, because safetensors' own file writing makes temporary files of its own, readable by nobody else
+    # as bytes, because safetensors itself writes through temporary files that only their owner may read
     write_bytes(path, save(plain, metadata=header))
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """The metadata alone of a file that `write_tensors` wrote.
+    """Read only the metadata of a file that `write_tensors` wrote.
 
     Raises:
         RunError: the file is missing or damaged.
@@ -130,20 +150,20 @@ def read_metadata(path: Path) -> dict[str, Any]:
 
 
 def _metadata(file: Any) -> dict[str, Any]:
-    """What `write_tensors` was given beside the tensors."""
+    """Return the metadata that `write_tensors` stored."""
     metadata: dict[str, Any] = json.loads((file.metadata() or {}).get("nelbo", "{}"))
     return metadata
 
 
 def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and metadata of a file that `write_tensors` wrote.
+    """Read the tensors and the metadata of a file that `write_tensors` wrote.
 
     Raises:
         RunError: the file is missing, truncated or damaged.
     """
     path = Path(path)
     if not path.is_file():
-        raise RunError(f"{path} is missing; expected the weights that `nelbo train` saves there.")
+        raise RunError(f"{path} is missing; expected the weights that training saves there.")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
@@ -157,10 +177,10 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
 
 
 def misfits(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
-    """How tensors differ from those expected, in names and shapes: the first few of each kind; "" if they do not."""
+    """Describe how tensors differ from the expected ones in names and shapes, a few of each kind, or return ""."""
     shapes = {name: list(tensor.shape) for name, tensor in given.items()}
     other = [
-        f"{name} is {shapes[name]} and not {list(tensor.shape)}"
+        f"{name} is {shapes[name]}, not {list(tensor.shape)}"
         for name, tensor in expected.items()
         if shapes.get(name, list(tensor.shape)) != list(tensor.shape)
     ]
@@ -173,5 +193,6 @@ def misfits(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
 
 
 def _first(names: Collection[str]) -> str:
+    """List the first few names."""
     listed = list(names)[:MOST_NAMED]
     return ", ".join(listed + (["..."] if len(names) > MOST_NAMED else []))

@@ -1,4 +1,4 @@
-"""What can be trained: a batch becomes one loss an example, and everything random in it is drawn beforehand."""
+"""What can be trained: an objective turns a batch, and random numbers drawn beforehand, into one loss per example."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,17 +8,18 @@ import torch
 from torch import Tensor
 
 Draws = dict[str, Tensor]
+"""The random numbers of a batch by name, each tensor with one row per example."""
 
 
 @dataclass(frozen=True)
 class Losses:
-    """One batch's outcome.
+    """The losses of one batch.
 
     Attributes:
-        weighted: (B,) what is averaged and differentiated.
-        loss: (B,) detached, the loss before its importance weight, for reports and for learning where to look.
-        position: (B,) in [0, 1), where in the objective each example was taken (t / T for diffusion), or None where
-            there is but one place.
+        weighted: (B,) the losses whose mean is differentiated.
+        loss: (B,) detached, the losses before their importance weights, for reports and for `Objective.learn`.
+        position: (B,) in [0, 1), where in the objective each example lies: (t - 1) / T for diffusion. None if the
+            objective has only one place.
         terms: further (B,) values to report, by name.
     """
 
@@ -29,22 +30,68 @@ class Losses:
 
 
 class Objective(Protocol):
-    """Diffusion losses and the VAE both are one."""
+    """What `nelbo.training.Trainer` minimises: `nelbo.diffusion.DiffusionObjective`, `nelbo.vae.VAEObjective`.
+
+    The random numbers of a global batch are drawn at once, on the CPU, and sliced for each process and micro-batch.
+    So the draws of a training step depend only on the seed and the number of the step.
+
+    Examples:
+        An objective that restores images from Gaussian noise of one strength:
+
+        >>> import torch
+        >>> from nelbo.objective import Losses
+        >>> from nelbo.probability import levels_to_data
+        >>> class Denoising:
+        ...     def to(self, device):
+        ...         pass
+        ...
+        ...     def draw(self, num, shape, generator):
+        ...         return {"noise": torch.randn(num, *shape, generator=generator)}
+        ...
+        ...     def __call__(self, network, images, labels, draws):
+        ...         x_0 = levels_to_data(images, 256)
+        ...         loss = (network(x_0 + 0.5 * draws["noise"]) - x_0).square().flatten(1).mean(1)
+        ...         return Losses(loss, loss.detach())
+        ...
+        ...     def learn(self, draws, loss):
+        ...         pass
+        ...
+        ...     def state_dict(self):
+        ...         return {}
+        ...
+        ...     def load_state_dict(self, state):
+        ...         pass
+        >>> objective, images = Denoising(), torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
+        >>> draws = objective.draw(2, (1, 8, 8), torch.Generator().manual_seed(0))
+        >>> objective(torch.nn.Identity(), images, None, draws).weighted.shape
+        torch.Size([2])
+    """
 
     def to(self, device: torch.device) -> None:
-        """Move what the losses are computed with to a device."""
+        """Move the tensors that the losses need to a device."""
 
     def draw(self, num: int, shape: tuple[int, int, int], generator: torch.Generator) -> Draws:
-        """Everything random for `num` examples of `shape`, each tensor with first dimension `num`, on the processor."""
+        """Draw all random numbers for `num` examples of `shape` (C, H, W), on the CPU.
+
+        Returns:
+            Tensors whose first dimension is `num`.
+        """
 
     def __call__(self, network: Callable[..., Any], images: Tensor, labels: Tensor | None, draws: Draws) -> Losses:
-        """The losses of uint8 images (B, C, H, W) with their slice of the draws."""
+        """Return the losses of a batch.
+
+        Args:
+            network: the network to train.
+            images: (B, C, H, W) uint8.
+            labels: (B,) int64, or None.
+            draws: the rows of these examples of what `draw` returned.
+        """
 
     def learn(self, draws: Draws, loss: Tensor) -> None:
-        """Adapt to the per-example losses (before weights) of a whole global batch."""
+        """Adapt to the losses (num,), before weights, of a whole global batch."""
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What must be saved for training to go on unchanged."""
+        """Return the state that a resumed training run needs to continue exactly as an unbroken one."""
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """The inverse of `state_dict`."""
+        """Load what `state_dict` returned."""

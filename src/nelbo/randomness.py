@@ -1,4 +1,4 @@
-"""Randomness without hidden state: every draw is a function of a seed and a place (a step, an image)."""
+"""Randomness without hidden state: every draw is a function of a seed and of where it is used (a step, an image)."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# What a seed is asked for. No two purposes share a stream: a model's samples must not meet their own noise when scored.
+# Purposes of a draw. No two share a stream: scoring a sample must not reuse the noise that generated it.
 DRAWS, DROPOUT, IMAGE, CALIBRATION, INITIALISATION, SCORING, ORDER, FORMS, MONTE_CARLO = range(9)
 SHARED, INTERPOLATION, POINTS, FLOOR, BOOTSTRAP, CODEC, LIKELIHOOD, RESTORATION = range(9, 17)
 
@@ -14,27 +14,40 @@ Generators = torch.Generator | Sequence[torch.Generator] | None
 
 
 def derived_seed(seed: int, purpose: int, *place: int) -> int:
-    """A 63-bit seed for a place (a step, an image, ...) in what a purpose draws, mixed by NumPy's SeedSequence."""
+    """Derive a 63-bit seed for one purpose and place from a seed, mixed by NumPy's `SeedSequence`.
+
+    >>> derived_seed(0, DRAWS, 0)
+    8795328300061315701
+
+    Args:
+        seed: any integer; it counts modulo 2^64.
+        purpose: one of the constants of this module, such as `DRAWS`.
+        place: numbers that tell draws of one purpose apart, such as a step or the index of an image.
+    """
     numbers = (seed % 2**64, purpose, len(place), *place)
-    words = [word for number in numbers for word in divmod(number, 2**32)]  # of one width, so that no two places agree
+    words = [
+        word for number in numbers for word in divmod(number, 2**32)
+    ]  # 64 bits per number, so that no two places give the same words
     mixed = np.random.SeedSequence(words).generate_state(1, np.uint64)
     return int(mixed[0] >> np.uint64(1))
 
 
 def step_generator(seed: int, step: int) -> torch.Generator:
-    """The generator of everything that is drawn for the whole global batch of a training step."""
+    """Make the generator of all draws for the global batch of one training step."""
     return torch.Generator().manual_seed(derived_seed(seed, DRAWS, step))
 
 
 def image_generators(seed: int, first: int, num: int, purpose: int = IMAGE) -> list[torch.Generator]:
-    """One generator for each of the images first..first+num-1, so that no image depends on the batch it is in."""
+    """Make a generator for each of the images first..first+num-1, so that no image depends on its batch."""
     return [torch.Generator().manual_seed(derived_seed(seed, purpose, i)) for i in range(first, first + num)]
 
 
 def standard_normal(shape: Sequence[int], generator: Generators, like: Tensor) -> Tensor:
-    """z ~ N(0, I) of `shape` on the device and in the dtype of `like`, drawn on the generator's own device.
+    """Draw z ~ N(0, I) of `shape`, on the device and in the dtype of `like`.
 
-    With a list of generators each example (first dimension) is drawn from its own.
+    Args:
+        generator: draws on its own device; a sequence has one for each example (first dimension). None uses torch's
+            global state on the device of `like`.
     """
     if isinstance(generator, Sequence):
         draws = [torch.randn(tuple(shape[1:]), generator=g, dtype=like.dtype, device=g.device) for g in generator]

@@ -121,7 +121,7 @@ def test_what_reading_loses_is_told(nelbo_cli, model, picture, tmp_path, kind):
         alpha[:4] = 255
         Image.fromarray(np.stack([0 * grey, alpha], 2), "LA").save("x.png")
     done = nelbo_cli("compress", "x.png", "-m", model, "-o", "x.nelbo")
-    expected = {"alpha": "its transparency was put on white", "16 bits": "its 16 bits became 8", "opaque": ""}[kind]
+    expected = {"alpha": "its transparency became white", "16 bits": "its 16 bits became 8", "opaque": ""}[kind]
     assert expected in done.err and ("that is what comes back" in done.err) == bool(expected)
 
 

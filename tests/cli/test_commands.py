@@ -158,22 +158,22 @@ def test_an_evaluation_names_and_counts_what_it_leaves_out(nelbo_cli, trained, p
     shown = nelbo_cli("evaluate", trained, "--data", place)
     assert shown.code == 0
     assert "on 6 of 9 images" in " ".join(shown.out.split())
-    assert "letter.png: its content is no PNG" in shown.err
-    assert "20x12, and the model takes 8x8; --resize brings images to that" in shown.err
+    assert "letter.png: it is not a PNG" in shown.err
+    assert "20x12, but the model takes 8x8; `resize` fits images to that size" in shown.err
     found = strict(nelbo_cli("evaluate", trained, "--data", place, "--json", "-").out)
     assert (found["num_images"], found["fraction_of_images"], len(found["rejects"])) == (6, pytest.approx(6 / 9), 3)
     some = strict(nelbo_cli("evaluate", trained, "--data", place, "--num", 3, "--json", "-").out)
     assert (some["num_images"], some["fraction_of_images"]) == (3, pytest.approx(3 / 9))
     found = strict(nelbo_cli("evaluate", trained, "--data", place, "--resize", "--json", "-").out)
     assert (found["num_images"], found["fraction_of_images"]) == (8, pytest.approx(8 / 9))
-    assert [reject["reason"] for reject in found["rejects"]] == ["its content is no PNG, JPEG, WebP, BMP or TIFF"]
+    assert [reject["reason"] for reject in found["rejects"]] == ["it is not a PNG, JPEG, WebP, BMP or TIFF image"]
 
 
 def test_a_run_names_what_could_not_be_read_and_misses_none_of_its_held_out_images(nelbo_cli, pictures):
     place = pictures(num=6)
     (place / "letter.png").write_text("dear")
     assert nelbo_cli("train", "--data", place, "--out", "run", *TINY).code == 0
-    assert "letter.png: its content is no PNG" in nelbo_cli("evaluate", "run").err
+    assert "letter.png: it is not a PNG" in nelbo_cli("evaluate", "run").err
     found = strict(nelbo_cli("evaluate", "run", "--json", "-").out)
     assert (found["fraction_of_images"], len(found["rejects"])) == (1.0, 1)
 
@@ -183,7 +183,7 @@ def test_many_files_left_out_are_counted(nelbo_cli, trained, pictures):
     for i in range(12):
         (place / f"letter-{i}.png").write_text("dear")
     shown = nelbo_cli("score", place, "-m", trained)
-    assert shown.err.count("its content is no PNG") == 10
+    assert shown.err.count("it is not a PNG") == 10
     assert "left out 2 more (--json lists them)" in shown.err
 
 
@@ -223,7 +223,7 @@ def test_scoring_a_single_picture_and_one_of_another_size(nelbo_cli, trained, pi
     large = pictures("large", num=2, size=(20, 12))
     refused = nelbo_cli("score", large, "-m", trained)
     assert refused.code == 2
-    assert "20x12, and the model takes 8x8; --resize brings images to that" in refused.err
+    assert "20x12, but the model takes 8x8; `resize` fits images to that size" in refused.err
     assert nelbo_cli("score", large, "-m", trained, "--resize").code == 0
 
 

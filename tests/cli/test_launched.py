@@ -71,7 +71,7 @@ def test_a_machine_that_lacks_the_run_says_so_and_holds_up_no_other(lacking, tmp
         machines.append(subprocess.Popen(run, env=environment, cwd=place, stderr=subprocess.PIPE, text=True))
     told = [machine.communicate(timeout=100)[1] for machine in machines]
     assert [machine.returncode for machine in machines] == [1, 1]
-    assert "there is no run folder or bundled model 'model'" in told[lacking]
+    assert "there is not a run folder or bundled model 'model'" in told[lacking]
     assert "error (process 1 of 2, from 0): " in told[1]
     assert "error" in told[0] and "another process is gone" in told[1 - lacking]
     assert not (tmp_path / "0" / "two.npy").exists()

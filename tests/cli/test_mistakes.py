@@ -57,14 +57,14 @@ class TestData:
         (tmp_path / "texts" / "letter.png").write_text("dear")
         message = refused("train", "--data", "texts", "--out", "run")
         assert "none of its 1 images can be used" in message
-        assert "letter.png: its content is no PNG, JPEG, WebP, BMP or TIFF" in message
+        assert "letter.png: it is not a PNG, JPEG, WebP, BMP or TIFF image" in message
         assert "letter.png" in nelbo_cli("data", "texts").out
 
     def test_mixed_sizes(self, nelbo_cli, refused, pictures):
         pictures("mixed", num=3, size=(8, 8))
         pictures("mixed/more", num=2, size=(10, 9))
         message = refused("train", "--data", "mixed", "--out", "run")
-        assert "images of 2 sizes: 8x8 (3), 10x9 (2); give the size that all shall have with --size N" in message
+        assert "images of 2 sizes: 8x8 (3), 10x9 (2); give them one size, such as --size 64" in message
         assert nelbo_cli("train", "--data", "mixed", "--size", "8", "--out", "run", *TINY).code == 0
 
     def test_large_pictures_without_a_size(self, nelbo_cli, refused, pictures, tmp_path):
@@ -72,7 +72,7 @@ class TestData:
         np.save(tmp_path / "large.npy", np.zeros((2, 300, 400, 3), dtype=np.uint8))
         for data in ("large", "large.npy"):
             message = refused("train", "--data", data, "--out", "run")
-            assert "is 400x300, and without --size images are trained on as they are up to a side of 256" in message
+            assert "is 400x300; without --size, a side may have at most 256 pixels" in message
             assert "such as --size 64" in message
             assert not (tmp_path / "run").exists()
         assert nelbo_cli("data", "large").code == 0
@@ -104,11 +104,11 @@ class TestRun:
 
     @pytest.mark.parametrize("command", [("sample",), ("evaluate",), ("score", "digits", "-m")])
     def test_a_run_that_is_not_there(self, refused, command):
-        assert "there is no run folder or bundled model 'nowhere'" in refused(*command, "nowhere")
+        assert "there is not a run folder or bundled model 'nowhere'" in refused(*command, "nowhere")
 
     def test_a_run_without_weights(self, refused, copy):
         (copy / "model.safetensors").unlink()
-        assert "model.safetensors is missing; expected the weights that `nelbo train` saves" in refused("sample", copy)
+        assert "model.safetensors is missing; expected the weights that training saves" in refused("sample", copy)
 
     def test_truncated_weights(self, refused, copy):
         path = copy / "model.safetensors"
@@ -133,7 +133,7 @@ class TestRun:
         images = np.zeros((2, 8, 8, 3), dtype=np.uint8)
         np.savez(tmp_path / "coarse.npz", images=images, levels=16)
         message = refused(*(part.format(run=trained, data="coarse.npz") for part in command))
-        assert "coarse has 16 levels and the model was trained on 256: their bits can't be compared" in message
+        assert "coarse has 16 levels and the model was trained on 256: their bits cannot be compared" in message
 
     def test_another_shape_names_the_flag_that_helps(self, nelbo_cli, refused, trained, tmp_path):
         np.save(tmp_path / "tall.npy", np.zeros((2, 9, 8, 3), dtype=np.uint8))
@@ -171,7 +171,7 @@ class TestRun:
             pytest.skip(f"no small file system can be mounted here: {error}")
         try:
             message = refused("train", "--data", pictures(), "--out", disk / "run", *TINY)
-            assert "could not be written: the disk is full, make room or choose another folder by --out" in message
+            assert "could not be written: the disk is full; free space or choose another folder with --out" in message
             assert not list(disk.rglob(".*.part"))
         finally:
             subprocess.run(["umount", "-l", str(disk)], check=True)

@@ -129,7 +129,7 @@ def test_points_are_no_pictures(nelbo_cli, points, figure):
         (("progressive", "nowhere", "--animate", "--out", "it.png"), "must end in one of .gif, .webp"),  # told first
         (("points", "nowhere", "--out", "it.gif"), "must end in one of .png, .pdf, .svg"),
         (("shared", "nowhere", "--out", "it.gif"), "must end in one of .png, .pdf, .svg"),
-        (("shared", "nowhere"), "there is no run folder or bundled model 'nowhere'"),
+        (("shared", "nowhere"), "there is not a run folder or bundled model 'nowhere'"),
     ],
 )
 def test_mistakes_are_said_in_a_sentence(nelbo_cli, trained, tmp_path, line, named):

@@ -157,7 +157,7 @@ class TestMistakes:
 
     def test_files_that_are_no_image(self, refused, tmp_path: Path):
         (tmp_path / "letter.png").write_text("dear")
-        assert "letter.png cannot be used: its content is no PNG" in refused("letter.png", "--noise", 5)
+        assert "letter.png cannot be used: it is not a PNG" in refused("letter.png", "--noise", 5)
         assert "nowhere.png" in refused("nowhere.png", "--noise", 5)
         (tmp_path / "two").mkdir()
         picture("two/a.png")
@@ -259,7 +259,7 @@ class TestFromPython:
             run.restore(image.float(), noise=5.0)
         with pytest.raises(ShapeError, match=r"the mask must be bool \(8, 8\), .* got torch.uint8 \(3, 8, 8\)"):
             run.restore(image, mask=image)
-        with pytest.raises(ConfigurationError, match="--num must be at least 1, got 0"):
+        with pytest.raises(ConfigurationError, match="num must be at least 1, got 0"):
             run.restore(image, noise=5.0, num=0)
         with pytest.raises(ConfigurationError, match="--batch-size must be at least 1, got 0"):
             run.restore(image, noise=5.0, batch_size=0)

@@ -35,15 +35,18 @@ def test_spacing_eta_churn_and_threshold_change_the_images(nelbo_cli, tmp_path):
     [
         (("--sampler", "dimm"), "unknown sampler 'dimm'; did you mean 'ddim'?"),
         (("--spacing", "karas"), "unknown spacing 'karas'; did you mean 'karras'?"),
-        (("--eta", 0.5), "--eta means nothing to 'ancestral'; leave it out, or give --sampler ddim"),
-        (("--sampler", "ddim", "--churn", 1), "give --sampler euler or heun"),
+        (("--eta", 0.5), "'ancestral' does not support --eta; remove it or set --sampler ddim"),
+        (("--sampler", "ddim", "--churn", 1), "set --sampler euler or heun"),
         (("--sampler", "ddim", "--eta", 2), "--eta must be within 0..1, got 2"),
-        (("--sampler", "ddim", "--variance", "trained"), "--variance is that of Algorithm 2, and 'ddim'"),
-        (("--no-clip", "--threshold", 0.9), "--threshold clips in its own way"),
+        (
+            ("--sampler", "ddim", "--variance", "trained"),
+            "--variance applies to Algorithm 2 only",
+        ),
+        (("--no-clip", "--threshold", 0.9), "--threshold replaces clipping; remove --no-clip or --threshold"),
         (("--threshold", 1.5), "the threshold is a share of the pixels"),
-        (("--guidance", 2), "is not class-conditional; leave --guidance out"),
-        (("--label", "sneaker"), "is not class-conditional; leave --label out"),
-        (("--guidance-interval", 0.2, 0.8), "--guidance-interval says where --guidance holds"),
+        (("--guidance", 2), "is not class-conditional; remove --guidance"),
+        (("--label", "sneaker"), "is not class-conditional; remove --label"),
+        (("--guidance-interval", 0.2, 0.8), "--guidance-interval says where --guidance applies"),
         (("--steps", 0), "the number of steps must be within 1..1000, got 0"),
     ],
 )
@@ -68,7 +71,7 @@ def test_a_class_by_name_by_number_and_guided(nelbo_cli, tmp_path):
     assert seven.shape == sampled("--label", "all", "--guidance", 30).shape
     for options, named in (
         (("--label", 10), "unknown class '10'"),
-        (("--guidance", 2), "--guidance follows a class: give --label too"),
+        (("--guidance", 2), "--guidance follows a class; give --label too"),
         (("--label", 1, "--guidance", 2, "--guidance-interval", 0.9, 0.1), "two rising shares of the chain"),
     ):
         told = nelbo_cli("sample", "by-class", "--num", 1, "--steps", 2, "--out", "y.npy", *options)

@@ -67,7 +67,7 @@ def test_later_options_enter_a_fingerprint_only_where_they_are_not_at_their_defa
     run = nelbo.load("fashion-mnist", device="cpu")
     plan = CodecPlan.from_tensors(read_tensors(run.folder / PLAN_FILE)[0])
     known = read_metadata(run.folder / PLAN_FILE)["fingerprint"]
-    assert fingerprint(run, plan).hex() == known
+    assert fingerprint(run.model, plan).hex() == known
     for part, changes in (
         ("network", {"norm_eps": 1e-5}),
         ("network", {"head_width": 32}),
@@ -78,4 +78,4 @@ def test_later_options_enter_a_fingerprint_only_where_they_are_not_at_their_defa
     ):
         recipe = replace(run.recipe, **{part: replace(getattr(run.recipe, part), **changes)})
         changed = replace(run, config=replace(run.config, recipe=recipe))
-        assert fingerprint(changed, plan).hex() != known, changes
+        assert fingerprint(changed.model, plan).hex() != known, changes

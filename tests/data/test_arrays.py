@@ -26,14 +26,14 @@ def saved(folder: Path, **arrays: object) -> str:
         (COLOUR.transpose(0, 3, 1, 2), COLOUR.transpose(0, 3, 1, 2)),
     ],
 )
-def test_every_layout(tmp_path: Path, array: np.ndarray, expected: np.ndarray) -> None:
+def test_every_array_layout_gives_the_same_images(tmp_path: Path, array: np.ndarray, expected: np.ndarray) -> None:
     np.save(tmp_path / "set.npy", array)
     for spec in (str(tmp_path / "set.npy"), saved(tmp_path, anything=array)):
         train = load_data(spec, held_out=0).train
         assert torch.equal(train.images(range(20)), torch.from_numpy(np.ascontiguousarray(expected)))
 
 
-def test_labels_levels_and_names(tmp_path: Path) -> None:
+def test_npz_labels_levels_and_class_names(tmp_path: Path) -> None:
     labels = np.arange(20) % 3 - 1
     split = load_data(saved(tmp_path, images=GREY % 17, labels=labels, levels=17, class_names=["a", "b"]), held_out=0)
     assert split.train.levels == 17 and split.train.class_names == ("a", "b")
@@ -47,31 +47,31 @@ def test_labels_levels_and_names(tmp_path: Path) -> None:
     [
         ({"images": GREY.astype(np.float32) / 255}, "holds float32; expected uint8"),
         ({"images": GREY.astype(np.int64)}, "holds int64; expected uint8"),
-        ({"images": np.array([{}], dtype=object)}, "plain arrays"),
+        ({"images": np.array([{}], dtype=object)}, "without pickled objects"),
         ({"images": GREY[:0]}, "is empty"),
         ({"images": GREY[0]}, r"shape \(6, 5\); expected N x H x W"),
         ({"images": np.zeros((2, 5, 6, 4), np.uint8)}, "C = 1 or 3"),
-        ({"images": np.zeros((2, 3, 6, 3), np.uint8)}, "either axis"),
+        ({"images": np.zeros((2, 3, 6, 3), np.uint8)}, "both the second and the last axis"),
         ({"images": GREY, "levels": 17}, r"value 255, but with 17 levels the largest is 16"),
         ({"images": GREY, "levels": 257}, "levels is 257"),
         ({"images": GREY, "levels": 1.5}, "`levels` is float64"),
         ({"images": GREY, "labels": np.zeros(19, int)}, "expected 20 whole numbers"),
         ({"images": GREY, "labels": np.zeros(20)}, "`labels` is float64"),
-        ({"images": GREY, "labels": np.full(20, 10**9)}, "labels run from 1000000000"),
-        ({"images": GREY, "labels": np.full(20, 2), "class_names": ["a"]}, "1 class names for labels up to 2"),
+        ({"images": GREY, "labels": np.full(20, 10**9)}, "labels range from 1000000000"),
+        ({"images": GREY, "labels": np.full(20, 2), "class_names": ["a"]}, "has 1 names, but the labels go up to 2"),
         ({"x": GREY, "y": GREY}, "holds x, y; expected `images`"),
     ],
 )
-def test_what_is_refused(tmp_path: Path, arrays: dict[str, object], message: str) -> None:
+def test_invalid_arrays_are_refused(tmp_path: Path, arrays: dict[str, object], message: str) -> None:
     with pytest.raises(DataError, match=message):
         load_data(saved(tmp_path, **arrays))
 
 
 @pytest.mark.parametrize("name", ["a.npy", "a.npz"])
 @pytest.mark.parametrize("content", [b"", b"no array", b"PK\x03\x04 cut", b"\x93NUMPY\x01\x00\x76\x00{'descr'"])
-def test_damaged_files(tmp_path: Path, name: str, content: bytes) -> None:
+def test_damaged_files_are_reported(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(DataError, match=r"no readable \.np"):
+    with pytest.raises(DataError, match=r"a\.np[yz] cannot be read .* expected a \.np"):
         load_data(str(tmp_path / name))
 
 
@@ -81,7 +81,7 @@ def test_size_and_mode_are_applied(tmp_path: Path) -> None:
     assert split.train.shape == split.test.shape == (1, 4, 4)
 
 
-def test_digits() -> None:
+def test_digits_split_pixels_and_labels() -> None:
     split = load_data("digits")
     assert (len(split.train), len(split.test)) == (1500, 297)
     assert split.train.shape == split.test.shape == (1, 8, 8) and split.train.levels == 17
@@ -89,19 +89,19 @@ def test_digits() -> None:
     assert int(split.train.images(range(1500)).max()) == 16
     assert split.test.labels is not None and split.test.labels[-3:].tolist() == [8, 9, 8]
     assert load_data("digits", mode="RGB").train.shape == (3, 8, 8)
-    with pytest.raises(DataError, match=r"17 levels.*--size"):
+    with pytest.raises(DataError, match=r"17 levels.* leave out size and mode"):
         load_data("digits", size=16)
     with pytest.raises(ConfigurationError, match="its own held-out part of 297"):
         load_data("digits", held_out=10)
 
 
-def test_toy_points_as_images() -> None:
+def test_toy_points_are_seeded_images() -> None:
     split = load_data("toy:moons")
     assert split.train.shape == (2, 1, 1) and (len(split.train), len(split.test)) == (10_000, 2_000)
     assert torch.equal(split.train[5], load_data("toy:moons").train[5])
     assert not torch.equal(split.train.images(range(99)), load_data("toy:moons", seed=1).train.images(range(99)))
     assert int(split.train.images(range(10_000)).min()) > 0 and int(split.train.images(range(10_000)).max()) < 255
-    with pytest.raises(DataError, match="no picture"):
+    with pytest.raises(DataError, match="is not an image set"):
         load_data("toy:moons", size=2)
 
 
@@ -111,23 +111,23 @@ def test_toy_points_as_images() -> None:
         ("digit", "did you mean 'digits'"),
         ("Fashion_MNIST", "did you mean 'fashion-mnist'"),
         ("toy:moon", "did you mean 'toy:moons'"),
-        ("/no/such/folder", "built in are digits"),
-        ("", "built in are digits"),
+        ("/no/such/folder", "give a path or one of digits"),
+        ("", "give a path or one of digits"),
     ],
 )
-def test_unknown_names(spec: str, message: str) -> None:
+def test_unknown_spec_suggests_the_nearest_name(spec: str, message: str) -> None:
     for ask in (load_data, describe):
         with pytest.raises(DataError, match=message):
             ask(spec)
 
 
-def test_a_file_of_unknown_kind(tmp_path: Path) -> None:
+def test_file_of_unknown_kind_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.gif").touch()
-    with pytest.raises(DataError, match=r"a\.gif is of no kind known"):
+    with pytest.raises(DataError, match=r"a\.gif is of an unknown kind"):
         load_data(str(tmp_path / "a.gif"))
 
 
-def test_array_dataset_refuses_what_is_no_image() -> None:
+def test_array_dataset_checks_its_tensors() -> None:
     with pytest.raises(NelboError, match="float32"):
         ArrayDataset(torch.zeros(2, 1, 4, 4))
     with pytest.raises(NelboError, match="value 17, but with 17 levels"):

@@ -26,7 +26,7 @@ def numbered(total: int, labels: bool = True) -> ArrayDataset:
 
 
 @given(LENGTHS, BATCHES, SEEDS)
-def test_each_epoch_visits_each_image_once(length: int, batch: int, seed: int) -> None:
+def test_each_epoch_contains_each_image_once(length: int, batch: int, seed: int) -> None:
     stream = TrainingStream(length, batch, seed)
     positions = torch.cat([stream.indices(step) for step in range(-(-3 * length // batch))])
     for epoch in range(3):
@@ -34,15 +34,15 @@ def test_each_epoch_visits_each_image_once(length: int, batch: int, seed: int) -
 
 
 @given(LENGTHS, BATCHES, SEEDS, st.lists(st.integers(0, 50), min_size=1, max_size=6))
-def test_a_batch_depends_on_seed_and_step_only(length: int, batch: int, seed: int, steps: list[int]) -> None:
+def test_batch_depends_only_on_seed_and_step(length: int, batch: int, seed: int, steps: list[int]) -> None:
     used = TrainingStream(length, batch, seed)
-    for step in steps:  # asked for in any order, by a stream that has been used or not
+    for step in steps:  # in any order, from a used and from a new stream
         assert torch.equal(used.indices(step), TrainingStream(length, batch, seed).indices(step))
         assert used.indices(step).shape == (batch,) and used.indices(step).dtype == torch.int64
 
 
 @given(LENGTHS, BATCHES, st.integers(1, 20), SEEDS)
-def test_the_order_does_not_depend_on_the_batch(length: int, batch: int, other: int, seed: int) -> None:
+def test_order_does_not_depend_on_batch_size(length: int, batch: int, other: int, seed: int) -> None:
     def order(size: int) -> list[int]:
         stream = TrainingStream(length, size, seed)
         return torch.cat([stream.indices(step) for step in range(-(-100 // size))])[:100].tolist()
@@ -51,7 +51,7 @@ def test_the_order_does_not_depend_on_the_batch(length: int, batch: int, other: 
     assert TrainingStream(length, batch, seed, start=7).indices(0).tolist()[:10] == order(1)[7:17][:batch]
 
 
-def test_epochs_and_seeds_differ_and_the_global_state_is_left_alone() -> None:
+def test_orders_differ_and_global_state_is_unchanged() -> None:
     state = torch.random.get_rng_state()
     stream = TrainingStream(100, 100, 0)
     orders = [stream.indices(0), stream.indices(1), TrainingStream(100, 100, 1).indices(0)]
@@ -61,7 +61,7 @@ def test_epochs_and_seeds_differ_and_the_global_state_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize("arguments", [(0, 1, 0), (1, 0, 0), (1, 1, 0, -1)])
-def test_streams_that_cannot_be(arguments: tuple[int, ...]) -> None:
+def test_invalid_stream_arguments_are_refused(arguments: tuple[int, ...]) -> None:
     with pytest.raises(ConfigurationError, match="expected at least"):
         TrainingStream(*arguments)
 
@@ -75,7 +75,7 @@ def batches(dataset: ImageDataset, number: int = 12, **options: int) -> list[tup
     ]
 
 
-def test_any_number_of_workers_gives_the_same_batches() -> None:
+def test_batches_do_not_depend_on_workers() -> None:
     expected = batches(numbered(30))
     assert [step for step, _, _ in expected] == list(range(12))
     assert expected[0][1] == [[index] for index in TrainingStream(30, 8, 3).indices(0).tolist()]
@@ -93,12 +93,12 @@ def test_ranks_share_each_batch_in_order() -> None:
         batches(numbered(30), world=3)
 
 
-def test_a_set_smaller_than_the_batch_and_one_without_labels() -> None:
+def test_batch_may_exceed_the_set_without_labels() -> None:
     step, images, labels = batches(numbered(1, labels=False), number=2)[1]
     assert (step, images, labels) == (1, [[0]] * 8, None)
 
 
-def test_files_are_decoded_in_workers_and_a_lost_one_is_one_sentence(tmp_path: Path, save: Callable[..., Path]) -> None:
+def test_missing_file_in_worker_is_one_line(tmp_path: Path, save: Callable[..., Path]) -> None:
     paths = [save(f"{index}.png", index) for index in range(5)]
     lazy = load_data(str(tmp_path), memory_budget=0, held_out=0).train
     assert batches(lazy, workers=2) == batches(load_data(str(tmp_path), held_out=0).train)
@@ -109,7 +109,7 @@ def test_files_are_decoded_in_workers_and_a_lost_one_is_one_sentence(tmp_path: P
 
 
 @pytest.mark.parametrize(("processors", "expected"), [(1, 1), (3, 3), (64, 4)])
-def test_workers_not_given_are_for_sets_that_are_decoded_as_they_are_read(
+def test_default_workers_only_for_sets_on_disk(
     tmp_path: Path, save: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, processors: int, expected: int
 ) -> None:
     for index in range(5):
@@ -124,17 +124,17 @@ def test_workers_not_given_are_for_sets_that_are_decoded_as_they_are_read(
     assert chosen == [expected, 0, 2]
 
 
-def test_files_are_decoded_in_workers_of_themselves(tmp_path: Path, save: Callable[..., Path]) -> None:
+def test_default_workers_give_the_same_batches(tmp_path: Path, save: Callable[..., Path]) -> None:
     for index in range(5):
         save(f"{index}.png", index)
     lazy = load_data(str(tmp_path), memory_budget=0, held_out=0).train
     assert batches(lazy) == batches(lazy, workers=0)
 
 
-def test_the_order_must_fit_the_set() -> None:
-    with pytest.raises(ConfigurationError, match="order is of 5 images"):
+def test_stream_must_match_the_set() -> None:
+    with pytest.raises(ConfigurationError, match="stream is for 5 images, but array has 6"):
         loader(numbered(6), TrainingStream(5, 2, 0))
-    with pytest.raises(ConfigurationError, match="--workers"):
+    with pytest.raises(ConfigurationError, match="workers is -1; expected 0 or more"):
         loader(numbered(6), TrainingStream(6, 2, 0), workers=-1)
 
 
@@ -166,7 +166,7 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="ne
 
 @contextmanager
 def started(kind: str) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
-    """A parent process with two workers, and the workers' ids."""
+    """Start a parent process with two workers, and yield it with the ids of the workers."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen([sys.executable, "-c", PARENT, kind], text=True, **pipes) as parent:
         try:
@@ -177,7 +177,7 @@ def started(kind: str) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
 
 
 @needs_proc
-def test_workers_die_with_a_killed_parent_and_outlive_the_signals_of_others() -> None:
+def test_workers_ignore_others_signals_and_exit_with_parent() -> None:
     with started("moving") as (moving, first), started("stuck") as (stuck, second):
         workers = first + second
         assert len(first) >= 2 and len(second) >= 2
@@ -193,7 +193,7 @@ def test_workers_die_with_a_killed_parent_and_outlive_the_signals_of_others() ->
 
 
 @needs_proc
-def test_a_program_ends_though_its_batches_do_not() -> None:
+def test_program_with_endless_batches_exits_cleanly() -> None:
     with started("ending") as (parent, workers):
         _, errors = parent.communicate(timeout=50)
         assert (parent.returncode, errors) == (0, "")

@@ -30,7 +30,7 @@ def test_lossless_formats_give_the_pixels(tmp_path: Path, ending: str) -> None:
     assert (read(tmp_path / f"a.{ending}") == noise).all()
 
 
-def test_jpeg_is_known_by_its_content(tmp_path: Path) -> None:
+def test_jpeg_is_recognized_by_content(tmp_path: Path) -> None:
     Image.fromarray(RED).save(tmp_path / "a.png", format="JPEG", quality=95)
     assert np.abs(read(tmp_path / "a.png").astype(int) - RED).max() < 6
 
@@ -71,7 +71,7 @@ def test_transparent_colour_of_grey_and_rgb(tmp_path: Path) -> None:
     assert (read(tmp_path / "rgb.png") == 255).all()
 
 
-def test_one_bit(tmp_path: Path) -> None:
+def test_one_bit_becomes_0_and_255(tmp_path: Path) -> None:
     Image.fromarray(np.array([[True, False]])).save(tmp_path / "a.png")
     assert read(tmp_path / "a.png").ravel().tolist() == [255, 0]
 
@@ -96,15 +96,15 @@ def test_cmyk_becomes_rgb(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.int32])
-def test_pixels_without_a_stated_scale_are_refused(tmp_path: Path, kind: type) -> None:
+def test_pixels_without_a_defined_scale_are_refused(tmp_path: Path, kind: type) -> None:
     Image.fromarray(np.zeros((2, 2), kind)).save(tmp_path / "a.tiff")
     assert "32 bits" in reason(tmp_path / "a.tiff")
 
 
 @pytest.mark.parametrize("ending", ["jpg", "png", "tiff"])
-def test_exif_orientation_turns_the_picture(tmp_path: Path, ending: str) -> None:
+def test_exif_orientation_is_applied(tmp_path: Path, ending: str) -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+    exif[0x0112] = 6  # the viewer rotates by 90 degrees clockwise
     upright = np.zeros((8, 16, 3), np.uint8)
     upright[:, :8] = 255  # left half white -> top half white
     Image.fromarray(upright).save(tmp_path / f"a.{ending}", exif=exif)
@@ -112,21 +112,21 @@ def test_exif_orientation_turns_the_picture(tmp_path: Path, ending: str) -> None
     assert decoded.file_size == (16, 8) and decoded.pixels[:7].min() > 200 and decoded.pixels[9:].max() < 50
 
 
-def test_what_cannot_be_read_has_its_reason(tmp_path: Path) -> None:
+def test_unreadable_files_have_a_reason(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("I am no picture at all, only text")
     (tmp_path / "empty.png").touch()
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(tmp_path / "cut.jpg")
     (tmp_path / "cut.jpg").write_bytes((tmp_path / "cut.jpg").read_bytes()[:-600])
     Image.fromarray(RED).save(tmp_path / "a.gif")
     (tmp_path / "a.gif").rename(tmp_path / "gif.png")
-    assert "no PNG, JPEG" in reason(tmp_path / "text.png")
+    assert "not a PNG, JPEG" in reason(tmp_path / "text.png")
     assert "empty" in reason(tmp_path / "empty.png")
     assert "truncated" in reason(tmp_path / "cut.jpg")
-    assert "no PNG, JPEG" in reason(tmp_path / "gif.png")
+    assert "not a PNG, JPEG" in reason(tmp_path / "gif.png")
     assert "No such file" in reason(tmp_path / "absent.png")
 
 
-def test_decompression_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decompression_bomb_is_refused_before_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
@@ -136,13 +136,13 @@ def test_decompression_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, mon
     )
     (tmp_path / "bomb.png").write_bytes(png)
     assert "bomb" in reason(tmp_path / "bomb.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)  # as other code in the process may do
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)  # other code in the process may do this
     assert "bomb" in reason(tmp_path / "bomb.png")
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("ending", ["png", "jpg", "webp", "bmp", "tiff"])
-def test_damage_anywhere_is_read_or_refused_but_never_crashes(tmp_path: Path, ending: str) -> None:
+def test_damaged_file_never_crashes(tmp_path: Path, ending: str) -> None:
     random = np.random.default_rng(1)
     Image.fromarray(random.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(tmp_path / f"good.{ending}")
     good = (tmp_path / f"good.{ending}").read_bytes()
@@ -158,29 +158,29 @@ def test_damage_anywhere_is_read_or_refused_but_never_crashes(tmp_path: Path, en
     assert refused > 10
 
 
-def test_size_fits_the_shorter_side_and_crops_the_middle(tmp_path: Path) -> None:
+def test_size_fits_shorter_side_and_crops_centre(tmp_path: Path) -> None:
     wide = np.zeros((40, 120, 3), np.uint8)
     wide[:, 40:80] = RED[0, 0]  # only the central square is red
     Image.fromarray(wide).save(tmp_path / "a.png")
     square = read(tmp_path / "a.png", (20, 20))
-    assert square.shape == (20, 20, 3) and (square[:, 3:-3] == RED[0, 0]).all()  # the filter mixes in what lies beyond
+    assert square.shape == (20, 20, 3) and (square[:, 3:-3] == RED[0, 0]).all()  # the filter blurs the edges
     assert (square[:, [0, -1], 0] > 150).all()
 
 
-def test_size_is_antialiased_and_leaves_the_right_size_alone(tmp_path: Path) -> None:
+def test_resize_is_antialiased_and_exact_at_own_size(tmp_path: Path) -> None:
     board = np.indices((64, 64)).sum(0).astype(np.uint8) % 2 * 255
     Image.fromarray(board).save(tmp_path / "a.png")
     assert (read(tmp_path / "a.png", (64, 64))[:, :, 0] == board).all()
-    assert np.abs(read(tmp_path / "a.png", (8, 8)).astype(int) - 127).max() < 12  # picking pixels would give 0 and 255
+    assert np.abs(read(tmp_path / "a.png", (8, 8)).astype(int) - 127).max() < 12  # without antialiasing: 0 and 255
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 20_000), (20_000, 1)])
-def test_extreme_shapes_are_fitted_without_a_huge_middle_step(tmp_path: Path, shape: tuple[int, int]) -> None:
+def test_extreme_shapes_are_resized(tmp_path: Path, shape: tuple[int, int]) -> None:
     Image.fromarray(np.full(shape, 77, np.uint8)).save(tmp_path / "a.png")
     assert (read(tmp_path / "a.png", (32, 32)) == 77).all()
 
 
-def test_modes_of_the_set() -> None:
+def test_conversion_between_grey_and_rgb() -> None:
     grey = np.array([[[9]]], np.uint8)
     assert to_tensor(grey, "RGB").tolist() == [[[9]], [[9]], [[9]]]
     assert to_tensor(RED, "L").unique().tolist() == [round(0.299 * 200 + 0.587 * 30 + 0.114 * 10)]

@@ -19,7 +19,7 @@ Save = Callable[..., Path]
 
 @pytest.fixture
 def mixed(tmp_path: Path, save: Save) -> Path:
-    """Eight good pictures in two classes and the root, one corrupt of each sort, and files that are no images."""
+    """Make eight good pictures in two classes, three damaged ones, and files that are not images."""
     for index in range(4):
         save(f"cat/{index}.png", index)
         save(f"dog/deep/{index}.webp", 10 + index)
@@ -39,17 +39,17 @@ def everything(spec: object, **options: object) -> list[list[int]]:
     return torch.cat(parts).flatten(1).tolist()
 
 
-def test_rejects_are_named_and_training_goes_on(mixed: Path) -> None:
+def test_rejects_are_listed_and_others_loaded(mixed: Path) -> None:
     split = load_data(str(mixed))
     assert (len(split.train), len(split.test), split.train.shape) == (7, 1, (3, 8, 8))
     reasons = {Path(reject.path).name: reject.reason for reject in split.train.rejects}
     assert set(reasons) == {"cut.jpg", "text.png", "empty.png"}
-    assert "truncated" in reasons["cut.jpg"] and "no PNG" in reasons["text.png"] and "empty" in reasons["empty.png"]
+    assert "truncated" in reasons["cut.jpg"] and "not a PNG" in reasons["text.png"] and "empty" in reasons["empty.png"]
 
 
 def test_on_reject_stop_names_the_files(mixed: Path) -> None:
     with pytest.raises(
-        DataError, match=r"3 file\(s\) cannot be used.*cut\.jpg.*text\.png.*empty\.png.*--on-reject skip"
+        DataError, match=r"3 file\(s\) cannot be used.*cut\.jpg.*text\.png.*empty\.png.*on_reject='skip'"
     ):
         load_data(str(mixed), on_reject="stop")
 
@@ -63,7 +63,7 @@ def test_labels_come_from_the_first_sub_folder(mixed: Path, save: Save) -> None:
     assert torch.equal(train[2], picture)
 
 
-def test_a_flat_folder_has_no_labels(tmp_path: Path, save: Save) -> None:
+def test_flat_folder_has_no_labels(tmp_path: Path, save: Save) -> None:
     for index in range(3):
         save(f"{index}.png", index)
     assert load_data(str(tmp_path)).train.labels is None
@@ -75,7 +75,7 @@ def test_number_names_sort_by_value() -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_workers_and_memory_change_nothing(mixed: Path, workers: int) -> None:
+def test_result_does_not_depend_on_workers_or_memory(mixed: Path, workers: int) -> None:
     expected = everything(mixed)
     assert everything(mixed, workers=workers) == expected
     lazy = load_data(str(mixed), memory_budget=100)
@@ -87,7 +87,7 @@ def test_workers_and_memory_change_nothing(mixed: Path, workers: int) -> None:
         lazy.train[7]
 
 
-def test_a_scan_takes_every_usable_processor(mixed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scan_uses_every_usable_processor(mixed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert 1 <= usable_processors() <= (os.cpu_count() or 1)
     pools: list[int] = []
 
@@ -111,25 +111,25 @@ def test_pixels_beyond_the_budget_are_not_kept(tmp_path: Path, save: Save) -> No
     assert kept[0] is not None and kept[1] is None
 
 
-def test_grey_pictures_counted_as_rgb_outgrow_the_memory(tmp_path: Path, save: Save) -> None:
+def test_memory_budget_counts_rgb_conversion(tmp_path: Path, save: Save) -> None:
     for index in range(3):
         save(f"{index}.png", index, mode="L")
     assert isinstance(load_data(str(tmp_path), memory_budget=192).train, ArrayDataset)
     assert isinstance(load_data(str(tmp_path), memory_budget=192, mode="RGB").train, FolderDataset)
 
 
-def test_a_file_that_vanishes_after_the_scan_is_named(tmp_path: Path, save: Save) -> None:
+def test_file_changed_after_the_scan_is_reported(tmp_path: Path, save: Save) -> None:
     paths = [save(f"{index}.png", index) for index in range(3)]
     lazy = load_data(str(tmp_path), memory_budget=0, held_out=0).train
     paths[1].unlink()
     with pytest.raises(DataError, match=r"1\.png was readable"):
         lazy.images([0, 1])
     Image.new("RGB", (5, 5), "red").save(paths[2])
-    with pytest.raises(DataError, match=r"2\.png is now 5x5, and was 8x8"):
+    with pytest.raises(DataError, match=r"2\.png is now 5x5, but was 8x8"):
         lazy.images([2])
 
 
-def test_colour_of_one_makes_the_set_rgb(tmp_path: Path, save: Save) -> None:
+def test_one_coloured_image_makes_the_set_rgb(tmp_path: Path, save: Save) -> None:
     save("a.png", mode="L"), save("b.png", mode="1"), save("c.png", mode="LA")
     assert load_data(str(tmp_path)).train.shape == (1, 8, 8)
     save("d.png", mode="P")
@@ -137,61 +137,63 @@ def test_colour_of_one_makes_the_set_rgb(tmp_path: Path, save: Save) -> None:
     assert load_data(str(tmp_path), mode="L").train.shape == (1, 8, 8)
 
 
-def test_mixed_sizes_are_listed_and_size_helps(tmp_path: Path, save: Save) -> None:
+def test_mixed_sizes_need_size(tmp_path: Path, save: Save) -> None:
     for index, size in enumerate([(8, 8), (8, 8), (12, 9), (1, 1)]):
         save(f"{index}.png", index, size)
-    with pytest.raises(DataError, match=r"3 sizes: 8x8 \(2\), 12x9 \(1\), 1x1 \(1\); .*--size N"):
+    with pytest.raises(DataError, match=r"3 sizes: 8x8 \(2\), 12x9 \(1\), 1x1 \(1\); .* such as size=64"):
         load_data(str(tmp_path))
     assert load_data(str(tmp_path), size=6).train.shape == (3, 6, 6)
     assert load_data(str(tmp_path), size=(4, 6)).train.shape == (3, 4, 6)
 
 
-def test_large_images_need_a_size_where_a_largest_side_is_set(tmp_path: Path, save: Save) -> None:
+def test_images_above_largest_need_size(tmp_path: Path, save: Save) -> None:
     save("a.png", size=(256, 100))
     assert load_data(str(tmp_path), largest=256).train.shape == (3, 100, 256)
     save("b.png", size=(4, 257))
-    with pytest.raises(DataError, match=r"b\.png is 4x257, and without --size .* a side of 256 only; .* --size 64"):
+    with pytest.raises(
+        DataError, match=r"b\.png is 4x257; without size, a side may have at most 256 pixels\. .* such as size=64"
+    ):
         load_data(str(tmp_path), largest=256)
     assert load_data(str(tmp_path), largest=256, size=300).train.shape == (3, 300, 300)
     np.save(tmp_path / "wide.npy", np.zeros((3, 4, 300), dtype=np.uint8))
-    with pytest.raises(DataError, match=r"each image of wide is 300x4, and without --size"):
+    with pytest.raises(DataError, match=r"each image of wide is 300x4; without size"):
         load_data(str(tmp_path / "wide.npy"), largest=256)
     assert load_data(str(tmp_path / "wide.npy"), largest=256, size=8).train.shape == (1, 8, 8)
     assert describe(str(tmp_path)).count == 2
 
 
-def test_a_model_takes_what_fits_it_and_names_the_rest(tmp_path: Path, save: Save) -> None:
+def test_images_that_misfit_the_model_are_rejects(tmp_path: Path, save: Save) -> None:
     for name, mode, size in (("colour", "RGB", 8), ("grey", "L", 8), ("large", "RGB", 9), ("other", "L", 8)):
         save(f"{name}.png", size=(size, size), mode=mode)
     (tmp_path / "text.png").write_text("only text")
     taken, names = load_for_model(str(tmp_path), (1, 8, 8))
     assert [Path(name).name for name in names] == ["grey.png", "other.png"]
     assert {Path(reject.path).name: reject.reason for reject in taken.rejects} == {
-        "text.png": "its content is no PNG, JPEG, WebP, BMP or TIFF",
-        "colour.png": "in colour, and the model is grey; --resize converts images",
-        "large.png": "9x9, and the model takes 8x8; --resize brings images to that",
+        "text.png": "it is not a PNG, JPEG, WebP, BMP or TIFF image",
+        "colour.png": "in colour, but the model is grey; `resize` converts images",
+        "large.png": "9x9, but the model takes 8x8; `resize` fits images to that size",
     }
     taken, names = load_for_model(str(tmp_path), (3, 8, 8))
     assert [Path(name).name for name in names] == ["colour.png", "grey.png", "other.png"]
-    taken, names = load_for_model(str(tmp_path), (1, 8, 8), conform_all=True)
+    taken, names = load_for_model(str(tmp_path), (1, 8, 8), resize=True)
     assert (len(names), taken.shape, len(taken.rejects)) == (4, (1, 8, 8), 1)
     (tmp_path / "grey.png").unlink(), (tmp_path / "other.png").unlink()
-    with pytest.raises(DataError, match=r"none of its 3 images can be used.*in colour, and the model is grey"):
+    with pytest.raises(DataError, match=r"none of its 3 images can be used.*in colour, but the model is grey"):
         load_for_model(str(tmp_path), (1, 8, 8))
 
 
-def test_levels_that_a_model_lacks_are_not_made_by_resizing() -> None:
-    with pytest.raises(DataError, match=r"digits has 17 levels and 8 x 8 pixels; .* leave out --resize$"):
-        load_for_model("digits", (1, 16, 16), conform_all=True)
+def test_resize_of_few_levels_is_refused() -> None:
+    with pytest.raises(DataError, match=r"digits has 17 levels and 8 x 8 pixels; .* leave out resize\.$"):
+        load_for_model("digits", (1, 16, 16), resize=True)
 
 
-def test_an_empty_folder_says_what_was_looked_for(tmp_path: Path) -> None:
+def test_empty_folder_lists_the_endings(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
     with pytest.raises(DataError, match=r"holds no images.*\.png \.jpg \.jpeg \.webp \.bmp \.tif \.tiff.*1 other"):
         load_data(str(tmp_path))
 
 
-def test_only_corrupt_files(tmp_path: Path) -> None:
+def test_folder_of_damaged_files_is_reported(tmp_path: Path) -> None:
     (tmp_path / "a.png").touch()
     with pytest.raises(DataError, match=r"none of its 1 images can be used.*a\.png: the file is empty"):
         load_data(str(tmp_path))
@@ -209,13 +211,13 @@ def test_links_are_followed_once_and_loops_end(tmp_path: Path, save: Save) -> No
     assert {Path(reject.path).name for reject in report.rejects} == {"self.png", "gone.png"}
 
 
-def test_a_pipe_named_png_does_not_hang(tmp_path: Path, save: Save) -> None:
+def test_pipe_named_png_does_not_block(tmp_path: Path, save: Save) -> None:
     save("a.png")
     os.mkfifo(tmp_path / "pipe.png")
-    assert [reject.reason for reject in describe(str(tmp_path)).rejects] == ["no regular file"]
+    assert [reject.reason for reject in describe(str(tmp_path)).rejects] == ["not a regular file"]
 
 
-def test_names_that_are_no_text_can_be_reported(tmp_path: Path, save: Save) -> None:
+def test_names_that_are_not_utf8_are_printable(tmp_path: Path, save: Save) -> None:
     save("a.png")
     with open(os.fsencode(tmp_path) + b"/\xff.png", "wb"):
         pass
@@ -230,25 +232,25 @@ def test_progress_reaches_the_end(mixed: Path) -> None:
     assert seen == [(done, 11) for done in range(1, 12)]
 
 
-def test_one_image_trains_and_is_not_measured(tmp_path: Path, save: Save) -> None:
+def test_one_image_trains_without_held_out_part(tmp_path: Path, save: Save) -> None:
     for spec in (save("only.png"), tmp_path):
         split = load_data(str(spec))
         assert (len(split.train), len(split.test)) == (1, 0)
-        with pytest.raises(DataError, match=r"1 image.*--held-out"):
+        with pytest.raises(DataError, match=r"1 image.*raise held_out"):
             split.require_test()
 
 
 @pytest.mark.parametrize(
-    ("options", "flag"),
+    ("options", "message"),
     [
-        ({"size": 0}, "--size"),
-        ({"mode": "CMYK"}, "--mode"),
-        ({"on_reject": "ask"}, "--on-reject"),
-        ({"workers": -1}, "--workers"),
+        ({"size": 0}, "size is 0"),
+        ({"mode": "CMYK"}, "mode is 'CMYK'"),
+        ({"on_reject": "ask"}, "on_reject is 'ask'"),
+        ({"workers": -1}, "workers is -1"),
     ],
 )
-def test_options_that_cannot_be_name_their_flag(options: dict[str, object], flag: str) -> None:
-    with pytest.raises(ConfigurationError, match=flag):
+def test_invalid_options_are_named(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
         load_data("digits", **options)
 
 

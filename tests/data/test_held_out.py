@@ -9,7 +9,7 @@ from nelbo.errors import DataError
 
 
 def numbered(total: int) -> ArrayDataset:
-    """Images of two pixels that spell their own index."""
+    """Make images of two pixels that encode their index."""
     index = torch.arange(total)
     images = torch.stack([index // 256, index % 256], 1).to(torch.uint8)
     return ArrayDataset(images[:, None, None], labels=index)
@@ -21,7 +21,7 @@ def members(split: Split) -> tuple[list[int], list[int]]:
 
 
 @given(st.integers(2, 300), st.one_of(st.none(), st.floats(0, 0.9)), st.integers(0, 2**63 - 1))
-def test_parts_are_disjoint_complete_and_decided_by_the_seed(total: int, held_out: float | None, seed: int) -> None:
+def test_parts_are_disjoint_complete_and_seeded(total: int, held_out: float | None, seed: int) -> None:
     split = split_off(numbered(total), held_out, seed)
     train, test = members(split)
     assert sorted(train + test) == list(range(total)) and train == sorted(train)
@@ -30,7 +30,7 @@ def test_parts_are_disjoint_complete_and_decided_by_the_seed(total: int, held_ou
     assert (pixels[:, 0] * 256 + pixels[:, 1]).tolist() == train
 
 
-def test_another_seed_holds_out_others() -> None:
+def test_seed_changes_the_held_out_part() -> None:
     assert members(split_off(numbered(200), None, 0)) != members(split_off(numbered(200), None, 1))
 
 
@@ -48,17 +48,17 @@ def test_another_seed_holds_out_others() -> None:
         (7.0, 50, 7),
     ],
 )
-def test_counts(held_out: float | None, total: int, count: int) -> None:
+def test_number_of_held_out_images(held_out: float | None, total: int, count: int) -> None:
     assert held_out_count(held_out, total) == count
 
 
 @pytest.mark.parametrize("held_out", [-1, -0.1, 1.5, float("nan")])
-def test_what_is_no_part(held_out: float) -> None:
-    with pytest.raises(DataError, match="--held-out is"):
+def test_invalid_held_out_is_refused(held_out: float) -> None:
+    with pytest.raises(DataError, match=r"^held_out is"):
         held_out_count(held_out, 100)
 
 
-def test_nothing_left_to_train_on() -> None:
+def test_holding_out_everything_is_refused() -> None:
     for total, held_out in ((10, 10), (1, 1), (10, 50), (1, 0.1)):
-        with pytest.raises(DataError, match="leaves none to train on"):
+        with pytest.raises(DataError, match="which leaves none to train on"):
             split_off(numbered(total), held_out, 0)

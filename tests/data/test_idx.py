@@ -36,7 +36,7 @@ def test_pixels_and_labels(tmp_path: Path, packed: bool) -> None:
     assert split.train.class_names == ("0", "1", "2")
 
 
-def test_without_t10k_a_part_is_held_out_and_labels_are_optional(tmp_path: Path) -> None:
+def test_t10k_and_labels_are_optional(tmp_path: Path) -> None:
     write(tmp_path, labels=False)
     split = load_data(str(tmp_path))
     assert (len(split.train), len(split.test), split.train.labels) == (38, 2, None)
@@ -48,13 +48,13 @@ def test_without_t10k_a_part_is_held_out_and_labels_are_optional(tmp_path: Path)
         (b"", "begins with nothing"),
         (b"\x89PNG\r\n", "begins with 89 50 4e 47; expected 00 00 08"),
         (bytes([0, 0, 13, 3]) + bytes(12), "begins with 00 00 0d 03"),
-        (idx(IMAGES)[:10], "10 bytes found, its header alone has 16"),
+        (idx(IMAGES)[:10], "10 bytes found, but its header alone has 16"),
         (idx(IMAGES)[:-1], "1215 bytes; its header declares 40 x 5 x 6, so 1216 bytes"),
         (idx(IMAGES) + b"x", "1217 bytes; its header declares 40 x 5 x 6, so 1216 bytes"),
         (bytes([0, 0, 8, 3]) + b"\xff" * 12, "has 16 bytes; its header declares 4294967295"),
     ],
 )
-def test_malformed_files_say_what_was_found_and_expected(tmp_path: Path, content: bytes, message: str) -> None:
+def test_malformed_file_is_reported(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "train-images-idx3-ubyte"
     path.write_bytes(content)
     for read in (lambda: read_idx(path), lambda: load_data(str(tmp_path))):
@@ -63,7 +63,7 @@ def test_malformed_files_say_what_was_found_and_expected(tmp_path: Path, content
         assert message in str(caught.value) and str(path) in str(caught.value)
 
 
-def test_a_cut_or_wrong_gzip(tmp_path: Path) -> None:
+def test_damaged_gzip_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "train-images-idx3-ubyte.gz"
     for content in (gzip.compress(idx(IMAGES))[:-20], b"no gzip"):
         path.write_bytes(content)
@@ -71,14 +71,14 @@ def test_a_cut_or_wrong_gzip(tmp_path: Path) -> None:
             read_idx(path)
 
 
-def test_labels_must_match(tmp_path: Path) -> None:
+def test_number_of_labels_must_match(tmp_path: Path) -> None:
     write(tmp_path)
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(LABELS[:-1]))
     with pytest.raises(DataError, match="expected 40 labels"):
         load_data(str(tmp_path))
 
 
-def test_fashion_mnist_is_found_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fashion_mnist_is_found_in_nelbo_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "fashion-mnist", "train", True), write(tmp_path / "fashion-mnist", "t10k", True)
     monkeypatch.setenv("NELBO_DATA", str(tmp_path))
     split = load_data("fashion-mnist")
@@ -87,7 +87,7 @@ def test_fashion_mnist_is_found_where_the_environment_says(tmp_path: Path, monke
     assert (report.count, report.held_out, report.classes["Trouser"]) == (80, 40, 26)
 
 
-def test_absent_fashion_mnist_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_fashion_mnist_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nelbo.data.idx.is_idx_folder", lambda folder: False)
     with pytest.raises(
         DataError, match=r"apt install dataset-fashion-mnist.*github\.com/zalandoresearch.*\./data/fashion"

@@ -34,7 +34,7 @@ def shards(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_every_way_to_name_them_reads_the_same(shards: Path) -> None:
+def test_folder_range_and_pattern_read_the_same(shards: Path) -> None:
     expected = torch.stack([torch.from_numpy(np.array(Image.open(io.BytesIO(png(seed))))) for seed in range(6)])
     for spec in (shards, shards / "{000..002}.tar", shards / "*.tar"):
         train = load_data(str(spec), held_out=0).train
@@ -45,14 +45,14 @@ def test_every_way_to_name_them_reads_the_same(shards: Path) -> None:
     assert len(load_data(str(shards / "001.tar"), held_out=0).train) == 2
 
 
-def test_report_and_rejects(shards: Path) -> None:
+def test_report_lists_rejects(shards: Path) -> None:
     shard(shards / "003.tar", {"bad.jpg": b"text", "empty.png": b""})
     report = describe(str(shards))
     assert (report.kind, report.count, dict(report.ignored)) == ("shards", 6, {".json": 3})
     assert [reject.path.rpartition("/")[2] for reject in report.rejects] == ["003.tar:bad.jpg", "003.tar:empty.png"]
 
 
-def test_missing_damaged_compressed_and_empty_shards(shards: Path) -> None:
+def test_missing_damaged_compressed_and_empty_shards_are_reported(shards: Path) -> None:
     with pytest.raises(DataError, match=r"2 of its 5 shards are missing, the first .*003\.tar"):
         load_data(str(shards / "{000..004}.tar"))
     with pytest.raises(DataError, match="must rise"):
@@ -60,14 +60,14 @@ def test_missing_damaged_compressed_and_empty_shards(shards: Path) -> None:
     (shards / "cut.tar").write_bytes((shards / "000.tar").read_bytes()[:700])
     shard(shards / "packed.tar", {"a.png": png(0)}, "w:gz")
     for name in ("cut.tar", "packed.tar"):
-        with pytest.raises(DataError, match=f"{name} is no plain tar file"):
+        with pytest.raises(DataError, match=f"{name} is not an uncompressed tar file"):
             load_data(str(shards / name))
     shard(shards / "none.tar", {"a.txt": b"text"})
     with pytest.raises(DataError, match=r"no member of its 1 shard"):
         load_data(str(shards / "none.tar"))
 
 
-def test_ranges_keep_zeros_and_multiply() -> None:
+def test_ranges_keep_zeros_and_combine() -> None:
     assert list(map(str, expand("a{08..10}-{0..1}.tar"))) == [
         f"a{number}-{part}.tar" for number in ("08", "09", "10") for part in (0, 1)
     ]

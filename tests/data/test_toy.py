@@ -21,7 +21,7 @@ def test_points_are_seeded_centred_and_of_unit_scale(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["eight-gaussians", "checkerboard"])
-def test_density_integrates_to_one_and_is_that_of_the_points(name: str) -> None:
+def test_density_is_normalized_and_matches_the_points(name: str) -> None:
     side = (torch.arange(800, dtype=torch.float64) + 0.5) / 100 - 4
     grid = torch.stack(torch.meshgrid(side, side, indexing="ij"), -1)
     log_density = toy_log_density(name, grid)
@@ -35,14 +35,14 @@ def test_density_integrates_to_one_and_is_that_of_the_points(name: str) -> None:
     assert abs(float(points.var()) - variance) < 4 * float((points**2).std()) / 200 + 1e-3
 
 
-def test_moons_are_two_mirrored_arcs() -> None:
+def test_moons_are_two_rotated_arcs() -> None:
     points = toy("moons", 20_000, torch.Generator().manual_seed(0))
     upper = (points / 1.4 + torch.tensor([0.5, 0.25])).norm(dim=1)
     lower = (-points / 1.4 + torch.tensor([0.5, 0.25])).norm(dim=1)
     assert torch.minimum((upper - 1).abs(), (lower - 1).abs()).max() < 0.35
 
 
-def test_unknown_names() -> None:
+def test_unknown_toy_names_are_refused() -> None:
     with pytest.raises(DataError, match="expected one of moons"):
         toy("moon", 1, torch.Generator())
     with pytest.raises(DataError, match="no log-density"):
@@ -50,8 +50,8 @@ def test_unknown_names() -> None:
 
 
 @pytest.mark.parametrize("name", ["eight-gaussians", "checkerboard"])
-def test_masses_are_those_of_the_points_as_images(name: str) -> None:
-    """400,000 draws, |z| < 4.5 of chi^2 over the cells that expect ten or more: a false alarm once in 100,000 seeds."""
+def test_masses_match_the_points_as_images(name: str) -> None:
+    """400,000 draws, |z| < 4.5 for chi^2 over the cells that expect ten or more: one false alarm in 100,000 seeds."""
     masses, num = toy_masses(name), 400_000
     assert masses.shape == (256, 256) and masses.dtype == torch.float64
     assert float(masses.sum()) == pytest.approx(1, abs=1e-12)
@@ -66,7 +66,7 @@ def test_masses_are_those_of_the_points_as_images(name: str) -> None:
     assert abs(chi2 - cells) < 4.5 * math.sqrt(2 * cells)
 
 
-def test_masses_are_the_density_integrated_over_a_cell() -> None:
+def test_masses_integrate_the_density_over_cells() -> None:
     gaussians, board = toy_masses("eight-gaussians"), toy_masses("checkerboard")
     side = 8 / 255
     for i, j in ((172, 127), (168, 130), (159, 160)):  # level i stands for (2 i / 255 - 1) 4
@@ -80,8 +80,8 @@ def test_masses_are_the_density_integrated_over_a_cell() -> None:
 
 
 @pytest.mark.parametrize(("signal", "stddev"), [(1.0, 0.0), (0.95, 0.3), (0.3, 0.95), (0.006, 1.0)])
-def test_the_score_is_the_gradient_of_the_noisy_log_density(signal: float, stddev: float) -> None:
-    """Differences of a density written down once more, with scipy's Gaussians."""
+def test_score_is_gradient_of_noisy_log_density(signal: float, stddev: float) -> None:
+    """Compare with finite differences of a density written independently with scipy's Gaussians."""
     angle = np.arange(8) * np.pi / 4
     centres = signal * 1.4 / 4 * np.stack([np.cos(angle), np.sin(angle)], 1)
     variance = 0.02 * signal**2 / 16 + stddev**2
@@ -95,20 +95,20 @@ def test_the_score_is_the_gradient_of_the_noisy_log_density(signal: float, stdde
     expected = np.stack(
         [(log_density(x + step * e) - log_density(x - step * e)) / (2 * step) for e in np.eye(2)], axis=1
     )
-    with torch.no_grad():  # as a sampler would call it
+    with torch.no_grad():  # as in a sampler
         score = toy_score("eight-gaussians", torch.from_numpy(x), signal, stddev)
     assert not score.requires_grad
     np.testing.assert_allclose(score.numpy(), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_without_noise_the_score_is_that_of_the_points() -> None:
+def test_score_without_noise_is_that_of_the_points() -> None:
     x = torch.linspace(-0.5, 0.5, 12, dtype=torch.float64).view(6, 2).requires_grad_()
     (gradient,) = torch.autograd.grad(toy_log_density("eight-gaussians", 4 * x).sum(), x)
     torch.testing.assert_close(toy_score("eight-gaussians", x, 1.0, 0.0), gradient, rtol=1e-6, atol=1e-6)
 
 
-def test_what_is_not_known_in_closed_form_is_refused() -> None:
-    with pytest.raises(DataError, match="no log-density in closed form here; eight-gaussians and checkerboard have"):
+def test_sets_without_closed_form_are_refused() -> None:
+    with pytest.raises(DataError, match="no log-density in closed form; expected eight-gaussians or checkerboard"):
         toy_masses("spiral")
-    with pytest.raises(DataError, match="'checkerboard' has no"):
+    with pytest.raises(DataError, match="'checkerboard' has no score"):
         toy_score("checkerboard", torch.zeros(1, 2), 1.0, 0.0)

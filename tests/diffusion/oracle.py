@@ -1,4 +1,4 @@
-"""Data whose best network is known: x_0 ~ N(mean, variance I), and every expectation along its chain in closed form."""
+"""Data with a known best network: x_0 ~ N(mean, variance I). All expectations along its chain have a closed form."""
 
 import math
 from collections.abc import Callable
@@ -12,25 +12,25 @@ from nelbo.diffusion import NoiseSchedule
 
 @dataclass(frozen=True)
 class GaussianData:
-    """x_0 ~ N(mean, variance I). Tables are (T+1,) float64, by the time of the schedule given."""
+    """x_0 ~ N(mean, variance I). Tables are (T+1,) float64, indexed by the time of the given schedule."""
 
     mean: float
     variance: float
 
     def draw(self, num: int, generator: torch.Generator) -> Tensor:
-        """(num, 1, 1, 1) float64: examples of a single dimension."""
+        """Draw (num, 1, 1, 1) float64: examples of one dimension."""
         return self.mean + math.sqrt(self.variance) * torch.randn(num, 1, 1, 1, generator=generator, dtype=torch.double)
 
     def marginal_variance(self, schedule: NoiseSchedule) -> Tensor:
-        """Var[x_t]."""
+        """Return Var[x_t]."""
         return schedule.alphas_bar * self.variance + 1 - schedule.alphas_bar
 
     def mse(self, schedule: NoiseSchedule) -> Tensor:
-        """E(x_0 - E[x_0|x_t])^2 = Var[x_0|x_t]."""
+        """Return E(x_0 - E[x_0|x_t])^2 = Var[x_0|x_t]."""
         return self.variance * (1 - schedule.alphas_bar) / self.marginal_variance(schedule)
 
     def network(self, schedule: NoiseSchedule) -> Callable[[Tensor, Tensor], Tensor]:
-        """E[noise|x_t], by the schedule's time."""
+        """Return the network E[noise|x_t], which takes the time of the schedule."""
 
         def noise(x_t: Tensor, time: Tensor) -> Tensor:
             shape = (-1, *[1] * (x_t.ndim - 1))
@@ -42,10 +42,10 @@ class GaussianData:
 
 
 def z_score(sample: Tensor, expected: float | Tensor) -> float:
-    """How many standard errors the mean of a sample (N,) lies from what was expected."""
+    """Return the distance of the mean of a sample (N,) from its expectation, in standard errors."""
     return float((sample.mean() - expected) / (sample.std() / math.sqrt(len(sample))))
 
 
 def at(t: int, like: Tensor) -> Tensor:
-    """t for every example of `like`."""
+    """Return t for every example of `like`, (B,)."""
     return torch.full((len(like),), t, dtype=torch.int64)

@@ -1,4 +1,4 @@
-"""q: two steps chained equal the closed form, and the posterior is Bayes' rule."""
+"""The forward process q: chained steps equal the closed form, and the posterior obeys Bayes' rule."""
 
 import math
 
@@ -22,7 +22,7 @@ def _schedule(request: pytest.FixtureRequest) -> NoiseSchedule:
 
 
 def every(schedule: NoiseSchedule, seed: int, first: int = 2) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """One (t, x_0, x_t) for each t."""
+    """Return one (t, x_0, x_t) for each t."""
     t = torch.arange(first, schedule.num_steps + 1)
     g = torch.Generator().manual_seed(seed)
     x_0 = torch.rand(len(t), 1, 2, 3, generator=g, dtype=torch.float64) * 2 - 1
@@ -30,8 +30,8 @@ def every(schedule: NoiseSchedule, seed: int, first: int = 2) -> tuple[torch.Ten
     return t, x_0, ForwardProcess(schedule).sample(x_0, t, noise)
 
 
-def test_one_more_step_equals_the_closed_form(schedule: NoiseSchedule):
-    """Eq. 2 after eq. 4 at t - 1 is eq. 4 at t: mean and variance of the composed Gaussian."""
+def test_next_step_equals_closed_form(schedule: NoiseSchedule):
+    """Eq. 2 applied to eq. 4 at t - 1 gives eq. 4 at t: mean and variance of the composed Gaussian."""
     q = ForwardProcess(schedule)
     t, x_0, _ = every(schedule, 0)
     before, now = q.marginal(x_0, t - 1), q.marginal(x_0, t)
@@ -51,8 +51,8 @@ def test_two_steps_by_hand():
     )
 
 
-def test_two_steps_drawn_equal_the_closed_form():
-    """40,000 draws, |z| < 4.5 for mean and variance: a false alarm once in 70,000 seeds."""
+def test_two_drawn_steps_equal_closed_form():
+    """40,000 draws, |z| < 4.5 for mean and variance: one false alarm in 70,000 seeds."""
     q = ForwardProcess(NoiseSchedule.from_alphas_bar([1, 0.7, 0.2, 1e-3]))
     g = torch.Generator().manual_seed(1)
     x_0 = torch.full((40_000, 1), 0.6, dtype=torch.float64)
@@ -81,14 +81,14 @@ def test_posterior_is_bayes_rule(schedule: NoiseSchedule):
     precision = 1 / (1 - before) + alpha / (1 - alpha)
     mean = (before.sqrt() * x_0 / (1 - before) + alpha.sqrt() * x_t / (1 - alpha)) / precision
     posterior = ForwardProcess(schedule).posterior(x_0, x_t, t)
-    # Where 1 - alphas_bar is 3e-7, float64 itself knows it to 4e-10 only.
+    # At 1 - alphas_bar = 3e-7, float64 has a relative precision of only 4e-10.
     rtol = 1e-9 if schedule is SCHEDULES["log_linear"] else 1e-10
     torch.testing.assert_close(posterior.variance, 1 / precision, rtol=rtol, atol=0)
     torch.testing.assert_close(posterior.mean, mean, rtol=rtol, atol=1e-12)
 
 
 def test_posterior_joint_density(schedule: NoiseSchedule):
-    """q(x_t|x_{t-1}) q(x_{t-1}|x_0) = q(x_{t-1}|x_t, x_0) q(x_t|x_0), wherever it is looked at."""
+    """q(x_t|x_{t-1}) q(x_{t-1}|x_0) = q(x_{t-1}|x_t, x_0) q(x_t|x_0) at random points."""
     q = ForwardProcess(schedule)
     t, x_0, x_t = every(schedule, 4)
     x_before = q.posterior(x_0, x_t, t).sample(torch.Generator().manual_seed(5))
@@ -98,7 +98,7 @@ def test_posterior_joint_density(schedule: NoiseSchedule):
     torch.testing.assert_close(forwards, backwards, rtol=tolerance, atol=tolerance)
 
 
-def test_posterior_at_the_first_step_is_the_data(schedule: NoiseSchedule):
+def test_posterior_at_first_step_is_data(schedule: NoiseSchedule):
     x_0 = torch.rand(3, 1, 2, 2, dtype=torch.float64)
     point = ForwardProcess(schedule).posterior(x_0, x_0 + 0.1, at(1, x_0))
     assert torch.equal(point.mean, x_0) and float(point.variance.max()) == 0
@@ -115,7 +115,7 @@ def test_posterior_mean_through_the_noise(schedule: NoiseSchedule):
 
 
 def test_posterior_mean_by_numbers():
-    """alphas_bar 0.9 and 0.5, x_0 = 1, x_t = 0.2: eq. 7 worked out with a calculator."""
+    """alphas_bar 0.9 and 0.5, x_0 = 1, x_t = 0.2: eq. 7 computed by hand."""
     q = ForwardProcess(NoiseSchedule.from_alphas_bar([1, 0.9, 0.5, 1e-3]))
     x = torch.ones(1, 1, dtype=torch.float64)
     posterior = q.posterior(x, 0.2 * x, torch.tensor([2]))

@@ -1,4 +1,4 @@
-"""Classifier-free guidance and what xhat_0 is held to."""
+"""Classifier-free guidance, and the constraints on xhat_0."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ SCHEDULE = NoiseSchedule.linear(100, beta_T=0.2)
 
 
 class Labelled:
-    """Puts out 0.1 for no class and a number of its own for each class; remembers what it was asked."""
+    """A network that outputs 0.1 * x_t for no class and another multiple for each class, and records its calls."""
 
     def __init__(self, channels: int = 1) -> None:
         self.calls: list[tuple[int, list[int]]] = []
@@ -39,8 +39,8 @@ KINDS = [NoisePrediction(), DataPrediction(), VelocityPrediction(), MeanPredicti
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_guidance_is_a_straight_line_in_the_noise(kind):
-    """eps + scale (eps_label - eps), whatever the network puts out."""
+def test_guidance_is_linear_in_the_noise(kind):
+    """eps + scale (eps_label - eps), for every parameterization."""
     generator = torch.Generator().manual_seed(0)
     x_t = torch.randn(3, 1, 2, 2, dtype=torch.float64, generator=generator)
     t, label = torch.tensor([5, 50, 100]), torch.tensor([0, 1, 2])
@@ -52,7 +52,7 @@ def test_guidance_is_a_straight_line_in_the_noise(kind):
         torch.testing.assert_close(guided.noise, expected, atol=1e-6, rtol=1e-6)
 
 
-def test_one_call_of_twice_the_batch_and_only_inside_the_interval():
+def test_guidance_doubles_batch_only_inside_interval():
     x_t, label = torch.randn(2, 1, 2, 2), torch.tensor([3, 4])
     network = Labelled()
     process = ReverseProcess(network, SCHEDULE, guidance=Guidance(2.0, first=20, last=60))
@@ -64,7 +64,7 @@ def test_one_call_of_twice_the_batch_and_only_inside_the_interval():
     torch.testing.assert_close(mixed.noise, x_t * torch.tensor([0.1 + 2 * 0.4, 0.6]).view(-1, 1, 1, 1))
 
 
-def test_the_learned_variance_is_that_of_the_label():
+def test_guidance_keeps_variance_of_label():
     x_t, t, label = torch.randn(2, 1, 2, 2), torch.tensor([5, 50]), torch.tensor([0, 1])
     alone = ReverseProcess(Labelled(2), SCHEDULE, variance=LearnedRange()).predict(x_t, t, label)
     guided = ReverseProcess(Labelled(2), SCHEDULE, variance=LearnedRange(), guidance=Guidance(3.0)).predict(
@@ -76,28 +76,28 @@ def test_the_learned_variance_is_that_of_the_label():
 
 @pytest.mark.parametrize("scale", [float("nan"), float("inf"), 1e39])
 def test_guidance_must_be_a_number(scale: float):
-    with pytest.raises(ConfigurationError, match="--guidance"):
+    with pytest.raises(ConfigurationError, match=r"^guidance must be within"):
         Guidance(scale)
-    with pytest.raises(ConfigurationError, match="rise"):
+    with pytest.raises(ConfigurationError, match="must rise, got 5 to 4; change guidance_interval"):
         Guidance(1.0, first=5, last=4)
 
 
-def test_dynamic_threshold_clips_each_image_at_its_own_quantile():
+def test_dynamic_threshold_clips_at_own_quantile():
     x_0 = torch.stack([torch.linspace(-0.5, 0.5, 101), torch.linspace(-4, 4, 101)]).view(2, 1, 1, 101)
-    held = DynamicThreshold(0.9)(x_0, torch.tensor([1, 1]))
-    assert torch.equal(held[0], x_0[0])  # within the range: left alone
+    clipped = DynamicThreshold(0.9)(x_0, torch.tensor([1, 1]))
+    assert torch.equal(clipped[0], x_0[0])  # within the range, so unchanged
     limit = float(torch.quantile(x_0[1].abs(), 0.9))
-    torch.testing.assert_close(held[1], x_0[1].clamp(-limit, limit) / limit)
-    assert float(held.abs().max()) == pytest.approx(1.0)
-    with pytest.raises(ConfigurationError, match="threshold"):
+    torch.testing.assert_close(clipped[1], x_0[1].clamp(-limit, limit) / limit)
+    assert float(clipped.abs().max()) == pytest.approx(1.0)
+    with pytest.raises(ConfigurationError, match="change threshold"):
         DynamicThreshold(0.0)
 
 
-def test_constraints_change_the_noise_too():
-    """Eq. 4 holds between x_t, the held xhat_0 and the noise."""
+def test_constraints_recompute_the_noise():
+    """Eq. 4 holds for x_t, the corrected xhat_0 and the noise."""
     x_t, t = 3 * torch.randn(4, 1, 2, 2), torch.tensor([1, 10, 50, 100])
     process = ReverseProcess(lambda x, time: 0.1 * x, SCHEDULE, constraints=(DynamicThreshold(0.8), lambda x, t: x / 2))
-    said = process.predict(x_t, t)
+    prediction = process.predict(x_t, t)
     signal, stddev = SCHEDULE.at(SCHEDULE.signal, t, x_t), SCHEDULE.at(SCHEDULE.noise_stddev, t, x_t)
-    torch.testing.assert_close(signal * said.x_0 + stddev * said.noise, x_t)
-    assert float(said.x_0.abs().max()) <= 0.5 + 1e-6
+    torch.testing.assert_close(signal * prediction.x_0 + stddev * prediction.noise, x_t)
+    assert float(prediction.x_0.abs().max()) <= 0.5 + 1e-6

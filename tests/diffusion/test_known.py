@@ -1,6 +1,6 @@
-"""Eq. 16 where the data is known: its densities by hand, its terms by integration, its mean that of eq. 5.
+"""Eq. 16 for known data: densities by hand, terms by integration, and the same mean as eq. 5.
 
-Statistical checks use |z| < 3 (a false alarm once in 370 seeds for each), the seeds are fixed.
+Statistical checks use |z| < 3 (one false alarm in 370 seeds for each) with fixed seeds.
 """
 
 import math
@@ -28,7 +28,7 @@ from tests.diffusion.oracle import GaussianData, at, z_score
 
 COARSE = NoiseSchedule.from_alphas_bar([1, 0.98, 0.9, 0.5, 0.2, 0.05])  # T = 5
 IMAGES = levels_to_data(torch.randint(17, (7, 1, 2, 2), generator=torch.Generator().manual_seed(1)), 17, torch.float64)
-IMAGES = torch.cat([IMAGES, IMAGES[:1]])  # one of them twice
+IMAGES = torch.cat([IMAGES, IMAGES[:1]])  # one image twice
 POINTS = Mixture.of_points(IMAGES)
 CIRCLE = torch.arange(8) * (math.pi / 4)
 RING = 0.35 * torch.stack([CIRCLE.cos(), CIRCLE.sin()], 1)[:, :, None, None]
@@ -37,13 +37,13 @@ LARGE = FixedLarge()
 
 
 def best(data: Mixture, x_t: Tensor, time: Tensor) -> Tensor:
-    """E[x_0|x_t]"""
+    """Return E[x_0|x_t]."""
     step = int(time[0])
     return data.given(x_t, float(COARSE.signal[step]), float(COARSE.noise_stddev[step])).mean
 
 
 def at_random(data: Mixture, x_t: Tensor, time: Tensor) -> Tensor:
-    """A network that was never trained."""
+    """Return the output of an untrained network."""
     num = x_t[0].numel()
     weights = torch.randn(num, num, generator=torch.Generator().manual_seed(3), dtype=x_t.dtype)
     return 3 * torch.tanh(x_t.flatten(1) @ weights).view_as(x_t)
@@ -54,7 +54,7 @@ def process(network, data: Mixture, variance=LARGE) -> ReverseProcess:
 
 
 def draws_of(data: Mixture, num: int, generator: torch.Generator) -> Tensor:
-    """x_0 ~ q(x_0)"""
+    """Draw x_0 ~ q(x_0)."""
     which = torch.multinomial(data.weights.double(), num, replacement=True, generator=generator)
     centres = data.centres.double()[which]
     return centres + math.sqrt(data.variance) * torch.randn(centres.shape, generator=generator, dtype=torch.float64)
@@ -62,8 +62,8 @@ def draws_of(data: Mixture, num: int, generator: torch.Generator) -> Tensor:
 
 @pytest.mark.parametrize("data", [POINTS, GAUSSIANS], ids=["points", "gaussians"])
 @pytest.mark.parametrize("step", [2, 3, 5])
-def test_the_posterior_is_a_mixture_of_posteriors(data: Mixture, step: int):
-    """Bayes' rule against the mixture written out: of every component its weight given x_t, and its own Gaussian."""
+def test_posterior_is_mixture_of_posteriors(data: Mixture, step: int):
+    """Bayes' rule against the explicit mixture: for each component its weight given x_t and its Gaussian."""
     g = torch.Generator().manual_seed(step)
     x_0, q, bound = draws_of(data, 50, g), ForwardProcess(COARSE), KnownBound(process(best, data), data)
     x_before = q.marginal(x_0, at(step - 1, x_0)).sample(g)
@@ -88,7 +88,7 @@ def test_the_posterior_is_a_mixture_of_posteriors(data: Mixture, step: int):
     torch.testing.assert_close(matched.variance, spread, rtol=1e-9, atol=1e-9)
 
 
-def test_a_kl_by_integration():
+def test_kl_by_integration():
     """Two points on the line: E KL(q(x_{t-1}|x_t) || p) and KL(q(x_T) || p(x_T)) as integrals."""
     data = Mixture(torch.tensor([-0.75, 0.5]).double().view(2, 1, 1, 1), torch.tensor([0.7, 0.3]))
     bound = KnownBound(process(at_random, data), data)
@@ -121,7 +121,7 @@ def test_a_kl_by_integration():
 
 
 @pytest.mark.parametrize("network", [best, at_random])
-def test_the_step_to_points_is_a_table(network):
+def test_first_step_for_points_is_a_sum(network):
     """t = 1: sum_i q(i|x_1) (log q(i|x_1) - log p_theta(x_0 = i|x_1)), summed here; the mean over x_1 is drawn."""
     bound = KnownBound(process(network, POINTS), POINTS)
     g = torch.Generator().manual_seed(2)
@@ -139,9 +139,10 @@ def test_the_step_to_points_is_a_table(network):
 @pytest.mark.parametrize("network", [best, at_random])
 @pytest.mark.parametrize("data", [POINTS, GAUSSIANS], ids=["points", "gaussians"])
 def test_eq_16_has_the_mean_of_eq_5(data: Mixture, network, variance):
-    """Totals; and term by term eq. 16 lies lower by I(x_0; x_{t-1}|x_t) = H(x_0|x_t) - H(x_0|x_{t-1}), which sum to H.
+    """The totals agree; each term of eq. 16 is lower by I(x_0; x_{t-1}|x_t) = H(x_0|x_t) - H(x_0|x_{t-1}).
 
-    Where x_0 has a density so has p_theta(x_0|x_1), and for information only the totals are compared.
+    The sum of these differences is H(x_0). If x_0 has a density, p_theta(x_0|x_1) is a density too, and only the totals
+    are compared.
     """
     reverse, g = process(network, data, variance), torch.Generator().manual_seed(4)
     x_0, q = draws_of(data, 8_000, g), ForwardProcess(COARSE)
@@ -164,8 +165,8 @@ def test_eq_16_has_the_mean_of_eq_5(data: Mixture, network, variance):
         assert abs(z_score(five[:, t - 1] - sixteen[:, t - 1] - doubt[t] + doubt[t - 1], 0.0)) < 3.5  # one of 20
 
 
-def test_one_gaussian_is_exact():
-    """No draw has any say where q(x_{t-1}|x_t) is a Gaussian; and to the exact model every KL is 0."""
+def test_one_gaussian_has_exact_terms():
+    """If q(x_{t-1}|x_t) is a Gaussian, the terms don't depend on the draws, and every KL to the exact model is 0."""
     gaussian, g = GaussianData(0.25, 0.09), torch.Generator().manual_seed(5)
     data = Mixture(torch.full((1, 1, 1, 1), 0.25, dtype=torch.float64), torch.ones(1), 0.09)
     exact = ReverseProcess(gaussian.network(COARSE), COARSE, variance=Calibrated(gaussian.mse(COARSE)))
@@ -183,6 +184,6 @@ def test_one_gaussian_is_exact():
     torch.testing.assert_close(large.step(x_0, 3, g), kl.flatten())
 
 
-def test_a_stranger_is_refused():
-    with pytest.raises(DataError, match="isn't among those"):
+def test_unknown_image_is_refused():
+    with pytest.raises(DataError, match="isn't among the points"):
         KnownBound(process(best, POINTS), POINTS).terms(IMAGES + 1 / 16, torch.Generator())

@@ -1,4 +1,4 @@
-"""The losses: each is what its equation says, on the same noise."""
+"""Each loss against its equation, with the same noise."""
 
 import pytest
 import torch
@@ -31,7 +31,7 @@ KINDS = [NoisePrediction(), DataPrediction(), VelocityPrediction(), MeanPredicti
 
 
 def batch(num: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Data on 17 levels and noise, (num, 2, 3, 3) float64."""
+    """Return data on 17 levels and noise, (num, 2, 3, 3) float64."""
     g = torch.Generator().manual_seed(seed)
     x_0 = levels_to_data(torch.randint(17, (num, 2, 3, 3), generator=g), 17, torch.float64)
     return x_0, torch.randn(x_0.shape, generator=g, dtype=torch.float64)
@@ -41,7 +41,7 @@ def wavy(x_t: Tensor, time: Tensor) -> Tensor:
     return torch.sin(2 * x_t + time.reshape(-1, 1, 1, 1))
 
 
-def test_simple_is_equation_14():
+def test_simple_loss_is_equation_14():
     t = torch.arange(1, 13)
     x_0, noise = batch(12)
     abar = SCHEDULE.alphas_bar[t].reshape(-1, 1, 1, 1)
@@ -50,7 +50,7 @@ def test_simple_is_equation_14():
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda k: k.name)
-def test_simple_is_zero_at_the_target(kind: Parameterization):
+def test_simple_loss_is_zero_at_target(kind: Parameterization):
     t = torch.arange(1, 13)
     x_0, noise = batch(12)
 
@@ -62,8 +62,8 @@ def test_simple_is_zero_at_the_target(kind: Parameterization):
 
 
 @pytest.mark.parametrize("variance", [FixedLarge(), FixedSmall()])
-def test_equation_12_weighs_the_simple_loss_into_the_bound(variance):
-    """L_{t-1} of one network minus that of another = eq. 12's weight times the difference in squared noise error."""
+def test_equation_12_weights_turn_simple_loss_into_bound(variance):
+    """The difference in L_{t-1} of two networks is the weight of eq. 12 times the difference in squared error."""
     t = torch.arange(2, 13)
     x_0, noise = batch(11)
     steps, errors = [], []
@@ -78,8 +78,8 @@ def test_equation_12_weighs_the_simple_loss_into_the_bound(variance):
     torch.testing.assert_close(steps[0] - steps[1], weight * (errors[0] - errors[1]), rtol=1e-8, atol=1e-9)
 
 
-def test_variational_averaged_over_every_t_is_the_bound():
-    """The same noise in both: mean over t = 1..T of the loss is L in nats a dimension."""
+def test_variational_loss_averages_to_the_bound():
+    """With the same noise, the mean of the loss over t = 1..T is L in nats per dimension."""
     x_0, _ = batch(5)
     reverse = ReverseProcess(wavy, SCHEDULE, variance=FixedSmall(), levels=17)
     total = VariationalBound(reverse).terms(x_0, torch.Generator().manual_seed(1)).total / 18
@@ -91,7 +91,7 @@ def test_variational_averaged_over_every_t_is_the_bound():
 
 
 class TwoHalves(torch.nn.Module):
-    """A mean half and a variance half, each with one weight of its own."""
+    """A network with one weight for the mean half and one for the variance half."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -108,7 +108,7 @@ def gradients(loss: Tensor, network: TwoHalves) -> tuple[Tensor, Tensor]:
     return zero if by_mean is None else by_mean, zero if by_spread is None else by_spread
 
 
-def test_hybrid_moves_the_mean_by_the_simple_loss_alone():
+def test_hybrid_trains_mean_by_simple_loss_only():
     network, t = TwoHalves(), torch.arange(1, 13)
     x_0, noise = batch(12)
     reverse = ReverseProcess(network, SCHEDULE, variance=LearnedRange(), levels=17)
@@ -126,8 +126,8 @@ def test_hybrid_moves_the_mean_by_the_simple_loss_alone():
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda k: k.name)
 @pytest.mark.parametrize("gamma", [0.1, 5.0, 1e9])
-def test_min_snr_weighs_every_parameterization_alike(kind: Parameterization, gamma: float):
-    """min(SNR, gamma) ||x_0 - xhat_0||^2, whatever the output stands for."""
+def test_min_snr_is_equal_for_every_parameterization(kind: Parameterization, gamma: float):
+    """The loss is min(SNR, gamma) ||x_0 - xhat_0||^2 for every parameterization."""
     t = torch.arange(1, 13)
     x_0, noise = batch(12)
     x_t = ForwardProcess(SCHEDULE).sample(x_0, t, noise)
@@ -139,10 +139,10 @@ def test_min_snr_weighs_every_parameterization_alike(kind: Parameterization, gam
 
 
 @pytest.mark.parametrize("loss", [SimpleLoss(), VariationalLoss()])
-def test_the_best_network_is_a_stationary_point(loss):
-    """Scaling the exact network of Gaussian data either way raises the mean loss (20,000 draws, common noise).
+def test_best_network_is_stationary_point(loss):
+    """Scaling the exact network of Gaussian data up or down raises the mean loss (20,000 draws, common noise).
 
-    The rise, 0.1^2 E[noise_theta^2], is more than 2 standard errors of its estimate.
+    The increase, 0.1^2 E[noise_theta^2], is more than 2 standard errors of its estimate.
     """
     data = GaussianData(0.0, 0.25)
     g = torch.Generator().manual_seed(2)
@@ -160,7 +160,7 @@ def test_the_best_network_is_a_stationary_point(loss):
         assert float(rise.mean() / rise.std()) * 20_000**0.5 > 2
 
 
-def test_one_call_of_the_network_each():
+def test_each_loss_calls_the_network_once():
     calls = []
 
     def network(x_t: Tensor, time: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
-"""The bound of x_0 ~ N(m, s^2 I) under its exact network, where every term is known; and eqs. 17 to 22 on one path.
+"""The bound of x_0 ~ N(m, s^2 I) with its exact network, where every term is known, and eqs. 17 to 22 on one path.
 
-Statistical checks use |z| < 4 (a false alarm once in 16,000 seeds for each), the seeds are fixed.
+Statistical checks use |z| < 4 (one false alarm in 16,000 seeds for each) with fixed seeds.
 """
 
 import math
@@ -33,13 +33,13 @@ VARIANCES = [FixedLarge(), FixedSmall(), Calibrated(DATA.mse(LINEAR))]
 
 
 def exact(schedule: NoiseSchedule, variance: Variance, levels: int = 256) -> ReverseProcess:
-    """p_theta with the best network there can be; `schedule` is LINEAR, COARSE or a stride of LINEAR."""
+    """Return p_theta with the best possible network; `schedule` is LINEAR, COARSE or a stride of LINEAR."""
     full = schedule if schedule is COARSE else LINEAR
     return ReverseProcess(DATA.network(full), schedule, NoisePrediction(), variance, levels)
 
 
 def closed_kl(schedule: NoiseSchedule, t: Tensor, squared_error: Tensor, sigma2: Tensor) -> Tensor:
-    """KL of two Gaussians whose means are c (x_0 - xhat_0) apart, from alphas_bar alone."""
+    """Return the KL of two Gaussians with means c (x_0 - xhat_0) apart, computed from alphas_bar only."""
     abar, before = schedule.alphas_bar[t], schedule.alphas_bar[t - 1]
     beta = 1 - abar / before
     c, tilde = before.sqrt() * beta / (1 - abar), (1 - before) / (1 - abar) * beta
@@ -49,8 +49,8 @@ def closed_kl(schedule: NoiseSchedule, t: Tensor, squared_error: Tensor, sigma2:
 
 @pytest.mark.parametrize("variance", VARIANCES, ids=lambda v: v.name)
 @pytest.mark.parametrize("schedule", [LINEAR, LINEAR.strided(21)], ids=["full", "stride"])
-def test_each_kl_at_given_data_equals_its_closed_form(schedule: NoiseSchedule, variance: Variance):
-    """Every t > 1 at given (x_0, x_t), to 1e-6 relative in float64."""
+def test_each_kl_equals_its_closed_form(schedule: NoiseSchedule, variance: Variance):
+    """Every t > 1 at given (x_0, x_t), with a relative error of 1e-6 in float64."""
     t = torch.arange(2, schedule.num_steps + 1)
     g = torch.Generator().manual_seed(0)
     x_0 = DATA.draw(len(t), g)
@@ -109,7 +109,7 @@ def test_decoder_against_bins_integrated_by_hand(levels: int):
     x_0 = levels_to_data(torch.arange(levels), levels, torch.float64).reshape(-1, 1, 1, 1)
     noise = torch.linspace(-2, 2, levels, dtype=torch.float64).reshape(-1, 1, 1, 1)
     decoder = VariationalBound(reverse).decoder(x_0, noise)
-    tilde = 0.1 / 0.5 * (1 - 0.5 / 0.9)  # betatilde_2 stands in at t = 1
+    tilde = 0.1 / 0.5 * (1 - 0.5 / 0.9)  # betatilde_2 replaces betatilde_1 = 0
     for k in range(levels):
         x_1 = math.sqrt(0.9) * float(x_0[k]) + math.sqrt(0.1) * float(noise[k])
         mean = 0.25 + math.sqrt(0.9) * 0.09 / (0.9 * 0.09 + 0.1) * (x_1 - math.sqrt(0.9) * 0.25)
@@ -121,8 +121,8 @@ def test_decoder_against_bins_integrated_by_hand(levels: int):
         assert float(decoder[k]) == pytest.approx(-math.log(mass), rel=1e-7, abs=1e-9)
 
 
-def test_equation_3_estimates_what_equation_5_does():
-    """40,000 examples on 17 levels: the same mean within 4 standard errors of the difference; eq. 5 is steadier."""
+def test_equations_3_and_5_have_one_mean():
+    """40,000 examples on 17 levels: the means agree within 4 standard errors, and eq. 5 has the lower variance."""
     g = torch.Generator().manual_seed(3)
     x_0 = levels_to_data(torch.randint(4, 15, (40_000, 1, 1, 1), generator=g), 17, torch.float64)
     bound = VariationalBound(exact(COARSE, FixedSmall(), 17))
@@ -132,7 +132,7 @@ def test_equation_3_estimates_what_equation_5_does():
 
 
 def test_telescoping_term_by_term():
-    """Appendix A on one path for each of 50 examples, T = 4: eqs. 17 to 21 are one number, path by path."""
+    """Appendix A on one path for each of 50 examples, T = 4: eqs. 17 to 21 give the same number on each path."""
     g = torch.Generator().manual_seed(4)
     x_0 = levels_to_data(torch.randint(17, (50, 1, 2, 2), generator=g), 17, torch.float64)
     reverse = exact(COARSE, FixedSmall(), 17)
@@ -168,8 +168,8 @@ def test_telescoping_term_by_term():
         torch.testing.assert_close(form, eq_17, rtol=1e-9, atol=1e-9)
 
 
-def test_equation_22_is_equation_21_with_each_inner_mean_taken():
-    """Given x_t, log q(x_{t-1}|x_t,x_0) - log p is quadratic: its mean is its mean at one stddev either side, a KL."""
+def test_equation_22_is_inner_mean_of_equation_21():
+    """Given x_t, log q(x_{t-1}|x_t,x_0) - log p is quadratic, so its mean over q, a KL, is its mean at +-1 stddev."""
     g = torch.Generator().manual_seed(5)
     x_0 = levels_to_data(torch.randint(17, (50, 1, 2, 2), generator=g), 17, torch.float64)
     reverse = exact(COARSE, FixedLarge(), 17)
@@ -187,8 +187,8 @@ def test_equation_22_is_equation_21_with_each_inner_mean_taken():
     torch.testing.assert_close(sum_dims(inner), bound.prior(x_0), rtol=1e-9, atol=1e-10)
 
 
-def test_ratio_is_the_sum_along_its_own_path():
-    """`ratio` against eq. 3 written out on the very path it walked, replayed from the same seed."""
+def test_ratio_is_equation_3_on_its_path():
+    """`ratio` against eq. 3 written out on the same path, drawn again from the same seed."""
     x_0 = levels_to_data(torch.randint(17, (6, 1, 2, 2), generator=torch.Generator().manual_seed(6)), 17, torch.float64)
     reverse = exact(COARSE, FixedLarge(), 17)
     by_code = VariationalBound(reverse).ratio(x_0, torch.Generator().manual_seed(7))
@@ -205,8 +205,8 @@ def test_ratio_is_the_sum_along_its_own_path():
     torch.testing.assert_close(by_code, total, rtol=1e-9, atol=1e-9)
 
 
-def test_the_bound_is_a_bound():
-    """-log p_theta(x_0) of a chain of one latent, integrated numerically, lies below L, and above L minus its slack."""
+def test_bound_is_above_nll():
+    """-log p_theta(x_0) of a chain with T = 1, integrated numerically, is below L and close to it."""
     one = NoiseSchedule.from_alphas_bar([1, 0.002])
     network = DATA.network(one)
     reverse = ReverseProcess(network, one, levels=17)
@@ -220,10 +220,10 @@ def test_the_bound_is_a_bound():
     draws = bound.terms(x_0.repeat(4000, 1, 1, 1), g).total.reshape(4000, 3)
     error = draws.std(0) / math.sqrt(4000)
     assert bool((draws.mean(0) > nll - 4 * error).all())
-    assert bool((draws.mean(0) < nll + 0.05).all())  # x_1 says next to nothing here, so the bound is nearly tight
+    assert bool((draws.mean(0) < nll + 0.05).all())  # x_1 carries almost no information, so the bound is nearly tight
 
 
-def test_calibrated_is_the_smallest_bound_with_one_network():
+def test_calibrated_variance_gives_the_smallest_bound():
     g = torch.Generator().manual_seed(9)
     x_0 = DATA.draw(3000, g)
     bounds = {}
@@ -234,8 +234,8 @@ def test_calibrated_is_the_smallest_bound_with_one_network():
     assert bounds["calibrated"] < min(bounds["fixed-large"], bounds["fixed-small"])
 
 
-def test_fixed_large_costs_half_a_bit_even_with_a_perfect_mean():
-    """PAPER.md: about 0.49 bits/dim for the linear schedule, T = 1000, with x_0 known exactly (mse = 0)."""
+def test_fixed_large_costs_half_a_bit():
+    """It costs about 0.49 bits/dim for the linear schedule, T = 1000, even with x_0 known exactly (mse = 0)."""
     r = (LINEAR.posterior_variance / LINEAR.betas)[2:]
     by_hand = float((0.5 * (r - 1 - r.log())).sum()) / math.log(2)
     t = torch.arange(2, 1001)

@@ -1,4 +1,4 @@
-"""Five readings of one output: each recovers x_0 and the noise from its own target."""
+"""Each parameterization recovers x_0 and the noise from its own target."""
 
 import math
 
@@ -43,7 +43,7 @@ def test_target_gives_back_data_and_noise(kind: Parameterization, schedule: Nois
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_any_output_is_read_consistently(kind: Parameterization):
-    """x_0 and noise of one output, whatever it is, are two ends of the same x_t (eq. 4)."""
+    """The x_0 and the noise of any output satisfy eq. 4 at the same x_t."""
     schedule = SCHEDULES[0]
     g = torch.Generator().manual_seed(1)
     t = torch.arange(1, 1001, 9)
@@ -65,8 +65,8 @@ def test_velocity_is_the_derivative_of_the_rotation():
     torch.testing.assert_close(v, (ends[1] - ends[0]) / (2 * step), rtol=1e-8, atol=0)
 
 
-def test_grid_noise_is_what_the_levels_tell():
-    """from_grid is the exact mean of the noise given x_t for independent uniform pixels, summed over the levels."""
+def test_grid_noise_is_mean_noise_given_levels():
+    """from_grid is the exact mean of the noise given x_t, for independent pixels that are uniform over the levels."""
     schedule, levels = NoiseSchedule.log_linear(60), 17
     grid = 2 * torch.arange(levels, dtype=torch.float64) / (levels - 1) - 1
     t = torch.arange(1, 61)
@@ -77,23 +77,39 @@ def test_grid_noise_is_what_the_levels_tell():
     torch.testing.assert_close(GridPrediction(levels).from_grid(schedule, x_t, t), expected, rtol=1e-8, atol=1e-8)
 
 
-def silent(x_t: Tensor, time: Tensor) -> Tensor:
-    """A network that puts out 0."""
+def zero(x_t: Tensor, time: Tensor) -> Tensor:
+    """A network that outputs 0."""
     return torch.zeros_like(x_t)
 
 
 @pytest.mark.parametrize(("levels", "num_images"), [(2, 8), (17, 8), (256, 8)])
-def test_a_silent_network_on_the_grid_starts_at_log2_levels(levels: int, num_images: int):
-    """Uniform pixels hold exactly log2 K bits; 300 steps with the calibrated variance cost at most 5% more."""
+def test_zero_network_on_grid_starts_at_log2_levels(levels: int, num_images: int):
+    """Uniform pixels have exactly log2 K bits; 300 steps with the calibrated variance cost at most 5% more."""
     schedule = NoiseSchedule.log_linear(300)
     g = torch.Generator().manual_seed(3)
     x_0 = levels_to_data(torch.randint(levels, (num_images, 1, 16, 16), generator=g), levels, torch.float64)
-    plain = ReverseProcess(silent, schedule, GridPrediction(levels), levels=levels)
+    plain = ReverseProcess(zero, schedule, GridPrediction(levels), levels=levels)
     mse = torch.zeros(301, dtype=torch.float64)
     for t in range(1, 301):
         noise = torch.randn(x_0.shape, generator=g, dtype=torch.float64)
         x_t = ForwardProcess(schedule).sample(x_0, at(t, x_0), noise)
         mse[t] = (plain.predict(x_t, at(t, x_0)).x_0 - x_0).square().mean()
-    calibrated = ReverseProcess(silent, schedule, GridPrediction(levels), Calibrated(mse), levels)
+    calibrated = ReverseProcess(zero, schedule, GridPrediction(levels), Calibrated(mse), levels)
     total = float(bits_per_dim(VariationalBound(calibrated).terms(x_0, g).total, 256).mean())
     assert 0.99 * math.log2(levels) < total < 1.05 * math.log2(levels)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=["linear", "log_linear", "stride"])
+def test_x_0_weight_relates_both_squared_errors(kind: Parameterization, schedule: NoiseSchedule):
+    """(target - output)^2 = w_t (x_0 - xhat_0)^2 for any output."""
+    g = torch.Generator().manual_seed(4)
+    t = torch.arange(1, schedule.num_steps + 1)
+    x_0 = levels_to_data(torch.randint(17, (len(t), 1, 2, 2), generator=g), 17, torch.float64)
+    noise, output = torch.randn(2, *x_0.shape, generator=g, dtype=torch.float64)
+    x_t = ForwardProcess(schedule).sample(x_0, t, noise)
+    of_output = (kind.target(schedule, x_0, noise, x_t, t) - output).square().flatten(1).sum(1)
+    of_x_0 = (kind.read(schedule, output, x_t, t).x_0 - x_0).square().flatten(1).sum(1)
+    weight = kind.x_0_weight(schedule, t)
+    assert weight.shape == (len(t),) and weight.dtype == torch.float64
+    torch.testing.assert_close(weight * of_x_0, of_output, rtol=1e-6, atol=0)

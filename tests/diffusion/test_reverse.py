@@ -1,4 +1,4 @@
-"""p_theta: eq. 11, clipping, the one place where the network is called."""
+"""The reverse process p_theta: eq. 11, clipping, and the call of the network."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ LINEAR = NoiseSchedule.linear()
 
 
 def wavy(x_t: Tensor, time: Tensor) -> Tensor:
-    """Some network, of the size of noise."""
+    """A network whose output has the magnitude of noise."""
     return 1.5 * torch.sin(3 * x_t + time.reshape(-1, *[1] * (x_t.ndim - 1)))
 
 
@@ -31,7 +31,7 @@ def every(schedule: NoiseSchedule) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("schedule", [LINEAR, LINEAR.strided(17), NoiseSchedule.cosine(99)])
-def test_the_mean_of_a_noise_prediction_is_equation_11(schedule: NoiseSchedule):
+def test_mean_of_noise_prediction_is_equation_11(schedule: NoiseSchedule):
     t, x_t = every(schedule)
     abar, before = (schedule.alphas_bar[k].reshape(-1, 1, 1, 1) for k in (t, t - 1))
     alpha = abar / before
@@ -42,15 +42,15 @@ def test_the_mean_of_a_noise_prediction_is_equation_11(schedule: NoiseSchedule):
     torch.testing.assert_close(transition.variance[1:, 0, 0, 0], schedule.posterior_variance[2:])
 
 
-def test_the_mean_of_a_mean_prediction_is_its_output():
+def test_mean_of_mean_prediction_is_output():
     t, x_t = every(LINEAR)
     transition = ReverseProcess(wavy, LINEAR, MeanPrediction()).transition(x_t, t)
     torch.testing.assert_close(transition.mean, wavy(x_t, t), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("kind", [DataPrediction(), VelocityPrediction(), MeanPrediction()])
-def test_all_parameterizations_of_one_belief_make_one_transition(kind):
-    """The exact network of Gaussian data, written as noise and as `kind`: the same p_theta."""
+def test_equivalent_predictions_give_one_transition(kind):
+    """The exact network of Gaussian data gives the same p_theta as a noise prediction and as `kind`."""
     t, x_t = every(LINEAR)
     noise = GaussianData(0.1, 0.3).network(LINEAR)
     as_noise = ReverseProcess(noise, LINEAR)
@@ -60,7 +60,7 @@ def test_all_parameterizations_of_one_belief_make_one_transition(kind):
 
 
 @pytest.mark.parametrize("kind", [None, DataPrediction(), VelocityPrediction()])
-def test_clipping_holds_the_data_and_derives_the_noise_again(kind):
+def test_clipping_recomputes_the_noise(kind):
     t, x_t = every(LINEAR)
     options = {} if kind is None else {"parameterization": kind}
     free = ReverseProcess(wavy, LINEAR, **options).predict(3 * x_t, t)
@@ -71,7 +71,7 @@ def test_clipping_holds_the_data_and_derives_the_noise_again(kind):
     torch.testing.assert_close(again, 3 * x_t, rtol=1e-9, atol=1e-9)
 
 
-def test_the_network_sees_its_own_time_and_the_label():
+def test_network_gets_own_time_and_label():
     seen = {}
 
     def network(x_t: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
@@ -85,7 +85,7 @@ def test_the_network_sees_its_own_time_and_the_label():
     assert seen["time"] == [300, 300] and seen["label"].tolist() == [4, 5]
 
 
-def test_a_learned_variance_is_the_second_half_of_the_channels():
+def test_learned_variance_is_second_half_of_channels():
     def network(x_t: Tensor, time: Tensor) -> Tensor:
         return torch.cat([x_t, torch.ones_like(x_t)], 1)
 
@@ -96,13 +96,13 @@ def test_a_learned_variance_is_the_second_half_of_the_channels():
 
 
 @pytest.mark.parametrize("variance", [FixedSmall(), LearnedRange()])
-def test_another_shape_is_refused(variance):
+def test_wrong_output_shape_is_refused(variance):
     reverse = ReverseProcess(lambda x, time: torch.zeros(1, 3, 4, 4), LINEAR, variance=variance)
     with pytest.raises(ShapeError, match="channels are expected"):
         reverse.predict(torch.zeros(1, 2, 4, 4), torch.tensor([1]))
 
 
-def test_the_decoder_is_the_first_transition_integrated():
+def test_decoder_is_integrated_first_transition():
     x_1 = torch.randn(5, 1, 2, 2, dtype=torch.float64)
     reverse = ReverseProcess(wavy, LINEAR, levels=17)
     transition, decoder = reverse.transition(x_1, torch.ones(5, dtype=torch.int64)), reverse.decoder(x_1)
@@ -111,7 +111,7 @@ def test_the_decoder_is_the_first_transition_integrated():
 
 
 @pytest.mark.parametrize("schedule", [LINEAR, LINEAR.strided(17)])
-def test_the_score_of_gaussian_data_is_that_of_its_marginal(schedule: NoiseSchedule):
+def test_score_of_gaussian_data(schedule: NoiseSchedule):
     """The gradient of log N(x_t; sqrt(alphas_bar) m, v_t) is -(x_t - sqrt(alphas_bar) m) / v_t."""
     data, (t, x_t) = GaussianData(0.25, 0.09), every(schedule)
     mean, variance = (

@@ -1,4 +1,4 @@
-"""The tables against the paper's figures, strides of every length, and schedules that are refused."""
+"""The tables against the paper's values, strides of every length, and refused schedules."""
 
 import math
 import warnings
@@ -23,7 +23,7 @@ from nelbo.probability import levels_to_data
 FACTORIES = [NoiseSchedule.linear, NoiseSchedule.cosine, NoiseSchedule.log_linear]
 
 
-def test_linear_has_the_papers_figures():
+def test_linear_schedule_has_paper_values():
     s = NoiseSchedule.linear()
     assert s.num_steps == 1000
     assert float(s.alphas_bar[1000]) == pytest.approx(4.0358e-5, abs=5e-10)
@@ -34,8 +34,8 @@ def test_linear_has_the_papers_figures():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_prior_term_is_a_hundred_thousandth_of_a_bit(dtype: torch.dtype):
-    """Uniform pixels, a little more spread than CIFAR-10's; in closed form, and the same from float32 data."""
+def test_prior_term_is_about_1e_5_bits(dtype: torch.dtype):
+    """Uniform pixels (with a variance slightly above that of CIFAR-10) against the closed form, for both dtypes."""
     s = NoiseSchedule.linear()
     images = torch.randint(256, (8, 3, 32, 32), generator=torch.Generator().manual_seed(0))
     x_0 = levels_to_data(images, 256, dtype)
@@ -60,8 +60,15 @@ def test_log_linear_falls_evenly_in_log_snr():
     assert noise == pytest.approx(0.07, abs=0.005)  # grey levels, as the docstring says
 
 
+def test_log_linear_weights_all_steps_equally():
+    """The weight of eq. 12 with sigma_t^2 = betatilde_t doesn't depend on t, except for rounding at high SNR."""
+    s = NoiseSchedule.log_linear(200)
+    weight = s.betas[2:] ** 2 / (2 * s.posterior_variance[2:] * s.alphas[2:] * s.noise_variance[2:])
+    torch.testing.assert_close(weight, torch.full_like(weight, math.expm1(25.5 / 199) / 2), rtol=1e-6, atol=0)
+
+
 @pytest.mark.parametrize("factory", FACTORIES)
-def test_tables_agree_with_one_another(factory):
+def test_tables_are_consistent(factory):
     s = factory(200) if factory != NoiseSchedule.linear else factory(200, 1e-4, 0.1)
     assert float(s.alphas_bar[0]) == 1 and len(s.alphas_bar) == 201 and s.timesteps.tolist() == list(range(201))
     assert bool((s.alphas_bar.diff() < 0).all()) and bool(((s.betas[1:] > 0) & (s.betas[1:] < 1)).all())
@@ -74,7 +81,7 @@ def test_tables_agree_with_one_another(factory):
     assert float(s.posterior_variance[1]) == 0 and float(s.posterior_x_0[1]) == 1 and float(s.posterior_x_t[1]) == 0
 
 
-def test_a_beta_of_one_or_more_is_refused():
+def test_beta_outside_0_1_is_refused():
     with pytest.raises(ScheduleError, match=r"beta_T must be between 0 and 1, got 1\.0"):
         NoiseSchedule.linear(20, 1e-4, 1.0)
     with pytest.raises(ScheduleError, match="beta_1"):
@@ -87,28 +94,28 @@ def test_a_beta_of_one_or_more_is_refused():
 
 
 @pytest.mark.parametrize("table", [[0.9, 0.5], [1.0], [[1.0, 0.001]]])
-def test_a_table_must_start_at_one(table: list):
+def test_table_must_start_at_one(table: list):
     with pytest.raises(ScheduleError, match=r"T\+1 entries"):
         NoiseSchedule.from_alphas_bar(table)
 
 
 @pytest.mark.parametrize("factory", FACTORIES)
-def test_no_steps_are_refused(factory):
+def test_zero_steps_are_refused(factory):
     with pytest.raises(ScheduleError, match="at least 1 step"):
         factory(0)
 
 
-def test_visible_signal_warns_with_the_number():
+def test_visible_signal_warns():
     with pytest.warns(ScheduleWarning, match=r"0\.468") as caught:
         linear = NoiseSchedule.linear(150)
-    assert caught[0].filename == __file__  # it points at the line that asked for the schedule
+    assert caught[0].filename == __file__  # the line that builds the schedule
     with pytest.warns(ScheduleWarning, match=r"0\.468") as caught:
         NoiseSchedule.from_alphas_bar(linear.alphas_bar)
     assert caught[0].filename == __file__
 
 
 @pytest.mark.parametrize("factory", FACTORIES)
-def test_the_defaults_do_not_warn(factory):
+def test_default_schedules_do_not_warn(factory):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         factory()
@@ -122,15 +129,15 @@ def test_strided_for_every_number_of_steps():
         assert stride.num_steps == num and len(kept) == num + 1
         assert int(kept[0]) == 0 and int(kept[-1]) == 1000
         gaps = kept.diff()
-        assert int(gaps.min()) >= 1 and int(gaps.max()) - int(gaps.min()) <= 1  # as even as whole steps allow
+        assert int(gaps.min()) >= 1 and int(gaps.max()) - int(gaps.min()) <= 1  # as even as integers allow
         assert torch.equal(stride.alphas_bar, s.alphas_bar[kept])
 
 
-def test_a_stride_rounds_upwards():
+def test_stride_rounds_up():
     assert NoiseSchedule.linear().strided(7).timesteps.tolist() == [0, 143, 286, 429, 572, 715, 858, 1000]
 
 
-def test_a_stride_is_a_chain_with_betas_from_the_ratio():
+def test_stride_betas_come_from_alphas_bar_ratio():
     s = NoiseSchedule.linear()
     stride = s.strided([3, 40, 700, 1000])
     assert float(stride.betas[2]) == pytest.approx(1 - float(s.alphas_bar[40] / s.alphas_bar[3]), rel=1e-12)
@@ -149,7 +156,7 @@ def test_strides_compose(outer: int, inner: int):
 
 
 @pytest.mark.parametrize("steps", [0, -3, 1001, [], [0, 1000], [5, 5, 1000], [7, 3, 1000], [1, 2, 999], [1000, 1001]])
-def test_strides_that_are_none_are_refused(steps):
+def test_invalid_strides_are_refused(steps):
     with pytest.raises(ScheduleError, match=r"1\.\.1000"):
         NoiseSchedule.linear().strided(steps)
 
@@ -170,7 +177,7 @@ def test_t_outside_the_chain_is_refused(t: int):
 
 
 def test_gathering_keeps_the_digits_of_float64():
-    """1 - alphas_bar in float32 is 1.7e-4 off at t = 1; the gathered table is right to the last bit of float32."""
+    """1 - alphas_bar in float32 has a relative error of 1.7e-4 at t = 1; the gathered table is exact to float32."""
     s, x = NoiseSchedule.linear(), torch.zeros(1, 1)
     gathered = s.at(s.noise_variance, torch.tensor([1]), x)
     assert gathered.dtype == torch.float32 and gathered.shape == (1, 1)
@@ -179,11 +186,13 @@ def test_gathering_keeps_the_digits_of_float64():
     assert abs(float(naive) / 1e-4 - 1) > 1e-4
 
 
-def test_moving_keeps_tables_and_steps():
+def test_moving_keeps_tables_and_timesteps():
     s = NoiseSchedule.cosine(50).strided(7)
     moved = s.to("cpu")
     for name in ("alphas_bar", "timesteps", "betas", "posterior_variance", "posterior_x_0"):
         torch.testing.assert_close(getattr(moved, name), getattr(s, name), rtol=0, atol=0, equal_nan=True)
+    assert moved.device == s.device == torch.device("cpu")
+    assert s.to("meta").device == torch.device("meta")
 
 
 steps_and_tables = st.integers(1, 60).flatmap(
@@ -198,7 +207,7 @@ steps_and_tables = st.integers(1, 60).flatmap(
 @settings(deadline=None, derandomize=True)
 @given(steps_and_tables)
 def test_spaced_by_any_monotone_table(drawn):
-    """Rising or falling, with ties and plateaus: exactly N steps, strictly rising within 1..T, the last one T."""
+    """Rising or falling, with ties and plateaus: exactly N steps, strictly rising within 1..T, the last of them T."""
     increments, num, falling = drawn
     values = torch.tensor(increments, dtype=torch.float64).cumsum(0)
     total = len(values) - 1
@@ -208,8 +217,8 @@ def test_spaced_by_any_monotone_table(drawn):
     assert int(kept[-1]) == total
 
 
-def test_spaced_by_a_rate_that_has_run_out():
-    """A running total that no longer rises at the end: the last step is still T."""
+def test_spaced_by_constant_end():
+    """A cumulative rate that is constant at the end: the last step is still T."""
     assert spaced_by(torch.tensor([0.0, 1, 2, 2, 2]), 2).tolist()[-1] == 4
 
 
@@ -223,12 +232,12 @@ def test_spaced_by_is_even_in_the_values():
 
 
 @pytest.mark.parametrize("num", [0, 11])
-def test_spaced_by_too_few_or_too_many_is_refused(num: int):
+def test_spaced_by_refuses_impossible_numbers(num: int):
     with pytest.raises(ScheduleError, match=r"1\.\.10"):
         spaced_by(torch.arange(11).double(), num)
 
 
-def test_the_noise_that_is_lacking_makes_up_the_variance():
+def test_sigma_lacking_completes_the_variance():
     schedule = NoiseSchedule.linear()
     for t, sigma in ((1, 0.0), (300, 0.1), (1000, 5.0)):
         assert schedule.sigma_lacking(t, sigma) ** 2 + sigma**2 == pytest.approx(

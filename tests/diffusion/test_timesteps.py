@@ -1,6 +1,6 @@
-"""How t is drawn: weighted means are unbiased, stratified ones steadier, and every t can come up.
+"""Distributions of t: weighted means are unbiased, strata lower the variance, and every t is drawn.
 
-|z| < 4.5 throughout (a false alarm once in 150,000 seeds for each check), fixed seeds.
+All checks use |z| < 4.5 (one false alarm in 150,000 seeds for each) with fixed seeds.
 """
 
 import pytest
@@ -14,7 +14,7 @@ T = 50
 
 
 def cost(t: Tensor) -> Tensor:
-    """Steep at the start, as L_{t-1} is."""
+    """A cost that falls steeply with t, as L_{t-1} does."""
     return 100.0 / t.double() ** 1.5
 
 
@@ -22,7 +22,7 @@ MEAN = float(cost(torch.arange(1, T + 1)).mean())
 
 
 def importance(num_steps: int = T, bins: int = 10) -> ImportanceTimesteps:
-    """One that has seen every stretch's cost."""
+    """Return a distribution that has had the cost of every bin."""
     steps = ImportanceTimesteps(num_steps, bins=bins)
     every = torch.arange(1, num_steps + 1)
     steps.update(every, cost(every))
@@ -30,7 +30,7 @@ def importance(num_steps: int = T, bins: int = 10) -> ImportanceTimesteps:
 
 
 def batch_means(steps: Timesteps, num: int = 16, batches: int = 2000, seed: int = 0) -> Tensor:
-    """Weighted means of the cost over batches."""
+    """Return the weighted mean of the cost of each batch."""
     g = torch.Generator().manual_seed(seed)
     draws = [steps.draw(num, g) for _ in range(batches)]
     return torch.stack([(d.weight.double() * cost(d.t)).mean() for d in draws])
@@ -51,14 +51,14 @@ def test_weighted_means_are_unbiased(maker, num: int):
 
 
 @pytest.mark.parametrize("maker", MAKERS.values(), ids=MAKERS)
-def test_every_step_comes_up_as_often_as_it_should(maker):
-    """Each t's count over 1,000 batches of 50 within 5.5 binomial standard errors (a bound: strata only steady it)."""
+def test_frequency_of_each_t(maker):
+    """Each count over 1,000 batches of 50 is within 5.5 binomial standard errors (strata only lower the error)."""
     steps, g = maker(), torch.Generator().manual_seed(1)
     draws = [steps.draw(50, g) for _ in range(1000)]
     t, weight = torch.cat([d.t for d in draws]), torch.cat([d.weight for d in draws])
     assert t.dtype == torch.int64 and int(t.min()) == 1 and int(t.max()) == T
     p = 1 / (T * torch.zeros(T, dtype=torch.float64).index_copy_(0, t - 1, weight.double()))
-    assert float(p.sum()) == pytest.approx(1, abs=1e-5)  # the weights are those of one distribution
+    assert float(p.sum()) == pytest.approx(1, abs=1e-5)  # the weights belong to one distribution
     counts = (t - 1).bincount(minlength=T).double()
     assert float(((counts - 50_000 * p) / (50_000 * p * (1 - p)).sqrt()).abs().max()) < 5.5
 
@@ -75,7 +75,7 @@ def test_strata_hold_one_draw_each():
     u = stratified_uniforms(1000, torch.Generator().manual_seed(2))
     assert u.dtype == torch.float64 and torch.equal((u * 1000).long(), torch.arange(1000))
     draw = StratifiedTimesteps(T).draw(T, torch.Generator().manual_seed(3))
-    assert torch.equal(draw.t, torch.arange(1, T + 1))  # as many draws as steps: each once
+    assert torch.equal(draw.t, torch.arange(1, T + 1))  # as many draws as steps, so each t once
 
 
 def test_more_bins_than_steps_and_uneven_bins():
@@ -88,7 +88,7 @@ def test_more_bins_than_steps_and_uneven_bins():
 
 
 def test_importance_follows_the_root_mean_square():
-    """Two stretches of loss 3 and 1: probabilities 3 to 1 apart from the floor; uniform until both have been seen."""
+    """Two bins of loss 3 and 1: probabilities 3 to 1 apart from the floor; uniform until both bins have had a loss."""
     steps = ImportanceTimesteps(4, bins=2, floor=0.2)
     steps.update(torch.tensor([1, 2]), torch.tensor([3.0, 3.0]))
     assert torch.equal(steps.probabilities(), torch.full((4,), 0.25).double())
@@ -97,8 +97,8 @@ def test_importance_follows_the_root_mean_square():
     torch.testing.assert_close(steps.probabilities(), expected)
 
 
-def test_importance_averages_what_it_has_seen():
-    """A moving average, unbiased from the first update: two losses of one stretch at decay d weigh d to 1."""
+def test_importance_averages_past_losses():
+    """The moving average is unbiased from the first update: two losses of one bin have the weights d and 1."""
     steps = ImportanceTimesteps(2, bins=2, decay=0.9, floor=0.0)
     for loss in (2.0, 6.0):
         steps.update(torch.tensor([1]), torch.tensor([loss]))
@@ -119,8 +119,8 @@ def test_importance_state_round_trip():
     assert all(torch.equal(a, b) for a, b in zip(steps.state_dict().values(), again.state_dict().values(), strict=True))
 
 
-def test_nothing_to_pay_leaves_the_draws_uniform():
-    """All losses 0 must not turn the probabilities into NaN."""
+def test_zero_losses_keep_draws_uniform():
+    """Losses of 0 must not make the probabilities NaN."""
     steps = ImportanceTimesteps(4, bins=2)
     steps.update(torch.arange(1, 5), torch.zeros(4))
     torch.testing.assert_close(steps.probabilities(), torch.full((4,), 0.25).double())

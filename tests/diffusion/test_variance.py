@@ -1,4 +1,4 @@
-"""The variances of p_theta: what happens at t = 1, the ends of the learned range, and the calibrated optimum."""
+"""The variances of p_theta: the case t = 1, the ends of the learned range, and the calibrated optimum."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ SCHEDULES = [LINEAR, NoiseSchedule.cosine(200), LINEAR.strided(10), LINEAR.strid
 
 
 def table(variance: Variance, schedule: NoiseSchedule, output: float | None = None) -> Tensor:
-    """sigma_t^2 for t = 1..T, float64."""
+    """Return sigma_t^2 for t = 1..T, float64."""
     t = torch.arange(1, schedule.num_steps + 1)
     x_t = torch.zeros(len(t), 1, dtype=torch.float64)
     half = None if output is None else torch.full_like(x_t, output)
@@ -29,7 +29,7 @@ def test_fixed_choices(schedule: NoiseSchedule):
     assert float(large[0]) == float(small[0]) == float(schedule.posterior_variance[2])  # betatilde_2 for both
 
 
-def test_the_papers_variance_at_the_first_step():
+def test_fixed_variances_at_first_step_match_paper():
     for kind in (FixedLarge(), FixedSmall()):
         assert float(table(kind, LINEAR)[0]) == pytest.approx(5.45319e-5, abs=5e-11)
 
@@ -44,7 +44,7 @@ def test_learned_range_spans_the_fixed_choices(schedule: NoiseSchedule):
     assert bool((lower < upper).all())
 
 
-def test_learned_range_is_per_pixel_and_needs_an_output():
+def test_learned_range_is_per_pixel():
     x_t, t = torch.zeros(1, 1, 1, 3), torch.tensor([500])
     variance = LearnedRange()(LINEAR, x_t, t, torch.tensor([[[[-1.0, 0.0, 1.0]]]]))
     assert variance.shape == (1, 1, 1, 3) and bool((variance.flatten().diff() > 0).all())
@@ -54,8 +54,8 @@ def test_learned_range_is_per_pixel_and_needs_an_output():
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("data", [GaussianData(0.2, 0.01), GaussianData(0.0, 1.0)])
-def test_calibrated_is_the_optimum_for_any_stride(schedule: NoiseSchedule, data: GaussianData):
-    """The expected KL, worked out from mse_t, rises when sigma_t^2 moves either way; its slope there is 0."""
+def test_calibrated_is_optimal_for_any_stride(schedule: NoiseSchedule, data: GaussianData):
+    """The expected KL, computed from mse_t, rises if sigma_t^2 changes in either direction; its derivative is 0."""
     full = NoiseSchedule.cosine(200) if schedule.num_steps == 200 else LINEAR
     best = table(Calibrated(data.mse(full)), schedule)[1:]
     missed = schedule.posterior_x_0[2:] * data.mse(schedule)[2:].sqrt()  # RMS distance of the means
@@ -74,7 +74,7 @@ def test_calibrated_is_the_optimum_for_any_stride(schedule: NoiseSchedule, data:
         assert bool((at_best <= expected_kl(table(fixed, schedule)[1:]) + 1e-15).all())
 
 
-def test_fixed_large_is_best_for_unit_gaussian_data_and_fixed_small_for_a_point():
+def test_best_data_of_each_fixed_choice():
     unit = table(Calibrated(GaussianData(0.0, 1.0).mse(LINEAR)), LINEAR)
     torch.testing.assert_close(unit, LINEAR.betas[1:], rtol=1e-9, atol=0)
     point = table(Calibrated(torch.zeros(1001, dtype=torch.float64)), LINEAR)
@@ -82,7 +82,7 @@ def test_fixed_large_is_best_for_unit_gaussian_data_and_fixed_small_for_a_point(
 
 
 def test_calibrated_reads_the_networks_own_time():
-    """One table serves the full chain and its strides; at the first step all of mse is missing."""
+    """One table serves the full chain and its strides; the variance of the first step is mse itself."""
     mse = torch.linspace(0, 1, 1001, dtype=torch.float64)
     stride = LINEAR.strided([7, 100, 1000])
     expected = stride.posterior_variance[1:] + stride.posterior_x_0[1:] ** 2 * mse[[7, 100, 1000]]
@@ -90,7 +90,7 @@ def test_calibrated_reads_the_networks_own_time():
     assert float(table(Calibrated(mse), stride)[0]) == pytest.approx(float(mse[7]))
 
 
-def test_a_schedule_of_one_step():
+def test_schedule_of_one_step():
     with pytest.warns(ScheduleWarning):
         short = NoiseSchedule.from_alphas_bar([1, 0.25])
     for schedule in (short, LINEAR.strided(1)):

@@ -1,4 +1,4 @@
-"""A graphics card gives the processor's answers: networks, bounds, samples, training, files (`make test-gpu`)."""
+"""A GPU gives the same results as the CPU: networks, bounds, samples, training, files (`make test-gpu`)."""
 
 from dataclasses import replace
 
@@ -10,7 +10,8 @@ from torch import Tensor
 import nelbo
 from nelbo.files import read_tensors
 from nelbo.networks import MLP, InBFloat16, MLPOptions, UNet, UNetOptions
-from nelbo.recipes.assembly import build_network, build_objective, fit_to_data
+from nelbo.recipes.assembly import build_network
+from nelbo.recipes.families import build_objective, fit_to_data
 from nelbo.runs import DiffusionRun, load_as
 from nelbo.samplers import SAMPLERS
 from nelbo.studies import features_for
@@ -18,7 +19,7 @@ from nelbo.training import METRICS_FILE, STATE_FILE, MetricsLog, Trainer
 
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA graphics card"),
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU"),
 ]
 
 RICH = UNetOptions(
@@ -28,7 +29,7 @@ RICH = UNetOptions(
 
 @pytest.fixture(autouse=True)
 def plain_float32(monkeypatch):
-    """Convolutions in float32 as a processor has it, not in TF32, PyTorch's default on a card."""
+    """Use float32 convolutions as on the CPU, not TF32, which is PyTorch's default on a GPU."""
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
 
 
@@ -39,14 +40,14 @@ def runs() -> dict[str, DiffusionRun]:
 
 @pytest.fixture(scope="module")
 def garments(runs) -> Tensor:
-    """Sixteen samples, as images to look at."""
+    """Sixteen samples to use as images."""
     return runs["cuda"].sample(16, sampler="dpm-solver++", steps=20, spacing="karras")
 
 
 def built(kind: str, device: str) -> tuple[torch.nn.Module, list[Tensor]]:
     torch.manual_seed(0)
     network = UNet(RICH) if kind == "unet" else MLP(MLPOptions())
-    for parameter in network.parameters():  # a new network's last layers are all but zero
+    for parameter in network.parameters():  # the last layers of a new network are almost zero
         torch.nn.init.normal_(parameter, 0.05 if parameter.ndim == 1 else 0.0, 0.05)
     x_t = torch.randn(4, 3, 16, 16) if kind == "unet" else torch.randn(4, 2, 1, 1)
     t = torch.tensor([1, 10, 500, 1000])
@@ -56,7 +57,7 @@ def built(kind: str, device: str) -> tuple[torch.nn.Module, list[Tensor]]:
 
 
 @pytest.mark.parametrize("kind", ["unet", "mlp"])
-def test_networks_and_their_gradients(kind):
+def test_networks_and_gradients_agree(kind):
     outcomes = []
     for device in ("cpu", "cuda"):
         network, inputs = built(kind, device)
@@ -75,19 +76,19 @@ def test_bfloat16_is_near_float32():
     assert float((exact - rounded).square().mean().sqrt()) < 0.03 * float(exact.std())
 
 
-def test_bounds(runs, garments):
+def test_bounds_agree(runs, garments):
     here, there = (runs[device].bound(garments, steps_per_image=8) for device in ("cpu", "cuda"))
     assert torch.allclose(here.scores, there.scores, atol=2e-4, rtol=0)
     assert here.decoder == pytest.approx(there.decoder, abs=2e-4)
 
 
-def test_likelihood_by_the_ode(runs, garments):
+def test_ode_likelihoods_agree(runs, garments):
     here, there = (runs[device].likelihood(garments[:1], tolerance=0.2) for device in ("cpu", "cuda"))
     assert torch.allclose(here.scores, there.scores, atol=2e-3, rtol=0)
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_samples_of_a_seed(runs, sampler):
+def test_samples_agree(runs, sampler):
     here, there = (
         runs[device].sample(8, sampler=sampler, steps=12, spacing="karras", precision="fp32") for device in runs
     )
@@ -95,7 +96,7 @@ def test_samples_of_a_seed(runs, sampler):
     assert float((apart > 1).float().mean()) < 2e-3
 
 
-def test_restored_images(runs, garments):
+def test_restored_images_agree(runs, garments):
     mask = torch.zeros(28, 28, dtype=torch.bool)
     mask[8:20, 8:20] = True
     here, there = (runs[device].restore(garments[0], mask=mask, num=2, steps=12, precision="fp32") for device in runs)
@@ -103,14 +104,14 @@ def test_restored_images(runs, garments):
     assert float(((here.draws.int() - there.draws.int()).abs() > 1).float().mean()) < 5e-3
 
 
-def test_features(runs, garments):
+def test_features_agree(runs, garments):
     data = runs["cpu"].config.data
     here, there = (features_for(data, device=device).fn(garments) for device in ("cpu", "cuda"))
     assert torch.allclose(here.cpu(), there.cpu(), atol=1e-3)
 
 
 @pytest.mark.parametrize(("writer", "reader"), [("cpu", "cuda"), ("cuda", "cpu"), ("cuda", "cuda")])
-def test_files_of_one_are_read_exactly_by_the_other(runs, garments, writer, reader):
+def test_files_decode_exactly_on_either_device(runs, garments, writer, reader):
     files = runs[writer].codec().encode(list(garments), effort=1, verify=False)
     decoded = runs[reader].codec().decode(files)
     for image, found in zip(garments, decoded, strict=True):
@@ -118,7 +119,9 @@ def test_files_of_one_are_read_exactly_by_the_other(runs, garments, writer, read
 
 
 def trained(folder, recipe, data, device, monkeypatch, steps: int = 6, stop_at: int | None = None, **options) -> None:
-    AcceleratorState._reset_state(reset_partial_state=True)  # else the first device of this process is kept
+    AcceleratorState._reset_state(
+        reset_partial_state=True
+    )  # otherwise accelerate keeps the first device of this process
     with monkeypatch.context() as patch:
         if device == "cpu":
             patch.setattr(torch.cuda, "is_available", lambda: False)
@@ -148,7 +151,7 @@ def outcome(folder) -> tuple[dict[str, Tensor], list[float]]:
     return read_tensors(folder / STATE_FILE)[0], losses
 
 
-def test_training(tmp_path, tiny_recipe, tiny_data, monkeypatch):
+def test_training_agrees(tmp_path, tiny_recipe, tiny_data, monkeypatch):
     for device in ("cpu", "cuda"):
         trained(tmp_path / device, tiny_recipe, tiny_data, device, monkeypatch)
     (here, losses), (there, their_losses) = (outcome(tmp_path / device) for device in ("cpu", "cuda"))
@@ -160,24 +163,24 @@ def test_training(tmp_path, tiny_recipe, tiny_data, monkeypatch):
 
 
 @pytest.mark.parametrize("micro_batch", [None, 4])
-def test_compiled_training(tmp_path, tiny_recipe, tiny_data, monkeypatch, micro_batch):
+def test_compiled_training_agrees(tmp_path, tiny_recipe, tiny_data, monkeypatch, micro_batch):
     for name, options in (("eager", {}), ("compiled", {"compile": True, "micro_batch": micro_batch})):
         trained(tmp_path / name, tiny_recipe, tiny_data, "cuda", monkeypatch, **options)
     (_, losses), (_, their_losses) = (outcome(tmp_path / name) for name in ("eager", "compiled"))
     assert losses == pytest.approx(their_losses, rel=1e-3)
 
 
-def test_stopped_and_gone_on_with(tmp_path, tiny_recipe, tiny_data, monkeypatch):
+def test_training_resumes(tmp_path, tiny_recipe, tiny_data, monkeypatch):
     trained(tmp_path / "whole", tiny_recipe, tiny_data, "cuda", monkeypatch)
     trained(tmp_path / "parts", tiny_recipe, tiny_data, "cuda", monkeypatch, stop_at=3)
     trained(tmp_path / "parts", tiny_recipe, tiny_data, "cuda", monkeypatch)
     (whole, losses), (parts, their_losses) = (outcome(tmp_path / name) for name in ("whole", "parts"))
-    assert losses == pytest.approx(their_losses, rel=1e-4)  # sums of a card may differ in their order
+    assert losses == pytest.approx(their_losses, rel=1e-4)  # a GPU may sum in another order
     for name, tensor in whole.items():
         assert torch.allclose(tensor.double(), parts[name].double(), atol=1e-4), name
 
 
-def test_a_whole_run_and_a_whole_autoencoder(tmp_path):
+def test_whole_runs_score_alike(tmp_path):
     small = {"network.base": 8, "network.groups": 4, "network.blocks": 1, "training.minutes": None, "training.steps": 4}
     nelbo.train("digits", tmp_path / "digits", preset="digits", overrides=small | {"schedule.num_steps": 20})
     nelbo.train(

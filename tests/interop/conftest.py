@@ -1,4 +1,4 @@
-"""diffusers' side of the comparison: small networks with weights that matter, and pipelines that it saved itself."""
+"""The diffusers side of the comparison: small networks with weights far from zero, and pipelines saved by diffusers."""
 
 import json
 from collections.abc import Callable
@@ -29,7 +29,7 @@ SMALL = {
 
 
 def stirred(network: torch.nn.Module, seed: int = 0) -> Any:
-    """The network with every weight moved, so that none is near zero."""
+    """Perturb every weight of a network, so that no layer is zero."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -38,13 +38,13 @@ def stirred(network: torch.nn.Module, seed: int = 0) -> Any:
 
 
 def their_unet(**changes: Any) -> Any:
-    """A small `UNet2DModel` with diffusers' defaults, but for some settings."""
+    """Make a small `UNet2DModel`: diffusers' defaults except `SMALL` and `changes`."""
     torch.manual_seed(0)
     return stirred(diffusers.UNet2DModel(**{**SMALL, **changes}))
 
 
 def their_folder(folder: Path, unet: Any, scheduler: Any = None) -> Path:
-    """A pipeline as diffusers saves it."""
+    """Save a pipeline with diffusers."""
     scheduler = scheduler or diffusers.DDPMScheduler()
     diffusers.DDPMPipeline(unet, scheduler).save_pretrained(folder)
     return folder
@@ -55,7 +55,7 @@ def noise(*shape: int, seed: int = 1) -> Tensor:
 
 
 def difference(given: Tensor, expected: Tensor) -> float:
-    """The largest absolute difference, of tensors that are not small."""
+    """Return the largest absolute difference of two tensors; fail if they are near zero."""
     assert expected.abs().mean() > 0.02
     return float((given - expected).abs().max())
 
@@ -68,7 +68,7 @@ def edit(path: Path, **changes: Any) -> None:
 
 @pytest.fixture(scope="session")
 def pipeline_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small pipeline, not to be changed."""
+    """A small pipeline, shared by tests that do not change it."""
     return their_folder(tmp_path_factory.mktemp("diffusers") / "pipeline", their_unet())
 
 

@@ -1,4 +1,4 @@
-"""A chain that was imported walks as diffusers' schedulers do, and an exported one as ours does."""
+"""An imported chain takes the steps of diffusers' schedulers, and an exported chain takes ours."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -36,7 +36,7 @@ SCHEDULERS: dict[str, dict[str, Any]] = {
 
 
 def imported(tmp_path: Path, **settings: Any) -> tuple[Any, Any, DiffusionRun]:
-    """diffusers' network and scheduler, and the run made of them."""
+    """Return a network and scheduler of diffusers, and the run imported from them."""
     channels = 6 if settings.get("variance_type") == "learned_range" else 3
     unet, scheduler = their_unet(out_channels=channels), diffusers.DDPMScheduler(**settings)
     import_model(their_folder(tmp_path / "theirs", unet, scheduler), tmp_path / "imported")
@@ -45,7 +45,7 @@ def imported(tmp_path: Path, **settings: Any) -> tuple[Any, Any, DiffusionRun]:
 
 @pytest.fixture
 def step(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Tensor]:
-    """`step(unet, scheduler, x_t, t, z)`: x_{t-1} by diffusers with the standard normal draw z."""
+    """`step(unet, scheduler, x_t, t, z)`: x_{t-1} from diffusers with the standard normal draw z."""
 
     def take(unet: Any, scheduler: Any, x_t: Tensor, t: int, z: Tensor) -> Tensor:
         monkeypatch.setattr("diffusers.schedulers.scheduling_ddpm.randn_tensor", lambda shape, **_: z.expand(shape))
@@ -56,7 +56,7 @@ def step(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Tensor]:
 
 
 def agree(step: Callable[..., Tensor], unet: Any, scheduler: Any, run: DiffusionRun, tolerance: float) -> None:
-    """p_theta(x_{t-1}|x_t) has diffusers' mean and standard deviation."""
+    """Check that p_theta(x_{t-1}|x_t) has diffusers' mean and standard deviation."""
     reverse, total = run.reverse(variance="trained", clip=scheduler.config.clip_sample), run.schedule.num_steps
     for t in (1, 2, total // 3, total):
         x_t = run.schedule.noise_stddev[t].float() * noise(2, *run.shape) + run.schedule.signal[t].float() * 0.3
@@ -70,14 +70,14 @@ def agree(step: Callable[..., Tensor], unet: Any, scheduler: Any, run: Diffusion
 
 
 @pytest.mark.parametrize("settings", SCHEDULERS.values(), ids=SCHEDULERS)
-def test_an_imported_step_is_diffusers_step(settings: dict[str, Any], tmp_path: Path, step: Any) -> None:
+def test_imported_step_equals_diffusers(settings: dict[str, Any], tmp_path: Path, step: Any) -> None:
     unet, scheduler, run = imported(tmp_path, **settings)
     torch.testing.assert_close(run.schedule.betas[1:].float(), scheduler.betas, rtol=1e-4, atol=1e-7)
     agree(step, unet, scheduler, run, 1e-4)
 
 
 def trajectory(unet: Any, scheduler: Any, steps: int, generator: torch.Generator) -> list[Tensor]:
-    """diffusers' own walk from x_T to x_0."""
+    """Run diffusers' own loop from x_T to x_0."""
     scheduler.set_timesteps(steps)
     walk = [torch.randn(2, 3, 16, 16, generator=generator)]
     for k in scheduler.timesteps:
@@ -89,8 +89,8 @@ def trajectory(unet: Any, scheduler: Any, steps: int, generator: torch.Generator
 
 @pytest.mark.parametrize("steps", [20, 10, 5])
 @pytest.mark.parametrize("variance", ["fixed_small", "fixed_large", "learned_range"])
-def test_the_whole_walk_is_diffusers_given_the_same_noise(variance: str, steps: int, tmp_path: Path) -> None:
-    """Over a divisor of T, "trailing" spacing keeps the steps that ours keeps.
+def test_trajectory_equals_diffusers_with_the_same_noise(variance: str, steps: int, tmp_path: Path) -> None:
+    """If the number of steps divides T, "trailing" spacing keeps the same steps as our stride.
 
     At the last step of a stride diffusers still adds noise, as its k is not 0 there: harmless with a variance of 0,
     wrong with any other.
@@ -138,7 +138,7 @@ EXPORTED: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("recipe", EXPORTED.values(), ids=EXPORTED)
-def test_an_exported_run_makes_the_same_predictions(
+def test_exported_run_makes_the_same_predictions(
     recipe: dict[str, Any], tmp_path: Path, our_run: Callable[..., DiffusionRun], step: Any
 ) -> None:
     run = our_run(**recipe)
@@ -148,7 +148,7 @@ def test_an_exported_run_makes_the_same_predictions(
     for t in (1, 2, run.schedule.num_steps):
         with torch.no_grad():
             expected, given = run.network(x_t, torch.tensor([t, t])), unet(x_t, t - 1).sample
-        assert difference(given, expected) <= 1e-4  # a turned clock rounds otherwise
+        assert difference(given, expected) <= 1e-4  # the rotated time embedding rounds differently
     agree(step, unet, scheduler, run, 2e-4)
 
     import_model(tmp_path / "out", tmp_path / "back")
@@ -160,8 +160,8 @@ def test_an_exported_run_makes_the_same_predictions(
     torch.testing.assert_close(back.schedule.alphas_bar, run.schedule.alphas_bar, rtol=1e-9, atol=0)
 
 
-def test_a_pipeline_comes_back_as_it_was(pipeline_folder: Path, tmp_path: Path) -> None:
-    """Only the sines stand before the cosines then, and no clock was turned."""
+def test_pipeline_round_trip_keeps_the_weights(pipeline_folder: Path, tmp_path: Path) -> None:
+    """Only the order of sines and cosines differs; no weight was rotated."""
     import_model(pipeline_folder, tmp_path / "run")
     export_model(tmp_path / "run", tmp_path / "out", format="diffusers")
     before, after = (load_file(place / "unet" / WEIGHTS) for place in (pipeline_folder, tmp_path / "out"))

@@ -1,4 +1,4 @@
-"""Folders that are broken, foreign or dangerous: each is refused with its reason, and nothing is written."""
+"""Broken, unsupported or dangerous folders: each is refused with its reason, and nothing is written."""
 
 import json
 import pickle
@@ -21,7 +21,7 @@ Refusal = Callable[[], str]
 
 
 class Bomb:
-    """What runs when a pickle is opened."""
+    """An object whose pickle fails the test if it is opened."""
 
     def __reduce__(self) -> Any:
         return (pytest.fail, ("a pickle was opened",))
@@ -34,7 +34,7 @@ def folder(pipeline_folder: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def refusal(folder: Path, tmp_path: Path) -> Refusal:
-    """`refusal()` imports the folder, which must fail, and returns why."""
+    """`refusal()` imports the folder, which must fail, and returns the message."""
 
     def call() -> str:
         with pytest.raises(NelboError) as caught:
@@ -51,13 +51,13 @@ def change_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], obj
     save_file(weights, folder / WEIGHTS)
 
 
-def test_brackets_without_end_are_no_settings(folder: Path, refusal: Refusal) -> None:
+def test_deeply_nested_json_is_refused(folder: Path, refusal: Refusal) -> None:
     (folder / "unet" / "config.json").write_text(100_000 * "[")
     assert "config.json cannot be read" in refusal()
 
 
 @pytest.mark.parametrize("name", ["diffusion_pytorch_model.bin", "model.ckpt", "weights.pt"])
-def test_pickled_weights_are_not_opened(name: str, folder: Path, refusal: Refusal) -> None:
+def test_pickled_weights_are_never_opened(name: str, folder: Path, refusal: Refusal) -> None:
     (folder / WEIGHTS).unlink()
     (folder / "unet" / name).write_bytes(pickle.dumps(Bomb()))
     message = refusal()
@@ -65,33 +65,33 @@ def test_pickled_weights_are_not_opened(name: str, folder: Path, refusal: Refusa
     assert "save_pretrained" in message
 
 
-def test_pickled_weights_beside_good_ones_are_left_alone(folder: Path, tmp_path: Path) -> None:
+def test_pickle_beside_safetensors_is_ignored(folder: Path, tmp_path: Path) -> None:
     (folder / "unet" / "diffusion_pytorch_model.bin").write_bytes(pickle.dumps(Bomb()))
     import_model(folder, tmp_path / "out")
 
 
-def test_no_weights_at_all(folder: Path, refusal: Refusal) -> None:
+def test_missing_weights_are_reported(folder: Path, refusal: Refusal) -> None:
     (folder / WEIGHTS).unlink()
     assert "diffusion_pytorch_model.safetensors is missing; expected the weights in one" in refusal()
 
 
-def test_weights_in_several_files(folder: Path, refusal: Refusal) -> None:
+def test_sharded_weights_are_refused(folder: Path, refusal: Refusal) -> None:
     (folder / WEIGHTS).rename(folder / "unet" / "diffusion_pytorch_model-00001-of-00002.safetensors")
-    assert "(there is diffusion_pytorch_model-00001-of-00002.safetensors)" in refusal()
+    assert "(found diffusion_pytorch_model-00001-of-00002.safetensors)" in refusal()
 
 
 @pytest.mark.parametrize("kept", [0, 4, 100, 5000, -1])
-def test_weights_cut_short(kept: int, folder: Path, refusal: Refusal) -> None:
+def test_truncated_weights_are_reported(kept: int, folder: Path, refusal: Refusal) -> None:
     (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:kept])
     assert "is damaged or cut short" in refusal()
 
 
-def test_a_pickle_named_safetensors(folder: Path, refusal: Refusal) -> None:
+def test_pickle_named_safetensors_is_refused(folder: Path, refusal: Refusal) -> None:
     (folder / WEIGHTS).write_bytes(pickle.dumps(Bomb()))
     assert "is damaged or cut short" in refusal()
 
 
-def test_weights_missing_too_many_and_of_another_shape(folder: Path, refusal: Refusal) -> None:
+def test_missing_superfluous_and_misshapen_weights_are_named(folder: Path, refusal: Refusal) -> None:
     def change(weights: dict[str, torch.Tensor]) -> None:
         weights.pop("conv_in.bias")
         weights["time_proj.weight"] = torch.zeros(3)
@@ -101,36 +101,36 @@ def test_weights_missing_too_many_and_of_another_shape(folder: Path, refusal: Re
     message = refusal()
     assert "1 missing (conv_in.bias)" in message
     assert "1 not of this network (time_proj.weight)" in message
-    assert "1 of another shape (conv_out.weight is [3, 16, 1, 1] and not [3, 16, 3, 3])" in message
+    assert "1 of another shape (conv_out.weight is [3, 16, 1, 1], not [3, 16, 3, 3])" in message
 
 
-def test_weights_of_another_configuration(folder: Path, refusal: Refusal) -> None:
+def test_weights_must_match_the_configuration(folder: Path, refusal: Refusal) -> None:
     edit(folder / "unet" / "config.json", layers_per_block=2)
-    assert "its weights do not fit its config.json" in refusal()
+    assert "its weights do not match its config.json" in refusal()
 
 
-def test_weights_that_are_no_numbers(folder: Path, refusal: Refusal) -> None:
+def test_nan_and_integer_weights_are_refused(folder: Path, refusal: Refusal) -> None:
     change_weights(folder, lambda weights: weights["conv_in.bias"].fill_(float("nan")))
     assert "holds NaN or infinity in conv_in.bias" in refusal()
     change_weights(folder, lambda weights: weights.update({"conv_in.bias": torch.zeros(16, dtype=torch.int64)}))
     assert "holds conv_in.bias in torch.int64" in refusal()
 
 
-def test_no_configuration(folder: Path, refusal: Refusal) -> None:
+def test_missing_configuration_is_reported(folder: Path, refusal: Refusal) -> None:
     (folder / "unet" / "config.json").unlink()
-    assert "is no model: config.json is missing" in refusal()
+    assert "is not a model: config.json is missing" in refusal()
 
 
-def test_an_empty_folder_a_file_and_nothing(tmp_path: Path) -> None:
+def test_source_without_a_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("")
-    for name, reason in (("empty", "is no model"), ("file", "is no folder"), ("nothing", "is no folder")):
+    for name, reason in (("empty", "is not a model"), ("file", "is not a folder"), ("nothing", "is not a folder")):
         with pytest.raises(NelboError, match=reason):
             import_model(tmp_path / name, tmp_path / "out")
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"_class_name": 3}', "\udce4"])
-def test_a_configuration_that_is_none(content: str, folder: Path, refusal: Refusal) -> None:
+def test_malformed_configuration_names_its_file(content: str, folder: Path, refusal: Refusal) -> None:
     for name in ("unet/config.json", "model_index.json", "scheduler/scheduler_config.json"):
         before = (folder / name).read_bytes()
         (folder / name).write_bytes(content.encode(errors="surrogateescape"))
@@ -146,19 +146,19 @@ def test_a_configuration_that_is_none(content: str, folder: Path, refusal: Refus
         ("scheduler/scheduler_config.json", "EulerDiscreteScheduler", "expected DDPMScheduler or DDIMScheduler"),
     ],
 )
-def test_other_kinds(name: str, kind: str, expected: str, folder: Path, refusal: Refusal) -> None:
+def test_unsupported_classes_are_named(name: str, kind: str, expected: str, folder: Path, refusal: Refusal) -> None:
     edit(folder / name, _class_name=kind)
     message = refusal()
-    assert f"is of {kind!r}" in message
+    assert f"is for the class {kind!r}" in message
     assert expected in message
 
 
-def test_a_configuration_of_huge_widths_costs_no_memory(folder: Path, refusal: Refusal) -> None:
+def test_huge_widths_allocate_no_memory(folder: Path, refusal: Refusal) -> None:
     edit(folder / "unet" / "config.json", block_out_channels=[2**16, 2**16], norm_num_groups=4)
     assert "of another shape" in refusal()
 
 
-def test_a_run_that_is_damaged(tmp_path: Path, our_run: Callable[..., DiffusionRun]) -> None:
+def test_damaged_run_is_refused(tmp_path: Path, our_run: Callable[..., DiffusionRun]) -> None:
     run = our_run("broken")
     (run.folder / "model.safetensors").write_bytes(b"no")
     with pytest.raises(NelboError, match="is damaged or cut short"):
@@ -170,10 +170,10 @@ def test_a_run_that_is_damaged(tmp_path: Path, our_run: Callable[..., DiffusionR
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_that_is_taken(tmp_path: Path, folder: Path, our_run: Callable[..., DiffusionRun]) -> None:
+def test_target_folder_must_be_empty(tmp_path: Path, folder: Path, our_run: Callable[..., DiffusionRun]) -> None:
     run = our_run()
     for taken in (run.folder, folder):
-        with pytest.raises(NelboError, match="is not empty; choose another --out"):
+        with pytest.raises(NelboError, match="is not empty; choose another out"):
             import_model(folder, taken)
-        with pytest.raises(NelboError, match="is not empty; choose another --out"):
+        with pytest.raises(NelboError, match="is not empty; choose another out"):
             export_model(run.folder, taken, format="diffusers")

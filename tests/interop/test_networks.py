@@ -1,4 +1,4 @@
-"""A network that was imported puts out diffusers' numbers, whatever its configuration."""
+"""An imported network outputs the same numbers as diffusers, for every configuration."""
 
 import json
 from pathlib import Path
@@ -58,7 +58,7 @@ VARIED: dict[str, dict[str, Any]] = {
 
 
 def agrees(unet: Any, folder: Path, out: Path) -> float:
-    """The largest difference over a few steps; diffusers' step k is our t = k + 1."""
+    """Return the largest difference over a few steps; step k of diffusers is our t = k + 1."""
     import_model(folder, out)
     run = nelbo.load(out, device="cpu")
     x_t, worst = noise(2, *run.shape), 0.0
@@ -78,9 +78,9 @@ def test_imported_weights_give_the_same_output(changes: dict[str, Any], tmp_path
 
 
 @pytest.mark.slow
-def test_the_35_million_weights_of_cifar10_give_the_same_output(tmp_path: Path) -> None:
+def test_cifar10_network_gives_the_same_output(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    unet = diffusers.UNet2DModel(**CIFAR10).eval()  # as it is initialised, so that the output is of the size of noise
+    unet = diffusers.UNet2DModel(**CIFAR10).eval()  # at initialization, so that the output has the scale of noise
     worst = agrees(unet, their_folder(tmp_path / "theirs", unet), tmp_path / "ours")
     print(f"max-abs {worst:.1e}")
     assert worst <= 1e-5
@@ -88,7 +88,7 @@ def test_the_35_million_weights_of_cifar10_give_the_same_output(tmp_path: Path) 
     assert sum(parameter.numel() for parameter in network.parameters()) == 35_746_307
 
 
-def test_a_network_by_itself_with_a_scheduler_beside_it_or_without(tmp_path: Path) -> None:
+def test_network_alone_with_and_without_scheduler(tmp_path: Path) -> None:
     unet = their_unet()
     unet.save_pretrained(tmp_path / "bare")
     assert agrees(unet, tmp_path / "bare", tmp_path / "ours") <= 1e-5
@@ -98,7 +98,7 @@ def test_a_network_by_itself_with_a_scheduler_beside_it_or_without(tmp_path: Pat
     assert nelbo.load(tmp_path / "seven").schedule.num_steps == 7
 
 
-def test_attention_by_its_former_names_and_weights_in_half_precision(tmp_path: Path) -> None:
+def test_old_attention_names_and_half_precision(tmp_path: Path) -> None:
     unet = their_unet()
     folder = their_folder(tmp_path / "theirs", unet.half().float())
     path = folder / "unet" / "diffusion_pytorch_model.safetensors"
@@ -113,20 +113,20 @@ def test_attention_by_its_former_names_and_weights_in_half_precision(tmp_path: P
     assert agrees(unet, folder, tmp_path / "ours") <= 1e-5
 
 
-def test_the_size_may_be_given_where_the_model_does_not_tell_it(tmp_path: Path) -> None:
+def test_size_is_needed_if_the_model_lacks_it(tmp_path: Path) -> None:
     folder = their_folder(tmp_path / "theirs", their_unet(sample_size=None))
-    with pytest.raises(nelbo.NelboError, match="sample_size is null; give the side of the images by --size"):
+    with pytest.raises(nelbo.NelboError, match="sample_size is null; set the side of the images, such as size=32"):
         import_model(folder, tmp_path / "ours")
     import_model(folder, tmp_path / "ours", size=8)
     assert nelbo.load(tmp_path / "ours").shape == (3, 8, 8)
     assert json.loads((tmp_path / "ours" / "config.json").read_text())["data"]["spec"] == "unknown"
-    with pytest.raises(nelbo.NelboError, match="is a run folder, which tells the size of its images"):
+    with pytest.raises(nelbo.NelboError, match="is a run folder, which states the size of its images; leave size out"):
         import_model(tmp_path / "ours", tmp_path / "again", size=8)
 
 
-def test_another_size_than_the_models_is_told(tmp_path: Path) -> None:
+def test_size_that_differs_is_noted(tmp_path: Path) -> None:
     folder = their_folder(tmp_path / "theirs", their_unet(sample_size=8))
     assert not import_model(folder, tmp_path / "same", size=8).notes
-    told = import_model(folder, tmp_path / "ours", size=16).notes
-    assert told == ("the model says that its images have a side of 8, and not 16",)
+    notes = import_model(folder, tmp_path / "ours", size=16).notes
+    assert notes == ("the model states a side of 8 for its images, not 16",)
     assert nelbo.load(tmp_path / "ours").sample(1, steps=2).shape == (1, 3, 16, 16)

@@ -1,4 +1,4 @@
-"""A program of torch.export needs no nelbo: what it holds is the model's own predictions, for any batch."""
+"""A torch.export program runs without nelbo and makes the model's predictions, for any batch size."""
 
 import json
 from collections.abc import Callable
@@ -29,20 +29,20 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
-def test_a_program_of_points(tmp_path: Path, our_run: Callable[..., DiffusionRun]) -> None:
+def test_mlp_program_makes_the_same_predictions(tmp_path: Path, our_run: Callable[..., DiffusionRun]) -> None:
     agrees(our_run(network=MLPOptions(dims=3 * 16 * 16, width=16, depth=1)), tmp_path / "out")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
-def test_a_program_makes_the_models_predictions(
+def test_unet_program_makes_the_same_predictions(
     recipe: dict[str, Any], tmp_path: Path, our_run: Callable[..., DiffusionRun]
 ) -> None:
     agrees(our_run(**recipe), tmp_path / "out")
 
 
 def agrees(run: DiffusionRun, out: Path) -> None:
-    """The program of a run says what the run says, at other batch sizes than it was traced with."""
+    """Check that the program of a run makes its predictions, also at batch sizes other than the traced one."""
     export_model(run.folder, out, format="torch")
     program = torch.export.load(out / "model.pt2").module()
     card = json.loads((out / "program.json").read_text())
@@ -58,7 +58,7 @@ def agrees(run: DiffusionRun, out: Path) -> None:
     assert card["difference"] <= 1e-5
 
 
-def test_a_program_that_differs_is_not_left_behind(
+def test_program_that_differs_is_deleted(
     tmp_path: Path, our_run: Callable[..., DiffusionRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = our_run(network=MLPOptions(dims=3 * 16 * 16, width=16, depth=1))

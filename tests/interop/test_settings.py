@@ -1,4 +1,4 @@
-"""Settings without a counterpart are refused by name, one row each: those of diffusers and those of ours."""
+"""Settings without a counterpart are refused by name, one row each: settings of diffusers, and ours."""
 
 import json
 import shutil
@@ -28,7 +28,7 @@ from tests.interop.conftest import edit
 REFUSED_UNET: list[tuple[dict[str, Any], str]] = [
     (
         {"center_input_sample": True},
-        "center_input_sample is true, of which nelbo has no counterpart; it can read false",
+        "center_input_sample is true, which nelbo does not support; expected false",
     ),
     ({"time_embedding_type": "fourier"}, 'time_embedding_type is "fourier"'),
     ({"mid_block_type": None}, "mid_block_type is null"),
@@ -39,10 +39,13 @@ REFUSED_UNET: list[tuple[dict[str, Any], str]] = [
     ({"act_fn": "gelu"}, 'act_fn is "gelu"'),
     ({"resnet_time_scale_shift": "scale_shift"}, 'resnet_time_scale_shift is "scale_shift"'),
     ({"class_embed_type": "timestep"}, 'class_embed_type is "timestep"'),
-    ({"num_class_embeds": 10}, "num_class_embeds is 10, of which nelbo has no counterpart: nelbo's classes include"),
+    (
+        {"num_class_embeds": 10},
+        "num_class_embeds is 10, which nelbo does not support: conditional networks of nelbo also learn 'no class'",
+    ),
     ({"num_train_timesteps": 1000}, "num_train_timesteps is 1000"),
-    ({"down_block_types": ["SkipDownBlock2D", "AttnDownBlock2D"]}, "down_block_types names 'SkipDownBlock2D'"),
-    ({"up_block_types": ["ResnetUpsampleBlock2D", "UpBlock2D"]}, "up_block_types names 'ResnetUpsampleBlock2D'"),
+    ({"down_block_types": ["SkipDownBlock2D", "AttnDownBlock2D"]}, "down_block_types has 'SkipDownBlock2D'"),
+    ({"up_block_types": ["ResnetUpsampleBlock2D", "UpBlock2D"]}, "up_block_types has 'ResnetUpsampleBlock2D'"),
     ({"up_block_types": ["UpBlock2D", "UpBlock2D"]}, "level 1 is AttnDownBlock2D on the way down and UpBlock2D on the"),
     ({"up_block_types": ["UpBlock2D"]}, "there are 2 down_block_types, 1 up_block_types and 2 block_out_channels"),
     ({"block_out_channels": [16, 24]}, "block_out_channels is [16, 24]; each must be a multiple of the first"),
@@ -52,7 +55,7 @@ REFUSED_UNET: list[tuple[dict[str, Any], str]] = [
     ({"norm_num_groups": 5}, "`groups` is 5, which does not divide 16 channels"),
     ({"attn_norm_num_groups": 8}, "attn_norm_num_groups is 8 and norm_num_groups is 4"),
     ({"attention_head_dim": 5}, "`head_width` is 5, which does not divide 32 channels"),
-    ({"out_channels": 4}, "the network takes 3 channels and puts out 4"),
+    ({"out_channels": 4}, "the network takes 3 channels and outputs 4"),
     ({"freq_shift": 8}, "`frequency_shift` is 8, but must be within 0..7"),
     ({"norm_eps": 0.0}, "`norm_eps` is 0.0"),
     ({"sample_size": 17}, "images of 17 x 17 (height x width) do not fit a U-Net of 2 levels"),
@@ -72,10 +75,10 @@ REFUSED_SCHEDULER: list[tuple[dict[str, Any], str]] = [
     ({"beta_schedule": "laplace"}, 'beta_schedule is "laplace"'),
     ({"prediction_type": "flow"}, 'prediction_type is "flow"'),
     ({"variance_type": "learned"}, 'variance_type is "learned"'),
-    ({"variance_type": "learned_range"}, "the network puts out no variance; set variance_type to 'fixed_small'"),
+    ({"variance_type": "learned_range"}, "the network outputs no variance; set variance_type to 'fixed_small'"),
     ({"clip_sample_range": 2.0}, "clip_sample_range is 2.0"),
     ({"rescale_betas_zero_snr": True}, "rescale_betas_zero_snr is true"),
-    ({"predict_epsilon": False}, "predict_epsilon is false, of which nelbo has no counterpart: it was an earlier name"),
+    ({"predict_epsilon": False}, "predict_epsilon is false, which nelbo does not support: it was an earlier name"),
     ({"tensor_format": "jax"}, 'tensor_format is "jax"'),
     ({"timestep_values": [1]}, "timestep_values is [1]"),
     ({"set_alpha_to_one": None}, "set_alpha_to_one is null"),
@@ -90,7 +93,7 @@ REFUSED_SCHEDULER: list[tuple[dict[str, Any], str]] = [
 
 @pytest.fixture
 def copy(pipeline_folder: Path, tmp_path: Path) -> Path:
-    """The small pipeline, to be changed."""
+    """A copy of the small pipeline that the test may change."""
     return shutil.copytree(pipeline_folder, tmp_path / "theirs")
 
 
@@ -102,20 +105,18 @@ def refusal(source: Path, out: Path) -> str:
 
 
 @pytest.mark.parametrize(("changes", "message"), REFUSED_UNET, ids=lambda value: str(value)[:30])
-def test_a_setting_of_the_network_without_a_counterpart(changes: Any, message: str, copy: Path, tmp_path: Path) -> None:
+def test_unsupported_network_settings_are_refused(changes: Any, message: str, copy: Path, tmp_path: Path) -> None:
     edit(copy / "unet" / "config.json", **changes)
     assert message in refusal(copy, tmp_path / "out")
 
 
 @pytest.mark.parametrize(("changes", "message"), REFUSED_SCHEDULER, ids=lambda value: str(value)[:30])
-def test_a_setting_of_the_scheduler_without_a_counterpart(
-    changes: Any, message: str, copy: Path, tmp_path: Path
-) -> None:
+def test_unsupported_scheduler_settings_are_refused(changes: Any, message: str, copy: Path, tmp_path: Path) -> None:
     edit(copy / "scheduler" / "scheduler_config.json", **changes)
     assert message in refusal(copy, tmp_path / "out")
 
 
-def test_every_row_of_the_tables_is_refused_somewhere() -> None:
+def test_every_restricted_setting_has_a_refusal_case() -> None:
     tried = {name for rows in (REFUSED_UNET, REFUSED_SCHEDULER) for changes, _ in rows for name in changes}
     assert {*NETWORK, *CHAIN, *ADDED} <= tried
 
@@ -123,7 +124,7 @@ def test_every_row_of_the_tables_is_refused_somewhere() -> None:
 @pytest.mark.parametrize(
     ("kind", "ours"), [(diffusers.UNet2DModel, UNetConfig), (diffusers.DDPMScheduler, SchedulerConfig)]
 )
-def test_every_setting_of_diffusers_is_known_with_its_default(kind: Any, ours: Any) -> None:
+def test_settings_and_defaults_match_diffusers(kind: Any, ours: Any) -> None:
     theirs = {name: given.default for name, given in signature(kind.__init__).parameters.items() if name != "self"}
     known = {field.name: field.default for field in fields(ours)}
     assert known.pop("variance_type", None) is None
@@ -131,14 +132,14 @@ def test_every_setting_of_diffusers_is_known_with_its_default(kind: Any, ours: A
     assert known == theirs
 
 
-def test_a_network_that_learns_its_variance_needs_a_scheduler_that_says_so(copy: Path, tmp_path: Path) -> None:
+def test_learned_variance_needs_a_matching_scheduler(copy: Path, tmp_path: Path) -> None:
     edit(copy / "unet" / "config.json", out_channels=6)
     assert "set variance_type to 'learned_range'" in refusal(copy, tmp_path / "out")
 
 
 NOTED: list[tuple[dict[str, Any], str]] = [
-    ({"clip_sample": False}, "--no-clip"),
-    ({"thresholding": True, "dynamic_thresholding_ratio": 0.9}, "--threshold 0.9"),
+    ({"clip_sample": False}, "sample with clip=False"),
+    ({"thresholding": True, "dynamic_thresholding_ratio": 0.9}, "sample with threshold=0.9"),
     ({"timestep_spacing": "trailing"}, "timestep_spacing 'trailing'"),
     ({"steps_offset": 1}, "steps_offset 1"),
     ({"variance_type": "fixed_large_log"}, "is read as 'fixed_large'"),
@@ -146,13 +147,13 @@ NOTED: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("changes", "note"), NOTED, ids=lambda value: str(value)[:30])
-def test_what_stays_behind_is_told(changes: Any, note: str, copy: Path, tmp_path: Path) -> None:
+def test_ignored_scheduler_settings_are_noted(changes: Any, note: str, copy: Path, tmp_path: Path) -> None:
     edit(copy / "scheduler" / "scheduler_config.json", **changes)
-    [told] = import_model(copy, tmp_path / "out").notes
-    assert note in told
+    [found] = import_model(copy, tmp_path / "out").notes
+    assert note in found
 
 
-def test_a_ddim_pipeline_and_settings_of_early_versions(copy: Path, tmp_path: Path) -> None:
+def test_ddim_pipeline_and_early_settings_are_read(copy: Path, tmp_path: Path) -> None:
     edit(copy / "model_index.json", _class_name="DDIMPipeline")
     early = {"_class_name": "DDIMScheduler", "set_alpha_to_one": True, "variance_type": ..., "tensor_format": "pt"}
     edit(copy / "scheduler" / "scheduler_config.json", **early, timestep_values=None, predict_epsilon=True)
@@ -164,7 +165,7 @@ def test_a_ddim_pipeline_and_settings_of_early_versions(copy: Path, tmp_path: Pa
 INEXPRESSIBLE: list[tuple[dict[str, Any], str]] = [
     (
         {"parameterization": "grid"},
-        "the network predicts 'grid', and diffusers' schedulers only read noise, data, velocity",
+        "the network predicts 'grid', but diffusers' schedulers support only noise, data, velocity",
     ),
     ({"parameterization": "mean"}, "the network predicts 'mean'"),
     ({"network": UNetOptions(base=16, groups=4, slopes=(0,))}, r"network.slopes is (0,)"),
@@ -174,12 +175,12 @@ INEXPRESSIBLE: list[tuple[dict[str, Any], str]] = [
         {"network": UNetOptions(base=16, multipliers=(1, 2), attention=(0, 1), heads=2, groups=4)},
         "attention has 2 heads at levels of different widths (16, 32 channels)",
     ),
-    ({"network": MLPOptions(dims=768)}, "is no U-Net"),
+    ({"network": MLPOptions(dims=768)}, "is not a U-Net"),
 ]
 
 
 @pytest.mark.parametrize(("recipe", "message"), INEXPRESSIBLE, ids=lambda value: str(value)[:40])
-def test_what_diffusers_cannot_express(
+def test_export_of_unsupported_recipes_is_refused(
     recipe: dict[str, Any], message: str, tmp_path: Path, our_run: Callable[..., DiffusionRun]
 ) -> None:
     run = our_run(**recipe)
@@ -189,30 +190,28 @@ def test_what_diffusers_cannot_express(
     assert not (tmp_path / "out").exists()
 
 
-def test_what_an_export_leaves_behind_is_told(tmp_path: Path, our_run: Callable[..., DiffusionRun]) -> None:
+def test_export_notes_rounding_and_calibrated_variance(tmp_path: Path, our_run: Callable[..., DiffusionRun]) -> None:
     run = our_run(schedule=ScheduleOptions("log-linear"))
     run.mse = run.schedule.alphas_bar * 0
     run.save()
     rounding, variance = export_model(run.folder, tmp_path / "out", format="diffusers").notes
     assert "diffusers keeps its tables in float32" in rounding
-    assert "the calibrated variance stays behind: diffusers samples with fixed_large" in variance
+    assert "the calibrated variance is not exported: diffusers samples with fixed_large" in variance
     assert json.loads((tmp_path / "out" / "model_index.json").read_text())["_class_name"] == "DDPMPipeline"
 
 
-def test_an_unknown_format(tmp_path: Path, our_run: Callable[..., DiffusionRun]) -> None:
+def test_unknown_export_format_is_refused(tmp_path: Path, our_run: Callable[..., DiffusionRun]) -> None:
     with pytest.raises(ConfigurationError, match="unknown format 'onnx'; choose from diffusers, nelbo, torch"):
         export_model(our_run().folder, tmp_path / "out", format="onnx")
 
 
-def test_a_variational_autoencoder_travels_as_a_run_only(tmp_path: Path) -> None:
+def test_vae_is_exported_only_as_a_run(tmp_path: Path) -> None:
     recipe, folder = preset("vae-digits"), tmp_path / "vae"
     assert isinstance(recipe, VAERecipe)
     RunConfig(recipe, DataOptions("digits", (1, 8, 8), 17, 1500, 297), "vae-digits").save(folder)
     save_model(folder, build_network(recipe), {})
     for form in ("diffusers", "torch"):
-        with pytest.raises(
-            ConfigurationError, match=f"only a diffusion model can be exported as {form}, and every run"
-        ):
+        with pytest.raises(ConfigurationError, match=rf"only a diffusion model can be exported as {form}\. Every run"):
             export_model(folder, tmp_path / form, format=form)
     export_model(folder, tmp_path / "out", format="nelbo")
     import_model(tmp_path / "out", tmp_path / "back")

@@ -1,4 +1,4 @@
-"""Small networks whose every weight is drawn at random: as initialised, each branch is nearly the zero map."""
+"""Small networks with random weights everywhere, because freshly initialised branches are close to the zero map."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,7 @@ from nelbo.networks import UNet, UNetOptions
 
 
 def randomise(network: nn.Module, seed: int = 0, scale: float = 0.1) -> None:
-    """Draw every weight from N(0, scale^2), a norm's gain around 1."""
+    """Draw every weight from N(0, scale^2), and the gains of norms from N(1, scale^2)."""
     generator = torch.Generator().manual_seed(seed)
     gains = {id(m.weight) for m in network.modules() if isinstance(m, nn.GroupNorm | nn.LayerNorm)}
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The classifier's shapes, and sizes that cannot be."""
+"""The shapes of the classifier, and impossible sizes."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from nelbo.errors import ConfigurationError
 from nelbo.networks import Classifier, ClassifierOptions
 
 
-def test_shapes():
+def test_output_shapes():
     network = Classifier(ClassifierOptions((3, 9, 8), 5, (8, 16), 6)).eval()
     x_0 = torch.randn(4, 3, 9, 8)
     assert network.features(x_0).shape == (4, 6)
@@ -17,6 +17,6 @@ def test_shapes():
 @pytest.mark.parametrize(
     "wrong", [{"num_classes": 1}, {"num_features": 0}, {"widths": ()}, {"shape": (1, 8, 8), "widths": (8, 8, 8, 8)}]
 )
-def test_sizes_that_cannot_be(wrong):
+def test_impossible_sizes_are_refused(wrong):
     with pytest.raises(ConfigurationError, match=r"must be at least|can be halved"):
         ClassifierOptions(**wrong)

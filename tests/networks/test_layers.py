@@ -1,4 +1,4 @@
-"""Our own dropout and group normalisation against their definitions."""
+"""The layers for which nelbo has its own implementation, against their definitions."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from nelbo.networks.layers import Condition, FeatureDropout, GroupNorm, attend, 
 
 
 @pytest.mark.parametrize("probability", [0.1, 0.5])
-def test_dropout_drops_as_often_as_asked_and_keeps_the_mean(probability: float) -> None:
+def test_dropout_has_its_probability_and_scale(probability: float) -> None:
     torch.manual_seed(0)
     x = torch.ones(8, 33, 31, 29)  # not a multiple of 4 elements
     y = FeatureDropout(probability)(x)
@@ -19,7 +19,7 @@ def test_dropout_drops_as_often_as_asked_and_keeps_the_mean(probability: float) 
     torch.testing.assert_close(y[y != 0], torch.full_like(y[y != 0], 1 / (1 - probability)))
 
 
-def test_dropout_of_every_element_is_its_own() -> None:
+def test_dropout_of_elements_is_independent() -> None:
     torch.manual_seed(0)
     kept = (FeatureDropout(0.5)(torch.ones(64, 64, 16, 16)) != 0).double() - 0.5
     flat = kept.permute(0, 2, 3, 1).flatten()
@@ -28,13 +28,13 @@ def test_dropout_of_every_element_is_its_own() -> None:
         assert abs(correlation) < 5 / len(flat) ** 0.5
 
 
-def test_dropout_is_the_identity_when_evaluating_or_zero() -> None:
+def test_dropout_is_identity_in_evaluation() -> None:
     x = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     assert FeatureDropout(0.5).eval()(x) is x
     assert FeatureDropout(0.0)(x) is x
 
 
-def test_dropout_is_repeated_by_its_seed() -> None:
+def test_dropout_repeats_with_its_seed() -> None:
     x, dropout = torch.ones(2, 4, 8, 8), FeatureDropout(0.5)
     first, second = (dropout(x) for _ in range(2))
     torch.manual_seed(3)
@@ -46,7 +46,7 @@ def test_dropout_is_repeated_by_its_seed() -> None:
 
 @pytest.mark.parametrize("shape", [(2, 64, 14, 14), (2, 64, 33, 32), (2, 16, 2, 3)])
 @pytest.mark.parametrize("groups", [1, 2, 8])
-def test_group_norm_keeps_the_layout_and_equals_its_definition(shape: tuple[int, ...], groups: int) -> None:
+def test_group_norm_equals_definition_and_keeps_layout(shape: tuple[int, ...], groups: int) -> None:
     x = torch.randn(shape, generator=torch.Generator().manual_seed(0)) * 3 + 1
     x = x.contiguous(memory_format=torch.channels_last)
     y = GroupNorm(groups, shape[1])(x)
@@ -56,8 +56,8 @@ def test_group_norm_keeps_the_layout_and_equals_its_definition(shape: tuple[int,
     torch.testing.assert_close(y.double(), expected.view(shape), atol=1e-5, rtol=1e-5)
 
 
-def test_group_norm_sums_in_float32() -> None:
-    """A mean far above the spread: statistics in bfloat16 would lose the spread entirely."""
+def test_group_norm_statistics_are_float32() -> None:
+    """With a mean far above the spread, statistics in bfloat16 would lose the spread."""
     x = (torch.randn(1, 8, 24, 24, generator=torch.Generator().manual_seed(0)) + 20).bfloat16()
     y = GroupNorm(2, 8)(x.contiguous(memory_format=torch.channels_last))
     torch.testing.assert_close(y.float(), F.group_norm(x.float(), 2, eps=1e-6), atol=0.02, rtol=0.01)
@@ -71,8 +71,8 @@ def test_working_dtype_follows_autocast() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_group_norm_in_training_equals_its_definition_and_its_gradient(dtype: torch.dtype) -> None:
-    """Every way round PyTorch's slow kernels: narrow and wide groups, small and large images."""
+def test_group_norm_gradient_equals_reference(dtype: torch.dtype) -> None:
+    """Every path of GroupNorm: narrow and wide groups, small and large images."""
     for width, groups, side in ((16, 4, 8), (32, 4, 8), (64, 4, 8), (16, 4, 32), (64, 4, 32)):
         x = torch.randn(2, width, side, side, generator=torch.Generator().manual_seed(0)).to(dtype)
         x = x.contiguous(memory_format=torch.channels_last).requires_grad_()
@@ -88,7 +88,7 @@ def test_group_norm_in_training_equals_its_definition_and_its_gradient(dtype: to
 
 
 @pytest.mark.parametrize("tokens", [5, 1025])
-def test_attention_in_bfloat16_is_that_of_float32(tokens: int) -> None:
+def test_bfloat16_attention_is_close_to_float32(tokens: int) -> None:
     qkv = torch.randn(3, 2, 2, tokens, 16, generator=torch.Generator().manual_seed(0))
     query, key, value = qkv.bfloat16()
     expected = torch.softmax(query.double() @ key.double().mT / 4, -1) @ value.double()
@@ -96,8 +96,8 @@ def test_attention_in_bfloat16_is_that_of_float32(tokens: int) -> None:
     torch.testing.assert_close(attend(query.float(), key.float(), value.float()).double(), expected, atol=1e-5, rtol=0)
 
 
-def test_classes_are_initialised_once(monkeypatch):
-    """`nn.Embedding`'s own draw is thrown away, and on the meta device it imports a thousand modules."""
+def test_class_embedding_is_initialised_once(monkeypatch):
+    """The default draw of `nn.Embedding` would be wasted; on the meta device it also imports a thousand modules."""
     monkeypatch.setattr(torch.nn.init, "normal_", lambda *_, **__: pytest.fail("drawn twice"))
     weight = Condition(8, 3).label.weight
     assert weight.shape == (4, 32) and weight.requires_grad and 0 < weight.abs().max().item() <= (6 / 36) ** 0.5
@@ -106,7 +106,7 @@ def test_classes_are_initialised_once(monkeypatch):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("activated", [False, True])
 @pytest.mark.parametrize(("width", "groups"), [(8, 8), (12, 4), (32, 2), (128, 32)])
-def test_the_way_back_of_a_large_image_is_pytorchs(dtype: torch.dtype, activated: bool, width: int, groups: int):
+def test_sliced_group_norm_gradient_equals_pytorch(dtype: torch.dtype, activated: bool, width: int, groups: int):
     generator = torch.Generator().manual_seed(0)
     x, slope = (torch.randn(3, width, 32, 34, generator=generator) + 0.5 for _ in range(2))
     x, slope = (each.to(dtype=dtype, memory_format=torch.channels_last) for each in (x, slope))
@@ -130,8 +130,8 @@ def test_the_way_back_of_a_large_image_is_pytorchs(dtype: torch.dtype, activated
         assert float(error) < (8e-3 if mine.dtype == torch.bfloat16 else 1e-5)
 
 
-def test_a_large_image_can_be_differentiated_by_torch_func():
-    """As an exact divergence does it: many directions at once."""
+def test_sliced_group_norm_supports_torch_func():
+    """An exact divergence differentiates in many directions at once."""
     norm = GroupNorm(2, 4)
     x = torch.randn(1, 4, 32, 32).to(dtype=torch.bfloat16, memory_format=torch.channels_last)
     leaf = x.clone().requires_grad_()

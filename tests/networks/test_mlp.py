@@ -1,4 +1,4 @@
-"""The perceptron for points."""
+"""The MLP for points."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ def test_shapes_with_and_without_a_learned_variance() -> None:
     assert MLP(MLPOptions(dims=7, learned_variance=True))(points(5, 7), t.float()).shape == (5, 14)
 
 
-def test_other_dimensions_are_refused() -> None:
+def test_wrong_dimensions_are_refused() -> None:
     with pytest.raises(ShapeError, match=r"\(5, 3\), but expects \(batch, 2\)"):
         MLP()(points(5, 3), torch.ones(5))
 
@@ -34,8 +34,8 @@ def test_gradient_reaches_every_parameter() -> None:
     assert [name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().max() > 0] == []
 
 
-def test_it_learns_to_tell_times_and_classes_apart() -> None:
-    """The target, t / 10 where the class is 1 and its opposite where it is 0, needs both conditions."""
+def test_network_learns_times_and_classes() -> None:
+    """The target, t / 10 for class 1 and -t / 10 for class 0, needs both conditions."""
     torch.manual_seed(0)
     network = MLP(MLPOptions(dims=1, width=32, depth=2, num_classes=2))
     optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)

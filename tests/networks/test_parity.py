@@ -1,4 +1,4 @@
-"""Our U-Net and diffusers' `UNet2DModel`, given the same weights, put out the same numbers."""
+"""The U-Net and diffusers' `UNet2DModel` have the same output for the same weights."""
 
 import pytest
 import torch
@@ -43,7 +43,7 @@ def test_same_weights_same_output(heads: int, shape: tuple[int, ...]) -> None:
         x_t = torch.randn(shape, generator=generator)
         with torch.no_grad():
             expected, given = theirs(x_t, t).sample, ours(x_t, torch.full(shape[:1], t))
-        assert expected.abs().mean() > 0.05  # else agreement to 1e-5 would say little
+        assert expected.abs().mean() > 0.05  # for smaller outputs, an error of 1e-5 would prove little
         assert (given - expected).abs().max() <= 1e-5 * max(1, expected.abs().max().item())
 
 
@@ -59,7 +59,7 @@ def test_same_weights_same_gradient() -> None:
         assert (parameter.grad - expected[name]).abs().max() <= 1e-4 * scale + 1e-7, name
 
 
-def test_the_paper_network_has_the_same_number_of_parameters() -> None:
+def test_paper_network_has_same_parameter_count() -> None:
     from benchmarks.unet_step import theirs
 
     with torch.device("meta"):

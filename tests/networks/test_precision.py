@@ -1,4 +1,4 @@
-"""The copy that samples are drawn with: bfloat16 inside, float32 at both ends, the original untouched."""
+"""The bfloat16 copy for sampling: bfloat16 inside, float32 at both ends, and an unchanged original."""
 
 import torch
 
@@ -8,7 +8,7 @@ from tests.networks.conftest import randomise
 OPTIONS = UNetOptions(channels=1, base=8, multipliers=(1, 2), blocks=1, attention=(1,), groups=4, num_classes=3)
 
 
-def test_a_unet_puts_out_nearly_the_same_and_stays_as_it_was() -> None:
+def test_bfloat16_unet_output_is_close() -> None:
     network = UNet(OPTIONS).eval()
     randomise(network)
     x_t = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -21,14 +21,14 @@ def test_a_unet_puts_out_nearly_the_same_and_stays_as_it_was() -> None:
     assert all(p.dtype == torch.float32 for p in network.parameters())
 
 
-def test_what_decides_at_low_noise_stays_in_float32() -> None:
+def test_first_and_last_layers_stay_float32() -> None:
     inside = InBFloat16(UNet(OPTIONS)).network
     for part in (inside.input, inside.output, inside.condition):
         assert all(p.dtype == torch.float32 for p in part.parameters())
     assert inside.down[0][0].residual.conv1.weight.dtype == torch.bfloat16
 
 
-def test_an_mlp_is_the_same_to_the_bit() -> None:
+def test_mlp_is_bitwise_equal() -> None:
     network = MLP()
     x_t, t = torch.randn(3, 2, generator=torch.Generator().manual_seed(0)), torch.tensor([1, 2, 3])
     assert torch.equal(InBFloat16(network)(x_t, t), network(x_t, t))

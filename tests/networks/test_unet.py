@@ -1,4 +1,4 @@
-"""The U-Net: the paper's parameter counts, its shape, its refusals and its options."""
+"""The U-Net: parameter counts of the paper, shapes, refused sizes, and options."""
 
 import json
 from collections.abc import Callable
@@ -47,7 +47,7 @@ def test_overrides_of_a_paper_network() -> None:
     assert network.options == UNetOptions(dropout=0.3, channels=1)
 
 
-def test_attention_stands_where_the_options_say() -> None:
+def test_attention_levels_follow_options() -> None:
     with torch.device("meta"):
         places = attention_places(UNet.cifar10())
     down = [f"down.1.{block}.attention" for block in range(2)]
@@ -65,8 +65,8 @@ def test_no_attention_anywhere(small_unet: Build) -> None:
     assert attention_places(small_unet(attention=(), middle_attention=False)) == []
 
 
-def test_a_network_in_float64_is_told_the_time_in_float64() -> None:
-    """In float32 the last digits of the frequencies differ between machines, and a codec's files with them."""
+def test_float64_network_gets_float64_sinusoids() -> None:
+    """In float32, the last digits of the frequencies differ between machines, and so would the files of a codec."""
     condition = Condition(8).double()
     given: list[torch.Tensor] = []
     condition.time[0].register_forward_hook(lambda layer, inputs, output: given.append(inputs[0]))
@@ -75,7 +75,7 @@ def test_a_network_in_float64_is_told_the_time_in_float64() -> None:
     assert np.abs(given[0][0].numpy() - np.concatenate([np.sin(angles), np.cos(angles)])).max() < 1e-12
 
 
-def test_sinusoids_are_sines_then_cosines_from_period_2_pi_to_10000() -> None:
+def test_sinusoids_follow_their_formula() -> None:
     t = torch.tensor([3, 700])
     embedding = sinusoids(t, 8).double()
     frequencies = 10_000.0 ** (-torch.arange(4, dtype=torch.float64) / 3)
@@ -83,7 +83,7 @@ def test_sinusoids_are_sines_then_cosines_from_period_2_pi_to_10000() -> None:
     torch.testing.assert_close(embedding, torch.cat([angles.sin(), angles.cos()], 1), atol=1e-4, rtol=0)
 
 
-def test_a_new_network_puts_out_almost_nothing_and_copies_its_input_through_residual_blocks() -> None:
+def test_new_network_outputs_almost_zero() -> None:
     torch.manual_seed(0)
     network = UNet(UNetOptions(base=16, multipliers=(1, 2), groups=8)).eval()
     assert network(images(2, 3, 8, 8), torch.tensor([1, 2])).abs().max() < 1e-3
@@ -121,15 +121,15 @@ def test_sizes_that_do_not_divide_are_refused(levels: int, height: int, width: i
         options.check_size(height, width)
 
 
-def test_the_refusal_names_the_nearest_sizes(small_unet: Build) -> None:
+def test_refusal_names_nearest_sizes(small_unet: Build) -> None:
     network = small_unet(multipliers=(1, 1, 1))
-    with pytest.raises(ShapeError, match=r"images of 30 x 28 .* nearest sizes are 28 x 28 or 32 x 28: change `--size`"):
+    with pytest.raises(ShapeError, match=r"images of 30 x 28 .* nearest sizes are 28 x 28 or 32 x 28: change size or"):
         network(images(1, 3, 30, 28), torch.tensor([1]))
     with pytest.raises(ShapeError, match=r"nearest sizes are 4 x 4:"):
         network(images(1, 3, 1, 1), torch.tensor([1]))
 
 
-def test_other_channels_are_refused(small_unet: Build) -> None:
+def test_wrong_channels_are_refused(small_unet: Build) -> None:
     with pytest.raises(ShapeError, match=r"\(2, 1, 8, 8\), but expects \(batch, 3, height, width\)"):
         small_unet()(images(2, 1, 8, 8), torch.tensor([1, 2]))
 
@@ -139,7 +139,7 @@ def test_fashion_mnist_size_with_three_levels(small_unet: Build) -> None:
     assert network(images(2, 1, 28, 28), torch.tensor([1, 1000])).shape == (2, 1, 28, 28)
 
 
-def test_the_layout_of_the_input_does_not_matter(small_unet: Build) -> None:
+def test_input_layout_does_not_matter(small_unet: Build) -> None:
     network, x_t, t = small_unet(), images(2, 3, 8, 8), torch.tensor([1, 9])
     other = network(x_t.contiguous(memory_format=torch.channels_last), t)
     torch.testing.assert_close(network(x_t, t), other, atol=1e-5, rtol=1e-5)
@@ -159,13 +159,13 @@ def test_examples_of_a_batch_do_not_mix(small_unet: Build) -> None:
     [
         ({"base": 20}, "`groups` is 32, which does not divide 20 channels; 4 would"),
         ({"heads": 3}, "`heads` is 3, which does not divide 128 channels"),
-        ({"attention": (4,)}, r"`attention` names level 4, but `multipliers` makes levels 0\.\.3"),
+        ({"attention": (4,)}, r"`attention` has level 4, but `multipliers` has levels 0\.\.3"),
         ({"dropout": 1.0}, r"`dropout` is 1\.0, but must be in \[0, 1\)"),
         ({"base": 33, "groups": 1}, "`base` is 33, but must be an even number"),
         ({"blocks": 0}, "`blocks` is 0, but must be within 1"),
         ({"blocks": 10**9}, "`blocks` is 1000000000, but must be within 1"),
         ({"multipliers": (1, 10**9)}, "a level has 128000000000 channels"),
-        ({"norm_eps": 10**400}, "`norm_eps` is 10+, but must be within 0 and 1"),
+        ({"norm_eps": 10**400}, "`norm_eps` is 10+, but must be between 0 and 1"),
         ({"multipliers": ()}, "needs one positive integer per level"),
     ],
 )
@@ -184,7 +184,7 @@ def test_time_changes_the_output(small_unet: Build) -> None:
     assert not torch.allclose(network(x_t, torch.tensor([1])), network(x_t, torch.tensor([2])), atol=1e-3)
 
 
-def test_class_changes_the_output_and_none_is_the_last_index(small_unet: Build) -> None:
+def test_class_changes_output(small_unet: Build) -> None:
     network, x_t, t = small_unet(num_classes=3), images(2, 3, 8, 8), torch.tensor([5, 5])
     outputs = [network(x_t, t, torch.full((2,), label)) for label in range(4)]
     for i in range(4):
@@ -193,7 +193,7 @@ def test_class_changes_the_output_and_none_is_the_last_index(small_unet: Build) 
     assert torch.equal(network(x_t, t), outputs[3])
 
 
-def test_a_label_without_classes_is_refused(small_unet: Build) -> None:
+def test_label_without_classes_is_refused(small_unet: Build) -> None:
     with pytest.raises(ConfigurationError, match="label was given to a network without classes"):
         small_unet()(images(1, 3, 8, 8), torch.tensor([1]), torch.tensor([0]))
 
@@ -213,8 +213,8 @@ def test_fourier_features_reach_the_first_convolution(small_unet: Build) -> None
     torch.testing.assert_close(seen[0], expected, atol=1e-5, rtol=0)
 
 
-def test_fourier_features_show_what_bfloat16_would_round_away(small_unet: Build) -> None:
-    """Two inputs half a bfloat16 step apart differ by far more in sin(2^7 pi x): the first convolution is float32."""
+def test_fourier_features_keep_bits_below_bfloat16(small_unet: Build) -> None:
+    """sin(2^7 pi x) separates two inputs half a bfloat16 step apart, because the first convolution is float32."""
     network = small_unet(channels=1, fourier=(7,))
     x = torch.full((1, 1, 4, 4), 0.75)
     with torch.autocast("cpu", torch.bfloat16):
@@ -246,7 +246,7 @@ def test_checkpointing_gives_identical_gradients(small_unet: Build) -> None:
         assert torch.equal(gradient, gradients[1][name]), name
 
 
-def test_bfloat16_autocast_is_close_and_ends_in_float32(small_unet: Build) -> None:
+def test_bfloat16_autocast_is_close(small_unet: Build) -> None:
     network, x_t, t = small_unet(attention=(0, 1)), images(4, 3, 16, 16), torch.tensor([1, 10, 100, 1000])
     exact = network(x_t, t)
     with torch.autocast("cpu", torch.bfloat16):
@@ -267,7 +267,7 @@ def test_one_graph_without_breaks(small_unet: Build) -> None:
 
 
 def test_upsampling_is_a_convolution_of_repeated_pixels() -> None:
-    """The same map as its two parts, and the same gradients."""
+    """Output and gradients equal those of the two separate operations."""
     layer = Upsample(5).double()
     x = images(2, 5, 3, 4).double().requires_grad_()
     parts = layer.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
@@ -279,8 +279,8 @@ def test_upsampling_is_a_convolution_of_repeated_pixels() -> None:
         torch.testing.assert_close(gradient, expected, atol=1e-12, rtol=0)
 
 
-def test_slopes_are_in_their_own_unit():
-    """Brightness and contrast of an image leave them as they are; their mean square is 1."""
+def test_slopes_have_unit_mean_square():
+    """They don't depend on the brightness and contrast of an image; their mean square is 1."""
     x = torch.randn(2, 3, 8, 12, generator=torch.Generator().manual_seed(0))
     across, down = unit_slopes(x)
     for scale, offset in ((1e-3, 0.5), (7.0, -2.0)):

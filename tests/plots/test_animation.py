@@ -1,4 +1,4 @@
-"""Pictures that move, read back by Pillow."""
+"""Animations, read back by Pillow."""
 
 import numpy as np
 import pytest
@@ -22,15 +22,15 @@ def read(path) -> tuple[list[Image.Image], list[int], int]:
         return [frame for frame, _ in shown], [duration for _, duration in shown], picture.info["loop"]
 
 
-def test_each_frame_has_its_time_and_the_last_one_rests():
+def test_the_last_frame_is_shown_longest():
     animation = animate(frames(4))
     assert list(animation.milliseconds) == [FRAME, FRAME, FRAME, REST]
     assert list(animate(frames(1)).milliseconds) == [REST]
-    with pytest.raises(ShapeError, match="one frame at least"):
+    with pytest.raises(ShapeError, match="at least one frame"):
         animate([])
 
 
-def test_a_webp_gives_back_every_pixel(tmp_path):
+def test_webp_is_lossless(tmp_path):
     given = frames(4)
     shown, times, loop = read(save(animate(given), tmp_path / "it.webp"))
     assert [frame.tobytes() for frame in shown] == [frame.tobytes() for frame in given]
@@ -38,7 +38,7 @@ def test_a_webp_gives_back_every_pixel(tmp_path):
 
 
 @pytest.mark.parametrize("num", [1, 4])
-def test_a_gif_gives_back_every_frame_in_256_colours(tmp_path, num: int):
+def test_gif_keeps_every_frame(tmp_path, num: int):
     given = frames(num)
     path = save(animate(given), tmp_path / "it.gif")
     assert path.read_bytes().startswith(b"GIF89a")
@@ -57,7 +57,7 @@ def test_the_same_animation_gives_the_same_bytes(tmp_path):
         assert one == two
 
 
-def test_images_stand_pixel_for_pixel_below_their_caption():
+def test_images_are_drawn_below_their_caption():
     images = torch.linspace(-1, 1, 8).view(2, 1, 2, 2).expand(2, 1, 2, 2)
     animation = animate_images([("t = 2", images), ("t = 1", -images)], 2)
     first, second = animation.frames
@@ -69,25 +69,25 @@ def test_images_stand_pixel_for_pixel_below_their_caption():
     assert (below[0] != below[1]).any()
 
 
-def test_figures_become_frames_of_their_own_size():
+def test_figures_become_frames():
     animation = animate([new_figure(2.0, 1.0), new_figure(2.0, 1.0)])
     (size,) = {frame.size for frame in animation.frames}
     assert size[0] == 2 * size[1]
 
 
-def test_points_go_forth_and_come_back():
+def test_points_move_forward_and_back():
     clouds = [torch.randn(20, 2, generator=torch.Generator().manual_seed(i)) for i in range(3)]
     animation = moving_points([9, 4, 0], clouds, clouds)
     assert len(animation.frames) == 6 and animation.milliseconds[-1] == REST
 
 
 @pytest.mark.parametrize("name", ["it.png", "it.mp4", "it"])
-def test_an_animation_is_refused_where_it_could_not_move(tmp_path, name: str):
-    with pytest.raises(ConfigurationError, match=r"an animation as .*\.gif, \.webp; change --out"):
+def test_an_animation_needs_an_animated_format(tmp_path, name: str):
+    with pytest.raises(ConfigurationError, match=r"an animation as .*\.gif, \.webp; change out"):
         save(animate(frames()), tmp_path / name)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_still_figure_is_no_gif(tmp_path):
+def test_a_figure_is_not_written_as_gif(tmp_path):
     with pytest.raises(ConfigurationError, match=r"a figure as 'it.gif'"):
         save(new_figure(1.0, 1.0), tmp_path / "it.gif")

@@ -12,7 +12,7 @@ def records(bits, **more):
     return [{"t": t, "bits_per_dim": b, **more} for t, b in enumerate(bits, start=1)]
 
 
-def test_the_share_counts_from_the_data_and_is_exact_when_every_step_is_there():
+def test_the_share_is_exact_for_all_steps():
     t, bits = np.arange(1.0, 6.0), np.array([5.0, 2.0, 2.0, 0.5, 0.5])
     np.testing.assert_allclose(cumulative_share(t, bits)[1], [0.5, 0.7, 0.9, 0.95, 1.0], rtol=1e-9)
     assert steps_holding(0.9, t, bits) == 3
@@ -20,7 +20,7 @@ def test_the_share_counts_from_the_data_and_is_exact_when_every_step_is_there():
     assert steps_holding(0.5, t, bits) == 1
 
 
-def test_steps_that_were_left_out_are_filled_in():
+def test_missing_steps_are_interpolated():
     full = np.arange(1.0, 1001.0)
     some = np.append(np.arange(1.0, 1000.0, 50), 1000.0)
     for power in (1.1, 0.5):
@@ -28,13 +28,13 @@ def test_steps_that_were_left_out_are_filled_in():
         assert abs(filled - exact) <= 1
 
 
-def test_the_figure_tells_how_many_steps_hold_most_of_the_bits():
+def test_the_title_counts_the_steps():
     top, below = per_step_bound(records([5.0, 2.0, 2.0, 0.5, 0.5], standard_error=0.1)).axes
     assert below.get_title(loc="left") == "Steps 1 to 3 of 5 hold 90% of the bits"
     np.testing.assert_array_equal(top.get_lines()[0].get_ydata(), [5.0, 2.0, 2.0, 0.5, 0.5])
 
 
-def test_a_step_of_zero_bits_is_left_out_of_the_logarithmic_curve_and_adds_nothing():
+def test_a_step_of_zero_bits_is_not_drawn():
     top, below = per_step_bound(records([1.0, 0.0, 1.0])).axes
     np.testing.assert_array_equal(top.get_lines()[0].get_xdata(), [1, 3])
     np.testing.assert_allclose(below.get_lines()[0].get_ydata(), [50, 50, 100], atol=1e-6)
@@ -46,7 +46,7 @@ def test_the_order_of_the_records_does_not_matter():
     np.testing.assert_array_equal(*drawn)
 
 
-def test_the_log_snr_axis_has_its_round_values_at_the_right_steps():
+def test_log_snr_ticks_are_at_their_steps():
     t = range(1, 101)
     snr = [{"t": i, "bits_per_dim": 1 / i, "log_snr": 10 - i / 5} for i in t]
     (above,) = per_step_bound(snr).axes[0].child_axes
@@ -57,6 +57,6 @@ def test_the_log_snr_axis_has_its_round_values_at_the_right_steps():
 
 
 @pytest.mark.parametrize("bits", [[], [0.0, 0.0], [1.0, math.nan], [math.inf]])
-def test_no_bound_is_said(bits):
+def test_a_bound_of_nothing_is_refused(bits):
     with pytest.raises(DataError, match="no bound to draw"):
         per_step_bound(records(bits))

@@ -1,4 +1,4 @@
-"""Previews of a file beside other formats."""
+"""The curve of previews beside other formats."""
 
 import pytest
 
@@ -13,7 +13,7 @@ def test_the_curve_ends_where_every_pixel_is_exact():
     assert list(other.get_xdata()) == [120, 200]
 
 
-def test_what_others_need_for_every_pixel_is_marked():
+def test_lossless_sizes_of_others_are_marked():
     figure = codec_curves([(30, 20.0)], 300, {"WEBP": [(120, 14.0), (200, 6.0)]}, {"WEBP": 400.0, "PNG": 450.0})
     marks = [line for line in figure.axes[0].lines if line.get_marker() == "x"]
     assert [tuple(line.get_xydata()[0]) for line in marks] == [(400, 0), (450, 0)]
@@ -21,6 +21,6 @@ def test_what_others_need_for_every_pixel_is_marked():
     assert marks[0].get_color() == curve.get_color() and marks[1].get_label() == "PNG, exact"
 
 
-def test_nothing_to_draw_is_said():
+def test_no_preview_is_refused():
     with pytest.raises(DataError, match="no preview"):
         codec_curves([], 300, {})

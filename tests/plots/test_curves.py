@@ -15,7 +15,7 @@ def line(axes, index=0):
     return [np.asarray(values, dtype=float) for values in axes.get_lines()[index].get_data()]
 
 
-def test_the_raw_loss_is_drawn_as_it_is_and_holes_are_passed_over():
+def test_the_raw_loss_skips_holes():
     records = [record(1, 4.0), {"step": 2, "held_out_bits_per_dim": 3.0}, record(3, math.nan), record(4, 1.0)]
     (axes,) = loss_curve(records).axes
     steps, losses = line(axes)
@@ -23,7 +23,7 @@ def test_the_raw_loss_is_drawn_as_it_is_and_holes_are_passed_over():
     np.testing.assert_array_equal(losses, [4.0, 1.0])
 
 
-def test_the_moving_average_keeps_a_level_and_tames_noise():
+def test_the_moving_average_reduces_noise():
     rng = np.random.default_rng(0)
     (axes,) = loss_curve([record(i, 1 + 0.1 * rng.standard_normal()) for i in range(400)]).axes
     _, raw = line(axes, 0)
@@ -34,7 +34,7 @@ def test_the_moving_average_keeps_a_level_and_tames_noise():
     np.testing.assert_allclose(line(flat, 1)[1], 2.5, rtol=1e-12)
 
 
-def test_quarters_of_t_get_a_panel_of_their_own():
+def test_quarters_of_t_get_a_panel():
     records = [record(i, 1.0, loss_by_quarter=[4.0, 3.0, None if i % 2 else 2.0, math.nan]) for i in range(6)]
     whole, quarters = loss_curve(records).axes
     assert len(whole.get_lines()) == 2
@@ -43,13 +43,13 @@ def test_quarters_of_t_get_a_panel_of_their_own():
 
 
 @pytest.mark.parametrize(("losses", "scale"), [([1.0, 0.1], "log"), ([1.0, -0.1], "linear"), ([1.0, 0.0], "linear")])
-def test_the_loss_axis_is_logarithmic_only_where_it_can_be(losses, scale):
+def test_only_positive_losses_get_a_log_axis(losses, scale):
     (axes,) = loss_curve([record(i, loss) for i, loss in enumerate(losses)]).axes
     assert axes.get_yscale() == scale
 
 
 @pytest.mark.parametrize("against", ["step", "minutes"])
-def test_the_bound_is_drawn_against_what_was_asked_and_its_lowest_point_named(against, tmp_path):
+def test_the_lowest_bound_is_marked(against, tmp_path):
     bits = [4.0, 2.5, 2.125, 2.25]
     records = [
         {"step": 10 * i, "minutes": i / 2, "held_out_bits_per_dim": b, "held_out_standard_error": 0.01}
@@ -66,6 +66,6 @@ def test_the_bound_is_drawn_against_what_was_asked_and_its_lowest_point_named(ag
 
 
 @pytest.mark.parametrize("draw", [loss_curve, bound_curve])
-def test_nothing_to_draw_is_said(draw):
+def test_records_without_values_are_refused(draw):
     with pytest.raises(DataError, match="nothing to draw"):
         draw([{"step": 1}])

@@ -27,7 +27,7 @@ def tiles(picture, count, height, width, columns):
     columns=st.integers(1, 14),
     seed=st.integers(0, 2**31),
 )
-def test_every_pixel_is_where_it_should_be(count, channels, height, width, columns, seed):
+def test_every_pixel_is_in_its_place(count, channels, height, width, columns, seed):
     generator = torch.Generator().manual_seed(seed)
     images = torch.randint(0, 256, (count, channels, height, width), generator=generator, dtype=torch.uint8)
     picture = sample_grid(images, columns=columns)
@@ -37,13 +37,13 @@ def test_every_pixel_is_where_it_should_be(count, channels, height, width, colum
     np.testing.assert_array_equal(np.stack(found), images.permute(0, 2, 3, 1).numpy())
 
 
-def test_levels_are_spread_over_black_to_white():
+def test_levels_span_black_to_white():
     images = torch.arange(17, dtype=torch.uint8).reshape(17, 1, 1, 1)
     shown = [int(tile[0, 0]) for tile in tiles(sample_grid(images, levels=17), 17, 1, 1, 5)]
     assert shown == [round(255 * k / 16) for k in range(17)]
 
 
-def test_a_grid_is_nearly_square_and_small_images_are_enlarged():
+def test_a_grid_is_nearly_square():
     picture = sample_grid(torch.zeros(64, 1, 8, 8, dtype=torch.uint8), levels=17)
     assert picture.size == (8 * 74 + 2, 8 * 74 + 2)
     assert grid_scale(8, 8) == 9
@@ -61,11 +61,11 @@ def test_a_grid_is_nearly_square_and_small_images_are_enlarged():
         (torch.zeros(1, 1, 8, 8, dtype=torch.uint8), 1),
     ],
 )
-def test_what_is_no_batch_of_images_is_refused(images, levels):
+def test_other_tensors_are_refused(images, levels):
     with pytest.raises(ShapeError, match="give"):
         sample_grid(images, levels)
 
 
-def test_no_columns_are_refused():
+def test_zero_columns_are_refused():
     with pytest.raises(ShapeError, match="0 columns"):
         sample_grid(torch.zeros(1, 1, 2, 2, dtype=torch.uint8), columns=0)

@@ -1,4 +1,4 @@
-"""Clouds and arrows."""
+"""Point clouds and score fields."""
 
 from dataclasses import dataclass
 
@@ -28,7 +28,7 @@ def cloud(scale: float) -> Tensor:
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_a_column_for_each_t_and_a_row_for_what_is_known(known: bool):
+def test_a_column_per_t_and_a_row_per_field(known: bool):
     places = grid()
     field = Field(places, 2 * places, 3 * places if known else None)
     figure = chain_of_points([1000, 0], [cloud(1), cloud(0.3)], [cloud(2), cloud(0.3)], [field, None])
@@ -43,7 +43,7 @@ def test_a_column_for_each_t_and_a_row_for_what_is_known(known: bool):
     assert [axes.axison for axes in figure.axes[5::2]] == [False] * (rows - 2)
 
 
-def test_the_longest_arrow_spans_its_meshes_and_both_fields_share_the_scale():
+def test_both_fields_share_the_arrow_scale():
     places = grid()
     figure = chain_of_points([5], [cloud(1)], [cloud(1)], [Field(places, 2 * places, 4 * places)])
     learned, exact = (axes.collections[0] for axes in figure.axes[2:])
@@ -51,6 +51,6 @@ def test_the_longest_arrow_spans_its_meshes_and_both_fields_share_the_scale():
     assert float((4 * places).norm(dim=1).max()) / exact.scale == pytest.approx(1.6)  # the mesh is 1
 
 
-def test_no_column_is_refused():
-    with pytest.raises(ShapeError, match="one t at least"):
+def test_zero_columns_are_refused():
+    with pytest.raises(ShapeError, match="at least one t"):
         chain_of_points([], [], [], [])

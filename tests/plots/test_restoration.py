@@ -12,7 +12,7 @@ def restoration(num: int, channels: int = 1) -> Restoration:
     return Restoration.of(torch.randint(0, 256, (num, channels, 5, 7), generator=generator, dtype=torch.uint8))
 
 
-def test_every_picture_is_in_its_place():
+def test_every_image_is_in_its_place():
     found, damaged = restoration(3), torch.linspace(-1, 1, 35).view(1, 5, 7)
     axes = restoration_strip(damaged, found).axes
     assert [a.get_title() for a in axes[:6]] == ["damaged", "3 draws", "", "", "mean", "spread"]
@@ -25,7 +25,7 @@ def test_every_picture_is_in_its_place():
     assert axes[5].images[0].get_clim()[0] == 0 and axes[6].get_ylabel() == "levels"
 
 
-def test_what_is_missing_is_pink():
+def test_missing_pixels_are_pink():
     damaged = torch.zeros(1, 5, 7)
     damaged[0, 2, 3] = torch.nan
     image = np.asarray(restoration_strip(damaged, restoration(2)).axes[0].images[0].get_array())
@@ -34,7 +34,7 @@ def test_what_is_missing_is_pink():
     np.testing.assert_allclose(image[0, 0], 0.5, atol=1e-6)
 
 
-def test_many_draws_small_images_and_colour(tmp_path):
+def test_many_draws_in_colour(tmp_path):
     figure = restoration_strip(torch.zeros(1, 3, 4), restoration(11, channels=3))
     assert len(figure.axes) == 1 + 8 + 2 + 1
     assert figure.axes[1].get_title() == "of 11 draws"
@@ -42,6 +42,6 @@ def test_many_draws_small_images_and_colour(tmp_path):
     assert save(figure, tmp_path / "strip.png").is_file()
 
 
-def test_what_is_no_picture_is_refused():
-    with pytest.raises(ShapeError, match="2 channels cannot be drawn as pictures"):
+def test_two_channels_are_refused():
+    with pytest.raises(ShapeError, match="images of 2 channels cannot be drawn"):
         restoration_strip(torch.zeros(2, 5, 7), restoration(2, channels=2))

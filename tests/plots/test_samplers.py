@@ -1,4 +1,4 @@
-"""Pictures of samplers: the same seeds in few and in many calls, and quality against calls."""
+"""Pictures of samplers: the same seeds with few and many calls, and quality against calls."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from nelbo.errors import DataError
 from nelbo.plots import curves_against_calls, samplers_table
 
 
-def test_a_row_a_seed_and_a_column_a_number_of_calls():
+def test_rows_are_seeds_and_columns_calls():
     images = {"ddim": torch.zeros(2, 3, 1, 8, 8), "heun": torch.ones(2, 3, 1, 8, 8)}
     figure = samplers_table(images, (1, 10, 20))
     assert len(figure.axes) == 12

@@ -27,14 +27,14 @@ def shown(figure):
     return [(float(np.mean(axes.get_images()[0].get_array())), axes.get_title()) for axes in figure.axes]
 
 
-def test_the_strip_runs_from_the_first_step_to_the_last_with_x_t_above_x_0():
+def test_the_strip_runs_from_first_to_last_step():
     above, below = np.array_split(np.array(shown(trajectory_strip(walk(10), columns=3)), dtype=object), 2)
     assert [title for _, title in above] == ["t = 10", "5", "0"]
     np.testing.assert_allclose([mean for mean, _ in above], [1.0, 0.75, 0.5])
     np.testing.assert_allclose([mean for mean, _ in below], [0.0, 0.25, 0.5])
 
 
-def test_values_outside_the_range_are_shown_as_its_edges():
+def test_values_out_of_range_are_clipped():
     step = Step(1, torch.full((1, 3, 2, 2), 7.0), torch.full((1, 3, 2, 2), -7.0))
     assert [mean for mean, _ in shown(trajectory_strip([step]))] == [1.0, 0.0]
 
@@ -42,11 +42,11 @@ def test_values_outside_the_range_are_shown_as_its_edges():
 @pytest.mark.parametrize(
     ("num_steps", "columns", "images", "panels"), [(3, 10, 1, 8), (100, 10, 2, 40), (100, 1, 5, 4)]
 )
-def test_never_more_columns_than_steps_nor_rows_than_images(num_steps, columns, images, panels):
+def test_columns_and_rows_are_limited(num_steps, columns, images, panels):
     assert len(trajectory_strip(walk(num_steps), columns=columns, images=images).axes) == panels
 
 
 @pytest.mark.parametrize("steps", [[], list(walk(2, shape=(5, 2))), list(walk(2, shape=(0, 1, 4, 4)))])
-def test_what_is_no_image_is_refused(steps):
+def test_other_tensors_are_refused(steps):
     with pytest.raises(ShapeError, match="cannot be drawn"):
         trajectory_strip(steps)

@@ -12,7 +12,7 @@ SIGMAS = [0.0, 0.4, 3.0, 8.0, 40.0, 1e3, 1e6]
 
 
 def ends(level: int, levels: int, mean: float, stddev: float) -> tuple[mpmath.mpf, mpmath.mpf]:
-    """The bin of `level` in standard deviations, the edge levels' reaching to infinity."""
+    """Return the ends of the bin of `level` in standard deviations; the edge bins extend to infinity."""
     x, half = mpmath.mpf(2 * level) / (levels - 1) - 1, mpmath.mpf(1) / (levels - 1)
     lower = -mpmath.inf if level == 0 else (x - half - mean) / stddev
     upper = mpmath.inf if level == levels - 1 else (x + half - mean) / stddev
@@ -20,7 +20,7 @@ def ends(level: int, levels: int, mean: float, stddev: float) -> tuple[mpmath.mp
 
 
 def mass(lower: mpmath.mpf, upper: mpmath.mpf) -> mpmath.mpf:
-    """Phi(upper) - Phi(lower), in whichever tail loses nothing."""
+    """Return Phi(upper) - Phi(lower), computed in the tail that keeps the digits."""
     if lower + upper < 0:
         lower, upper = -upper, -lower
     return (mpmath.erfc(lower / mpmath.sqrt(2)) - mpmath.erfc(upper / mpmath.sqrt(2))) / 2
@@ -39,7 +39,7 @@ def test_masses_sum_to_one(levels: int, stddev: float):
 
 
 @pytest.mark.parametrize("levels", [2, 17, 256])
-def test_masses_sum_to_one_in_fractions_of_a_level(levels: int):
+def test_narrow_masses_sum_to_one(levels: int):
     width = 2 / (levels - 1)
     mean = torch.linspace(-1.2, 1.2, 203, dtype=torch.float64)
     for fraction in (0.02, 0.3, 1.0):
@@ -50,9 +50,9 @@ def test_masses_sum_to_one_in_fractions_of_a_level(levels: int):
 
 @pytest.mark.parametrize("levels", [17, 256])
 def test_float32_data_falls_in_the_same_bins(levels: int):
-    """x_0 in float32 is up to 6e-8 off its level; its bin is the level's all the same, or the masses don't sum to 1."""
+    """x_0 in float32 is up to 6e-8 off its level. Its bin must be that of the level, or the masses don't sum to 1."""
     x_0 = levels_to_data(torch.arange(levels), levels)
-    edges = x_0[:-1, None].double() + 1 / (levels - 1)  # the means where a gap between two bins would show
+    edges = x_0[:-1, None].double() + 1 / (levels - 1)  # at these means a gap between two bins would be visible
     narrow = DiscretizedGaussian(edges, torch.tensor(1e-3**2, dtype=torch.float64), levels)
     total = narrow.log_prob(x_0.expand(levels - 1, levels)).double().exp().sum(-1)
     torch.testing.assert_close(total, torch.ones_like(total), rtol=0, atol=1e-6)
@@ -62,7 +62,7 @@ def test_float32_data_falls_in_the_same_bins(levels: int):
 @pytest.mark.parametrize("sigmas", [side * s for s in SIGMAS for side in (-1, 1)])
 @pytest.mark.parametrize("place", ["bottom", "second", "middle", "top"])
 def test_log_mass_and_gradients(levels: int, sigmas: float, place: str):
-    """Relative 1e-9 in log-mass and 1e-6 in gradients, from the middle of a bin to a million standard deviations."""
+    """Relative errors of 1e-9 in log-mass and 1e-6 in gradients, up to a million standard deviations away."""
     level = {"bottom": 0, "second": min(1, levels - 1), "middle": levels // 2, "top": levels - 1}[place]
     stddev = 0.01
     x_0 = levels_to_data(torch.tensor([level]), levels, torch.float64)
@@ -85,20 +85,20 @@ def test_log_mass_and_gradients(levels: int, sigmas: float, place: str):
 
 
 @pytest.mark.parametrize("sigmas", [40.0, 1e3, 1e6])
-def test_no_floor_in_float32(sigmas: float):
-    """The log-mass goes on falling as -sigmas^2/2, and its gradient pulls the mean back."""
+def test_log_mass_has_no_floor_in_float32(sigmas: float):
+    """The log-mass keeps falling as -sigmas^2/2, and its gradient points the mean towards the bin."""
     mean = torch.zeros(1, requires_grad=True)
     x_0 = levels_to_data(torch.tensor([200]), 256)
     stddev = float(x_0) / sigmas
     log_mass = DiscretizedGaussian(mean, torch.tensor([stddev**2]), 256).log_prob(x_0)
     (pull,) = torch.autograd.grad(log_mass.sum(), mean)
-    near = (float(x_0) - 1 / 255) / stddev  # the near end of the bin carries all of the mass
+    near = (float(x_0) - 1 / 255) / stddev  # almost all of the mass is at the near end of the bin
     assert log_mass.item() == pytest.approx(-0.5 * near**2, rel=0.01)
     assert pull.item() == pytest.approx(near / stddev, rel=0.02)
 
 
 def test_log_interval_mass_of_many_intervals():
-    """Widths from 1e-6 to infinite, everywhere: relative 1e-9 (1e-15 absolute where the mass is nearly 1)."""
+    """Widths from 1e-6 to infinity: relative error of 1e-9 (absolute 1e-15 for a mass near 1)."""
     starts = [-1e4, -37.0, -5.0, -1.0, -1e-3, 0.0, 0.5, 2.0, 9.0, 300.0]
     pairs = [(a, a + w) for a in starts for w in (1e-6, 1e-2, 1.0, 30.0, math.inf)]
     pairs += [(-math.inf, b) for b in (-50.0, 0.0, 7.0)]
@@ -109,7 +109,7 @@ def test_log_interval_mass_of_many_intervals():
 
 
 def test_sample_follows_the_masses():
-    """200,000 draws over 17 levels, each count within 5 standard errors: a false alarm once in 100,000 seeds."""
+    """200,000 draws over 17 levels, each count within 5 standard errors: one false alarm in 100,000 seeds."""
     num, levels = 200_000, 17
     decoder = DiscretizedGaussian(torch.full((num,), 0.71), torch.full((num,), 0.3**2), levels)
     draws = decoder.sample(torch.Generator().manual_seed(3))
@@ -122,7 +122,7 @@ def test_sample_follows_the_masses():
     assert float(z[seen].abs().max()) < 5
 
 
-def test_log_probs_are_log_prob_of_each_level():
+def test_log_probs_equal_log_prob_per_level():
     mean, variance = torch.tensor([[0.2], [-3.0]]), torch.tensor([0.01, 0.5, 2.0])
     table = DiscretizedGaussian(mean, variance, 17).log_probs()
     assert table.shape == (2, 3, 17)

@@ -1,4 +1,4 @@
-"""Fits to counts against scipy's densities, numerical maximisation, and the worked example of the worms."""
+"""Fits to counts against SciPy's densities, against numerical maximisation, and the worked example of the worms."""
 
 import math
 
@@ -16,7 +16,7 @@ WORMS = example_counts()
 VALUES = torch.arange(11).numpy()
 
 
-def test_the_worms_to_six_digits():
+def test_worms_to_six_digits():
     observed = probabilities_of(WORMS)
     assert float(WORMS.sum()) == 100 and mean_of(WORMS) == pytest.approx(5.44)
     assert round(FAMILIES["uniform"](WORMS).divergence(observed), 6) == 0.136680
@@ -36,8 +36,8 @@ def test_the_worms_to_six_digits():
         ("geometric", lambda k, p: stats.geom.logpmf(k + 1, p), (1e-3, 1 - 1e-3)),
     ],
 )
-def test_the_fit_is_the_maximum_of_the_likelihood(name, pmf, bounds):
-    """Maximising the likelihood by search finds the closed form, which is also the least KL(observed || fit)."""
+def test_fit_maximises_likelihood(name, pmf, bounds):
+    """Numerical maximisation of the likelihood finds the closed form, which also minimises KL(observed || fit)."""
     found = optimize.minimize_scalar(lambda p: -(WORMS.numpy() * pmf(VALUES, p)).sum(), bounds=bounds, method="bounded")
     fit = FAMILIES[name](WORMS)
     assert list(fit.parameters.values())[-1] == pytest.approx(found.x, rel=1e-4)
@@ -46,8 +46,8 @@ def test_the_fit_is_the_maximum_of_the_likelihood(name, pmf, bounds):
     assert fit.divergence(probabilities_of(WORMS)) == pytest.approx(per_value, rel=1e-6)
 
 
-def test_what_lies_beyond_is_counted():
-    """A Poisson distribution has mass past the last value: the masses and the rest are 1, and KL has no lower term."""
+def test_mass_beyond_the_table_is_counted():
+    """A Poisson distribution has mass above the last value; the masses and `beyond` sum to 1."""
     fit = FAMILIES["poisson"](WORMS)
     assert fit.beyond == pytest.approx(float(stats.poisson.sf(10, 5.44)), rel=1e-9)
     assert FAMILIES["binomial"](WORMS).beyond == pytest.approx(0, abs=1e-12)
@@ -62,7 +62,7 @@ def test_kl_is_never_negative(counts):
     assert CountFit("itself", {}, observed).divergence(observed) == pytest.approx(0, abs=1e-12)
 
 
-def test_impossible_values_make_it_infinite():
+def test_impossible_values_make_kl_infinite():
     observed = torch.tensor([0.5, 0.5], dtype=torch.float64)
     assert CountFit("never 1", {}, torch.tensor([1.0, 0.0]).double()).divergence(observed) == math.inf
 
@@ -74,9 +74,9 @@ def test_counts_at_one_value(counts):
         assert math.isfinite(FAMILIES[name](table).divergence(probabilities_of(table)))
 
 
-def test_what_is_no_table_is_refused():
+def test_invalid_counts_are_refused():
     for counts in ([], [0.0, 0.0]):
-        with pytest.raises(DataError, match="with something counted"):
+        with pytest.raises(DataError, match="with a sum above 0"):
             probabilities_of(torch.tensor(counts))
     for counts in ([1.0, -1.0, 2.0], [1.0, math.inf], [1.0, math.nan]):
         with pytest.raises(ConfigurationError, match="finite and not negative"):

@@ -17,7 +17,7 @@ def gaussian(mean: float, variance: float, dtype: torch.dtype = torch.float64) -
 
 
 def exact_kl(q: DiagonalGaussian, p: DiagonalGaussian) -> float:
-    """Of the very numbers that the tensors hold."""
+    """Return KL(q || p) of the exact values of the tensors."""
     with mpmath.workdps(50):
         numbers = (q.mean, q.variance, p.mean, p.variance)
         q_mean, q_var, p_mean, p_var = (mpmath.mpf(x.item()) for x in numbers)
@@ -33,7 +33,7 @@ def test_log_prob_and_entropy():
 
 
 def test_sample_has_the_moments():
-    """100,000 draws, |z| < 4.5 for mean and variance: a false alarm once in 70,000 seeds."""
+    """100,000 draws, |z| < 4.5 for mean and variance: one false alarm in 70,000 seeds."""
     num = 100_000
     draws = gaussian(-0.7, 2.5).sample(torch.Generator().manual_seed(0), (num,))
     assert abs(float(draws.mean()) + 0.7) < 4.5 * math.sqrt(2.5 / num)
@@ -64,8 +64,8 @@ def test_kl_in_float32(excess: float):
 
 
 @pytest.mark.parametrize(("ratio", "dtype"), [(1e-9, torch.float32), (1e-30, torch.float32), (1e-18, torch.float64)])
-def test_kl_of_a_far_narrower_q_is_finite(ratio: float, dtype: torch.dtype):
-    """log1p(ratio - 1) is -inf once the ratio is below the machine's epsilon; the value and gradient are modest."""
+def test_kl_of_much_narrower_q_is_finite(ratio: float, dtype: torch.dtype):
+    """log1p(ratio - 1) is -inf for a ratio below the machine epsilon, but value and gradient of the KL are finite."""
     p = gaussian(0.0, 1.0, dtype)
     q = DiagonalGaussian(torch.zeros(1, dtype=dtype), torch.tensor([ratio], dtype=dtype, requires_grad=True))
     kl = kl_divergence(q, p)
@@ -87,7 +87,7 @@ def test_kl_is_exact_and_never_negative(q_mean: float, q_variance: float, p_mean
 
 
 def test_kl_is_the_mean_log_ratio():
-    """50,000 draws, |z| < 4.5: a false alarm once in 150,000 seeds."""
+    """50,000 draws, |z| < 4.5: one false alarm in 150,000 seeds."""
     q, p = gaussian(0.2, 0.5), gaussian(-0.1, 0.9)
     x = q.sample(torch.Generator().manual_seed(2), (50_000,))
     ratio = q.log_prob(x) - p.log_prob(x)
@@ -95,8 +95,8 @@ def test_kl_is_the_mean_log_ratio():
     assert abs(float(z)) < 4.5
 
 
-def test_the_gaussian_nearest_in_kl_is_the_likeliest():
-    """KL(q || p) falls and rises with the expected log-likelihood of q's draws: their sum is -H(q) for every p."""
+def test_minimal_kl_is_maximal_likelihood():
+    """KL(q || p) plus the expected log-likelihood under p of draws of q is -H(q) for every p."""
     q = gaussian(0.4, 0.3)
     for mean in (-1.0, 0.4, 2.0):
         for variance in (0.1, 0.3, 4.0):

@@ -1,4 +1,4 @@
-"""The grid of K levels, and the mean of x_0 given a noisy x when every level is equally likely."""
+"""The grid of K levels, and the mean of x_0 given a noisy x for equally likely levels."""
 
 import pytest
 import torch
@@ -17,20 +17,21 @@ def test_levels_round_trip(levels: int):
         assert torch.equal(data_to_levels(x_0, levels), images.long())
 
 
-def test_data_beyond_the_ends_goes_to_the_edge_levels():
+def test_data_outside_range_becomes_edge_levels():
     assert data_to_levels(torch.tensor([-7.0, -1.0, -0.999, 0.999, 1.0, 9.0]), 256).tolist() == [0, 0, 0, 255, 255, 255]
 
 
 def by_summing(x: torch.Tensor, stddev: float, levels: int) -> torch.Tensor:
-    """Bayes' rule over all K levels."""
+    """Return E[x_0|x] by Bayes' rule over all K levels."""
     grid = 2 * torch.arange(levels, dtype=torch.float64) / (levels - 1) - 1
     return (torch.softmax(-0.5 * ((x[:, None] - grid) / stddev) ** 2, -1) * grid).sum(-1)
 
 
 def errors(levels: int, spread: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """|expected_level - exact| in stddevs, and x, from 3.5 stddevs below the grid to 3.5 above; spread in levels.
+    """Return |expected_level - exact| in stddevs, and x, from 3.5 stddevs below the grid to 3.5 above it.
 
-    Further out the error grows with the distance d, as d / (12 spread^2), where fewer than 1 draw in 4,000 falls.
+    `spread` is the stddev in levels. Further out, the error grows with the distance d as d / (12 spread^2); fewer than
+    1 draw in 4,000 lies there.
     """
     stddev = spread * 2 / (levels - 1)
     x = torch.linspace(-1 - 3.5 * stddev, 1 + 3.5 * stddev, 301, dtype=torch.float64)
@@ -51,14 +52,14 @@ def test_exact_for_few_levels(levels: int, spread: float):
 @pytest.mark.parametrize("spread", SPREADS)
 @pytest.mark.parametrize("levels", [18, 64, 256])
 def test_within_the_stated_error_for_many_levels(levels: int, spread: float):
-    """The docstring's claim: at most 3% of the stddev just outside the edges, far less inside."""
+    """The claim of the docstring: at most 3% of the stddev outside the edges, and much less inside."""
     error, x = errors(levels, spread)
     assert float(error.max()) < 0.03
     assert float(error[(x.abs() <= 1)].max()) < 0.01
 
 
 @pytest.mark.parametrize("levels", [2, 17, 256])
-def test_float32_and_extreme_arguments_stay_finite_and_inside(levels: int):
+def test_expected_level_of_extreme_arguments_is_finite(levels: int):
     stddev = torch.tensor([1e-5, 1e-3, 0.1, 1.0, 30.0, 200.0, 2e4])
     x = torch.tensor([-1.0, 0.0, 0.37, 1.0])[:, None] + torch.tensor([-6.0, -1.0, 0.0, 6.0])[:, None, None] * stddev
     level = expected_level(x, stddev, levels)

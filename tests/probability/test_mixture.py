@@ -1,4 +1,4 @@
-"""A distribution that is known whole, seen through noise: against sums and integrals made here."""
+"""A fully known distribution, observed through noise, against sums and integrals computed here."""
 
 import math
 
@@ -20,7 +20,7 @@ def density(x: float, spread: float, signal: float = 1.0) -> float:
     return sum(w * stats.norm.pdf(x, signal * c, width) for w, c in zip(WEIGHTS, CENTRES, strict=True))
 
 
-def test_points_are_their_shares():
+def test_weights_of_points_are_shares():
     images = torch.tensor([[1.0, 2], [3, 4], [1, 2], [5, 6]]).view(4, 1, 1, 2)
     known = Mixture.of_points(images)
     assert known.centres.shape == (3, 1, 1, 2)
@@ -29,7 +29,7 @@ def test_points_are_their_shares():
 
 
 @pytest.mark.parametrize("variance", [0.0, 0.02])
-def test_the_density_is_that_of_noisy_data(variance: float):
+def test_density_of_noisy_data(variance: float):
     x = torch.tensor([[-1.0], [0.2]])
     expected = [density(float(v), 0.6**2 * variance + 0.3**2, 0.6) for v in x]
     torch.testing.assert_close(
@@ -37,8 +37,8 @@ def test_the_density_is_that_of_noisy_data(variance: float):
     )
 
 
-def test_what_is_known_of_x_0_by_integration():
-    """Mean and variance of q(x_0|x) for components that have a width, Bayes' rule integrated over x_0."""
+def test_posterior_moments_by_integration():
+    """Mean and variance of q(x_0|x) for components with a width, by Bayes' rule integrated over x_0."""
     for x in (-0.8, 0.05, 0.9):
 
         def moment(power: int, x: float = x) -> float:
@@ -52,7 +52,7 @@ def test_what_is_known_of_x_0_by_integration():
         assert float(found.variance) == pytest.approx(second / total - (first / total) ** 2, rel=1e-6)
 
 
-def test_moments_are_what_is_known_without_a_signal():
+def test_moments_equal_posterior_without_signal():
     known = line(0.02)
     mean = sum(w * c for w, c in zip(WEIGHTS, CENTRES, strict=True))
     variance = sum(w * (c - mean) ** 2 for w, c in zip(WEIGHTS, CENTRES, strict=True)) + 0.02
@@ -61,8 +61,8 @@ def test_moments_are_what_is_known_without_a_signal():
         assert (float(found.mean), float(found.variance)) == pytest.approx((mean, variance))
 
 
-def test_points_far_apart_leave_no_doubt():
-    """Where rounding would make the variance negative."""
+def test_variance_of_distant_points_is_not_negative():
+    """Rounding could make the variance of the posterior negative here."""
     known = Mixture.of_points(torch.tensor([[[1.0, -1.0]], [[-1.0, 0.3]]]))
     found = known.given(known.centres, 1.0, 1e-3)
     torch.testing.assert_close(found.mean, known.centres.double())

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from nelbo.errors import ConfigurationError, ScheduleError
 from nelbo.recipes import PRESETS, Recipe, ScheduleOptions, default_preset, preset
-from nelbo.recipes.assembly import AssemblyWarning, build_network, build_objective, build_schedule, fit_to_data
+from nelbo.recipes.assembly import build_network, build_schedule
+from nelbo.recipes.families import build_objective, fit_to_data
+from nelbo.recipes.fitting import AssemblyWarning
 from nelbo.recipes.presets import DESCRIPTIONS
 
-pytestmark = pytest.mark.filterwarnings("ignore::nelbo.recipes.assembly.AssemblyWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::nelbo.recipes.fitting.AssemblyWarning")
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -38,7 +40,7 @@ def test_every_preset_can_be_assembled(name):
         assert objective.latent == recipe.network.latent
 
 
-def test_the_default_preset_is_the_datas_own():
+def test_data_sets_have_default_presets():
     assert {default_preset(folder) for folder in ("cifar10", "points", "lsun256")} == {"images"}
     assert [default_preset(d) for d in ("digits", "fashion-mnist", "toy:moons", "photos", "x.npy")] == [
         "digits",
@@ -56,7 +58,7 @@ def test_an_unknown_preset_suggests_the_nearest():
         preset("zzz")
 
 
-def test_overrides_change_what_they_name_and_nothing_else():
+def test_overrides_change_only_what_they_name():
     before = preset("cifar10")
     after = before.with_overrides({"loss": "hybrid", "network.base": 64, "training.betas": [0.5, 0.9]})
     assert (after.loss, after.network.base, after.training.betas) == ("hybrid", 64, (0.5, 0.9))
@@ -64,8 +66,8 @@ def test_overrides_change_what_they_name_and_nothing_else():
     assert undone == before
 
 
-def test_overrides_count_together_whatever_their_order():
-    """Base 36 is no multiple of the preset's 16 groups, nor base 48's of 9: only both together make sense."""
+def test_the_order_of_overrides_does_not_matter():
+    """Base 36 does not fit the preset's 16 groups, nor 9 groups base 64: only both together are valid."""
     changes = {"network.base": 36, "network.groups": 9}
     for order in (changes, dict(reversed(changes.items()))):
         recipe = preset("images").with_overrides(order)
@@ -92,7 +94,7 @@ def test_overrides_count_together_whatever_their_order():
         ({"training.learning_rate": math.nan}, r"--learning-rate must be a finite number above 0, got nan"),
     ],
 )
-def test_overrides_that_make_no_sense_are_refused(overrides, message):
+def test_invalid_overrides_are_refused(overrides, message):
     with pytest.raises(ConfigurationError, match=message):
         preset("images").with_overrides(overrides)
 
@@ -105,14 +107,17 @@ def test_overrides_that_make_no_sense_are_refused(overrides, message):
         ({"variance": "fixed"}, r"unknown variance 'fixed'"),
         ({"timesteps": "stratifid"}, r"did you mean 'stratified'\?"),
         ({"schedule.kind": "cosin"}, r"unknown schedule kind 'cosin'; did you mean 'cosine'\?"),
-        ({"label_dropout": 1.5}, r"label_dropout is a share, between 0 and 1; got 1.5"),
-        ({"min_snr": 5.0, "loss": "variational"}, r"min_snr weighs the simple loss; leave it out with the variational"),
-        ({"min_snr": -1.0}, r"min_snr is a signal-to-noise ratio above 0, such as 5; got -1.0"),
+        ({"label_dropout": 1.5}, r"label_dropout must be a share within 0..1, got 1.5"),
+        (
+            {"min_snr": 5.0, "loss": "variational"},
+            r"min_snr weights the simple loss; remove it or use loss='simple'",
+        ),
+        ({"min_snr": -1.0}, r"min_snr must be a signal-to-noise ratio above 0, such as 5; got -1.0"),
         ({"loss": "hybrid"}, r"the hybrid loss trains a learned variance; 'fixed-large' is fixed"),
-        ({"variance": "learned-range"}, r"the simple loss doesn't train a learned variance"),
+        ({"variance": "learned-range"}, r"the simple loss does not train a learned variance; use loss='hybrid'"),
     ],
 )
-def test_names_that_are_not_known_are_refused_when_assembled(overrides, message):
+def test_unknown_names_are_refused_at_assembly(overrides, message):
     with pytest.raises(ConfigurationError, match=message):
         recipe = preset("cifar10").with_overrides(overrides)
         build_objective(recipe, 256)
@@ -130,7 +135,7 @@ def test_names_that_are_not_known_are_refused_when_assembled(overrides, message)
         ((2, 4, 6), 2),
     ],
 )
-def test_a_recipe_is_fitted_to_odd_sizes_and_channels(shape, depth):
+def test_a_recipe_fits_odd_sizes(shape, depth):
     small = {"network.base": 16, "network.groups": 4, "network.multipliers": (1, 2, 4, 4), "network.attention": (3,)}
     recipe = fit_to_data(preset("images").with_overrides(small), shape, 0)
     assert recipe.network.multipliers == (1, 2, 4, 4)[:depth]
@@ -151,18 +156,19 @@ def test_a_learned_variance_doubles_the_output():
     assert fit_to_data(recipe, (3, 8, 8), 0).network.learned_variance
 
 
-def test_classes_are_for_conditional_models():
+def test_classes_need_a_conditional_model():
     recipe = preset("digits")
     assert fit_to_data(recipe, (1, 8, 8), 10).network.num_classes is None
     conditional = recipe.with_overrides({"conditional": True})
     assert fit_to_data(conditional, (1, 8, 8), 10).network.num_classes == 10
-    with pytest.raises(ConfigurationError, match="a conditional model needs classes: put the images into"):
+    with pytest.raises(ConfigurationError, match="a conditional model needs classes; put the images of each class"):
         fit_to_data(conditional, (1, 8, 8), 0)
 
 
-def test_levels_that_are_lost_are_told():
+def test_lost_resolutions_are_reported():
     with pytest.warns(
-        AssemblyWarning, match="30 x 28 can be halved once, so the U-Net keeps 2 of its 3 levels; .* 4 k"
+        AssemblyWarning,
+        match="30 x 28 can be halved once, so the U-Net keeps 2 of its 3 resolutions; set size to a multiple of 4",
     ):
         fit_to_data(preset("images"), (3, 28, 30), 0)
     with warnings.catch_warnings():
@@ -170,7 +176,7 @@ def test_levels_that_are_lost_are_told():
         fit_to_data(preset("images"), (3, 28, 32), 0)
 
 
-def test_an_mlp_can_be_conditional_and_learn_its_variance():
+def test_an_mlp_can_be_conditional():
     changes = {"conditional": True, "variance": "learned-range", "loss": "hybrid"}
     recipe = fit_to_data(preset("points").with_overrides(changes), (2, 1, 1), 3)
     assert (recipe.network.num_classes, recipe.network.learned_variance) == (3, True)
@@ -192,7 +198,7 @@ def test_schedules_are_built_by_kind():
     assert (float(logs[1]), float(logs[-1])) == pytest.approx((15.0, -13.0))
 
 
-def test_a_table_has_a_beta_for_each_step():
+def test_a_table_needs_a_beta_per_step():
     table = build_schedule(ScheduleOptions("table", 2, betas=(0.5, 0.999)))
     assert table.betas.tolist() == pytest.approx([0, 0.5, 0.999])
     recipe = preset("cifar10").with_overrides(

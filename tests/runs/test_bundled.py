@@ -1,4 +1,4 @@
-"""The models that come with the package keep their pixels and their bits from release to release."""
+"""The bundled models keep their pixels and bits/dim from release to release."""
 
 import pytest
 import torch
@@ -10,13 +10,13 @@ from nelbo.runs import bundled_models
 GOLDEN = {"fashion-mnist": ([69366, 55866], 1.89776)}
 
 
-def test_each_has_its_golden_values():
+def test_every_model_has_golden_values():
     assert set(bundled_models()) == set(GOLDEN)
 
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_pixels_and_bits(name):
-    """Up to what another processor's rounding changes."""
+    """Compare with the golden values, up to the rounding of other processors."""
     run = nelbo.load(name, device="cpu")
     pixels, bits = GOLDEN[name]
     samples = run.sample(2, steps=5, seed=0, precision="fp32")

@@ -1,4 +1,4 @@
-"""A run folder is all that is needed: made, gone on with, refused, loaded, used."""
+"""A run folder: written, resumed, refused, loaded and used."""
 
 import json
 import shutil
@@ -41,7 +41,7 @@ def flat(recipe, changes):
 
 @pytest.fixture
 def copy(folder, tmp_path):
-    """The run folder, to be damaged."""
+    """A copy of the run folder that a test may damage."""
     return shutil.copytree(folder, tmp_path / "copy")
 
 
@@ -50,7 +50,7 @@ def run(folder):
     return nelbo.load(folder, device="cpu")
 
 
-def test_the_folder_explains_itself(folder):
+def test_a_run_folder_is_complete(folder):
     pictures = {"samples.png", "trajectory.png", "bound-per-step.png", "bound.png", "loss.png", "samples"}
     assert {path.name for path in folder.iterdir() if path.name != LOCK_FILE} == pictures | {
         "config.json",
@@ -67,7 +67,7 @@ def test_the_folder_explains_itself(folder):
     assert last["held_out_bits_per_dim"] > 0
 
 
-def test_the_model_is_the_moving_average_and_is_calibrated(folder, run):
+def test_the_model_is_averaged_and_calibrated(folder, run):
     tensors, _ = read_tensors(folder / STATE_FILE)
     for name, weight in run.network.state_dict().items():
         assert torch.equal(weight, tensors[f"average/module.{name}"])
@@ -83,7 +83,7 @@ def test_the_configuration_survives_json(folder):
 
 
 class TestConditional:
-    """Classes are matched by name, since every folder counts its own."""
+    """Classes match by name, because every folder numbers its own."""
 
     @pytest.fixture
     def conditional(self, run):
@@ -93,18 +93,18 @@ class TestConditional:
     def labelled(self, names, labels):
         return ArrayDataset(torch.zeros(len(labels), 1, 8, 8, dtype=torch.uint8), 17, torch.tensor(labels), "x", names)
 
-    def test_by_name(self, conditional):
+    def test_classes_match_by_name(self, conditional):
         images = self.labelled(("ant", "dog", "cat"), [0, 1, 2, -1, 1])
-        assert conditional._labels(images).tolist() == [-1, 1, 0, -1, 1]
+        assert conditional.model.labels_of(images).tolist() == [-1, 1, 0, -1, 1]
 
-    def test_without_names_they_are_the_models_own(self, conditional):
-        assert conditional._labels(self.labelled((), [2, 0, -1])).tolist() == [2, 0, -1]
+    def test_unnamed_labels_are_the_models_own(self, conditional):
+        assert conditional.model.labels_of(self.labelled((), [2, 0, -1])).tolist() == [2, 0, -1]
 
-    def test_an_unconditional_model_or_unlabelled_images_have_none(self, run, conditional):
-        assert run._labels(self.labelled(("cat",), [0])) is None
-        assert conditional._labels(ArrayDataset(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), 17)) is None
+    def test_no_labels_without_classes(self, run, conditional):
+        assert run.model.labels_of(self.labelled(("cat",), [0])) is None
+        assert conditional.model.labels_of(ArrayDataset(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), 17)) is None
 
-    def test_they_reach_the_network_that_scores_and_calibrates(self, conditional):
+    def test_labels_reach_scoring_and_calibration(self, conditional):
         seen = []
 
         def network(x_t, time, label=None):
@@ -129,7 +129,7 @@ class TestConditional:
             {"strength": 0.5},
         ],
     )
-    def test_a_label_reaches_the_network_that_restores(self, conditional, how):
+    def test_a_label_reaches_restoration(self, conditional, how):
         seen = []
 
         class Network(torch.nn.Module):
@@ -145,10 +145,10 @@ class TestConditional:
         seen.clear()
         conditional.restore(damaged, **how, label=2, guidance=3.0, steps=3)
         assert len({value for label in seen for value in label.tolist()}) == 2  # of the class, and of none
-        with pytest.raises(ConfigurationError, match="give --label too"):
+        with pytest.raises(ConfigurationError, match="guidance follows a class; give label too"):
             conditional.restore(damaged, **how, guidance=3.0)
 
-    def test_the_mean_of_a_noisy_image_follows_the_class_as_draws_do(self, conditional):
+    def test_the_posterior_mean_follows_the_class(self, conditional):
         class Network(torch.nn.Module):
             def forward(self, x_t, time, label=None):
                 shift = 0.0 if label is None else (label == 2).to(x_t).view(-1, 1, 1, 1) / 10
@@ -160,20 +160,20 @@ class TestConditional:
         means = [conditional.restore(damaged, noise=1.5, num=1, steps=2, **each).mean.mean() for each in how]
         assert means[0] > means[1] > means[2]
 
-    def test_a_class_may_be_a_name_a_number_or_one_for_each(self, conditional):
+    def test_a_class_is_a_name_or_numbers(self, conditional):
         for label in ("owl", 2, torch.tensor(2), torch.tensor([2, 2, 2], dtype=torch.uint8)):
             assert conditional.chosen_classes(label, 3).tolist() == [2, 2, 2]
         assert conditional.chosen_classes(None, 3) is None
         for label in (3, -1, 1.5, True, torch.tensor([0, 1])):
-            with pytest.raises(ConfigurationError, match="is the number of a class"):
+            with pytest.raises(ConfigurationError, match="label must be the number of a class"):
                 conditional.chosen_classes(label, 3)
         with pytest.raises(ConfigurationError, match="unknown class 'cow'"):
             conditional.chosen_classes("cow", 3)
 
     def test_a_model_without_classes_refuses_a_label(self, run):
-        with pytest.raises(ConfigurationError, match="is not class-conditional; leave --label out"):
+        with pytest.raises(ConfigurationError, match="is not class-conditional; remove label"):
             run.restore(torch.zeros(1, 8, 8, dtype=torch.uint8), noise=1.5, label=0)
-        with pytest.raises(ConfigurationError, match="is not class-conditional; leave --guidance out"):
+        with pytest.raises(ConfigurationError, match="is not class-conditional; remove guidance"):
             run.restore(torch.zeros(1, 8, 8, dtype=torch.uint8), noise=1.5, guidance=2.0)
 
 
@@ -196,7 +196,7 @@ class TestUse:
         assert heard[-1] == (8, 8)
         assert [done for done, _ in heard] == sorted(done for done, _ in heard)
 
-    def test_the_bound_and_the_scores_are_one(self, run):
+    def test_scores_average_to_the_bound(self, run):
         images = nelbo.load_data("digits").test.images(range(6))
         report = run.bound(images, seed=2)
         assert report.num_images == 6
@@ -213,59 +213,68 @@ class TestUse:
         assert torch.equal(data_to_levels(last.x_0, 17).to(torch.uint8), run.sample(2, steps=5, seed=7))
 
     @pytest.mark.parametrize("images", [torch.zeros(2, 3, 8, 8), torch.zeros(2, 1, 8, 9)])
-    def test_images_of_another_shape_are_refused(self, run, images):
-        with pytest.raises(ShapeError, match=r"the model in .* makes 1 x 8 x 8; --resize brings pictures to that"):
+    def test_another_shape_is_refused(self, run, images):
+        with pytest.raises(ShapeError, match=r"the model in .* needs 1 x 8 x 8; resize them \(resize\)"):
             run.bound(images.byte())
 
-    def test_images_of_other_levels_are_refused(self, run):
+    def test_other_levels_are_refused(self, run):
         with pytest.raises(DataError, match="has 256 levels and the model was trained on 17"):
             run.bound(ArrayDataset(torch.zeros(2, 1, 8, 8, dtype=torch.uint8)))
         with pytest.raises(DataError, match="a pixel has the value 17, but with 17 levels the largest is 16"):
             run.bound(torch.full((2, 1, 8, 8), 17, dtype=torch.uint8))
 
-    def test_no_images_are_refused(self, run):
+    def test_an_empty_set_is_refused(self, run):
         with pytest.raises(DataError, match="no images to score"):
             run.bound(torch.zeros(0, 1, 8, 8, dtype=torch.uint8))
 
     @pytest.mark.parametrize(
         ("arguments", "error", "message"),
         [
-            ({"num": 0}, ConfigurationError, "--num must be at least 1, got 0"),
-            ({"num": 10**12}, ConfigurationError, r"--num 1000000000000 images of 64 bytes each would not fit"),
-            ({"num": 1, "batch_size": 0}, ConfigurationError, "--batch-size must be at least 1, got 0"),
+            ({"num": 0}, ConfigurationError, "^num must be at least 1, got 0"),
+            ({"num": 10**12}, ConfigurationError, r"num=1000000000000: images of 64 bytes each would not fit"),
+            ({"num": 1, "batch_size": 0}, ConfigurationError, "batch_size must be at least 1, got 0"),
             ({"num": 1, "steps": 0}, ScheduleError, r"must be within 1\.\.20, got 0; change --steps"),
             ({"num": 1, "steps": 21}, ScheduleError, r"must be within 1\.\.20, got 21; change --steps"),
             ({"num": 1, "sampler": "ancestrl"}, ConfigurationError, r"did you mean 'ancestral'\?"),
             ({"num": 1, "variance": "calibratd"}, ConfigurationError, r"did you mean 'calibrated'\?"),
-            ({"num": 1, "label": torch.zeros(1).long()}, ConfigurationError, "is not class-conditional; leave --label"),
+            ({"num": 1, "label": torch.zeros(1).long()}, ConfigurationError, "is not class-conditional; remove label"),
+            ({"num": 1, "stepz": 4}, ConfigurationError, r"unknown option 'stepz'; did you mean 'steps'\?"),
+            ({"num": 1, "sampler": "ddim", "variance": "trained"}, ConfigurationError, "'ddim' does not use it"),
+            ({"num": 1, "clip": True, "threshold": 0.9}, ConfigurationError, "remove clip=True or threshold"),
+            ({"num": 1, "eta": 0.5}, ConfigurationError, "'ancestral' does not support eta; .*sampler='ddim'"),
+            (
+                {"num": 1, "guidance_interval": (0.0, 0.5)},
+                ConfigurationError,
+                "guidance_interval says where guidance applies",
+            ),
         ],
     )
-    def test_sampling_says_what_is_wrong(self, run, arguments, error, message):
+    def test_sampling_refuses_bad_options(self, run, arguments, error, message):
         with pytest.raises(error, match=message):
             run.sample(**arguments)
 
-    def test_a_walk_that_ends_in_nan_is_no_image(self, run):
+    def test_a_sample_of_nan_is_an_error(self, run):
         with torch.no_grad():
             next(run.network.parameters()).fill_(torch.nan)
         with pytest.raises(NonFiniteError, match="ended in NaN or infinity"):
             run.sample(1, steps=2, clip=False)
 
-    def test_a_bound_says_what_is_wrong(self, run):
+    def test_the_bound_refuses_bad_options(self, run):
         images = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
-        with pytest.raises(ConfigurationError, match="--batch-size must be at least 1"):
+        with pytest.raises(ConfigurationError, match="batch_size must be at least 1"):
             run.bound(images, batch_size=0)
         with pytest.raises(ConfigurationError, match="--steps-per-image must be at least 1"):
             run.bound(images, steps_per_image=0)
 
-    def test_a_device_that_is_not_there_is_refused(self, folder):
-        with pytest.raises(ConfigurationError, match="--device toaster cannot be used here"):
+    def test_an_unusable_device_is_refused(self, folder):
+        with pytest.raises(ConfigurationError, match="device='toaster' cannot be used here"):
             nelbo.load(folder, device="toaster")
-        with pytest.raises(ConfigurationError, match="--device meta computes nothing"):
+        with pytest.raises(ConfigurationError, match="device='meta' computes nothing"):
             nelbo.load(folder, device="meta")
 
 
 class TestLoad:
-    def test_bundled_models_are_found_by_name(self, folder, monkeypatch, tmp_path):
+    def test_bundled_models_load_by_name(self, folder, monkeypatch, tmp_path):
         for name in bundled_models():
             assert nelbo.load(name).folder.name == name
         monkeypatch.setattr("nelbo.runs.folder.files", lambda package: tmp_path)
@@ -277,27 +286,27 @@ class TestLoad:
         with pytest.raises(RunError, match=r"no run folder or bundled model 'nubmers'; did you mean 'numbers'\?"):
             nelbo.load("nubmers")
 
-    def test_a_run_that_is_not_there(self, tmp_path, monkeypatch):
+    def test_a_missing_run_is_refused(self, tmp_path, monkeypatch):
         monkeypatch.setattr("nelbo.runs.folder.files", lambda package: tmp_path)
         with pytest.raises(RunError, match=r"expected a folder made by `nelbo train`, .*\(none\)"):
             nelbo.load(tmp_path / "nothing")
 
-    def test_a_folder_that_is_no_run(self, tmp_path):
-        with pytest.raises(RunError, match=r"is no run folder: config\.json is missing"):
+    def test_another_folder_is_refused(self, tmp_path):
+        with pytest.raises(RunError, match=r"is not a run folder: config\.json is missing"):
             nelbo.load(tmp_path)
 
-    def test_a_run_without_weights(self, copy):
+    def test_missing_weights_are_reported(self, copy):
         (copy / "model.safetensors").unlink()
         with pytest.raises(RunError, match=r"model\.safetensors is missing"):
             nelbo.load(copy)
 
-    def test_truncated_weights(self, copy):
+    def test_truncated_weights_are_reported(self, copy):
         content = (copy / "model.safetensors").read_bytes()
         (copy / "model.safetensors").write_bytes(content[: len(content) // 2])
         with pytest.raises(RunError, match="is damaged or cut short"):
             nelbo.load(copy)
 
-    def test_weights_of_another_network(self, copy):
+    def test_other_weights_are_refused(self, copy):
         config = json.loads((copy / "config.json").read_text())
         config["network"]["base"] = 16
         (copy / "config.json").write_text(json.dumps(config))
@@ -310,12 +319,12 @@ class TestLoad:
     @pytest.mark.parametrize(
         "text", ["", "{", "[]", "{}", '"run"', "null", '{"data": 3, "preset": "digits"}', "\x00\xff"]
     )
-    def test_a_damaged_configuration(self, copy, text):
+    def test_a_damaged_configuration_is_reported(self, copy, text):
         (copy / "config.json").write_text(text, encoding="latin-1")
         with pytest.raises(RunError, match=r"config\.json cannot be read"):
             nelbo.load(copy)
 
-    def test_a_configuration_of_a_later_version_names_the_setting(self, copy):
+    def test_an_unknown_setting_is_named(self, copy):
         config = json.loads((copy / "config.json").read_text())
         config["network"]["wings"] = 2
         (copy / "config.json").write_text(json.dumps(config))
@@ -323,8 +332,8 @@ class TestLoad:
             nelbo.load(copy)
 
 
-class TestGoingOn:
-    def test_differences_are_listed_and_only_they(self, folder):
+class TestResume:
+    def test_exactly_the_differences_are_listed(self, folder):
         old = read_config(folder)
         recipe = old.recipe.with_overrides(
             {"training.learning_rate": 0.5, "network.dropout": 0.3, "training.steps": 99}
@@ -334,9 +343,9 @@ class TestGoingOn:
             refuse_differences(folder, old, new)
         listed = str(caught.value).split("(", 1)[1].split(")")[0].split("; ")
         assert listed == [
-            "data.num_train: 1500 there, 7 given",
-            "network.dropout: 0.1 there, 0.3 given",
-            "training.learning_rate: 0.001 there, 0.5 given",
+            "data.num_train: 1500 stored, 7 given",
+            "network.dropout: 0.1 stored, 0.3 given",
+            "training.learning_rate: 0.001 stored, 0.5 given",
         ]
 
     def test_budgets_and_conveniences_may_change(self, folder):
@@ -346,14 +355,14 @@ class TestGoingOn:
         recipe = old.recipe.with_overrides({f"training.{name}": value for name, value in changes.items()})
         refuse_differences(folder, old, replace(old, recipe=recipe))
 
-    def test_every_other_setting_may_not(self, folder):
+    def test_other_settings_may_not_change(self, folder):
         old = read_config(folder)
         for name, value in (("seed", 9), ("batch_size", 4), ("ema", 0.5), ("flip", False), ("precision", "bf16")):
             recipe = old.recipe.with_overrides({f"training.{name}": value})
             with pytest.raises(RunError, match=f"training.{name}"):
                 refuse_differences(folder, old, replace(old, recipe=recipe))
 
-    def test_the_same_folder_again_goes_on(self, copy):
+    def test_training_resumes_in_the_same_folder(self, copy):
         started, stages = [], set()
         listener = Listener(
             on_config=lambda config, split, step: started.append(step),
@@ -365,8 +374,8 @@ class TestGoingOn:
         assert read_config(copy).recipe.training.steps == 5
         assert [r["step"] for r in MetricsLog(copy / METRICS_FILE).records() if "loss" in r] == [2, 4]
 
-    def test_a_stopped_run_leaves_at_once(self, copy):
-        """Saved, but neither calibrated nor sampled: whoever stops it wants to leave."""
+    def test_a_stopped_run_is_not_calibrated(self, copy):
+        """A stopped run is saved, but neither calibrated nor sampled, so that Ctrl-C ends quickly."""
         stages, stopped = set(), []
 
         def stop(progress):
@@ -382,22 +391,22 @@ class TestGoingOn:
         assert not stages & {"calibrating", "sampling", "scoring"}
         assert run.mse is None
 
-    def test_a_model_without_its_state_is_not_trained_over(self, copy):
+    def test_a_missing_state_is_not_overwritten(self, copy):
         (copy / STATE_FILE).unlink()
         before = (copy / "model.safetensors").read_bytes()
         with pytest.raises(RunError, match=r"holds a trained model, but state\.safetensors, .* is gone"):
             nelbo.train(None, copy, overrides={"training.steps": 5})
         assert (copy / "model.safetensors").read_bytes() == before
 
-    def test_another_configuration_is_refused_and_nothing_is_touched(self, copy):
+    def test_a_refused_run_is_left_untouched(self, copy):
         before = {path: path.stat().st_mtime_ns for path in copy.rglob("*")}
-        with pytest.raises(RunError, match=r"training\.seed: 3 there, 4 given"):
+        with pytest.raises(RunError, match=r"training\.seed: 3 stored, 4 given"):
             nelbo.train(None, copy, overrides={"training.seed": 4})
         with pytest.raises(ConfigurationError, match="was begun with --preset digits, not images"):
             nelbo.train(None, copy, preset="images")
         assert {path: path.stat().st_mtime_ns for path in copy.rglob("*")} == before
 
-    def test_the_path_of_the_data_counts_as_the_place_that_it_names(self, folder, tmp_path, monkeypatch):
+    def test_data_paths_compare_as_places(self, folder, tmp_path, monkeypatch):
         (tmp_path / "pics").mkdir()
         monkeypatch.chdir(tmp_path)
         digits = read_config(folder)
@@ -407,17 +416,17 @@ class TestGoingOn:
 
         for typed in ("pics", "./pics", "../" + tmp_path.name + "/pics"):  # as runs of earlier versions hold it
             refuse_differences(folder, config(typed), config(tmp_path / "pics"))
-        with pytest.raises(RunError, match=r"data\.spec: '.*/pics' there, '.*/others' given"):
+        with pytest.raises(RunError, match=r"data\.spec: '.*/pics' stored, '.*/others' given"):
             refuse_differences(folder, config("pics"), config(tmp_path / "others"))
-        with pytest.raises(RunError, match=r"data\.spec: 'digits' there, '.*/digits' given"):
+        with pytest.raises(RunError, match=r"data\.spec: 'digits' stored, '.*/digits' given"):
             refuse_differences(folder, digits, config("./digits"))
 
-    def test_a_folder_of_something_else_is_refused(self, tmp_path):
+    def test_a_nonempty_folder_is_refused(self, tmp_path):
         (tmp_path / "letter.txt").write_text("dear")
-        with pytest.raises(RunError, match=r"is not empty and is no run folder .* choose another --out"):
+        with pytest.raises(RunError, match=r"is not empty and is not a run folder .* choose another --out"):
             nelbo.train("digits", tmp_path)
 
-    def test_what_a_kill_left_of_the_very_first_write_is_no_obstacle(self, copy, tmp_path):
+    def test_parts_of_a_killed_write_are_removed(self, copy, tmp_path):
         begun = tmp_path / "begun"
         begun.mkdir()
         (begun / ".config.json.1.part").write_text("{")
@@ -425,11 +434,11 @@ class TestGoingOn:
         nelbo.train("digits", begun, preset="digits", overrides=flat(config.recipe, {"training.steps": 1}))
         assert list(begun.glob(".*.part")) == []
 
-    def test_nothing_to_go_on_with(self, tmp_path):
+    def test_resuming_needs_a_run(self, tmp_path):
         with pytest.raises(RunError, match="holds no run to go on with; say what to train on by --data"):
             nelbo.train(None, tmp_path / "nothing")
 
-    def test_previews_leave_the_weights_alone(self, folder, tmp_path):
+    def test_previews_do_not_change_the_weights(self, folder, tmp_path):
         settings = flat(read_config(folder).recipe, {"training.preview_every": 100})
         nelbo.train("digits", tmp_path / "alone", preset="digits", overrides=settings)
         watched, _ = read_tensors(folder / STATE_FILE)
@@ -438,7 +447,7 @@ class TestGoingOn:
         assert [len(list((place / "samples").iterdir())) for place in (folder, tmp_path / "alone")] == [4, 1]
 
 
-def test_points_of_the_plane_train_to_the_end(tmp_path):
+def test_points_train_to_the_end(tmp_path):
     settings = {"network.width": 8, "schedule.num_steps": 10, "training.steps": 3, "training.batch_size": 8}
     run = nelbo.train("toy:moons", tmp_path / "moons", overrides=settings)
     assert (tmp_path / "moons" / "samples.png").exists()
@@ -450,14 +459,14 @@ def test_the_held_out_part_is_read_again(folder, run):
     assert torch.equal(held_out_part(run).images([0]), nelbo.load_data("digits").test.images([0]))
 
 
-def test_other_images_than_were_split_are_not_called_held_out(run):
+def test_changed_data_has_no_held_out_part(run):
     changed = replace(run, config=replace(run.config, data=replace(run.config.data, num_train=1499)))
     with pytest.raises(DataError, match=r"held 1796 images when .* and holds 1797 now, so the held-out ones cannot"):
         held_out_part(changed)
 
 
-@pytest.mark.filterwarnings("ignore::nelbo.recipes.assembly.AssemblyWarning")
-def test_one_image_leaves_nothing_to_hold_out_and_trains(tmp_path, tiny_recipe):
+@pytest.mark.filterwarnings("ignore::nelbo.recipes.fitting.AssemblyWarning")
+def test_a_single_image_trains(tmp_path, tiny_recipe):
     pictures = write_pictures(tmp_path / "one", 1, (1, 1))
     changes = {"training.steps": 1, "network.channels": 3}
     run = nelbo.train(DataRequest(str(pictures)), tmp_path / "run", overrides=flat(tiny_recipe, changes))

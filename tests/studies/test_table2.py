@@ -7,7 +7,7 @@ import pytest
 from nelbo.data import load_data
 from nelbo.errors import ConfigurationError, NelboError, RunError
 from nelbo.evaluation import FeatureModule
-from nelbo.recipes.assembly import build_objective, fit_to_data
+from nelbo.recipes.families import build_objective, fit_to_data
 from nelbo.runs import load
 from nelbo.studies import CellRecord, GridListener, GridOptions, run_table2, table2, table2_cells, training
 from tests.conftest import write_pictures

@@ -13,7 +13,8 @@ from torch import Tensor
 from nelbo.data import ImageDataset
 from nelbo.files import read_tensors
 from nelbo.recipes import Recipe
-from nelbo.recipes.assembly import build_network, build_objective, fit_to_data
+from nelbo.recipes.assembly import build_network
+from nelbo.recipes.families import build_objective, fit_to_data
 from nelbo.training import METRICS_FILE, STATE_FILE, MetricsLog, Trainer
 
 CLOCK = {"minutes", "images_per_second"}

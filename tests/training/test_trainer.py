@@ -11,7 +11,7 @@ import torch
 from nelbo.errors import ConfigurationError, NonFiniteError
 from nelbo.probability import levels_to_data
 from nelbo.randomness import step_generator
-from nelbo.recipes.assembly import build_objective
+from nelbo.recipes.families import build_objective
 from nelbo.training import STATE_FILE, TrainerOptions
 from tests.training.conftest import assert_same_run, records_of, state_of
 

@@ -1,4 +1,4 @@
-"""Probabilistic PCA (Tipping & Bishop 1999): a linear decoder, for which p(x) and p(z|x) are known."""
+"""Probabilistic PCA (Tipping & Bishop 1999): a linear decoder with known p(x) and p(z|x)."""
 
 from dataclasses import dataclass
 
@@ -12,9 +12,10 @@ from nelbo.vae import GaussianLevels
 
 @dataclass
 class ProbabilisticPCA:
-    """x = W z + offset + stddev * noise. The columns of W are orthogonal, so that p(z|x) has a diagonal covariance.
+    """x = W z + offset + stddev * noise. The columns of W are orthogonal, so p(z|x) has a diagonal covariance.
 
-    With 3 levels a level is 1 wide, and `GaussianLevels` is the plain density. `blur` widens q(z|x) beyond p(z|x).
+    With 3 levels, the width of a level is 1, and `GaussianLevels` is the plain density. The variance of q(z|x) is
+    `blur` times that of p(z|x).
     """
 
     weights: Tensor  # (dims, latent)
@@ -48,7 +49,7 @@ class ProbabilisticPCA:
         return DiagonalGaussian(mean, (self.blur / precision).expand_as(mean))
 
     def log_prob(self, x_0):
-        """The exact log p(x)."""
+        """Return the exact log p(x)."""
         covariance = self.weights @ self.weights.T + self.stddev**2 * torch.eye(len(self.offset), dtype=torch.float64)
         return MultivariateNormal(self.offset, covariance).log_prob(x_0)
 

@@ -1,4 +1,4 @@
-"""Where log p(x) is known: the ELBO, the importance-weighted bound and plain Monte Carlo against it."""
+"""The ELBO, the importance-weighted bound and plain Monte Carlo against a known log p(x)."""
 
 import math
 
@@ -14,20 +14,20 @@ DRAWS = 20_000
 
 
 def draws_of_elbo(model, x):
-    """(DRAWS,) one-sample ELBOs of one example x."""
+    """Return (DRAWS,) one-sample ELBOs of one example x."""
     noise = torch.randn(DRAWS, model.weights.shape[1], generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     return elbo(model, x.expand(DRAWS, -1), noise).total
 
 
-def test_the_elbo_is_log_p_where_q_is_the_posterior():
-    """Within 4.5 standard errors for each of 3 examples: a false alarm in 50,000 seeds."""
+def test_elbo_with_exact_posterior_is_log_p():
+    """Within 4.5 standard errors for each of 3 examples: one false alarm in 50,000 seeds."""
     model = ProbabilisticPCA.random(6, 3)
     for x in model.sample(3):
         totals = draws_of_elbo(model, x)
         assert abs(float(totals.mean() - model.log_prob(x))) < 4.5 * float(totals.std()) / math.sqrt(DRAWS)
 
 
-def test_the_elbo_falls_short_by_the_divergence_of_q_from_the_posterior():
+def test_elbo_gap_is_kl_to_posterior():
     model, exact = ProbabilisticPCA.random(6, 3, blur=4.0), ProbabilisticPCA.random(6, 3)
     for x in model.sample(3):
         totals = draws_of_elbo(model, x)
@@ -36,7 +36,7 @@ def test_the_elbo_falls_short_by_the_divergence_of_q_from_the_posterior():
         assert abs(float(totals.mean() + gap - model.log_prob(x))) < 4.5 * float(totals.std()) / math.sqrt(DRAWS)
 
 
-def test_the_importance_weighted_bound_is_log_p_at_any_number_of_samples():
+def test_importance_weighted_bound_is_exact_with_posterior():
     model = ProbabilisticPCA.random(6, 3)
     x = model.sample(4)
     report = monte_carlo(model, x, samples=37, chunk=5)
@@ -45,8 +45,8 @@ def test_the_importance_weighted_bound_is_log_p_at_any_number_of_samples():
         torch.testing.assert_close(row, model.log_prob(x), rtol=0, atol=1e-9)
 
 
-def test_plain_monte_carlo_and_a_poor_q_converge():
-    """With three latent dimensions the prior does find x: both are near log p(x) at S = 10^5, and below it at first."""
+def test_plain_monte_carlo_and_wide_q_converge():
+    """With three latent dimensions, both are near log p(x) at S = 10^5, and below it for small S."""
     model = ProbabilisticPCA.random(6, 3, blur=4.0)
     x = model.sample(4)
     exact, report = model.log_prob(x), monte_carlo(model, x, samples=100_000, chunk=20_000)
@@ -58,7 +58,7 @@ def test_plain_monte_carlo_and_a_poor_q_converge():
     torch.testing.assert_close(report.elbo[-1], exact - gap, rtol=0, atol=0.1)
 
 
-def test_plain_monte_carlo_is_hopeless_where_z_has_many_dimensions():
+def test_plain_monte_carlo_fails_in_many_dimensions():
     model = ProbabilisticPCA.random(64, 16, stddev=0.05)
     x = model.sample(4)
     exact, report = model.log_prob(x), monte_carlo(model, x, samples=1000)
@@ -66,8 +66,8 @@ def test_plain_monte_carlo_is_hopeless_where_z_has_many_dimensions():
     torch.testing.assert_close(report.importance[-1], exact, rtol=0, atol=1e-8)
 
 
-def test_fitting_q_closes_the_gap_of_a_poor_encoder():
-    """Here p(z|x) is a diagonal Gaussian, so that the best q of its kind is exact: what is left is Adam's noise."""
+def test_fitting_closes_the_amortisation_gap():
+    """p(z|x) is a diagonal Gaussian here, so the best q is exact; the remaining error is the noise of Adam."""
     model, exact = ProbabilisticPCA.random(6, 3, blur=4.0), ProbabilisticPCA.random(6, 3)
     x = model.sample(4)
     gap = kl_divergence(model.posterior(x), exact.posterior(x)).sum(1)
@@ -80,11 +80,11 @@ def test_fitting_q_closes_the_gap_of_a_poor_encoder():
     assert float((report.fitted_elbo[-1] - report.elbo[-1]).min()) > 0.5
     assert "fitted_elbo" in report.rows()[0] and "fitted_elbo" not in monte_carlo(model, x, samples=1).rows()[0]
     torch.testing.assert_close(fit_posterior(model, x, 0, torch.Generator()).mean, model.posterior(x).mean)
-    with pytest.raises(ConfigurationError, match="--fit must be 0 or more"):
+    with pytest.raises(ConfigurationError, match=r"^fit must be 0 or more"):
         fit_posterior(model, x, -1, torch.Generator())
 
 
-def test_the_shared_draws_leave_each_image_as_it_is_alone():
+def test_shared_draws_do_not_change_an_image():
     model = ProbabilisticPCA.random(6, 3)
     x = model.sample(3)
     together, alone = (monte_carlo(model, batch, samples=20, chunk=7) for batch in (x, x[:1]))
@@ -92,8 +92,8 @@ def test_the_shared_draws_leave_each_image_as_it_is_alone():
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 1000])
-def test_chunks_do_not_matter_for_what_is_summed(chunk):
-    """Each chunk draws anew, so only q = p(z|x), whose weights are all alike, is the same in any."""
+def test_chunk_size_does_not_matter(chunk):
+    """Each chunk has new draws, so the test uses q = p(z|x), for which all weights are equal."""
     model = ProbabilisticPCA.random(6, 3)
     x, seen = model.sample(2), []
     report = monte_carlo(model, x, samples=23, chunk=chunk, progress=lambda done, total: seen.append((done, total)))
@@ -102,7 +102,7 @@ def test_chunks_do_not_matter_for_what_is_summed(chunk):
     assert {1, 10, 23} <= {done for done, _ in seen}
 
 
-def test_the_divergence_from_the_prior_in_closed_form():
+def test_kl_from_prior_has_closed_form():
     """KL(N(m, v) || N(0, 1)) = (m^2 + v - 1 - log v) / 2."""
     model = ProbabilisticPCA.random(6, 3)
     x = model.sample(5)

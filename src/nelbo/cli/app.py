@@ -32,7 +32,7 @@ from nelbo.cli import (
 )
 from nelbo.cli.console import err, every
 from nelbo.cli.flags import as_flag
-from nelbo.errors import NelboError
+from nelbo.errors import NelboError, NelboWarning
 from nelbo.training import Processes, is_lost_process, keep_freed_memory, leave_processes
 
 PAUSE = 2.0  # seconds: far longer than a launcher takes to notice that a process has ended
@@ -119,5 +119,6 @@ def _tell(what: str) -> None:
 
 def _warn(message: Warning | str, category: type[Warning], *_: object) -> None:
     """Warnings as one line too; those of other libraries are not for the person at the keyboard."""
-    if category.__module__.startswith("nelbo"):
-        err.print(Text.assemble(("warning: ", "bold yellow"), str(message)), highlight=False, soft_wrap=True)
+    if isinstance(message, NelboWarning):
+        words = message.message(as_flag)
+        err.print(Text.assemble(("warning: ", "bold yellow"), words), highlight=False, soft_wrap=True)

@@ -90,7 +90,7 @@ def evaluate(
             images = held_out_part(model, None, listener)
         else:
             images, _ = load_for_model(
-                data, model.shape, conform_all=resize, progress=lambda done, total: bar("reading images", done, total)
+                data, model.shape, resize=resize, progress=lambda done, total: bar("reading images", done, total)
             )
         rejects = images.rejects
         # a file that cannot be read is of neither part of a run's own data: it is named, and no held-out image missing

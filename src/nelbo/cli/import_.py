@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 from nelbo.cli.console import err
+from nelbo.cli.flags import as_flag
+from nelbo.errors import NelboError
 from nelbo.interop import import_model
 
 
@@ -23,6 +25,6 @@ def import_(
     counterpart of is refused by name.
     """
     imported = import_model(source, out, size=size)
-    for note in imported.notes:
-        err.print(f"note: {note}", highlight=False, soft_wrap=True)
+    for note in imported.marked:
+        err.print(f"note: {NelboError(note).message(as_flag)}", highlight=False, soft_wrap=True)
     err.print(f"{source} is in {out}; try: nelbo sample {out}", highlight=False, soft_wrap=True)

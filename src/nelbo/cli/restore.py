@@ -11,7 +11,6 @@ from torch import Tensor
 import nelbo
 from nelbo.cli.console import bars, err
 from nelbo.cli.options import DeviceOption, GuidanceOption, SamplerOption
-from nelbo.cli.sample import write_array
 from nelbo.data import Picture, Reject, read_pictures
 from nelbo.errors import ConfigurationError, DataError
 from nelbo.plots import check_ending, restoration_strip, save
@@ -86,7 +85,7 @@ def restore(
         restored = run.restore(pixels, **how)
     if out.suffix.lower() == ".npy":
         array = restored.mean.numpy() if mean else restored.draws.numpy()
-        nelbo.files.write_whole(out, lambda place: write_array(place, array))
+        nelbo.files.write_array(out, array)
     else:
         save(_image_of(restored, mean, run.levels), out)
     err.print(f"the restored image: {out}", highlight=False, soft_wrap=True)
@@ -112,7 +111,7 @@ def _check_targets(out: Path, spread: Path | None, num: int, given: list[Path]) 
     if spread is not None:
         if num < 2:
             raise ConfigurationError("--spread shows how draws differ: give --num 2 or more.")
-        check_ending(spread, flag="--spread")
+        check_ending(spread, name="spread")
 
 
 def _picture(spec: str, shape: tuple[int, int, int], whole: tuple[int, int, int], damage: str) -> Tensor:

@@ -1,92 +1,102 @@
-"""`nelbo sample`: Algorithm 2 into a picture."""
+"""`nelbo sample`: draw images from a trained model."""
+
+from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
-import torch
 import typer
 
-import nelbo
 from nelbo.cli.console import bars, err
-from nelbo.cli.kinds import refuse_chain_options
-from nelbo.cli.options import (
-    BatchOption,
-    DeviceOption,
-    GuidanceOption,
-    PrecisionOption,
-    SamplerOption,
-    SpacingOption,
-    StepsOption,
-)
+from nelbo.cli.options import BatchOption, DeviceOption
 from nelbo.errors import ConfigurationError
-from nelbo.plots import picture_of, save
-from nelbo.runs import DiffusionRun, How
-from nelbo.training import Processes
+from nelbo.options import help_of
+from nelbo.runs.sampling_options import SamplingOptions
+
+if TYPE_CHECKING:
+    import torch
+
+    from nelbo.runs import Run
+    from nelbo.training import Processes
+
+PICTURES, ARRAYS = (".png", ".webp"), (".npy",)
+
+
+def _help(field: str) -> str:
+    return help_of(SamplingOptions, field)
 
 
 def sample(
-    run: Annotated[str, typer.Argument(help="A run folder, or a bundled model such as fashion-mnist.")],
+    run: Annotated[str, typer.Argument(help="Run folder, or a bundled model such as fashion-mnist.")],
     out: Annotated[
-        Path, typer.Option(help="A picture (.png, .webp) of all samples, or .npy for the pixels themselves.")
+        Path, typer.Option(help="File to write: a grid of all samples (.png, .webp), or their pixels (.npy).")
     ] = Path("samples.png"),
-    num: Annotated[int, typer.Option("--num", "-n", min=1, help="How many images.")] = 64,
-    sampler: SamplerOption = None,
-    steps: StepsOption = None,
-    spacing: SpacingOption = None,
-    seed: Annotated[int, typer.Option(help="Image i of a seed is always the same image.")] = 0,
+    num: Annotated[int, typer.Option("--num", "-n", min=1, help="Number of images.")] = 64,
+    sampler: Annotated[str | None, typer.Option(help=_help("sampler"))] = None,
+    steps: Annotated[int | None, typer.Option(help=_help("steps"))] = None,
+    spacing: Annotated[str | None, typer.Option(help=_help("spacing"))] = None,
+    seed: Annotated[int, typer.Option(help="Random seed. Image i of a seed is always the same image.")] = 0,
     label: Annotated[
-        str | None, typer.Option(help="A class by name or number, or all in turn, for a class-conditional model.")
+        str | None,
+        typer.Option(help="Class by name or number, or `all` for every class in turn (class-conditional models)."),
     ] = None,
-    guidance: GuidanceOption = None,
-    guidance_interval: Annotated[
-        tuple[float, float] | None,
-        typer.Option(help="Between which shares of the chain, 0 the image and 1 noise, --guidance holds."),
-    ] = None,
-    eta: Annotated[float | None, typer.Option(help="Of ddim: how much of the noise is drawn, 0..1.")] = None,
-    churn: Annotated[float | None, typer.Option(help="Of euler and heun: how much noise is stirred in.")] = None,
-    variance: Annotated[str | None, typer.Option(help="calibrated, trained, fixed-large or fixed-small.")] = None,
-    clip: Annotated[
-        bool | None,
-        typer.Option("--clip/--no-clip", help="Hold predicted images within the range of data; held if absent."),
-    ] = None,
-    threshold: Annotated[
-        float | None, typer.Option(help="Clip each predicted image at this quantile of its own pixels, such as 0.995.")
-    ] = None,
-    precision: PrecisionOption = None,
+    guidance: Annotated[float | None, typer.Option(help=_help("guidance"))] = None,
+    guidance_interval: Annotated[tuple[float, float] | None, typer.Option(help=_help("guidance_interval"))] = None,
+    eta: Annotated[float | None, typer.Option(help=_help("eta"))] = None,
+    churn: Annotated[float | None, typer.Option(help=_help("churn"))] = None,
+    variance: Annotated[str | None, typer.Option(help=_help("variance"))] = None,
+    clip: Annotated[bool | None, typer.Option("--clip/--no-clip", help=_help("clip"))] = None,
+    threshold: Annotated[float | None, typer.Option(help=_help("threshold"))] = None,
+    precision: Annotated[str | None, typer.Option(help=_help("precision"))] = None,
     batch_size: BatchOption = 64,
     device: DeviceOption = None,
 ) -> None:
     """Draw images from a trained model."""
-    if out.suffix.lower() not in (".png", ".webp", ".npy"):
-        raise ConfigurationError(f"--out {out} must end in .png, .webp or .npy.")
-    nelbo.files.check_target(out)
-    processes = Processes.here()
-    processes.meet()
-    if variance is not None and sampler not in (None, "ancestral"):
-        raise ConfigurationError(f"--variance is that of Algorithm 2, and {sampler!r} has no use for it; leave it out.")
-    if threshold is not None and clip is not None:
-        raise ConfigurationError("--threshold clips in its own way: leave --clip and --no-clip out.")
-    model = nelbo.load(run, device=device or processes.device)
-    how: How = {
+    given: dict[str, Any] = {
+        "sampler": sampler,
         "steps": steps,
         "spacing": spacing,
+        "guidance": guidance,
+        "guidance_interval": guidance_interval,
         "eta": eta,
         "churn": churn,
         "variance": variance,
+        "clip": clip,
         "threshold": threshold,
-        "guidance": guidance,
+        "precision": precision,
     }
-    if not isinstance(model, DiffusionRun):
-        chain = {f"--{name}": value for name, value in how.items()}
-        chain |= {"--sampler": sampler, "--label": label, "--guidance-interval": guidance_interval}
-        refuse_chain_options(run, {**chain, "--clip/--no-clip": clip, "--precision": precision})
-    how |= {"clip": clip is not False, "precision": precision or "auto"}
-    if guidance_interval is not None:
-        how["guidance_interval"] = guidance_interval
-    labels = labels_of(model, label, num) if label is not None and isinstance(model, DiffusionRun) else None
-    parts: dict[int, torch.Tensor] = {}
+    given = {name: value for name, value in given.items() if value is not None}
+    SamplingOptions.of(**given)  # mistakes are reported before torch is imported
+    if out.suffix.lower() not in PICTURES + ARRAYS:
+        raise ConfigurationError(f"--out {out} must end in .png, .webp or .npy.")
+    _draw(run, out, num, label, {"seed": seed, "batch_size": batch_size, **given}, device)
+
+
+def _draw(run: str, out: Path, num: int, label: str | None, options: dict[str, Any], device: str | None) -> None:
+    """Load the model, draw this process's share of the images, and write all of them from the first process."""
+    import torch
+
+    import nelbo
+    from nelbo.training import Processes
+
+    nelbo.files.check_target(out)
+    processes = Processes.here()
+    processes.meet()
+    model = nelbo.load(run, device=device or processes.device)
+    if label is not None:
+        options["label"] = _labels(model, label, num)
+    parts = _parts(model, processes, num, options)
+    images = torch.cat(list(processes.union(parts).values()))
+    if processes.index == 0:
+        _write(images, out, model.levels)
+        err.print(f"{num} image{'s' * (num != 1)} in {out}", highlight=False)
+
+
+def _parts(model: Run, processes: Processes, num: int, options: dict[str, Any]) -> dict[int, torch.Tensor]:
+    """Draw this process's batches: the first image's number -> uint8 images."""
+    batch_size, labels = options["batch_size"], options.pop("label", None)
     own = range(processes.index * batch_size, num, processes.count * batch_size)
+    parts: dict[int, torch.Tensor] = {}
     with bars() as bar:
         for turn, start in enumerate(own):
             size = min(batch_size, num - start)
@@ -94,37 +104,29 @@ def sample(
             def progress(done: int, total: int, turn: int = turn) -> None:
                 bar("sampling", turn * total + done, len(own) * total)
 
-            if isinstance(model, DiffusionRun):
-                parts[start] = model.sample(
-                    size,
-                    sampler=sampler or "ancestral",
-                    seed=seed,
-                    first=start,
-                    label=None if labels is None else labels[start : start + size],
-                    batch_size=batch_size,
-                    progress=progress,
-                    **how,
-                )
-            else:
-                parts[start] = model.sample(size, seed=seed, first=start, batch_size=batch_size, progress=progress)
-    images = torch.cat(list(processes.union(parts).values()))
-    if processes.index > 0:
-        return
-    if out.suffix.lower() == ".npy":
-        nelbo.files.write_whole(out, lambda place: write_array(place, images.numpy()))
-    else:
-        save(picture_of(images, model.levels), out)
-    err.print(f"{num} image{'s' * (num != 1)} in {out}", highlight=False)
+            label = {} if labels is None else {"label": labels[start : start + size]}
+            parts[start] = model.sample(size, first=start, progress=progress, **label, **options)
+    return parts
 
 
-def labels_of(model: DiffusionRun, label: str, num: int) -> torch.Tensor:
-    """(num,) the class of each image: one for all of them, or every class in turn."""
+def _labels(model: Run, label: str, num: int) -> Any:
+    """(num,) the class of each image: one class for all images, or every class in turn."""
+    import torch
+
+    from nelbo.runs import DiffusionRun
+
+    if not isinstance(model, DiffusionRun):
+        return [label] * num  # refused by the model, as every option of a chain
     if label == "all":
         return torch.arange(num) % max(len(model.config.data.class_names), 1)
     return torch.full((num,), model.label(label))
 
 
-def write_array(path: Path, array: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> None:
-    """An array into a .npy file of exactly this name."""
-    with path.open("wb") as file:
-        np.save(file, array)
+def _write(images: torch.Tensor, out: Path, levels: int) -> None:
+    from nelbo.files import write_array
+    from nelbo.plots import picture_of, save
+
+    if out.suffix.lower() in ARRAYS:
+        write_array(out, images.numpy())
+    else:
+        save(picture_of(images, levels), out)

@@ -51,7 +51,7 @@ def score(
         refuse_chain_options(model, {"--steps-per-image": steps_per_image})
     with bars() as bar:
         dataset, names = load_for_model(
-            images, run.shape, conform_all=resize, progress=lambda done, total: bar("reading images", done, total)
+            images, run.shape, resize=resize, progress=lambda done, total: bar("reading images", done, total)
         )
 
         def scoring(done: int, total: int) -> None:

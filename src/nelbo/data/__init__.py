@@ -1,4 +1,4 @@
-"""Images from anywhere to uint8 tensors N x C x H x W of levels 0..K-1."""
+"""Data sets: folders, arrays, IDX files and shards, read as uint8 tensors N x C x H x W of levels 0..K-1."""
 
 import lazy_loader
 

@@ -1,7 +1,7 @@
-"""The order in which training sees the images: a function of the seed and the step, never of hidden state.
+"""The order in which training reads the images: a function of the seed and the step, without hidden state.
 
-So a run that resumes at step N goes on with exactly the images that an unbroken run would have seen, with any number of
-workers, and N processes together see what one would.
+A run that resumes at step N therefore reads exactly the images that an uninterrupted run reads, with any number of
+workers, and several processes together read the same images as one.
 """
 
 import itertools
@@ -19,35 +19,39 @@ from torch.utils.data import DataLoader, Dataset
 
 from nelbo.data.datasets import ImageDataset
 from nelbo.data.decoding import usable_processors
-from nelbo.errors import ConfigurationError, NelboError
+from nelbo.errors import ConfigurationError, NelboError, option
 from nelbo.randomness import ORDER, derived_seed
 
 Batch = tuple[int, Tensor, Tensor | None]
-MOST_WORKERS = 4  # of one process, where their number is not given
+MOST_WORKERS = 4  # per training process, unless the caller gives a number
 PREFETCH = 4  # batches that each worker prepares ahead
-WATCH_SECONDS = 0.5  # how often a worker looks whether its parent lives
+WATCH_SECONDS = 0.5  # interval at which a worker checks that its parent is alive
 
 
 class TrainingStream:
     """The endless order of example indices: position p is entry p % n of the permutation of epoch p // n.
 
-    A batch may cross epochs, and may be larger than the set.
+    A batch may span several epochs, and may be larger than the set.
+
+    >>> stream = TrainingStream(dataset_length=5, batch_size=3, seed=0)
+    >>> sorted(torch.cat([stream.indices(step) for step in range(5)]).tolist()) == sorted(3 * list(range(5)))
+    True
 
     Args:
         dataset_length: n, at least 1.
         batch_size: B, the global batch over all processes.
-        seed: seeds the permutation of each epoch, together with the epoch's number.
-        start: the position at which step 0 begins.
+        seed: seeds the permutation of each epoch, together with the epoch number.
+        start: position of the first example of step 0.
     """
 
     def __init__(self, dataset_length: int, batch_size: int, seed: int, start: int = 0) -> None:
         for name, value, least in (
-            ("the data set's length", dataset_length, 1),
-            ("--batch-size", batch_size, 1),
+            ("the length of the data set", dataset_length, 1),
+            (option("batch_size"), batch_size, 1),
             ("start", start, 0),
         ):
             if value < least:
-                raise ConfigurationError(f"{name} is {value}; expected at least {least}")
+                raise ConfigurationError(f"{name} is {value}; expected at least {least}.")
         self.dataset_length = dataset_length
         self.batch_size = batch_size
         self.seed = seed
@@ -55,9 +59,9 @@ class TrainingStream:
         self._latest: tuple[int, Tensor] = (-1, torch.empty(0))
 
     def indices(self, step: int) -> Tensor:
-        """The examples of global batch `step` (0-based), int64 (B,)."""
+        """Return the examples of global batch `step` (0-based), int64 (B,)."""
         if step < 0:
-            raise ConfigurationError(f"step is {step}; expected at least 0")
+            raise ConfigurationError(f"step is {step}; expected at least 0.")
         pieces, position = [], self.start + step * self.batch_size
         end = position + self.batch_size
         while position < end:
@@ -68,7 +72,7 @@ class TrainingStream:
         return torch.cat(pieces)
 
     def _permutation(self, epoch: int) -> Tensor:
-        """The order of an epoch, int64 (n,). The latest is remembered, since consecutive steps share it."""
+        """Return the order of an epoch, int64 (n,). The latest is cached, because consecutive steps share it."""
         if self._latest[0] != epoch:
             generator = torch.Generator().manual_seed(derived_seed(self.seed, ORDER, epoch))
             self._latest = (epoch, torch.randperm(self.dataset_length, generator=generator))
@@ -83,32 +87,43 @@ def loader(
     world: int = 1,
     workers: int | None = None,
 ) -> Iterator[Batch]:
-    """Without end, (step, images, labels) from `start_step` on: this rank's contiguous slice of each global batch.
+    """Yield (step, images, labels) without end from `start_step`: this rank's contiguous slice of each global batch.
 
-    Images are uint8 (B / world, C, H, W), labels int64 (B / world,) or None. The batches are the same for every number
-    of workers. Workers are processes: None takes up to `MOST_WORKERS` for a set that is decoded as it is read, and 0
-    for one in memory, which is served as fast without. They die with their parent, also when it is killed, and never
-    draw from the global random state. Raises `ConfigurationError` unless `world` divides the batch, `DataError` for a
-    file that is gone.
+    Images are uint8 (B / world, C, H, W), labels int64 (B / world,) or None. The batches do not depend on the number of
+    workers. Workers are processes that exit with their parent, even if it is killed, and never draw from the global
+    random state.
+
+    Args:
+        rank, world: the number of this training process, from 0, and how many there are.
+        workers: worker processes. None starts up to `MOST_WORKERS` for a set that is decoded as it is read, and none
+            for a set in memory, which workers would not speed up.
+
+    Raises:
+        ConfigurationError: `world` does not divide the batch, or `stream` was made for another number of images.
+        DataError: a file is missing or has changed.
     """
     if stream.batch_size % world or not 0 <= rank < world:
         raise ConfigurationError(
-            f"--batch-size {stream.batch_size} is shared by {world} processes (this is number {rank}); give a multiple "
-            f"of {world}"
+            f"{option('batch_size')} is {stream.batch_size}, which {world} processes share (this is number {rank}); "
+            f"give a multiple of {world}."
         )
     if stream.dataset_length != len(dataset):
         raise ConfigurationError(
-            f"the order is of {stream.dataset_length} images, and {dataset.name} has {len(dataset)}"
+            f"the stream is for {stream.dataset_length} images, but {dataset.name} has {len(dataset)}; give it the "
+            "length of the data set."
         )
     if workers is None:
         workers = 0 if dataset.in_memory else min(MOST_WORKERS, usable_processors())
     if workers < 0:
-        raise ConfigurationError(f"--workers is {workers}; expected 0 or more")
+        raise ConfigurationError(f"{option('workers')} is {workers}; expected 0 or more.")
     return _batches(_Steps(dataset, stream, rank, world), start_step, workers)
 
 
 class _Steps(Dataset["Batch | NelboError"]):
-    """This rank's batches as a map from the step. An error is handed over as a value, so its message stays one line."""
+    """This rank's batches as a map from the step.
+
+    An error is returned, not raised: a `DataLoader` would add the worker's traceback to the message of a raised one.
+    """
 
     def __init__(self, dataset: ImageDataset, stream: TrainingStream, rank: int, world: int) -> None:
         share = stream.batch_size // world
@@ -137,12 +152,12 @@ def _in_processes(steps: _Steps, order: Iterator[int], workers: int) -> Iterator
         DataLoader(
             steps,
             batch_size=None,
-            sampler=order,  # endless: its length is never asked for
+            sampler=order,  # endless: a loader without batch_size never reads its length
             num_workers=workers,
             collate_fn=_as_it_is,
             prefetch_factor=PREFETCH,
             worker_init_fn=_begin_worker,
-            generator=torch.Generator(),  # else the loader draws its seed from the global state
+            generator=torch.Generator(),  # without one, the loader draws its seed from the global state
         )
     )
 
@@ -152,20 +167,20 @@ def _as_it_is(batch: Any) -> Any:
 
 
 def _begin_worker(_: int) -> None:
-    """In a new worker: one thread, deaf to Ctrl-C and to a SIGTERM that is not its parent's, mortal with its parent.
+    """Prepare a new worker: one thread, no reaction to Ctrl-C or to a SIGTERM from others, exit with the parent.
 
-    Both signals often go to the whole process group (a terminal, `timeout`, a job scheduler). The parent then saves its
-    state, for which its workers must still be there; it ends them itself.
+    A terminal, `timeout` or a job scheduler often sends both signals to the whole process group. The parent then saves
+    its state, which needs its workers; it ends them itself.
     """
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "sigtimedwait"):
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # the watching thread takes it
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # the watching thread receives it
     threading.Thread(target=_obey_parent, args=(os.getppid(),), daemon=True).start()
 
 
 def _obey_parent(adopted_from: int) -> None:
-    """End this process when its parent says so or has gone, even if that was before this thread began."""
+    """End this process when its parent sends SIGTERM or is gone, even if it was gone before this thread started."""
     parent = multiprocessing.parent_process()
     while os.getppid() == adopted_from and parent is not None and _exists(parent.pid):
         if _sender_of_sigterm() in (parent.pid, adopted_from):
@@ -174,7 +189,10 @@ def _obey_parent(adopted_from: int) -> None:
 
 
 def _sender_of_sigterm() -> int | None:
-    """Wait `WATCH_SECONDS` for a SIGTERM; who sent it, or None. Elsewhere than on Linux torch's own handler serves."""
+    """Wait `WATCH_SECONDS` for a SIGTERM and return the sender's process id, or None.
+
+    Without `sigtimedwait`, as on macOS, torch's own handling of SIGTERM applies.
+    """
     if not hasattr(signal, "sigtimedwait"):
         time.sleep(WATCH_SECONDS)
         return None
@@ -183,6 +201,7 @@ def _sender_of_sigterm() -> int | None:
 
 
 def _exists(pid: int | None) -> bool:
+    """Return whether a process with this id exists."""
     try:
         os.kill(pid or 0, 0)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""What every source of images becomes: uint8 tensors C x H x W of levels 0..K-1, and a held-out part."""
+"""Sets of images, uint8 tensors C x H x W of levels 0..K-1, and their split into training and held-out part."""
 
 import os
 from abc import ABC, abstractmethod
@@ -10,33 +10,59 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from nelbo.errors import DataError, ShapeError
+from nelbo.errors import DataError, ShapeError, option
 
 
 def printable(path: Path | str) -> str:
-    """A path as text that can be printed, whatever bytes its name has."""
+    """Return a path as printable text; bytes that are not UTF-8 become backslash escapes."""
     return os.fsencode(path).decode(errors="backslashreplace")
 
 
 @dataclass(frozen=True)
 class Reject:
-    """A file that looked like an image and could not be used, with the reason in words."""
+    """A file that looks like an image but cannot be used, with the reason in words."""
 
     path: str
     reason: str
 
 
 class ImageDataset(Dataset[Tensor], ABC):
-    """Images of one shape. `labels` is int64 (N,) or None; an image without a class has label -1.
+    """Images of one shape. Subclass it to train on images from a source of your own.
+
+    A subclass defines `__len__`, `images` and `subset`. All values must be a function of the index alone, because
+    worker processes and resumed runs read the same images again.
+
+    >>> class Ramps(ImageDataset):
+    ...     "Image i has the pixels i, i + 1, ..., i + 7, in two rows."
+    ...
+    ...     def __init__(self, first):
+    ...         super().__init__("ramps", (1, 2, 4), levels=256, labels=None, class_names=(), rejects=())
+    ...         self.first = torch.as_tensor(first)
+    ...
+    ...     def __len__(self):
+    ...         return len(self.first)
+    ...
+    ...     def images(self, indices):
+    ...         pixels = self.first[torch.as_tensor(indices), None] + torch.arange(8)
+    ...         return pixels.to(torch.uint8).view(-1, *self.shape)
+    ...
+    ...     def subset(self, indices):
+    ...         return Ramps(self.first[indices])
+    >>> ramps = Ramps(range(100))
+    >>> ramps[3].tolist()
+    [[[3, 4, 5, 6], [7, 8, 9, 10]]]
+    >>> split = Split(train=ramps.subset(torch.arange(90)), test=ramps.subset(torch.arange(90, 100)))
+    >>> len(split.train), len(split.require_test())
+    (90, 10)
 
     Attributes:
-        name: what the set is called in reports.
+        name: the name of the set in reports.
         shape: (C, H, W) of every image.
         levels: K; pixels are integers 0..K-1.
-        labels: int64 tensor (N,), or None when no image has a class.
+        labels: int64 (N,), -1 for an image without a class; None if no image has a class.
         class_names: the name of each class, by label.
         rejects: files that were left out, with reasons.
-        in_memory: whether images are there for the asking; if not, each is decoded when it is asked for.
+        in_memory: whether the pixels are in memory; if not, `images` decodes them at each call.
     """
 
     in_memory: bool = True
@@ -58,35 +84,36 @@ class ImageDataset(Dataset[Tensor], ABC):
         self.rejects = list(rejects)
 
     @abstractmethod
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        """Return the number of images N."""
 
     @abstractmethod
     def images(self, indices: Tensor | Sequence[int]) -> Tensor:
-        """The images at `indices`, uint8 (n, C, H, W)."""
+        """Return the images at `indices`, uint8 (n, C, H, W)."""
 
     @abstractmethod
     def subset(self, indices: Tensor) -> "ImageDataset":
-        """The same kind of set, holding only `indices` (int64, in the order wanted)."""
+        """Return a set of the same kind with the images at `indices` (int64) only, in that order."""
 
     def spread(self, most: int) -> "ImageDataset":
-        """At most so many of the images, evenly spread over the set, so that sets sorted by class keep every class."""
+        """Return at most `most` images, evenly spread over the set, so that sets sorted by class keep every class."""
         num = min(most, len(self))
         return self.subset(torch.arange(num) * len(self) // max(num, 1))
 
     def require_levels(self, levels: int) -> None:
-        """Check that the images are of a model's number of levels.
+        """Check that the images have `levels` levels, the model's K; otherwise bits/dim have another meaning.
 
         Raises:
-            DataError: they aren't, so that their bits would mean something else.
+            DataError: they have another number of levels.
         """
         if self.levels != levels:
             raise DataError(
-                f"{self.name} has {self.levels} levels and the model was trained on {levels}: their bits can't be "
+                f"{self.name} has {self.levels} levels and the model was trained on {levels}: their bits cannot be "
                 "compared."
             )
 
     def __getitem__(self, index: int) -> Tensor:
-        """One image, uint8 (C, H, W)."""
+        """Return one image, uint8 (C, H, W)."""
         if not -len(self) <= index < len(self):
             raise IndexError(f"image {index} of a set of {len(self)}")
         return self.images([index % len(self)])[0]
@@ -97,8 +124,12 @@ class ArrayDataset(ImageDataset):
 
     Args:
         images: uint8 (N, C, H, W).
-        levels: K, at most 256; a pixel of value K or more is a `DataError`.
-        labels: int64 (N,) or None.
+        levels: K, 2..256.
+        labels: int64 (N,), -1 for an image without a class, or None.
+
+    Raises:
+        ShapeError: `images` or `labels` has another type or shape.
+        DataError: a pixel has a value of K or more.
     """
 
     def __init__(
@@ -112,11 +143,11 @@ class ArrayDataset(ImageDataset):
     ) -> None:
         if images.dtype != torch.uint8 or images.ndim != 4:
             raise ShapeError(
-                f"{name}: images are {images.dtype} of shape {tuple(images.shape)}; expected torch.uint8 (N, C, H, W)"
+                f"{name}: images are {images.dtype} of shape {tuple(images.shape)}; expected torch.uint8 (N, C, H, W)."
             )
         if labels is not None and labels.shape != (len(images),):
             raise ShapeError(
-                f"{name}: {tuple(labels.shape)} labels for {len(images)} images; expected one label an image"
+                f"{name}: {tuple(labels.shape)} labels for {len(images)} images; expected one label per image."
             )
         check_levels(images, levels, name)
         _, channels, height, width = images.shape
@@ -129,39 +160,42 @@ class ArrayDataset(ImageDataset):
         return len(self._images)
 
     def images(self, indices: Tensor | Sequence[int]) -> Tensor:
-        """A copy of the images at `indices`, uint8 (n, C, H, W)."""
+        """Return a copy of the images at `indices`, uint8 (n, C, H, W)."""
         return self._images[torch.as_tensor(indices, dtype=torch.int64)]
 
     def subset(self, indices: Tensor) -> "ArrayDataset":
-        """Only `indices` (int64, in the order wanted), copied; the rejects stay those of the whole set."""
+        """Return a copy of the images at `indices` (int64), in that order, with the rejects of the whole set."""
         labels = None if self.labels is None else self.labels[indices]
         return ArrayDataset(self._images[indices], self.levels, labels, self.name, self.class_names, self.rejects)
 
 
 @dataclass(frozen=True)
 class Split:
-    """The part to train on, and the held-out part to measure on.
+    """The part to train on, and the held-out part to measure on. No image is in both.
 
-    A set of one image has nothing to hold out: `test` is then empty (length 0), training goes on, and
-    `require_test` refuses to measure. An image is never in both parts.
+    A set of one image has no held-out part: `test` is empty (length 0), training works, and `require_test` raises.
     """
 
     train: ImageDataset
     test: ImageDataset
 
     def require_test(self) -> ImageDataset:
-        """The held-out part, or a `DataError` where it is empty."""
+        """Return the held-out part.
+
+        Raises:
+            DataError: it is empty.
+        """
         if len(self.test) == 0:
             raise DataError(
-                f"{self.train.name} has {len(self.train)} image(s) and none is held out, so nothing unseen is left to "
-                "measure on; add images, or raise --held-out"
+                f"{self.train.name} has {len(self.train)} image(s) and none is held out, so there is no unseen image "
+                f"to measure on; add images, or raise {option('held_out')}."
             )
         return self.test
 
 
 def check_levels(images: Tensor, levels: int, name: str) -> None:
-    """Refuse pixels that are no level 0..K-1, naming the value found."""
+    """Raise a `DataError` if a pixel is not a level 0..K-1, with the value found."""
     if not 2 <= levels <= 256:
-        raise DataError(f"{name}: levels is {levels}; images of 8 bits have between 2 and 256 levels")
+        raise DataError(f"{name}: levels is {levels}; 8-bit images have 2 to 256 levels.")
     if images.numel() and levels < 256 and (top := int(images.max())) >= levels:
-        raise DataError(f"{name}: a pixel has the value {top}, but with {levels} levels the largest is {levels - 1}")
+        raise DataError(f"{name}: a pixel has the value {top}, but with {levels} levels the largest is {levels - 1}.")

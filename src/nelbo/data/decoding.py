@@ -1,30 +1,32 @@
-"""The one policy by which an image file becomes pixels. Every source of files (folders, shards) uses it.
+"""The policy by which an image file becomes pixels. Every source of files (folders, shards) follows it.
 
-*Formats.* PNG, JPEG, WebP, BMP and TIFF, known by their content, so a JPEG named `.png` is read; of several frames the
-first. Anything else, a truncated or empty file, and one of more than `MAX_PIXELS` pixels, is a reject with a reason.
+*Formats.* PNG, JPEG, WebP, BMP and TIFF, recognized by content, so a JPEG named `.png` is read. Of several frames, the
+first is read. Any other file, a truncated or empty one, and one of more than `MAX_PIXELS` pixels become rejects with a
+reason.
 
-*Orientation.* EXIF's is applied before anything else; sizes are reported as seen. Colour profiles are ignored.
+*Orientation.* The EXIF orientation is applied first; reported sizes are those after it. Colour profiles are ignored.
 
-*Depth.* 1 bit becomes 0 and 255. 16-bit grey v becomes 8 bits as round(v * 255 / 65535), never clipped; where 16 bits
-come with colour or alpha, Pillow keeps the upper 8. 32-bit and floating-point pixels have no stated scale: a reject.
+*Depth.* 1 bit becomes 0 and 255. 16-bit grey v becomes 8 bits as round(v * 255 / 65535), without clipping; of 16 bits
+with colour or alpha, Pillow keeps the upper 8. 32-bit and floating-point pixels have no defined scale: such a file is a
+reject.
 
-*Alpha*, in whatever form (RGBA, LA, a transparent palette entry or colour), is composited on white.
+*Alpha* in any form (RGBA, LA, a transparent palette entry or colour) is composited on white.
 
-*Colour.* A palette becomes the colours that it stands for. An image has colour when some pixel's red, green and blue
-differ, however the file is stored; the set is RGB when any image has colour and L (grey) otherwise, unless `mode` says
-which. RGB -> L is Rec. 601 luma (0.299, 0.587, 0.114), exact for pixels that are grey; L -> RGB repeats the value.
+*Colour.* A palette index becomes its colour. An image has colour if red, green and blue differ in some pixel, whatever
+the mode of the file. The set is RGB if any image has colour and L (grey) otherwise, unless `mode` sets it. RGB -> L is
+Rec. 601 luma (0.299, 0.587, 0.114), exact for grey pixels; L -> RGB repeats the value.
 
-*Size.* Without `size`, images must share one. With it, the largest centred box of the wanted shape is cut out and
-resized with an antialiased Lanczos filter: the shorter side is fitted, the longer one cropped. Smaller images are
-enlarged; an image that has the size already is not touched. Training refuses a side above 256 without `size`.
+*Size.* Without `size`, all images must have the same size. With it, the largest centred box of the given shape is cut
+out and resized with an antialiased Lanczos filter: the shorter side is fitted, the longer one cropped. Smaller images
+are enlarged; an image that already has the size is unchanged. Training refuses a side above 256 without `size`.
 
-`nelbo.cli.data.POLICY` tells this briefly, at the end of `nelbo data --help` and `nelbo train --help`.
+The command line prints a summary of this policy, `nelbo.cli.data.POLICY`.
 """
 
 import io
 import os
 from dataclasses import dataclass
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -33,29 +35,26 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from nelbo.data.datasets import printable
+from nelbo.data.names import CHANNELS, MODE_OF, Mode, Size
 from nelbo.errors import DataError
 
-Mode = Literal["L", "RGB"]
-Size = tuple[int, int]  # height, width
-
-ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
-MAX_PIXELS = 178_956_970  # twice the 89 million at which Pillow begins to warn, where it refuses by itself
+MAX_PIXELS = 178_956_970  # Pillow's own limit for an error, twice its limit for a warning
 GREY_16 = ("I;16", "I;16L", "I;16B", "I;16N")
 
 
 def usable_processors() -> int:
-    """How many processors this process may decode on: those of its affinity, where the system has such a thing."""
+    """Return how many processors this process may use: those of its CPU affinity, if the system has one."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Unreadable(Exception):
-    """Why a file is no usable image, in words. Becomes a `Reject` or a `DataError` that names the file."""
+    """The reason why a file is not a usable image. Becomes a `Reject` or a `DataError` that names the file."""
 
 
 @dataclass(frozen=True)
 class StoredImage:
-    """Where an encoded image lies: a file, or `length` bytes at `offset` of a container (a tar shard)."""
+    """The location of an encoded image: a file, or `length` bytes at `offset` of a container (a tar shard)."""
 
     path: str
     container: str | None = None
@@ -63,7 +62,7 @@ class StoredImage:
     length: int = 0
 
     def open(self) -> BinaryIO:
-        """The encoded bytes, as a file."""
+        """Open the encoded bytes as a file."""
         if self.container is None:
             return open(self.path, "rb")
         with open(self.container, "rb") as shard:
@@ -73,10 +72,13 @@ class StoredImage:
 
 @dataclass(frozen=True)
 class Decoded:
-    """An image after the policy: `pixels` uint8 H x W x C, C = 1 without colour; the file's own mode and size.
+    """An image after the policy.
 
     Attributes:
-        lost: what the file says and the pixels don't, in words; "" where nothing is.
+        pixels: uint8 H x W x C, with C = 1 if the image has no colour and 3 otherwise.
+        file_mode: the mode of the file, by Pillow's name.
+        file_size: (H, W) of the image before any resizing.
+        lost: what the pixels lack that the file has, in words; "" if nothing.
     """
 
     pixels: NDArray[np.uint8]
@@ -86,7 +88,14 @@ class Decoded:
 
 
 def decode(stored: StoredImage, size: Size | None = None) -> Decoded:
-    """Decode a file to the end. Raises `Unreadable` with the reason."""
+    """Decode a file to its end.
+
+    Args:
+        size: (H, W) to resize and crop to, or None.
+
+    Raises:
+        Unreadable: the file is missing, damaged or of another format.
+    """
     try:
         with stored.open() as file:
             if not file.read(1):
@@ -96,27 +105,31 @@ def decode(stored: StoredImage, size: Size | None = None) -> Decoded:
     except Unreadable:
         raise
     except UnidentifiedImageError:
-        raise Unreadable("its content is no PNG, JPEG, WebP, BMP or TIFF") from None
+        raise Unreadable("it is not a PNG, JPEG, WebP, BMP or TIFF image") from None
     except Image.DecompressionBombError:
         raise Unreadable(f"it declares more than {MAX_PIXELS:,} pixels (a decompression bomb?)") from None
     except OSError as error:
         raise Unreadable(error.strerror or str(error) or "it cannot be read") from error
-    except Exception as error:  # a damaged file makes the decoders raise nearly anything: struct.error, ValueError, ...
+    except Exception as error:  # damage makes the decoders raise almost any error: struct.error, ValueError, ...
         raise Unreadable(f"damaged ({type(error).__name__}: {error})") from error
 
 
 def pixels_of(stored: StoredImage, size: Size | None, mode: Mode) -> Tensor:
-    """One image of a scanned set, uint8 (C, H, W). Raises `DataError` naming a file that is no longer readable."""
+    """Decode one image of a scanned set, uint8 (C, H, W).
+
+    Raises:
+        DataError: the file is no longer readable.
+    """
     try:
         return to_tensor(decode(stored, size).pixels, mode)
     except Unreadable as error:
         raise DataError(
-            f"{printable(stored.path)} was readable when the set was scanned and is not now: {error}"
+            f"{printable(stored.path)} was readable when the set was scanned, but no longer is: {error}."
         ) from error
 
 
 def to_tensor(pixels: NDArray[np.uint8], mode: Mode) -> Tensor:
-    """Pixels H x W x (1 or 3) -> uint8 tensor (1 or 3) x H x W, as `mode` says."""
+    """Convert pixels H x W x (1 or 3) to a uint8 tensor (1 or 3) x H x W of `mode`."""
     if mode == "RGB" and pixels.shape[2] == 1:
         pixels = np.repeat(pixels, 3, axis=2)
     elif mode == "L" and pixels.shape[2] == 3:
@@ -125,9 +138,9 @@ def to_tensor(pixels: NDArray[np.uint8], mode: Mode) -> Tensor:
 
 
 def conform(images: Tensor, size: Size | None, mode: Mode | None) -> Tensor:
-    """Arrays under the same policy: uint8 (N, C, H, W) of 256 levels -> the size and mode asked for."""
-    mode = mode or ("L" if images.shape[1] == 1 else "RGB")
-    if (size is None or size == tuple(images.shape[2:])) and images.shape[1] == (1 if mode == "L" else 3):
+    """Bring arrays, uint8 (N, C, H, W) of 256 levels, to a size and mode under the same policy; None keeps them."""
+    mode = mode or MODE_OF[images.shape[1]]
+    if (size is None or size == tuple(images.shape[2:])) and images.shape[1] == CHANNELS[mode]:
         return images
     return torch.stack([to_tensor(_fitted(_as_picture(image), size), mode) for image in images])
 
@@ -145,17 +158,18 @@ def _decode(file: BinaryIO, size: Size | None) -> Decoded:
     pixels = _fitted(picture, size)
     lost = ["its 16 bits became 8"] if grey_16 or deep else []
     if upright.has_transparency_data and _shows_through(upright):
-        lost.append("its transparency was put on white")
+        lost.append("its transparency became white")
     return Decoded(pixels, file_mode, (picture.height, picture.width), " and ".join(lost))
 
 
 def _shows_through(picture: Image.Image) -> bool:
-    """Whether some pixel of a picture with transparency is not opaque."""
+    """Return whether some pixel of a picture with transparency is not opaque."""
     alpha = picture.convert("RGBA").getchannel("A") if picture.mode not in GREY_16 else None
     return alpha is None or alpha.getextrema() != (255, 255)
 
 
 def _eight_bits(picture: Image.Image) -> Image.Image:
+    """Convert 16-bit grey to 8 bits, a transparent value to white."""
     values = np.asarray(picture).astype(np.int64)
     grey = ((values + 128) // 257).astype(np.uint8)  # v * 255 / 65535 = v / 257, rounded
     if isinstance(transparent := picture.info.get("transparency"), int):
@@ -164,10 +178,10 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
 
 
 def _on_white(picture: Image.Image) -> Image.Image:
-    """Any 8-bit mode -> L where every pixel is grey, else RGB, with what is transparent composited on white."""
+    """Convert any 8-bit mode to L if every pixel is grey, else to RGB, with transparency composited on white."""
     if picture.mode in ("I", "F"):
         raise Unreadable(
-            f"its pixels are of 32 bits (mode {picture.mode}), a scale nobody states; save as 8 or 16 bits"
+            f"its pixels have 32 bits (mode {picture.mode}) and no defined scale; save it with 8 or 16 bits"
         )
     if picture.mode in ("1", "L") and not picture.has_transparency_data:
         return picture.convert("L")
@@ -186,7 +200,7 @@ def _as_picture(image: Tensor) -> Image.Image:
 
 
 def _fitted(picture: Image.Image, size: Size | None) -> NDArray[np.uint8]:
-    """The picture's pixels H x W x C at `size`. Cropping comes before resizing, so no huge middle step can arise."""
+    """Return the pixels H x W x C at `size`. Cropping comes first, so no intermediate image is larger than needed."""
     if size is not None and size != (picture.height, picture.width):
         picture = ImageOps.fit(picture, (size[1], size[0]), Image.Resampling.LANCZOS)
     pixels: NDArray[np.uint8] = np.array(picture, dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""What lies in a folder: images in sorted order, labelled by sub-folder, and what was passed over."""
+"""The image files in a folder, in sorted order and labelled by sub-folder, and the files that are ignored."""
 
 import os
 from collections import Counter
@@ -10,14 +10,20 @@ import torch
 from torch import Tensor
 
 from nelbo.data.datasets import Reject, printable
-from nelbo.data.decoding import ENDINGS, StoredImage
+from nelbo.data.decoding import StoredImage
+from nelbo.data.names import IMAGE_ENDINGS
 
 
 @dataclass(frozen=True)
 class Listing:
-    """Files that claim to be images, in the set's order, before any is opened.
+    """Files with the ending of an image, in the order of the set, before any is opened.
 
-    `classes[i]` is the class of `images[i]` by name, or None; `ignored` counts the rest by ending.
+    Attributes:
+        name: the name of the set.
+        images: the files.
+        classes: the class of each image by name, or None.
+        rejects: entries that cannot be opened, with reasons.
+        ignored: the number of other files, by ending.
     """
 
     name: str
@@ -28,10 +34,10 @@ class Listing:
 
 
 def list_folder(root: Path) -> Listing:
-    """The images under `root` (or the one image that `root` is), sorted by path; the first sub-folder is the class.
+    """List the images under `root`, sorted by path, with the first sub-folder as the class; `root` may be one image.
 
-    Files with other endings and everything hidden (a name that begins with a dot) are ignored and counted. Symbolic
-    links are followed, each folder once and real folders first, so loops end.
+    Files with other endings and hidden files and folders (names that begin with a dot) are ignored and counted.
+    Symbolic links are followed. Each folder is visited once and real folders come first, so loops end.
     """
     listing = Listing(root.resolve().name, [], [])
     if not root.is_dir():
@@ -39,8 +45,8 @@ def list_folder(root: Path) -> Listing:
         listing.classes.append(None)
         return listing
     for path in sorted(_walk(root, listing)):
-        if not path.is_file():  # a broken link, a pipe, a device: opening the latter would hang
-            listing.rejects.append(Reject(printable(path), "no regular file" if path.exists() else "a broken link"))
+        if not path.is_file():  # a broken link, a pipe or a device; opening a pipe or device could block
+            listing.rejects.append(Reject(printable(path), "not a regular file" if path.exists() else "a broken link"))
             continue
         parts = path.relative_to(root).parts
         listing.images.append(StoredImage(str(path)))
@@ -49,9 +55,10 @@ def list_folder(root: Path) -> Listing:
 
 
 def labels_of(classes: Sequence[str | None]) -> tuple[Tensor | None, tuple[str, ...]]:
-    """Class names per image -> int64 labels (N,), -1 for None; no labels when all are None.
+    """Convert the class name of each image to labels, int64 (N,), and return them with the sorted names.
 
-    Labels follow the sorted names, by value where all are numbers (2 before 10).
+    An image without a class has label -1; if no image has one, the labels are None. Names that are all numbers are
+    sorted by value (2 before 10).
     """
     found = {name for name in classes if name is not None}
     if not found:
@@ -62,6 +69,7 @@ def labels_of(classes: Sequence[str | None]) -> tuple[Tensor | None, tuple[str, 
 
 
 def _walk(root: Path, listing: Listing) -> Iterator[Path]:
+    """Yield the paths under `root` with the ending of an image; count the others in `listing`."""
     seen: set[tuple[int, int]] = set()
     folders, links = [root], list[Path]()
     while folders or links:
@@ -81,7 +89,7 @@ def _walk(root: Path, listing: Listing) -> Iterator[Path]:
                 listing.ignored["hidden"] += 1
             elif os.path.isdir(entry.path):
                 (links if entry.is_symlink() else folders).append(Path(entry.path))
-            elif ending in ENDINGS:
+            elif ending in IMAGE_ENDINGS:
                 yield Path(entry.path)
             else:
                 listing.ignored[ending or "no ending"] += 1

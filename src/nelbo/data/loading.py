@@ -1,16 +1,15 @@
-"""From what a person names to a part to train on and a held-out part."""
-
-from typing import get_args
+"""From a spec to the images to train on and those held out: open the source, read it, split it."""
 
 from nelbo.data.datasets import ArrayDataset, ImageDataset, Split, printable
-from nelbo.data.decoding import Mode, Size, conform
+from nelbo.data.decoding import conform
 from nelbo.data.held_out import split_off
-from nelbo.data.scanning import Progress, build, first, refuse_larger, scan
+from nelbo.data.names import CHANNELS, MODE_OF, MODES, ON_REJECT, Mode, Size
+from nelbo.data.scanning import build, first, refuse_larger, scan
 from nelbo.data.sources import Loaded, open_source
-from nelbo.errors import ConfigurationError, DataError
+from nelbo.errors import ConfigurationError, DataError, option
+from nelbo.progress import Progress
 
-MEMORY_BUDGET = 2**31
-MODES: dict[int, Mode] = {1: "L", 3: "RGB"}
+MEMORY_BUDGET = 2**31  # bytes
 
 
 def load_data(
@@ -26,123 +25,137 @@ def load_data(
     memory_budget: int = MEMORY_BUDGET,
     largest: int | None = None,
 ) -> Split:
-    """The images that `spec` names, in a part to train on and a held-out part.
+    """Load the images that `spec` names, split into a training part and a held-out part.
+
+    >>> split = load_data("digits")
+    >>> split.train.shape, split.train.levels, len(split.train), len(split.test)
+    ((1, 8, 8), 17, 1500, 297)
 
     Args:
         spec: "digits", "fashion-mnist", "toy:NAME", or a path: a folder of images (classes from its sub-folders), one
             image, an IDX folder, a `.npy` or `.npz` file, a `.tar` shard, a folder of them, or `shards/{000..009}.tar`.
             A built-in name goes before a path of that name; write ./digits for the folder.
-        size: side, or (H, W), to which images are resized and cropped; needed where a folder holds several sizes.
+        size: side, or (H, W), in pixels, to which images are resized and cropped; needed where sizes differ.
         mode: "L" or "RGB"; None takes RGB if any image has colour. `nelbo.data.decoding` states the whole policy.
-        held_out: fraction or number of images to hold out, None for 5% (1 to 10,000 images). digits, fashion-mnist, the
-            toy sets and IDX folders with t10k files bring their own held-out part, and then it may not be given.
-        on_reject: "skip" goes on without files that cannot be decoded (they are in `.rejects`); "stop" raises.
-        workers: threads for the scan of a folder, one a usable processor if None; 0 scans in the calling one.
+        held_out: fraction or number of images to hold out, None for 5% (1 to 10,000 images). Must be None for sets with
+            a held-out part of their own: digits, fashion-mnist, the toy sets and IDX folders with t10k files.
+        on_reject: "skip" leaves out files that cannot be decoded and lists them in `.rejects`; "stop" raises.
+        workers: threads that scan a folder; None for one per usable processor, 0 to scan in the calling thread.
         seed: chooses the held-out images and draws the toy points.
-        progress: called with (images done, images in all) while a folder is scanned.
-        memory_budget: bytes of pixels kept in memory; a larger set is decoded as it is read (`FolderDataset`).
-        largest: the longest side that images may have where no `size` is given, or None for any.
+        progress: called with (images done, images in all) while files are scanned.
+        memory_budget: bytes of pixels to keep in memory; a larger set is decoded as it is read (`FolderDataset`).
+        largest: longest side in pixels of images that are not resized, or None for any.
 
     Raises:
-        DataError: the data is missing, empty, damaged, of several sizes or larger than `largest`.
-        ConfigurationError: an argument that cannot be.
+        DataError: the data is missing, empty or damaged, has several sizes, or is larger than `largest`.
+        ConfigurationError: an invalid argument.
     """
-    wanted = _checked_size(size)
-    if mode is not None and mode not in get_args(Mode):
-        raise ConfigurationError(f"--mode is {mode!r}; expected L (grey) or RGB")
-    if on_reject not in ("skip", "stop"):
-        raise ConfigurationError(f"--on-reject is {on_reject!r}; expected skip or stop")
+    shape = _checked_size(size)
+    if mode is not None and mode not in MODES:
+        raise ConfigurationError(f"{option('mode')} is {mode!r}; expected L (grey) or RGB.")
+    if on_reject not in ON_REJECT:
+        raise ConfigurationError(f"{option('on_reject')} is {on_reject!r}; expected {' or '.join(ON_REJECT)}.")
     if workers is not None and workers < 0:
-        raise ConfigurationError(f"--workers is {workers}; expected 0 or more")
+        raise ConfigurationError(f"{option('workers')} is {workers}; expected 0 or more.")
 
-    source, largest = open_source(spec, seed), largest if wanted is None else None
+    largest = largest if shape is None else None
+    source = open_source(spec, seed)
     if isinstance(source, Loaded):
-        refuse_larger(source.train.shape[1:], largest, f"each image of {source.train.name}")
-        return _split(source, wanted, mode, held_out, seed)
-    found = scan(source.listing, wanted, workers, progress, memory_budget, largest)
-    if on_reject == "stop" and found.rejects:
-        raise DataError(
-            f"{spec}: {len(found.rejects)} file(s) cannot be used: {first(found.rejects)}; mend or remove them, or go "
-            "on "
-            "without them by --on-reject skip"
-        )
-    return split_off(build(found, wanted, mode, memory_budget), held_out, seed)
+        train, test = _conformed_parts(source, shape, mode, largest)
+    else:
+        found = scan(source.listing, shape, workers, progress, memory_budget, largest)
+        if on_reject == "stop" and found.rejects:
+            raise DataError(
+                f"{spec}: {len(found.rejects)} file(s) cannot be used: {first(found.rejects)}; repair or remove them, "
+                f"or leave them out with {option('on_reject', 'skip')}."
+            )
+        train, test = build(found, shape, mode, memory_budget), None
 
-
-def _split(source: Loaded, size: Size | None, mode: Mode | None, held_out: float | None, seed: int) -> Split:
-    """A set that is in memory already, conformed, with the held-out part that it brings or one chosen here."""
-    train = _conformed(source.train, size, mode)
-    if source.test is None:
+    if test is None:
         return split_off(train, held_out, seed)
     if held_out is not None:
         raise ConfigurationError(
-            f"--held-out is {held_out}, but {train.name} brings its own held-out part of {len(source.test)} images; "
-            "leave the "
-            "flag out"
+            f"{option('held_out')} is {held_out}, but {train.name} has its own held-out part of {len(test)} images; "
+            f"leave {option('held_out')} out."
         )
-    return Split(train, _conformed(source.test, size, mode))
-
-
-def _conformed(
-    dataset: ImageDataset, size: Size | None, mode: Mode | None, flags: str = "--size and --mode"
-) -> ImageDataset:
-    """`dataset` at the size and mode asked for by `flags`; itself where it has them already."""
-    channels, *sides = dataset.shape
-    resized = size is not None and size != tuple(sides)
-    if not resized and mode in (None, MODES.get(channels)):
-        return dataset
-    if channels not in (1, 3):
-        raise DataError(f"{dataset.name} has {channels} values a point and is no picture; leave out {flags}")
-    if dataset.levels != 256 and (resized or channels == 3):
-        raise DataError(
-            f"{dataset.name} has {dataset.levels} levels and {sides[0]} x {sides[1]} pixels; resizing or mixing its "
-            f"channels would make levels that it does not have; leave out {flags}"
-        )
-    images = conform(dataset.images(range(len(dataset))), size, mode)
-    return ArrayDataset(images, dataset.levels, dataset.labels, dataset.name, dataset.class_names, dataset.rejects)
-
-
-def _checked_size(size: int | Size | None) -> Size | None:
-    sides = (size, size) if isinstance(size, int) else size
-    if sides is not None and (len(sides) != 2 or min(sides) < 1):
-        raise ConfigurationError(f"--size is {size}; expected a number of pixels, at least 1")
-    return None if sides is None else (sides[0], sides[1])
+    return Split(train, test)
 
 
 def load_for_model(
     spec: str,
     shape: tuple[int, int, int],
     *,
-    conform_all: bool = False,
+    resize: bool = False,
     progress: Progress | None = None,
     memory_budget: int = MEMORY_BUDGET,
 ) -> tuple[ImageDataset, list[str]]:
-    """Every image that `spec` names, for a model of `shape` (C, H, W), and what each image is called.
+    """Load every image that `spec` names for a model, and return the set and the name of each image.
 
-    Nothing is held out; a set that brings a held-out part gives that part. In a folder or shard an image of another
-    size, or a coloured one where the model is grey, is a named reject like a file that cannot be decoded, and the rest
-    is used; `conform_all` (--resize) resizes, crops and converts it instead. Grey images serve a colour model as they
-    are. Arrays and named sets have one shape, which without `conform_all` is left for the model to accept or refuse.
+    Nothing is held out; of a set with a held-out part, that part is loaded.
+
+    In a folder or shard, an image of another size, or a coloured one for a grey model, becomes a reject, like a file
+    that cannot be decoded. Grey images fit a colour model. Arrays and built-in sets have one shape; without `resize`
+    it stays as it is, and the model accepts or refuses it.
+
+    Args:
+        shape: (C, H, W) of the model's images.
+        resize: resize, crop and convert the images to `shape` instead.
+        progress, memory_budget: see `load_data`.
 
     Raises:
-        DataError: no image is left, or `conform_all` would make levels that the images do not have.
+        DataError: no image is left, or resizing would make levels that the images do not have.
     """
-    size, mode = (shape[1], shape[2]), MODES.get(shape[0])
+    size, mode = (shape[1], shape[2]), MODE_OF.get(shape[0])
     source = open_source(spec, seed=0)
     if isinstance(source, Loaded):
         dataset = source.test or source.train
-        dataset = _conformed(dataset, size, mode, "--resize") if conform_all else dataset
+        dataset = _conformed(dataset, size, mode, option("resize")) if resize else dataset
         return dataset, [f"{dataset.name}[{i}]" for i in range(len(dataset))]
-    found = scan(source.listing, size if conform_all else None, None, progress, memory_budget)
-    if not conform_all:
+    found = scan(source.listing, size if resize else None, None, progress, memory_budget)
+    if not resize:
         found = found.without([_misfit(*image, shape) for image in zip(found.sizes, found.coloured, strict=True)])
-    dataset = build(found, size if conform_all else None, mode, memory_budget)
+    dataset = build(found, size if resize else None, mode, memory_budget)
     return dataset, [printable(stored.path) for stored in found.files]
 
 
+def _conformed_parts(
+    source: Loaded, size: Size | None, mode: Mode | None, largest: int | None
+) -> tuple[ImageDataset, ImageDataset | None]:
+    """Return the parts of a set in memory at the requested size and mode; the second is None if it has one part."""
+    refuse_larger(source.train.shape[1:], largest, f"each image of {source.train.name}")
+    options = f"{option('size')} and {option('mode')}"
+    train = _conformed(source.train, size, mode, options)
+    return train, None if source.test is None else _conformed(source.test, size, mode, options)
+
+
+def _conformed(dataset: ImageDataset, size: Size | None, mode: Mode | None, options: str) -> ImageDataset:
+    """Return `dataset` at the size and mode that `options` ask for, or unchanged if it has them already."""
+    channels, *sides = dataset.shape
+    resized = size is not None and size != tuple(sides)
+    if not resized and mode in (None, MODE_OF.get(channels)):
+        return dataset
+    if channels not in MODE_OF:
+        raise DataError(f"{dataset.name} has {channels} values per point and is not an image set; leave out {options}.")
+    if dataset.levels != 256 and (resized or channels == CHANNELS["RGB"]):
+        raise DataError(
+            f"{dataset.name} has {dataset.levels} levels and {sides[0]} x {sides[1]} pixels; resizing or mixing its "
+            f"channels would make levels that it does not have; leave out {options}."
+        )
+    images = conform(dataset.images(range(len(dataset))), size, mode)
+    return ArrayDataset(images, dataset.levels, dataset.labels, dataset.name, dataset.class_names, dataset.rejects)
+
+
+def _checked_size(size: int | Size | None) -> Size | None:
+    """Return (H, W) for a side or a pair of sides."""
+    sides = (size, size) if isinstance(size, int) else size
+    if sides is not None and (len(sides) != 2 or min(sides) < 1):
+        raise ConfigurationError(f"{option('size')} is {size}; expected a number of pixels, at least 1.")
+    return None if sides is None else (sides[0], sides[1])
+
+
 def _misfit(size: Size, coloured: bool, shape: tuple[int, int, int]) -> str | None:
-    """What keeps an image from a model of `shape` (C, H, W), in words; None where it fits."""
+    """Return why an image does not fit a model of `shape` (C, H, W), or None if it fits."""
     channels, height, width = shape
     if size != (height, width):
-        return f"{size[1]}x{size[0]}, and the model takes {width}x{height}; --resize brings images to that"
-    return "in colour, and the model is grey; --resize converts images" if coloured and channels == 1 else None
+        return f"{size[1]}x{size[0]}, but the model takes {width}x{height}; `resize` fits images to that size"
+    return "in colour, but the model is grey; `resize` converts images" if coloured and channels == 1 else None

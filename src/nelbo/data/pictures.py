@@ -1,4 +1,4 @@
-"""Images one by one, each at its own size: for what does not need them to agree."""
+"""Images one by one, each at its own size, for work that does not need one size."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,18 +9,19 @@ from torch import Tensor
 
 from nelbo.data.datasets import Reject
 from nelbo.data.decoding import Unreadable, decode, to_tensor
+from nelbo.data.names import MODE_OF
 from nelbo.data.sources import Loaded, open_source
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image (C, H, W) uint8, grey (C = 1) where every pixel is.
+    """One image.
 
     Attributes:
-        name: what it is called.
-        pixels: after the policy of `decoding`.
-        lost: what its file says and the pixels don't; "" where nothing is.
-        path: of its file; None for one of a set.
+        name: the name of its file, or its number in the set.
+        pixels: uint8 (C, H, W) after the policy of `decoding`, with C = 1 if every pixel is grey.
+        lost: what the pixels lack that the file has, in words; "" if nothing.
+        path: the path of its file, or None for an image of an array or a built-in set.
     """
 
     name: str
@@ -30,13 +31,13 @@ class Picture:
 
 
 def read_pictures(spec: str, num: int | None = None) -> Iterator[Picture | Reject]:
-    """The images that `spec` names (a file, a folder, shards, an array, a set), in order, and what cannot be read.
+    """Yield the images that `spec` names (see `load_data`) in order, and a `Reject` for each file that is unreadable.
 
     Args:
-        num: only so many, evenly spread.
+        num: the largest number of images, evenly spread over the source; None for all.
 
     Raises:
-        DataError: nothing of that name.
+        DataError: `spec` names nothing.
     """
     source = open_source(spec, seed=0)
     if isinstance(source, Loaded):
@@ -54,5 +55,5 @@ def read_pictures(spec: str, num: int | None = None) -> Iterator[Picture | Rejec
         except Unreadable as error:
             yield Reject(stored.path, str(error))
             continue
-        pixels = to_tensor(found.pixels, "L" if found.pixels.shape[2] == 1 else "RGB")
+        pixels = to_tensor(found.pixels, MODE_OF[found.pixels.shape[2]])
         yield Picture(Path(stored.path).name, pixels, found.lost, stored.path)

@@ -1,32 +1,35 @@
-"""What is in a data set, for a person to read before training on it."""
+"""A report on a data set, to read before training on it."""
 
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
 from nelbo.data.datasets import ImageDataset, Reject, printable
-from nelbo.data.scanning import Progress, Scan, scan
+from nelbo.data.names import CHANNELS, MODE_OF
+from nelbo.data.scanning import Scan, scan
 from nelbo.data.sources import Loaded, open_source
+from nelbo.progress import Progress
 
 UNLABELLED = "(no class)"
 
 
 @dataclass(frozen=True)
 class DataReport:
-    """What a data set is made of.
+    """The contents of a data set.
 
     Attributes:
+        spec: the spec that was described.
         kind: digits, fashion-mnist, toy, idx, arrays, folder or shards.
-        count: images that can be used.
-        shape: (C, H, W) of the set, or None where sizes differ (then training needs `--size`).
-        sizes: images by size, "WIDTHxHEIGHT".
-        modes: images by the mode in which they are stored (Pillow's names).
-        classes: images by class.
-        rejects: files that claim to be images and cannot be used.
-        ignored: other files, by ending.
+        count: number of usable images.
+        shape: (C, H, W) of the set, or None if sizes differ (training then needs `size`).
+        sizes: number of images by size, "WIDTHxHEIGHT".
+        modes: number of images by the mode of their file (Pillow's names).
+        classes: number of images by class.
+        rejects: files with the ending of an image that cannot be used.
+        ignored: number of other files, by ending.
         levels: K.
-        bytes: what all pixels take in memory, decoded at their own size.
-        held_out: images in the held-out part that the set brings along; 0 when one would be chosen.
+        bytes: memory that all pixels take, decoded at their own size.
+        held_out: number of images in the set's own held-out part; 0 if it has none.
     """
 
     spec: str
@@ -43,17 +46,24 @@ class DataReport:
     held_out: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """The report as plain dictionaries, lists, strings and numbers."""
+        """Return the report as dictionaries, lists, strings and numbers."""
         counters = {name: dict(getattr(self, name).most_common()) for name in ("sizes", "modes", "classes", "ignored")}
         rejects = [{"path": reject.path, "reason": reject.reason} for reject in self.rejects]
         return {**vars(self), **counters, "shape": self.shape and list(self.shape), "rejects": rejects}
 
 
 def describe(spec: str, *, workers: int | None = None, progress: Progress | None = None) -> DataReport:
-    """What `spec` (as for `load_data`) holds.
+    """Report on the images that `spec` names (see `load_data`).
 
-    Every image is decoded to its end, in `workers` threads (one a usable processor if None), and none is kept. Rejects
-    are reported, not raised, even when nothing else is there.
+    Every image is decoded to its end and none is kept in memory. Rejects are reported, not raised, even if every file
+    is one.
+
+    Args:
+        workers: threads that decode; None for one per usable processor, 0 to decode in the calling thread.
+        progress: called with (images done, images in all).
+
+    Raises:
+        DataError: `spec` names nothing, or an array or IDX file is damaged.
     """
     source = open_source(spec, seed=0)
     if isinstance(source, Loaded):
@@ -63,7 +73,7 @@ def describe(spec: str, *, workers: int | None = None, progress: Progress | None
 
 def _describe_files(spec: str, kind: str, found: Scan) -> DataReport:
     sizes = Counter(found.sizes)
-    channels = 1 if found.mode == "L" else 3
+    channels = CHANNELS[found.mode]
     uniform = next(iter(sizes)) if len(sizes) == 1 else None
     classes = Counter(UNLABELLED if name is None else printable(name) for name in found.classes)
     return DataReport(
@@ -84,7 +94,7 @@ def _describe_loaded(spec: str, source: Loaded) -> DataReport:
     parts = [source.train] if source.test is None else [source.train, source.test]
     channels, height, width = source.train.shape
     count = sum(map(len, parts))
-    mode = {1: "L", 3: "RGB"}.get(channels, f"{channels} channels")
+    mode = MODE_OF.get(channels, f"{channels} channels")
     return DataReport(
         spec=spec,
         kind=source.kind,

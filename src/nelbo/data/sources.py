@@ -1,7 +1,8 @@
-"""What a person's words name: a built-in set, a file or a folder, and of which kind."""
+"""From a spec to a source of images: each kind of source is one function below and one entry of `KINDS`."""
 
 import difflib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,20 +11,27 @@ import torch
 from nelbo.data.arrays import load_arrays
 from nelbo.data.bundled import load_digits
 from nelbo.data.datasets import ImageDataset, printable
-from nelbo.data.decoding import ENDINGS
 from nelbo.data.folders import Listing, list_folder
 from nelbo.data.idx import FASHION_CLASSES, PARTS, find_fashion_mnist, is_idx_folder, load_idx_part
+from nelbo.data.names import (
+    ARRAY_ENDINGS,
+    BUILT_IN,
+    DIGITS,
+    FASHION_MNIST,
+    IMAGE_ENDINGS,
+    SHARD_ENDING,
+    TOY_PREFIX,
+)
 from nelbo.data.shards import find_shards, list_shards
-from nelbo.data.toy_sets import TOYS, toy_images
+from nelbo.data.toy_sets import toy_images
 from nelbo.errors import DataError
 
-TOY_TRAIN, TOY_TEST = 10_000, 2_000
-NAMES = ("digits", "fashion-mnist", *(f"toy:{name}" for name in TOYS))
+TOY_TRAIN, TOY_TEST = 10_000, 2_000  # points
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """Images already in memory, and the held-out part that the set brings along, if it does."""
+    """Images in memory, and the held-out part if the set has one of its own."""
 
     kind: str
     train: ImageDataset
@@ -32,81 +40,127 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Listed:
-    """Files of images, not opened yet."""
+    """Image files that are listed but not opened yet."""
 
     kind: str
     listing: Listing
 
 
-def absolute_spec(spec: str) -> str:
-    """`spec` as it means the same in any working folder: a built-in name as it is, a path or pattern made absolute."""
-    return spec if spec in NAMES else str(Path(spec).expanduser().resolve())
+Source = Loaded | Listed
 
 
-def open_source(spec: str, seed: int) -> Loaded | Listed:
-    """What `spec` names (see `load_data`). `seed` draws the toy points. Raises `DataError` where nothing is."""
-    if spec == "digits":
-        digits = load_digits()
-        return Loaded("digits", digits.train, digits.test)
-    if spec == "fashion-mnist":
-        return _idx("fashion-mnist", find_fashion_mnist(), spec, FASHION_CLASSES)
-    if spec.startswith("toy:") and spec in NAMES:
-        points = toy_images(spec.removeprefix("toy:"), TOY_TRAIN + TOY_TEST, torch.Generator().manual_seed(seed))
-        order = torch.arange(len(points))
-        return Loaded("toy", points.subset(order[:TOY_TRAIN]), points.subset(order[TOY_TRAIN:]))
-    path = Path(spec).expanduser()
-    if spec and path.is_dir():
-        return _folder(path)
-    if path.suffix.lower() in (".npy", ".npz") and path.is_file():
-        return Loaded("arrays", load_arrays(path))
-    if path.suffix.lower() in ENDINGS and path.is_file():
-        return Listed("folder", list_folder(path))
-    if shards := find_shards(spec):
-        if missing := [str(shard) for shard in shards if not shard.is_file()]:
-            raise DataError(f"{spec}: {len(missing)} of its {len(shards)} shards are missing, the first {missing[0]}")
-        return _shards(shards, spec)
-    if path.is_file():
-        raise DataError(
-            f"{printable(path)} is of no kind known here; expected a folder, an image ({' '.join(ENDINGS)}), .npy, "
-            ".npz or .tar"
-        )
-    raise _nothing(spec)
+def open_source(spec: str, seed: int) -> Source:
+    """Open the source that `spec` names (see `load_data`) with the first of `KINDS` that recognizes it.
+
+    Args:
+        seed: draws the toy points.
+
+    Raises:
+        DataError: `spec` names nothing, or the source is damaged.
+    """
+    for read in KINDS:
+        if spec and (source := read(spec, seed)) is not None:  # as a path, "" would be the working folder
+            return source
+    raise _unrecognized(spec)
 
 
-def _folder(path: Path) -> Loaded | Listed:
-    if is_idx_folder(path):
-        return _idx("idx", path, path.resolve().name)
+def _digits(spec: str, seed: int) -> Source | None:
+    if spec != DIGITS:
+        return None
+    digits = load_digits()
+    return Loaded("digits", digits.train, digits.test)
+
+
+def _fashion_mnist(spec: str, seed: int) -> Source | None:
+    return _idx("fashion-mnist", find_fashion_mnist(), spec, FASHION_CLASSES) if spec == FASHION_MNIST else None
+
+
+def _toy_points(spec: str, seed: int) -> Source | None:
+    if not spec.startswith(TOY_PREFIX) or spec not in BUILT_IN:
+        return None
+    points = toy_images(spec.removeprefix(TOY_PREFIX), TOY_TRAIN + TOY_TEST, torch.Generator().manual_seed(seed))
+    order = torch.arange(len(points))
+    return Loaded("toy", points.subset(order[:TOY_TRAIN]), points.subset(order[TOY_TRAIN:]))
+
+
+def _idx_folder(spec: str, seed: int) -> Source | None:
+    path = _path(spec)
+    return _idx("idx", path, path.resolve().name) if is_idx_folder(path) else None
+
+
+def _array_file(spec: str, seed: int) -> Source | None:
+    path = _path(spec)
+    return Loaded("arrays", load_arrays(path)) if path.suffix.lower() in ARRAY_ENDINGS and path.is_file() else None
+
+
+def _image_files(spec: str, seed: int) -> Source | None:
+    path = _path(spec)
+    if not path.is_dir() and not (path.suffix.lower() in IMAGE_ENDINGS and path.is_file()):
+        return None
     listing = list_folder(path)
-    if listing.images or listing.rejects:
-        return Listed("folder", listing)
-    if shards := find_shards(str(path)):
-        return _shards(shards, str(path))
-    others = f"; {sum(listing.ignored.values())} other file(s) were passed over" if listing.ignored else ""
-    raise DataError(
-        f"{printable(path)} holds no images: no file in it or its sub-folders ends in {' '.join(ENDINGS)}, and there "
-        "are no IDX "
-        f"files and no .tar shards{others}"
-    )
+    return Listed("folder", listing) if listing.images or listing.rejects else None
 
 
-def _shards(shards: list[Path], spec: str) -> Listed:
+def _shard_files(spec: str, seed: int) -> Source | None:
+    shards = find_shards(spec)
+    if not shards:
+        return None
+    if missing := [shard for shard in shards if not shard.is_file()]:
+        raise DataError(
+            f"{spec}: {len(missing)} of its {len(shards)} shards are missing, the first {printable(missing[0])}."
+        )
     listing = list_shards(shards)
     if not listing.images and not listing.rejects:
-        raise DataError(f"{spec}: no member of its {len(shards)} shard(s) ends in {' '.join(ENDINGS)}")
+        raise DataError(f"{spec}: no member of its {len(shards)} shard(s) ends in {' '.join(IMAGE_ENDINGS)}.")
     return Listed("shards", listing)
+
+
+KINDS: tuple[Callable[[str, int], Source | None], ...] = (
+    _digits,
+    _fashion_mnist,
+    _toy_points,
+    _idx_folder,
+    _array_file,
+    _image_files,
+    _shard_files,
+)
+"""The kinds of source, in the order in which they are tried: a built-in name goes before a path of that name.
+
+Each takes (spec, seed) and returns None if the spec is of another kind.
+"""
+
+
+def _path(spec: str) -> Path:
+    return Path(spec).expanduser()
 
 
 def _idx(kind: str, folder: Path, name: str, class_names: tuple[str, ...] = ()) -> Loaded:
     train, test = (load_idx_part(folder, part, name, class_names) for part in PARTS)
-    assert train is not None  # the folder was recognised by this file
+    assert train is not None  # `is_idx_folder` found its file
     if test is not None and test.shape != train.shape:
-        raise DataError(f"{folder}: its train images have the shape {train.shape} and its t10k images {test.shape}")
+        raise DataError(f"{folder}: the train images have the shape {train.shape} and the t10k images {test.shape}.")
     return Loaded(kind, train, test)
 
 
-def _nothing(spec: str) -> DataError:
-    near = difflib.get_close_matches(re.sub("[ _]", "-", spec.lower()), NAMES, 1, 0.5)
+def _unrecognized(spec: str) -> DataError:
+    """Return the error for a spec that no kind recognizes."""
+    path, endings = _path(spec), " ".join(IMAGE_ENDINGS)
+    if spec and path.is_dir():
+        ignored = sum(list_folder(path).ignored.values())
+        others = f"; {ignored} other file(s) were ignored" if ignored else ""
+        return DataError(
+            f"{printable(path)} holds no images: no file in it or its sub-folders ends in {endings}, and there are no "
+            f"IDX files and no {SHARD_ENDING} shards{others}."
+        )
+    if path.is_file():
+        arrays = ", ".join(ARRAY_ENDINGS)
+        return DataError(
+            f"{printable(path)} is of an unknown kind; expected a folder, an image ({endings}), {arrays} or "
+            f"{SHARD_ENDING}."
+        )
+    near = difflib.get_close_matches(re.sub("[ _]", "-", spec.lower()), BUILT_IN, 1, 0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return DataError(
-        f"{spec!r} is neither a built-in data set nor a path that exists; {hint}built in are {', '.join(NAMES)}"
+        f"{spec!r} is neither a built-in data set nor an existing path; {hint}give a path or one of "
+        f"{', '.join(BUILT_IN)}."
     )

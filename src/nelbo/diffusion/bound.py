@@ -12,18 +12,18 @@ from nelbo.randomness import standard_normal
 
 
 def bits_per_dim(nats: Tensor, num_dims: int) -> Tensor:
-    """Nats an image -> bits a dimension; the dimensions of an image are C * H * W, channels counted."""
+    """Convert nats per image to bits per dimension; an image of C channels has C * H * W dimensions."""
     return nats / (num_dims * math.log(2))
 
 
 def sum_dims(values: Tensor) -> Tensor:
-    """Sum everything but the first dimension: per-dimension nats (B, ...) -> nats an example (B,)."""
+    """Sum over all dimensions but the first: nats per dimension (B, ...) become nats per example (B,)."""
     return values.flatten(1).sum(1)
 
 
 @dataclass(frozen=True)
 class BoundTerms:
-    """Eq. 5 for each example, nats.
+    """The terms of eq. 5 for each example, in nats.
 
     Attributes:
         prior: (B,) L_T = KL(q(x_T|x_0) || p(x_T)).
@@ -37,31 +37,38 @@ class BoundTerms:
 
     @property
     def total(self) -> Tensor:
-        """(B,) L = L_T + sum of L_{t-1} + L_0, nats."""
+        """(B,) L = L_T + sum of L_{t-1} + L_0 (eq. 5), nats."""
         return self.prior + self.denoising.sum(1) + self.decoder
 
 
 @dataclass(frozen=True)
 class VariationalBound:
-    """L of a reverse process. x_0 is data (B, ...) on the K levels; every result is in nats an example."""
+    """The bound L of a reverse process.
+
+    x_0 is data (B, ...) on the K levels, t is int64 (B,) within 1..T, and noise (B, ...) is from N(0, I). All results
+    are in nats per example.
+    """
 
     reverse: ReverseProcess
 
     def prior(self, x_0: Tensor) -> Tensor:
-        """(B,) L_T = KL(q(x_T|x_0) || p(x_T)): no network, no draw."""
+        """Return L_T = KL(q(x_T|x_0) || p(x_T)) of eq. 5, (B,). It needs no network and no random draw."""
         last = torch.full((len(x_0),), self.reverse.schedule.num_steps, dtype=torch.int64, device=x_0.device)
         return sum_dims(kl_divergence(self.reverse.forward_process.marginal(x_0, last), self.reverse.prior))
 
     def step(self, x_0: Tensor, t: Tensor, noise: Tensor, label: Tensor | None = None) -> Tensor:
-        """(B,) one draw of L_{t-1} for each example at its own t: a KL for t > 1, -log p_theta(x_0|x_1) at t = 1."""
+        """Return one draw of L_{t-1} of eq. 5 (eqs. 8 and 22) per example, (B,), each at its own t.
+
+        It is the KL divergence of two Gaussians for t > 1, and L_0 = -log p_theta(x_0|x_1) at t = 1.
+        """
         x_t = self.reverse.forward_process.sample(x_0, t, noise)
         return self.step_of(self.reverse.predict(x_t, t, label), x_0, x_t, t)
 
     def step_of(self, prediction: Prediction, x_0: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        """(B,) `step` from a prediction already made."""
+        """Return what `step` returns, from a prediction that was already made at x_t."""
         transition = self.reverse.transition_of(prediction, x_t, t)
         posterior = self.reverse.forward_process.posterior(x_0, x_t, t)
-        # q(x_0|x_1,x_0) is a point: a variance of 1 there keeps what is not taken finite.
+        # At t = 1 the posterior is a point. A variance of 1 keeps the KL finite there; L_0 replaces it below.
         variance = torch.where(posterior.variance == 0, 1.0, posterior.variance)
         nats = sum_dims(kl_divergence(DiagonalGaussian(posterior.mean, variance), transition))
         first = (t == 1).nonzero().squeeze(1)
@@ -72,11 +79,11 @@ class VariationalBound:
         return nats.index_copy(0, first, -sum_dims(decoder.log_prob(x_0[first])))
 
     def decoder(self, x_0: Tensor, noise: Tensor, label: Tensor | None = None) -> Tensor:
-        """(B,) one draw of L_0 = -log p_theta(x_0|x_1)."""
+        """Return one draw of L_0 = -log p_theta(x_0|x_1) of eqs. 5 and 13 per example, (B,)."""
         return self.step(x_0, torch.ones(len(x_0), dtype=torch.int64, device=x_0.device), noise, label)
 
     def terms(self, x_0: Tensor, generator: torch.Generator | None, label: Tensor | None = None) -> BoundTerms:
-        """Every term of eq. 5, one draw of x_t for each t: T calls of the network."""
+        """Return every term of eq. 5, with one draw of x_t for each t. The network is called T times."""
         steps = []
         for t in range(1, self.reverse.schedule.num_steps + 1):
             noise = standard_normal(x_0.shape, generator, x_0)
@@ -85,10 +92,11 @@ class VariationalBound:
         return BoundTerms(self.prior(x_0), denoising, steps[0])
 
     def ratio(self, x_0: Tensor, generator: torch.Generator | None, label: Tensor | None = None) -> Tensor:
-        """(B,) one draw of eq. 3 along one path x_{1:T}: -log p(x_T) - sum_t log p_theta(x_{t-1}|x_t) / q(x_t|x_{t-1}).
+        """Return one draw of L by eq. 3 (eqs. 17 to 21) per example, (B,), along one path x_{1:T}.
 
-        The same expectation as eq. 5. Its variance is larger while p_theta is far from the posterior, and smaller once
-        it is near. p_theta(x_0|x_1) is the decoder of eq. 13.
+        L = -log p(x_T) - sum_{t>=1} log p_theta(x_{t-1}|x_t) / q(x_t|x_{t-1}), where p_theta(x_0|x_1) is the decoder of
+        eq. 13. The expectation equals that of eq. 5. The variance is larger while p_theta is far from the posterior,
+        and smaller once it is near.
         """
         forward = self.reverse.forward_process
         x, total = x_0, torch.zeros(len(x_0), device=x_0.device, dtype=x_0.dtype)

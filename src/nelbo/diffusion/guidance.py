@@ -1,4 +1,4 @@
-"""Classifier-free guidance: a class followed further than the network alone would."""
+"""Classifier-free guidance: a stronger pull towards a class than the conditional network alone gives."""
 
 import math
 from collections.abc import Callable
@@ -7,23 +7,23 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nelbo.errors import ConfigurationError
+from nelbo.errors import ConfigurationError, option
 
 NO_CLASS = -1
-MOST_SCALE = 1e6  # beyond, float32 has no digits left for what it multiplies
+MOST_SCALE = 1e6  # a larger scale leaves no significant digits in float32
 
 
 @dataclass(frozen=True)
 class Guidance:
-    """eps = eps(x_t) + scale (eps(x_t, label) - eps(x_t)) (Ho & Salimans 2022, eq. 6, whose w is scale - 1).
+    """eps = eps(x_t) + scale (eps(x_t, label) - eps(x_t)) (Ho & Salimans 2022, eq. 6, with w = scale - 1).
 
-    What a network puts out is, for every parameterization, an affine function of the noise at a given x_t, so outputs
-    are combined as they come. The variance, where it is learned, is that of the label.
+    For every parameterization, the network's output at a given x_t is an affine function of the noise, so the outputs
+    themselves are combined. A learned variance is taken from the call with the label.
 
     Attributes:
-        scale: 0 ignores the label, 1 is the conditional network itself, more exaggerates what sets the class apart.
-        first, last: the network's own times between which, both counted, the label is exaggerated; elsewhere the scale
-            is 1 (Kynkaanniemi et al. 2024).
+        scale: 0 ignores the label, 1 is the conditional network itself, larger values exaggerate the class.
+        first, last: the interval of the network's own times, both ends included, in which `scale` applies; outside it
+            the scale is 1 (Kynkaanniemi et al. 2024).
     """
 
     scale: float
@@ -32,14 +32,20 @@ class Guidance:
 
     def __post_init__(self) -> None:
         if not abs(self.scale) <= MOST_SCALE:
-            raise ConfigurationError(f"--guidance must be within -{MOST_SCALE:g}..{MOST_SCALE:g}, got {self.scale}.")
+            raise ConfigurationError(
+                f"{option('guidance')} must be within -{MOST_SCALE:g}..{MOST_SCALE:g}, got {self.scale}."
+            )
         if not self.first <= self.last:
-            raise ConfigurationError(f"the guidance interval must rise, got {self.first:g} to {self.last:g}.")
+            raise ConfigurationError(
+                f"the guidance interval must rise, got {self.first:g} to {self.last:g}; change "
+                f"{option('guidance_interval')}."
+            )
 
     def __call__(self, network: Callable[..., Tensor], x_t: Tensor, time: Tensor, label: Tensor) -> Tensor:
-        """The network's output for x_t (B, C, ...) at its own time (B,), guided to label (B,).
+        """Return the network's output for x_t (B, C, ...) at its own time (B,), guided to label (B,).
 
-        One call; with twice the batch where some example's time is in the interval and the scale is not 1.
+        The network is called once: with twice the batch if the time of any example lies in the interval and the scale
+        is not 1.
         """
         inside = (time >= self.first) & (time <= self.last)
         if self.scale == 1 or not bool(inside.any()):

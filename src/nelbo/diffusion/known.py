@@ -1,4 +1,4 @@
-"""Eq. 16: the bound by the data's own reverse process, where the distribution of the data is known."""
+"""The bound by eq. 16, through the reverse process of the data itself, where the distribution of the data is known."""
 
 from dataclasses import dataclass
 
@@ -15,34 +15,38 @@ from nelbo.randomness import standard_normal
 
 @dataclass(frozen=True)
 class KnownTerms(BoundTerms):
-    """Draws of the terms of eq. 16, nats an example: unbiased over x_0 ~ q(x_0), though a single one may be negative.
+    """Draws of the terms of eq. 16, nats per example.
+
+    Their mean over x_0 ~ q(x_0) is unbiased. A single draw can be negative.
 
     Attributes:
-        prior: (B,) of KL(q(x_T) || p(x_T)).
-        denoising: (B, T-1) of E KL(q(x_{t-1}|x_t) || p_theta(x_{t-1}|x_t)); column j is t = j + 2.
-        decoder: (B,) of the same at t = 1.
-        entropy: (B,) of H(x_0).
+        prior: (B,) draws of KL(q(x_T) || p(x_T)).
+        denoising: (B, T-1) draws of E KL(q(x_{t-1}|x_t) || p_theta(x_{t-1}|x_t)); column j is t = j + 2.
+        decoder: (B,) draws of the same divergence at t = 1.
+        entropy: (B,) draws of H(x_0).
     """
 
     entropy: Tensor
 
     @property
     def total(self) -> Tensor:
-        """(B,) draws of L; their mean over q(x_0) is that of eq. 5."""
+        """(B,) draws of L by eq. 16, nats; their mean over q(x_0) equals that of eq. 5."""
         return super().total + self.entropy
 
 
 @dataclass(frozen=True)
 class KnownBound:
-    """Eq. 16: L = KL(q(x_T)||p(x_T)) + sum_{t>=1} E KL(q(x_{t-1}|x_t) || p_theta(x_{t-1}|x_t)) + H(x_0).
+    """L = KL(q(x_T)||p(x_T)) + sum_{t>=1} E KL(q(x_{t-1}|x_t) || p_theta(x_{t-1}|x_t)) + H(x_0) (eq. 16).
 
-    q(x_{t-1}|x_t) is a mixture, whose KL to a Gaussian p has no closed form. But it falls into two parts, because
-    E log p depends on the mean and the variances of q alone: with m the Gaussian that has those of q,
-    KL(q||p) = KL(m||p) + KL(q||m). The first has a closed form, and is all that a network can change. The second is
-    what any step with a diagonal covariance pays; it is drawn as log q - log m, which is 0 where q is such a Gaussian.
+    q(x_{t-1}|x_t) is a mixture, whose KL divergence from a Gaussian p has no closed form. The divergence splits into
+    two parts, because E log p depends only on the mean and the variances of q. Let m be the Gaussian with that mean
+    and those variances: KL(q||p) = KL(m||p) + KL(q||m). The first part has a closed form, and a network can change
+    only this part. The second part is the cost of any step with a diagonal covariance. It is estimated by draws of
+    log q - log m, which is 0 where q is such a Gaussian.
 
-    Points lie on the K levels of the reverse process and have masses: q(x_0|x_1) is then a table over them, and
-    p_theta(x_0|x_1) is eq. 13. Gaussians have densities, and so has p_theta(x_0|x_1) = N(mu_theta, sigma_1^2 I).
+    If the data are points, they lie on the K levels of the reverse process and have probability masses: q(x_0|x_1) is
+    a table over the points, and p_theta(x_0|x_1) is the decoder of eq. 13. If the data are Gaussians, they have
+    densities, and p_theta(x_0|x_1) is the density N(mu_theta, sigma_1^2 I).
     """
 
     reverse: ReverseProcess
@@ -53,24 +57,27 @@ class KnownBound:
         return self.reverse.forward_process
 
     def log_marginal(self, x_t: Tensor, step: int) -> Tensor:
-        """(B,) log q(x_t) at t = `step`, 0..T; at 0 it is log q(x_0)."""
+        """Return log q(x_t) at t = `step`, (B,) nats. `step` is within 0..T; at 0 the result is log q(x_0)."""
         s = self.reverse.schedule
         return self.data.log_prob(x_t, float(s.signal[step]), float(s.noise_stddev[step]))
 
     def log_posterior(self, x_before: Tensor, x_t: Tensor, step: int) -> Tensor:
-        """(B,) log q(x_{t-1}|x_t) at t = `step`, 1..T, by Bayes' rule."""
+        """Return log q(x_{t-1}|x_t) of eq. 16 at t = `step`, (B,) nats, by Bayes' rule. `step` is within 1..T."""
         log_step = self._q.step(x_before.double(), _every(step, x_t)).log_prob(x_t.double())
         return sum_dims(log_step) + self.log_marginal(x_before, step - 1) - self.log_marginal(x_t, step)
 
     def matched_posterior(self, x_t: Tensor, step: int) -> DiagonalGaussian:
-        """The Gaussian with the mean and the variances of q(x_{t-1}|x_t): what a step of the best model is."""
+        """Return the Gaussian with the mean and the variances of q(x_{t-1}|x_t), which is the best possible p_theta."""
         s, x = self.reverse.schedule, x_t.double()
         x_0 = self.data.given(x, float(s.signal[step]), float(s.noise_stddev[step]))
         posterior = self._q.posterior(x_0.mean, x, _every(step, x))
         return DiagonalGaussian(posterior.mean, posterior.variance + float(s.posterior_x_0[step]) ** 2 * x_0.variance)
 
     def step(self, x_0: Tensor, step: int, generator: torch.Generator | None) -> Tensor:
-        """(B,) one draw of KL(q(x_{t-1}|x_t) || p_theta(x_{t-1}|x_t)) at t = `step`, on x_t that comes from x_0."""
+        """Return one draw of KL(q(x_{t-1}|x_t) || p_theta(x_{t-1}|x_t)) of eq. 16 at t = `step`, (B,) nats.
+
+        x_t is drawn from q(x_t|x_0), so x_0 ~ q(x_0) makes it a draw of q(x_t).
+        """
         x_before = x_0 if step == 1 else self._noisy(x_0, step - 1, generator)
         x_t = self._q.step(x_before, _every(step, x_0)).sample(generator)
         p, log_q = self.reverse.transition(x_t, _every(step, x_0)), self.log_posterior(x_before, x_t, step)
@@ -79,7 +86,7 @@ class KnownBound:
         return _divergence(log_q, self.matched_posterior(x_t, step), p, x_before)
 
     def prior(self, x_0: Tensor, generator: torch.Generator | None) -> Tensor:
-        """(B,) one draw of KL(q(x_T) || p(x_T)), at x_T that comes from x_0."""
+        """Return one draw of KL(q(x_T) || p(x_T)) of eq. 16, (B,) nats, at x_T ~ q(x_T|x_0)."""
         last = self.reverse.schedule.num_steps
         x_T, x = self._noisy(x_0, last, generator), self.data.moments()
         seen = self._q.marginal(x.mean, _every(last, x.mean))
@@ -89,21 +96,28 @@ class KnownBound:
         return _divergence(self.log_marginal(x_T, last), matched, self.reverse.prior, x_T)
 
     def entropy(self, x_0: Tensor) -> Tensor:
-        """(B,) nats whose mean over q(x_0) is H(x_0): -log q(x_0) for points; differential, exact for one Gaussian.
+        """Return draws of H(x_0) of eq. 16, (B,) nats: -log q(x_0) for points, else the differential entropy.
+
+        The mean over q(x_0) is H(x_0). For a single Gaussian each draw is exact.
 
         Raises:
-            DataError: a point that is none of the data's.
+            DataError: an example is not among the points of the data.
         """
         log_q = self.log_marginal(x_0, 0)
         if self.data.variance == 0:
             if not bool(log_q.isfinite().all()):
-                raise DataError("eq. 16 was asked of an image that isn't among those taken as the whole distribution.")
+                raise DataError(
+                    "an image isn't among the points of the distribution; eq. 16 is defined only for these."
+                )
             return -log_q
         matched = self.data.moments()
         return sum_dims(matched.entropy()) - (log_q - sum_dims(matched.log_prob(x_0)))
 
     def terms(self, x_0: Tensor, generator: torch.Generator | None) -> KnownTerms:
-        """Every term of eq. 16 on draws x_0 (B, ...) of the data, x_t drawn anew for each t: T calls of the network."""
+        """Return every term of eq. 16 at draws x_0 (B, ...) of the data. The network is called T times.
+
+        x_t is drawn independently for each t.
+        """
         entropy = self.entropy(x_0)
         steps = [self.step(x_0, step, generator) for step in range(1, self.reverse.schedule.num_steps + 1)]
         denoising = torch.stack(steps[1:], 1) if len(steps) > 1 else entropy.new_zeros(len(x_0), 0)
@@ -118,5 +132,5 @@ def _every(step: int, like: Tensor) -> Tensor:
 
 
 def _divergence(log_q: Tensor, matched: DiagonalGaussian, p: DiagonalGaussian, x: Tensor) -> Tensor:
-    """(B,) KL(m||p), and a draw of KL(q||m) at x ~ q."""
+    """Return KL(m||p) plus a draw of KL(q||m) at x ~ q, (B,) nats."""
     return sum_dims(kl_divergence(matched, p)) + log_q - sum_dims(matched.log_prob(x.double()))

@@ -1,12 +1,11 @@
-"""What is minimised: L_simple (eq. 14), the bound itself (eqs. 5 and 12), and mixtures of the two.
+"""The training losses: L_simple (eq. 14), the bound itself (eqs. 5 and 12), and a mixture of the two.
 
-A loss is called with a reverse process and returns one value an example; the caller weights and reduces.
+A loss is called with a reverse process and returns one value per example. The caller applies weights and takes means.
 """
 
 from dataclasses import dataclass
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 from nelbo.diffusion.bound import VariationalBound
@@ -14,46 +13,68 @@ from nelbo.diffusion.reverse import ReverseProcess
 
 
 class Loss(Protocol):
-    """loss(reverse, x_0 (B, ...), t (B,), noise (B, ...), label) -> (B,)."""
+    """A training loss of a reverse process, one value per example.
+
+    Examples:
+        The absolute error of the network's output in place of the squared error of eq. 14:
+
+        >>> import torch
+        >>> from nelbo.diffusion import NoiseSchedule, ReverseProcess
+        >>> class AbsoluteLoss:
+        ...     def __call__(self, reverse, x_0, t, noise, label=None):
+        ...         x_t = reverse.forward_process.sample(x_0, t, noise)
+        ...         output, _ = reverse.output(x_t, t, label)
+        ...         target = reverse.parameterization.target(reverse.schedule, x_0, noise, x_t, t)
+        ...         return (output - target).abs().flatten(1).mean(1)
+        >>> reverse = ReverseProcess(lambda x_t, t: torch.zeros_like(x_t), NoiseSchedule.linear())
+        >>> x_0, noise = torch.zeros(2, 1, 4, 4), torch.ones(2, 1, 4, 4)
+        >>> AbsoluteLoss()(reverse, x_0, torch.tensor([1, 1000]), noise)
+        tensor([1., 1.])
+    """
 
     def __call__(
         self, reverse: ReverseProcess, x_0: Tensor, t: Tensor, noise: Tensor, label: Tensor | None = None
     ) -> Tensor:
-        """One value an example, its expectation over uniform t and noise being the loss."""
+        """Return (B,) values whose expectation over uniform t and over the noise is the loss.
+
+        Args:
+            reverse: p_theta, with the network to train.
+            x_0: (B, ...) data on the K levels.
+            t: (B,) int64 within 1..T.
+            noise: (B, ...) from N(0, I).
+            label: (B,) int64, or None.
+        """
 
 
 class Weighting(Protocol):
-    """A weight for each t, on the squared error of the noise."""
+    """A weight for each t on the squared error of the network's output."""
 
     def __call__(self, reverse: ReverseProcess, t: Tensor) -> Tensor:
-        """(B,) weights."""
+        """Return the weights (B,) at t (B,)."""
 
 
 @dataclass(frozen=True)
 class MinSNR:
-    """min(SNR, gamma) on the squared error of x_0 (Hang et al. 2023), here for any parameterization's own target."""
+    """The weight min(SNR, gamma) on the squared error of x_0 (Hang et al. 2023), for every parameterization.
+
+    The loss is the squared error of the network's output, so the weight is divided by
+    `Parameterization.x_0_weight`.
+    """
 
     gamma: float = 5.0
 
     def __call__(self, reverse: ReverseProcess, t: Tensor) -> Tensor:
-        """min(SNR, gamma) divided by how much one unit of x_0's squared error weighs in the target's."""
-        s = reverse.schedule
-        snr = s.snr.to(t.device)[t]
-        per_x_0 = {
-            "data": torch.ones_like(snr),
-            "noise": snr,
-            "grid": snr,
-            "velocity": snr + 1,
-            "mean": s.posterior_x_0.to(t.device)[t] ** 2,
-        }[reverse.parameterization.name]
+        """Return min(SNR_t, gamma) / x_0_weight_t as float32 (B,)."""
+        snr = reverse.schedule.snr.to(t.device)[t]
+        per_x_0 = reverse.parameterization.x_0_weight(reverse.schedule, t)
         return (snr.clamp(max=self.gamma) / per_x_0).float()
 
 
 @dataclass(frozen=True)
 class SimpleLoss:
-    """Eq. 14, L_simple: the squared error of the network's output against its target, averaged over the dimensions.
+    """L_simple (eq. 14): the squared error of the network's output against its target, averaged over the dimensions.
 
-    For `NoisePrediction` this is the paper's ||noise - noise_theta||^2, divided by the number of dimensions.
+    For `NoisePrediction` it is the paper's ||noise - noise_theta||^2, divided by the number of dimensions.
     """
 
     weighting: Weighting | None = None
@@ -61,7 +82,7 @@ class SimpleLoss:
     def __call__(
         self, reverse: ReverseProcess, x_0: Tensor, t: Tensor, noise: Tensor, label: Tensor | None = None
     ) -> Tensor:
-        """(B,) mean squared error an example."""
+        """Return the mean squared error of each example (eq. 14), (B,)."""
         x_t = reverse.forward_process.sample(x_0, t, noise)
         output, _ = reverse.output(x_t, t, label)
         return self.of_output(reverse, output, x_0, x_t, t, noise)
@@ -69,7 +90,7 @@ class SimpleLoss:
     def of_output(
         self, reverse: ReverseProcess, output: Tensor, x_0: Tensor, x_t: Tensor, t: Tensor, noise: Tensor
     ) -> Tensor:
-        """The same from an output already computed."""
+        """Return what the loss itself returns, from an output that was already computed at x_t."""
         target = reverse.parameterization.target(reverse.schedule, x_0, noise, x_t, t)
         error = ((output - target) ** 2).flatten(1).mean(1)
         return error if self.weighting is None else self.weighting(reverse, t) * error
@@ -77,15 +98,16 @@ class SimpleLoss:
 
 @dataclass(frozen=True)
 class VariationalLoss:
-    """The bound itself, nats a dimension: L_T + T L_{t-1} for t uniform on 1..T, an unbiased draw of eq. 5.
+    """The bound itself, nats per dimension: L_T + T L_{t-1} with t uniform on 1..T, an unbiased draw of eq. 5.
 
-    With a fixed variance this is eq. 12 with its weights, eq. 13 at t = 1, and its constants.
+    With a fixed variance, L_{t-1} is eq. 12 with its weight, plus the constant C of eq. 8; at t = 1 it is -log of
+    eq. 13.
     """
 
     def __call__(
         self, reverse: ReverseProcess, x_0: Tensor, t: Tensor, noise: Tensor, label: Tensor | None = None
     ) -> Tensor:
-        """(B,) an estimate of L an example, nats a dimension."""
+        """Return an estimate of L of each example (eqs. 5 and 12), (B,) nats per dimension."""
         bound = VariationalBound(reverse)
         nats = bound.prior(x_0) + reverse.schedule.num_steps * bound.step(x_0, t, noise, label)
         return nats / x_0[0].numel()
@@ -93,9 +115,9 @@ class VariationalLoss:
 
 @dataclass(frozen=True)
 class HybridLoss:
-    """L_simple + weight * L, where L moves only the learned variance (Nichol & Dhariwal 2021, eq. 16).
+    """L_simple + weight * L, where L trains only the learned variance (Nichol & Dhariwal 2021, eq. 16).
 
-    L_T, which no network changes, is left out. L is in nats a dimension; theirs is in bits.
+    L_T is left out, because no network changes it. L is in nats per dimension; in their code it is in bits.
     """
 
     weight: float = 0.001
@@ -103,7 +125,7 @@ class HybridLoss:
     def __call__(
         self, reverse: ReverseProcess, x_0: Tensor, t: Tensor, noise: Tensor, label: Tensor | None = None
     ) -> Tensor:
-        """(B,) the mixture; one call of the network."""
+        """Return the mixture for each example, (B,). The network is called once."""
         x_t = reverse.forward_process.sample(x_0, t, noise)
         output, variance_output = reverse.output(x_t, t, label)
         simple = SimpleLoss().of_output(reverse, output, x_0, x_t, t, noise)

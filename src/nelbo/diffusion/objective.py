@@ -1,4 +1,4 @@
-"""Algorithm 1, lines 2 to 5: a batch of images at random t becomes one loss an example."""
+"""Algorithm 1, lines 2 to 5: from a batch of images to one loss per example, at random t."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,9 +22,15 @@ class DiffusionObjective:
     """Algorithm 1 with any loss, parameterization and distribution of t.
 
     Attributes:
-        conditional: labels reach the network.
-        label_dropout: the share of examples whose label is withheld, so that one network also learns p(x_0) with no
-            class given (Ho & Salimans 2022).
+        schedule: the noise schedule.
+        parameterization: the meaning of the network's output.
+        variance: sigma_t^2 of p_theta during training.
+        loss: the loss to minimise.
+        timesteps: the distribution of t.
+        levels: K, the number of levels of the images.
+        conditional: whether the network receives labels.
+        label_dropout: the share of examples whose label is withheld, so that the same network also learns p(x_0)
+            without a class (Ho & Salimans 2022).
     """
 
     schedule: NoiseSchedule
@@ -37,15 +43,20 @@ class DiffusionObjective:
     label_dropout: float = 0.0
 
     def to(self, device: torch.device) -> None:
-        """Move the schedule's tables to a device."""
+        """Move the tables of the schedule to a device."""
         self.schedule = self.schedule.to(device)
 
     def reverse(self, network: Callable[..., Tensor]) -> ReverseProcess:
-        """p_theta around `network`, as it is trained."""
+        """Return p_theta of `network` with the settings of training."""
         return ReverseProcess(network, self.schedule, self.parameterization, self.variance, self.levels)
 
     def draw(self, num: int, shape: tuple[int, int, int], generator: torch.Generator) -> Draws:
-        """t, its weight and the noise (Algorithm 1, lines 3 and 4), and whose label is withheld."""
+        """Draw t with its weight and the noise (Algorithm 1, lines 3 and 4), and the examples whose label is withheld.
+
+        Returns:
+            "t" (num,) int64, "weight" (num,), "noise" (num, *shape), and for a conditional network "withheld" (num,)
+            bool.
+        """
         steps = self.timesteps.draw(num, generator)
         draws = {"t": steps.t, "weight": steps.weight, "noise": torch.randn(num, *shape, generator=generator)}
         if self.conditional:
@@ -53,7 +64,7 @@ class DiffusionObjective:
         return draws
 
     def __call__(self, network: Callable[..., Tensor], images: Tensor, labels: Tensor | None, draws: Draws) -> Losses:
-        """The loss at each example's t (Algorithm 1, line 5)."""
+        """Return the loss of each example at its own t (Algorithm 1, line 5)."""
         x_0 = levels_to_data(images, self.levels)
         label = labels.masked_fill(draws["withheld"], NO_CLASS) if self.conditional and labels is not None else None
         loss = self.loss(self.reverse(network), x_0, draws["t"], draws["noise"], label)
@@ -61,13 +72,13 @@ class DiffusionObjective:
         return Losses(loss * draws["weight"], loss.detach(), position)
 
     def learn(self, draws: Draws, loss: Tensor) -> None:
-        """Tell the distribution of t what was seen."""
+        """Update the distribution of t with the unweighted losses (B,) at the t drawn."""
         self.timesteps.update(draws["t"], loss)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The state of the distribution of t."""
+        """Return the state of the distribution of t."""
         return self.timesteps.state_dict()
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """The inverse of `state_dict`."""
+        """Load what `state_dict` returned."""
         self.timesteps.load_state_dict(state)

@@ -18,7 +18,13 @@ from nelbo.probability import DiagonalGaussian, DiscretizedGaussian
 
 @dataclass(frozen=True)
 class Prediction:
-    """What one call of the network says of x_t: the data, the noise between them, and the variance of the step."""
+    """The result of one call of the network at x_t.
+
+    Attributes:
+        x_0: (B, ...) the predicted data xhat_0.
+        noise: (B, ...) the predicted noise between xhat_0 and x_t.
+        variance: sigma_t^2 of the step to x_{t-1}; it broadcasts against x_t.
+    """
 
     x_0: Tensor
     noise: Tensor
@@ -27,16 +33,21 @@ class Prediction:
 
 @dataclass(frozen=True)
 class ReverseProcess:
-    """p_theta(x_{0:T}): a network read through a schedule, a parameterization and a choice of variance.
+    """p_theta(x_{0:T}) (eq. 1): a network with a schedule, a parameterization and a variance.
+
+    x_t is (B, C, ...), t is int64 (B,) within 1..T, label is int64 (B,) or None.
 
     Attributes:
-        network: `network(x_t, time)` or `network(x_t, time, label)` -> (B, C, ...), or (B, 2C, ...) where the variance
-            is learned. `time` is the network's own time: this class is the one place that calls it.
-        schedule: the chain walked here, perhaps a stride of the one that the network was trained on.
+        network: `network(x_t, time)` or `network(x_t, time, label)` returns (B, C, ...), or (B, 2C, ...) if the
+            variance is learned. `time` is the network's own time. Only this class calls the network.
+        schedule: the chain of this process: the one that the network was trained on, or a stride of it.
+        parameterization: the meaning of the network's output.
+        variance: sigma_t^2.
         levels: K, the number of levels of the data (eq. 13).
-        clip: hold xhat_0 within [-1, 1].
-        constraints: what else xhat_0 is held to, in this order; the noise is derived again from what is left of it.
-        guidance: how far a label is followed beyond what the network itself makes of it; None for just that.
+        clip: whether xhat_0 is clipped to [-1, 1].
+        constraints: further corrections of xhat_0, in this order. After clipping and corrections, the noise is
+            computed again from xhat_0.
+        guidance: classifier-free guidance for calls with a label, or None.
     """
 
     network: Callable[..., Tensor]
@@ -50,20 +61,20 @@ class ReverseProcess:
 
     @property
     def forward_process(self) -> ForwardProcess:
-        """q of the same schedule."""
+        """q of the same schedule (eqs. 2, 4, 6 and 7)."""
         return ForwardProcess(self.schedule)
 
     @property
     def prior(self) -> DiagonalGaussian:
-        """p(x_T) = N(0, I), as scalars that broadcast against any shape, in the precision of the tables."""
+        """p(x_T) = N(0, I) (eq. 1): scalars that broadcast against any shape, in the dtype of the tables."""
         table = self.schedule.alphas_bar
         return DiagonalGaussian(table.new_zeros(()), table.new_ones(()))
 
     def output(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """The network's raw output for x_t (B, C, ...) at t (B,): its mean half and, where learned, its variance half.
+        """Call the network and return its output (B, C, ...), and its second half for the variance if that is learned.
 
         Raises:
-            ShapeError: an output of another shape than x_t (with twice its channels where the variance is learned).
+            ShapeError: the output doesn't have the shape of x_t (with twice its channels if the variance is learned).
         """
         time = self.schedule.timesteps.to(t.device)[t]
         if label is None:
@@ -77,7 +88,7 @@ class ReverseProcess:
         if raw.shape != (x_t.shape[0], channels, *x_t.shape[2:]):
             raise ShapeError(
                 f"the network returned {tuple(raw.shape)} for an input of {tuple(x_t.shape)}; with the variance "
-                f"{self.variance.name!r} {channels} channels are expected."
+                f"{self.variance.name!r}, {channels} channels are expected; change the network or the variance."
             )
         if not self.variance.learned:
             return raw, None
@@ -85,7 +96,7 @@ class ReverseProcess:
         return mean_half, variance_half
 
     def read(self, output: Tensor, variance_output: Tensor | None, x_t: Tensor, t: Tensor) -> Prediction:
-        """The network's output for x_t at t, read as x_0, noise and variance."""
+        """Interpret an output of the network at x_t: xhat_0 (clipped and corrected), the noise and the variance."""
         implied = self.parameterization.read(self.schedule, output, x_t, t)
         x_0, noise = implied.x_0, implied.noise
         if self.clip:
@@ -97,30 +108,33 @@ class ReverseProcess:
         return Prediction(x_0, noise, self.variance(self.schedule, x_t, t, variance_output))
 
     def predict(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Prediction:
-        """One call of the network: xhat_0 (eq. 15), the noise, and sigma_t^2."""
+        """Call the network once and return xhat_0 (eq. 15), the noise and sigma_t^2."""
         return self.read(*self.output(x_t, t, label), x_t, t)
 
     def score(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
-        """The learned score, an estimate of the gradient of log q(x_t): -eps_theta / sqrt(1 - alphas_bar_t).
+        """Return -eps_theta / sqrt(1 - alphas_bar_t), (B, C, ...), an estimate of the score (gradient of log q(x_t)).
 
         Ho et al., section 3.2: L_simple is denoising score matching (Vincent 2011) over the noise levels of the chain.
         """
         return -self.predict(x_t, t, label).noise / self.schedule.at(self.schedule.noise_stddev, t, x_t)
 
     def transition_of(self, prediction: Prediction, x_t: Tensor, t: Tensor) -> DiagonalGaussian:
-        """p_theta(x_{t-1}|x_t) of a prediction already made: eq. 7 at xhat_0, with variance sigma_t^2."""
+        """Return p_theta(x_{t-1}|x_t) (eq. 1) of a prediction: the mean of eq. 7 at xhat_0, the variance sigma_t^2."""
         mean = self.forward_process.posterior(prediction.x_0, x_t, t).mean
         return DiagonalGaussian(mean, prediction.variance)
 
     def transition(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> DiagonalGaussian:
-        """Eq. 1: p_theta(x_{t-1}|x_t) = N(mu_theta(x_t, t), sigma_t^2 I); mu_theta is eq. 11 for a noise prediction."""
+        """Return p_theta(x_{t-1}|x_t) = N(mu_theta(x_t, t), sigma_t^2 I) (eqs. 1 and 11); one call of the network.
+
+        mu_theta is eq. 7 at xhat_0, which is eq. 11 for a `NoisePrediction`.
+        """
         return self.transition_of(self.predict(x_t, t, label), x_t, t)
 
     def decoder_of(self, transition: DiagonalGaussian) -> DiscretizedGaussian:
-        """Eq. 13 from the transition at t = 1."""
+        """Return p_theta(x_0|x_1) (eq. 13) from the transition at t = 1."""
         return DiscretizedGaussian(transition.mean, transition.variance, self.levels)
 
     def decoder(self, x_1: Tensor, label: Tensor | None = None) -> DiscretizedGaussian:
-        """Eq. 13: p_theta(x_0|x_1), the transition at t = 1 integrated over the bins of the K levels."""
+        """Return p_theta(x_0|x_1) (eq. 13): the transition at t = 1, integrated over the bins of the K levels."""
         t = torch.ones(len(x_1), dtype=torch.int64, device=x_1.device)
         return self.decoder_of(self.transition(x_1, t, label))

@@ -1,4 +1,4 @@
-"""The noise schedule: beta_t, alpha_t, alpha-bar_t and what follows from them, for t = 0..T."""
+"""The noise schedule: beta_t, alpha_t, alphas_bar_t and the coefficients of eqs. 2, 4 and 7, for t = 0..T."""
 
 import math
 import warnings
@@ -9,28 +9,35 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from nelbo.diffusion.spacing import evenly_spaced
-from nelbo.errors import ScheduleError
+from nelbo.diffusion.spacing import check_num_kept, evenly_spaced
+from nelbo.errors import NelboWarning, ScheduleError
 
 VISIBLE_SIGNAL = 0.05
-LARGEST_LOG_SNR = 25.0  # beyond, 1 - alphas_bar has too few digits left in float64
+LARGEST_LOG_SNR = 25.0  # above it, 1 - alphas_bar keeps too few digits in float64
 
 
-class ScheduleWarning(UserWarning):
-    """A schedule that works, but whose x_T still shows the data."""
+class ScheduleWarning(NelboWarning):
+    """Warning: the schedule is valid, but x_T still shows the data."""
 
 
 @dataclass(frozen=True, eq=False)
 class NoiseSchedule:
-    """Tables over t = 0..T in float64, T+1 entries each; index 0 is the data itself, alphas_bar[0] = 1.
+    """Tables over t = 0..T in float64, with T+1 entries each. Index 0 is the data itself: alphas_bar[0] = 1.
 
-    A stride is a schedule too: `timesteps[t]` is the network's own time for step t, so forward, reverse, bound,
-    samplers and codec work on a strided schedule unchanged.
+    A stride is a schedule too. `timesteps[t]` is the network's own time for step t, so the forward process, the reverse
+    process, the bound, the samplers and the codec use a strided schedule without changes.
 
     Attributes:
         alphas_bar: (T+1,) the share of signal variance, falling from 1 (eq. 4).
         timesteps: (T+1,) int64, the network's own time of each step; 0..T unless the schedule is a stride.
         whole: the schedule of which this is a stride, or None.
+
+    Examples:
+        >>> schedule = NoiseSchedule.linear(1000)
+        >>> round(float(schedule.alphas_bar[500]), 7)
+        0.0785872
+        >>> schedule.strided(4).timesteps
+        tensor([   0,  250,  500,  750, 1000])
     """
 
     alphas_bar: Tensor
@@ -39,11 +46,14 @@ class NoiseSchedule:
 
     @classmethod
     def from_alphas_bar(cls, alphas_bar: Tensor | Sequence[float], timesteps: Tensor | None = None) -> "NoiseSchedule":
-        """A schedule from its alphas_bar[0..T], alphas_bar[0] = 1.
+        """Build a schedule from alphas_bar_0..alphas_bar_T, with alphas_bar_0 = 1 (eq. 4).
+
+        Args:
+            alphas_bar: (T+1,).
+            timesteps: (T+1,) int64, the network's own time of each step; 0..T if None.
 
         Raises:
-            ScheduleError: the table doesn't start at 1, or doesn't fall strictly inside (0, 1): then some beta is not
-                in (0, 1).
+            ScheduleError: the table doesn't start at 1, or doesn't fall strictly, or leaves (0, 1).
 
         Warns:
             ScheduleWarning: x_T keeps more than 5% of the data's amplitude.
@@ -52,7 +62,7 @@ class NoiseSchedule:
 
     @classmethod
     def linear(cls, num_steps: int = 1000, beta_1: float = 1e-4, beta_T: float = 0.02) -> "NoiseSchedule":
-        """The paper's schedule: beta rises linearly from beta_1 to beta_T (Ho et al., section 4)."""
+        """Build the paper's schedule: beta rises linearly from beta_1 to beta_T (Ho et al., section 4)."""
         _check_num_steps(num_steps)
         for name, beta in (("beta_1", beta_1), ("beta_T", beta_T)):
             if not 0 < beta < 1:
@@ -61,10 +71,10 @@ class NoiseSchedule:
 
     @classmethod
     def from_betas(cls, betas: Tensor | Sequence[float]) -> "NoiseSchedule":
-        """A schedule from beta_1..beta_T.
+        """Build a schedule from beta_1..beta_T (eq. 2).
 
         Raises:
-            ScheduleError: there are none, or some beta is not between 0 and 1.
+            ScheduleError: the table is empty, or some beta is not between 0 and 1.
         """
         table = torch.as_tensor(betas, dtype=torch.float64)
         _check_num_steps(len(table))
@@ -72,7 +82,7 @@ class NoiseSchedule:
 
     @classmethod
     def cosine(cls, num_steps: int = 1000, offset: float = 0.008, max_beta: float = 0.999) -> "NoiseSchedule":
-        """alphas_bar follows a squared cosine, beta is capped at max_beta (Nichol & Dhariwal 2021, eq. 17)."""
+        """Build a schedule whose alphas_bar is a squared cosine, beta <= max_beta (Nichol & Dhariwal 2021, eq. 17)."""
         _check_num_steps(num_steps)
         angle = (torch.arange(num_steps + 1, dtype=torch.float64) / num_steps + offset) / (1 + offset) * (math.pi / 2)
         signal = torch.cos(angle) ** 2
@@ -82,13 +92,16 @@ class NoiseSchedule:
     def log_linear(
         cls, num_steps: int = 1000, log_snr_max: float = 15.0, log_snr_min: float = -10.5
     ) -> "NoiseSchedule":
-        """log SNR falls linearly from t = 1 to t = T, so that L_simple weighs every L_{t-1} alike (Kingma et al. 2021).
+        """Build a schedule whose log SNR falls linearly from t = 1 to t = T (Kingma et al. 2021).
 
-        The defaults leave a noise of 0.07 grey levels at t = 1, and about 0.01 nats a 28x28 image in L_T.
+        With the variance betatilde_t, L_simple then weights all L_{t-1} of t > 1 equally (eq. 12). With the defaults,
+        the noise at t = 1 has a stddev of 0.07 grey levels (of 256), and L_T is about 0.01 nats per image of 28 x 28.
         """
         _check_num_steps(num_steps)
         if not log_snr_max <= LARGEST_LOG_SNR:
-            raise ScheduleError(f"log_snr_max must be at most {LARGEST_LOG_SNR:g}: at {log_snr_max} rounding shows.")
+            raise ScheduleError(
+                f"log_snr_max must be at most {LARGEST_LOG_SNR:g}, got {log_snr_max}: above, rounding errors show."
+            )
         if not log_snr_max > log_snr_min:
             raise ScheduleError(f"log_snr_max must be above log_snr_min, got {log_snr_max} and {log_snr_min}.")
         log_snr = torch.linspace(log_snr_max, log_snr_min, num_steps, dtype=torch.float64)
@@ -96,11 +109,11 @@ class NoiseSchedule:
 
     @classmethod
     def _checked(cls, alphas_bar: Tensor | Sequence[float], timesteps: Tensor | None = None) -> "NoiseSchedule":
-        """What every constructor ends in; its warning points at the constructor's caller."""
+        """Check the table and build the schedule. Every constructor calls this; the warning points at its caller."""
         table = torch.as_tensor(alphas_bar, dtype=torch.float64)
         if table.ndim != 1 or len(table) < 2 or float(table[0]) != 1.0:
             raise ScheduleError(
-                f"alphas_bar must hold T+1 entries from alphas_bar[0] = 1, got shape {tuple(table.shape)}"
+                f"alphas_bar must have T+1 entries from alphas_bar[0] = 1, got shape {tuple(table.shape)}"
                 f"{f' starting at {float(table[0])}' if table.ndim == 1 and len(table) else ''}."
             )
         betas = 1 - table[1:] / table[:-1]
@@ -113,9 +126,9 @@ class NoiseSchedule:
             )
         if float(table[-1].sqrt()) > VISIBLE_SIGNAL:
             warnings.warn(
-                f"after {len(table) - 1} steps x_T still holds {float(table[-1].sqrt()):.3f} of the data's amplitude "
-                f"(sqrt(alphas_bar_T), expected at most {VISIBLE_SIGNAL}): samples start from a prior the model never "
-                "saw; use more steps or larger betas.",
+                f"after {len(table) - 1} steps x_T still has {float(table[-1].sqrt()):.3f} of the data's amplitude "
+                f"(sqrt(alphas_bar_T), expected at most {VISIBLE_SIGNAL}), but sampling starts from pure noise, which "
+                "the model has not seen in training; use more steps or larger betas.",
                 ScheduleWarning,
                 stacklevel=3,
             )
@@ -123,19 +136,18 @@ class NoiseSchedule:
         return cls(table, times)
 
     def strided(self, steps: int | Sequence[int]) -> "NoiseSchedule":
-        """The chain restricted to some of its steps: itself a chain, with betas from the ratio of alphas_bar.
+        """Return the chain restricted to some of its steps. Its betas follow from the ratios of alphas_bar (eq. 4).
 
         Args:
-            steps: how many steps to keep, evenly spread and ending at T; or the steps themselves, rising within 1..T
-                and ending at T.
+            steps: the number of steps to keep, evenly spaced and ending at T; or the steps themselves, rising within
+                1..T and ending at T.
 
         Raises:
             ScheduleError: a number outside 1..T, or steps that don't rise or don't end at T.
         """
         total = self.num_steps
         if isinstance(steps, int):
-            if not 1 <= steps <= total:
-                raise ScheduleError(f"the number of steps must be within 1..{total}, got {steps}; change --steps.")
+            check_num_kept(steps, total)
             kept = evenly_spaced(steps, total)
         else:
             kept = torch.as_tensor(list(steps), dtype=torch.int64)
@@ -148,11 +160,11 @@ class NoiseSchedule:
         return NoiseSchedule(self.alphas_bar[index], self.timesteps[index], self.whole or self)
 
     def to(self, device: torch.device | str) -> "NoiseSchedule":
-        """The same schedule with its tables on `device` (float32 where the device has no float64)."""
+        """Return the same schedule with its tables on `device`, in float32 on devices without float64 (MPS)."""
         dtype = torch.float32 if torch.device(device).type == "mps" else torch.float64
         whole = None if self.whole is None else self.whole.to(device)
         moved = NoiseSchedule(self.alphas_bar.to(device=device, dtype=dtype), self.timesteps.to(device), whole)
-        for name in TABLES:  # built here in float64, and only then moved
+        for name in TABLES:  # computed in float64 before the move
             moved.__dict__[name] = getattr(self, name).to(device=device, dtype=dtype)
         return moved
 
@@ -161,9 +173,14 @@ class NoiseSchedule:
         """T."""
         return len(self.alphas_bar) - 1
 
+    @property
+    def device(self) -> torch.device:
+        """The device of the tables."""
+        return self.alphas_bar.device
+
     @cached_property
     def alphas(self) -> Tensor:
-        """alpha_t = alphas_bar_t / alphas_bar_{t-1}; alpha_0 = 1."""
+        """alpha_t = 1 - beta_t = alphas_bar_t / alphas_bar_{t-1} (eq. 4); alpha_0 = 1."""
         return torch.cat([torch.ones_like(self.alphas_bar[:1]), self.alphas_bar[1:] / self.alphas_bar[:-1]])
 
     @cached_property
@@ -188,17 +205,17 @@ class NoiseSchedule:
 
     @cached_property
     def snr(self) -> Tensor:
-        """alphas_bar_t / (1 - alphas_bar_t); infinite at t = 0."""
+        """The signal-to-noise ratio SNR_t = alphas_bar_t / (1 - alphas_bar_t); infinite at t = 0."""
         return self.alphas_bar / self.noise_variance
 
     @cached_property
     def log_snr(self) -> Tensor:
-        """log of `snr`, nats; infinite at t = 0."""
+        """log SNR_t, natural logarithm; infinite at t = 0."""
         return self.snr.log()
 
     @cached_property
     def sigma(self) -> Tensor:
-        """1 / sqrt(SNR): the amplitude of the noise in x_t / sqrt(alphas_bar_t), Karras et al.'s sigma; 0 at t = 0."""
+        """1 / sqrt(SNR_t): the amplitude of the noise in x_t / sqrt(alphas_bar_t), sigma of Karras et al. 2022."""
         return self.noise_stddev / self.signal
 
     @cached_property
@@ -217,14 +234,18 @@ class NoiseSchedule:
         return _from_1(self.noise_variance[:-1] / self.noise_variance[1:] * self.betas[1:])
 
     def sigma_lacking(self, t: int, sigma: float) -> float:
-        """The standard deviation of the noise that x_0 + sigma z lacks of x_t / sqrt(alphas_bar_t); 0 if none."""
+        """Return the stddev of the noise that raises x_0 + sigma z to the noise level of x_t / sqrt(alphas_bar_t).
+
+        It is sqrt(sigma_t^2 - sigma^2), and 0 if sigma is larger than sigma_t.
+        """
         return math.sqrt(max(float(self.sigma[t]) ** 2 - sigma**2, 0.0))
 
     def at(self, table: Tensor, t: Tensor, like: Tensor) -> Tensor:
-        """`table[t]` shaped (B, 1, ...) to broadcast against `like` (B, ...), in the dtype of `like`.
+        """Return `table[t]` in the dtype of `like` (B, ...), with the shape (B, 1, ...) that broadcasts against it.
 
         Raises:
-            ScheduleError: a step outside 1..T (checked where it costs no synchronisation: for t on the processor).
+            ScheduleError: a step outside 1..T. The check is made only for t on the CPU, where it needs no
+                synchronisation.
         """
         if t.device.type == "cpu" and not torch.compiler.is_compiling() and t.numel():
             low, high = torch.aminmax(t)
@@ -250,12 +271,12 @@ TABLES = (
 
 
 def _alphas_bar(betas: Tensor) -> Tensor:
-    """alphas_bar_t = prod of 1 - beta_s over s <= t (eq. 4), from beta_1..beta_T."""
+    """Return alphas_bar_t = prod_{s<=t} (1 - beta_s) (eq. 4) for t = 0..T, from beta_1..beta_T."""
     return torch.cat([torch.ones(1, dtype=torch.float64), torch.cumprod(1 - betas, 0)])
 
 
 def _from_1(values: Tensor) -> Tensor:
-    """A table over t = 0..T from its values at 1..T: there is no posterior at t = 0."""
+    """Return a table over t = 0..T from its values at 1..T; entry 0 is NaN, because t = 0 has no posterior."""
     return torch.cat([torch.full_like(values[:1], math.nan), values])
 
 

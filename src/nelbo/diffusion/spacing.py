@@ -1,31 +1,42 @@
-"""Which steps a stride of the chain keeps: every grid rises strictly and ends at T."""
+"""The steps that a stride of the chain keeps. Every selection rises strictly and ends at T."""
 
 import torch
 from torch import Tensor
 
-from nelbo.errors import ScheduleError
+from nelbo.errors import ScheduleError, option
+
+
+def check_num_kept(num_steps: int, total: int) -> None:
+    """Check that a stride keeps 1..total steps.
+
+    Raises:
+        ScheduleError: it doesn't.
+    """
+    if not 1 <= num_steps <= total:
+        raise ScheduleError(
+            f"the number of steps must be within 1..{total}, got {num_steps}; change {option('steps')}."
+        )
 
 
 def evenly_spaced(num_steps: int, total: int) -> Tensor:
-    """`num_steps` steps of 1..total, evenly spread, the last one `total`: ceil(i * total / num_steps)."""
+    """Return `num_steps` evenly spaced steps of 1..total, int64: ceil(i * total / num_steps) for i = 1..num_steps."""
     i = torch.arange(1, num_steps + 1, dtype=torch.int64)
     return -(-i * total // num_steps)
 
 
 def spaced_by(values: Tensor, num_steps: int, *, from_first: bool = False) -> Tensor:
-    """`num_steps` steps of 1..T, as evenly spread in `values` as whole steps allow, the last one T.
+    """Return `num_steps` steps of 1..T, int64, as evenly spaced in `values` as whole steps allow; the last is T.
 
     Args:
-        values: (T+1,) any monotone table, say `schedule.log_snr`, or a running total of the rate; entry 0 is not read.
-        num_steps: how many steps to keep, 1..T.
-        from_first: begin at t = 1; else at the first even share of the way from there.
+        values: (T+1,) a monotone table such as `schedule.log_snr` or a cumulative rate; entry 0 is not read.
+        num_steps: the number of steps to keep, 1..T.
+        from_first: whether the first step is t = 1; if not, it lies one spacing after t = 1.
 
     Raises:
-        ScheduleError: num_steps outside 1..T.
+        ScheduleError: num_steps is outside 1..T.
     """
     total = len(values) - 1
-    if not 1 <= num_steps <= total:
-        raise ScheduleError(f"the number of steps must be within 1..{total}, got {num_steps}; change --steps.")
+    check_num_kept(num_steps, total)
     table = values[1:].cpu().double()
     if bool(table[-1] < table[0]):
         table = -table
@@ -38,4 +49,4 @@ def spaced_by(values: Tensor, num_steps: int, *, from_first: bool = False) -> Te
     steps[-1] = total
     index = torch.arange(num_steps)
     steps = torch.cummax(steps - index, 0).values + index  # strictly rising
-    return torch.minimum(steps, total - num_steps + 1 + index)  # and room for those that follow
+    return torch.minimum(steps, total - num_steps + 1 + index)  # and leaves room for the later steps

@@ -1,4 +1,4 @@
-"""Models that travel: diffusers' folders, programs of torch.export, and the Hub, read and written without diffusers."""
+"""Import and export of models: diffusers' folders, torch.export programs and the Hub, without diffusers itself."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""A run's model for other places: as diffusers has it, as a program, or as a run; into a folder or onto the Hub."""
+"""Export a run's model as a diffusers pipeline, as a program or as a run, into a folder or to the Hub."""
 
 import os
 import tempfile
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nelbo.data import absolute_spec
-from nelbo.errors import ConfigurationError
+from nelbo.errors import ConfigurationError, option
 from nelbo.files import write_text
 from nelbo.interop import scheduler_config, unet_config
 from nelbo.interop.hub import Repository, upload
@@ -23,11 +23,17 @@ from nelbo.runs import DiffusionRun, Run, RunConfig, load
 from nelbo.runs.folder import UNKNOWN_DATA
 
 CARD = "README.md"
+FENCE = 3 * "-"  # around the metadata of a card
 
 
 @dataclass(frozen=True)
 class Exported:
-    """Where a model went, and what a person should know of it."""
+    """The place of an exported model, and what the export changed or left out.
+
+    Attributes:
+        place: the folder, or the address of the repository.
+        notes: one sentence each.
+    """
 
     place: str
     notes: tuple[str, ...] = ()
@@ -36,24 +42,26 @@ class Exported:
 def export_model(
     run: str | os.PathLike[str], out: str | os.PathLike[str], *, format: str, public: bool = False, api: Any = None
 ) -> Exported:
-    """Write a run's model into a folder, or into a repository of the Hub.
+    """Write a run's model into a folder, or into a repository on the Hub.
 
     Args:
-        run: a run folder, or a bundled model's name.
+        run: a run folder, or the name of a bundled model.
         out: a folder, absent or empty, or "hf:owner/name".
         format: "diffusers", a folder that `diffusers.DDPMPipeline.from_pretrained` reads; "torch", a program for
             `torch.export.load`; or "nelbo", the run without its training state.
-        public: of a repository, see `nelbo.interop.hub.upload`.
-        api: of a repository, too.
+        public, api: for a repository, see `nelbo.interop.hub.upload`.
 
     Raises:
-        NelboError: of many kinds, each saying what to change.
+        ConfigurationError: an unknown format, a model that the format does not support, or a wrong `out` or `public`.
+        RunError: the run is damaged, `out` is not empty, the disk is full, or the Hub refuses the upload.
     """
     write = FORMATS[known(format, FORMATS, "format")]
     repository, model = Repository.named(out), load(run, device="cpu")
     if repository is None:
         if public:
-            raise ConfigurationError(f"--public is for a repository such as hf:owner/name, and {out} is a folder.")
+            raise ConfigurationError(
+                f"{option('public')} is for a repository such as hf:owner/name, but {out} is a folder; leave it out."
+            )
         refuse_taken(Path(out))
         return Exported(str(out), write(model, Path(out)))
     with tempfile.TemporaryDirectory() as place:
@@ -63,17 +71,20 @@ def export_model(
 
 
 def export_diffusers(model: Run, folder: Path) -> tuple[str, ...]:
-    """A pipeline of the same predictions; what was left behind.
+    """Write a pipeline that makes the same predictions, and return notes on what it lacks.
 
-    diffusers' step k is our t = k + 1, which the first map of the time embedding takes in.
+    Step k of diffusers is t = k + 1 here; the first linear map of the time embedding absorbs the shift.
 
     Raises:
-        ConfigurationError: the model has what diffusers cannot express, by name.
+        ConfigurationError: diffusers does not support an option of the model; the message names it.
     """
     network = _chain(model, "diffusers").network
     assert isinstance(model, DiffusionRun)
     if not isinstance(network, UNet):
-        raise ConfigurationError(f"{model.folder} is no U-Net, and diffusers has no other network of pixels.")
+        raise ConfigurationError(
+            f"the network of {model.folder} is not a U-Net, and diffusers has no other network for pixels; export with "
+            f"{option('format', 'torch')}."
+        )
     options, recipe = network.options, model.recipe
     chain = Chain(recipe.schedule, recipe.parameterization, recipe.variance)
     scheduler, unet = scheduler_config.config_of(chain), unet_config.config_of(options, model.shape)
@@ -81,25 +92,27 @@ def export_diffusers(model: Run, folder: Path) -> tuple[str, ...]:
     write_pipeline(folder, Pipeline(unet, to_diffusers(weights), scheduler))
     notes = list(rounding_note(recipe.schedule))
     if model.mse is not None:
-        notes.append(f"the calibrated variance stays behind: diffusers samples with {scheduler.variance_type}")
+        notes.append(f"the calibrated variance is not exported: diffusers samples with {scheduler.variance_type}")
     if model.levels != LEVELS:
-        notes.append(f"diffusers' pictures have {LEVELS} levels, this model's {model.levels}")
+        notes.append(f"images of diffusers have {LEVELS} levels, those of this model {model.levels}")
     return tuple(notes)
 
 
 def export_program(model: Run, folder: Path) -> tuple[str, ...]:
-    """model.pt2 with program.json; how near it is.
+    """Write model.pt2 and program.json, and return a note on the numerical difference from the model.
 
     Raises:
-        ConfigurationError: the model is no chain.
+        ConfigurationError: the model is not a diffusion model.
         RunError: the program differs from the model.
     """
     difference = write_program(_chain(model, "torch"), folder)
-    return (f"the program's outputs are within {max(difference, 1e-9):.0e} of the model's, as a share of their scale",)
+    return (
+        f"the outputs of the program differ from the model's by at most {max(difference, 1e-9):.0e} of their scale",
+    )
 
 
 def export_run(model: Run, folder: Path) -> tuple[str, ...]:
-    """The run's configuration, weights and codec plan, without where its images lay on this machine."""
+    """Copy the run's configuration, weights and codec plan, without the path of its images on this machine."""
     for name in RUN_FILES[1:]:
         if (model.folder / name).is_file():
             copy_whole(model.folder / name, folder / name)
@@ -118,15 +131,15 @@ FORMATS: dict[str, Callable[[Run, Path], tuple[str, ...]]] = {
 
 
 def card(model: Run, repository: Repository, format: str) -> str:
-    """The README.md of a repository: what it holds and how it is opened."""
+    """Return the README.md of a repository: what it holds and how to open it."""
     channels, height, width = model.shape
     opened = {
         "diffusers": f'diffusers.DDPMPipeline.from_pretrained("{repository.name}")',
         "torch": 'torch.export.load("model.pt2").module()',
-        "nelbo": f"nelbo import {repository} --out runs/{repository.name.split('/')[1]}",
+        "nelbo": f'nelbo.interop.import_model("{repository}", "runs/{repository.name.split("/")[1]}")',
     }[format]
     return (
-        f"---\nlibrary_name: {format}\ntags: [diffusion, nelbo]\n---\n\n"
+        f"{FENCE}\nlibrary_name: {format}\ntags: [diffusion, nelbo]\n{FENCE}\n\n"
         f"# {repository.name.split('/')[1]}\n\n"
         f"Images of {width} x {height} in {channels} channel(s): {model.config.recipe.in_words}. Exported by nelbo.\n\n"
         f"```\n{opened}\n```\n"
@@ -134,9 +147,10 @@ def card(model: Run, repository: Repository, format: str) -> str:
 
 
 def _chain(model: Run, format: str) -> DiffusionRun:
+    """Check that a run is of a diffusion model."""
     if not isinstance(model, DiffusionRun):
         raise ConfigurationError(
-            f"{model.folder} is a variational autoencoder; only a diffusion model can be exported as {format}, and "
-            "every run as nelbo."
+            f"{model.folder} is a variational autoencoder; only a diffusion model can be exported as {format}. Every "
+            f"run can be exported with {option('format', 'nelbo')}."
         )
     return model

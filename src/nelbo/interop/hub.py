@@ -1,4 +1,4 @@
-"""The Hugging Face Hub: the one place that imports its client, and only when it is asked for."""
+"""The Hugging Face Hub. Only this module imports its client, and only when it is used."""
 
 import os
 import re
@@ -16,7 +16,7 @@ NAME = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
 
 @dataclass(frozen=True)
 class Repository:
-    """A repository of models on the Hub.
+    """A model repository on the Hub.
 
     Attributes:
         name: "owner/name".
@@ -28,16 +28,21 @@ class Repository:
 
     @classmethod
     def named(cls, place: str | os.PathLike[str]) -> Self | None:
-        """What "hf:owner/name" or "hf:owner/name@revision" says; None for a path.
+        """Parse "hf:owner/name" or "hf:owner/name@revision"; return None for a path.
+
+        >>> Repository.named("hf:google/ddpm-cifar10-32")
+        Repository(name='google/ddpm-cifar10-32', revision=None)
 
         Raises:
-            ConfigurationError: it begins so and does not go on so.
+            ConfigurationError: a malformed reference: "hf:" without owner and name.
         """
         if not str(place).startswith(PREFIX):
             return None
         match = NAME.fullmatch(str(place).removeprefix(PREFIX))
         if match is None:
-            raise ConfigurationError(f"{place} names no repository; expected hf:owner/name, or hf:owner/name@revision.")
+            raise ConfigurationError(
+                f"malformed reference {str(place)!r}; expected hf:owner/name, or hf:owner/name@revision."
+            )
         return cls(match["name"], match["revision"])
 
     def __str__(self) -> str:
@@ -45,15 +50,15 @@ class Repository:
 
 
 def download(repository: Repository, files: Sequence[str]) -> Path:
-    """The folder of the Hub's cache that holds those of `files` that the repository has.
+    """Download those of `files` that the repository has, and return their folder in the Hub's cache.
 
-    Without the network (or with HF_HUB_OFFLINE=1) it is what was fetched before.
+    Without a network connection, or with HF_HUB_OFFLINE=1, the cache serves files of an earlier download.
 
     Raises:
         ConfigurationError: the client is not installed.
-        RunError: there is no such repository, or it can't be reached and was not fetched before.
+        RunError: the repository does not exist, or the Hub is unreachable and the cache does not have the files.
     """
-    with _as_a_sentence(f"{repository} cannot be fetched"):
+    with _hub_errors(f"{repository} cannot be downloaded"):
         fetched = _client().snapshot_download(
             repository.name, revision=repository.revision, allow_patterns=list(files), library_name="nelbo"
         )
@@ -61,19 +66,19 @@ def download(repository: Repository, files: Sequence[str]) -> Path:
 
 
 def upload(folder: Path, repository: Repository, *, public: bool = False, api: Any = None) -> str:
-    """Put what is in a folder into a repository, which is made if need be; its address.
+    """Upload the contents of a folder to a repository, create it if it does not exist, and return its address.
 
     Args:
-        public: let everybody see a repository that is made; one that exists stays as it is.
-        api: an object with the `create_repo` and `upload_folder` of `huggingface_hub.HfApi`.
+        public: make a new repository public; an existing one keeps its visibility.
+        api: an object with the methods `create_repo` and `upload_folder` of `huggingface_hub.HfApi`; None for that.
 
     Raises:
-        ConfigurationError: the client is not installed, or a revision is named.
-        RunError: nobody is logged in, the repository is someone else's, or the Hub can't be reached.
+        ConfigurationError: the client is not installed, or the reference has a revision.
+        RunError: nobody is logged in, the account may not write there, or the Hub is unreachable.
     """
     if repository.revision:
-        raise ConfigurationError(f"{repository} names a revision; leave @{repository.revision} out to upload.")
-    with _as_a_sentence(f"{repository} cannot be written"):
+        raise ConfigurationError(f"{repository} has a revision; leave @{repository.revision} out to upload.")
+    with _hub_errors(f"{repository} cannot be written"):
         api = api or _client().HfApi(library_name="nelbo")
         address = api.create_repo(repository.name, private=not public, exist_ok=True)
         api.upload_folder(repo_id=repository.name, folder_path=folder, commit_message="Upload a model by nelbo")
@@ -81,7 +86,7 @@ def upload(folder: Path, repository: Repository, *, public: bool = False, api: A
 
 
 def _client() -> Any:
-    """The Hub's own client.
+    """Import the Hub's client.
 
     Raises:
         ConfigurationError: it is not installed.
@@ -90,29 +95,29 @@ def _client() -> Any:
         import huggingface_hub
     except ImportError as error:
         raise ConfigurationError(
-            f"models of the Hub need the package huggingface_hub ({error}); pip install huggingface_hub, or fetch the "
-            "files in another way and give their folder."
+            f"models on the Hub need the package huggingface_hub ({error}); run pip install huggingface_hub, or "
+            "download the files in another way and give their folder."
         ) from error
     return huggingface_hub
 
 
 @contextmanager
-def _as_a_sentence(what: str) -> Iterator[None]:
-    """What goes wrong with the Hub as an error for a person."""
+def _hub_errors(what: str) -> Iterator[None]:
+    """Turn an error of the Hub's client into a `RunError` of one line with advice."""
     try:
         yield
     except ConfigurationError:
         raise
-    except Exception as error:  # the client lets errors of its HTTP library through, and that differs by version
-        said = " ".join(str(error).split()) or type(error).__name__
-        raise RunError(f"{what}: {said.rstrip('.')}. {_advice(error)}") from error
+    except Exception as error:  # the client also raises errors of its HTTP library, which differs by version
+        message = " ".join(str(error).split()) or type(error).__name__
+        raise RunError(f"{what}: {message.rstrip('.')}. {_advice(error)}") from error
 
 
 def _advice(error: Exception) -> str:
-    """What to try next."""
+    """Say what to try next."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if "OfflineModeIsEnabled" in kinds or os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
-        return "HF_HUB_OFFLINE is set: unset it, or fetch the files in another way and give their folder."
+        return "HF_HUB_OFFLINE is set: unset it, or download the files in another way and give their folder."
     if kinds & {"RepositoryNotFoundError", "GatedRepoError", "LocalTokenNotFoundError"}:
-        return "Check the name; for what is private or to write, log in by `hf auth login` or set HF_TOKEN."
-    return "Check the network, or fetch the files in another way and give their folder."
+        return "Check the name; to write, or to read a private repository, log in with `hf auth login` or set HF_TOKEN."
+    return "Check the network, or download the files in another way and give their folder."

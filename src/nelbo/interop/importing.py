@@ -1,4 +1,4 @@
-"""A model from elsewhere becomes an ordinary run folder."""
+"""Import a model in diffusers' layout, or a run, into a run folder."""
 
 import os
 import shutil
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from nelbo.errors import ConfigurationError, NelboError, RunError
+from nelbo.errors import ConfigurationError, NelboError, RunError, option
 from nelbo.files import write_whole
 from nelbo.interop.hub import Repository, download
 from nelbo.interop.pipeline import FILES, Pipeline, read_pipeline
@@ -22,31 +22,44 @@ from nelbo.runs.folder import CONFIG_FILE, MODEL_FILE, UNKNOWN_DATA
 from nelbo.runs.run import save_model
 
 RUN_FILES = (CONFIG_FILE, MODEL_FILE, PLAN_FILE)
-LEVELS = 256  # of diffusers' pictures
+LEVELS = 256  # of the images that diffusers models
 ASSUMED = (
-    "no scheduler_config.json came along: the paper's schedule is assumed (1000 steps, beta from 0.0001 to 0.02, noise "
+    "there is no scheduler_config.json: the paper's schedule is assumed (1000 steps, beta from 0.0001 to 0.02, noise "
     "prediction)"
 )
 
 
 @dataclass(frozen=True)
 class Imported:
-    """A run folder that was made, and what a person should know of it."""
+    """An imported model.
+
+    Attributes:
+        folder: the new run folder.
+        marked: the notes with their options still marked, to print them with flags (see `nelbo.errors.option`).
+    """
 
     folder: Path
-    notes: tuple[str, ...] = ()
+    marked: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the import changed, assumed or left out, one sentence each."""
+        return tuple(str(NelboError(note)) for note in self.marked)
 
 
 def import_model(source: str | os.PathLike[str], out: str | os.PathLike[str], *, size: int | None = None) -> Imported:
-    """Make a run folder of a model in diffusers' layout, or of a run, that lies in a folder or on the Hub.
+    """Make a run folder from a model in diffusers' layout, or from a run, in a folder or on the Hub.
 
     Args:
-        source: a folder, or "hf:owner/name" (with "@revision" for another than the newest).
-        out: the run folder to be, absent or empty.
-        size: side of the images, where the model doesn't tell it, or another than it tells.
+        source: a folder, or "hf:owner/name", or "hf:owner/name@revision" for a revision other than the newest.
+        out: the run folder to make, absent or empty.
+        size: image side in pixels, if the model does not state it or if it should differ.
 
     Raises:
-        NelboError: of many kinds, each saying what to change; nothing is written then.
+        ConfigurationError: a kind of model or a setting that nelbo does not support, or a wrong `size`.
+        RunError: a file is missing or damaged, `out` is not empty, or the Hub is unreachable.
+        ScheduleError, ShapeError, NonFiniteError: an invalid schedule, size or weight. A model that is refused leaves
+            no files in `out`.
     """
     folder = Path(out)
     refuse_taken(folder)
@@ -55,23 +68,27 @@ def import_model(source: str | os.PathLike[str], out: str | os.PathLike[str], *,
     else:
         place = Path(source)
         if not place.is_dir():
-            raise RunError(f"{source} is no folder; expected one, or a repository of the Hub such as hf:owner/name.")
+            raise RunError(
+                f"{source} is not a folder; expected a folder, or a repository on the Hub such as hf:owner/name."
+            )
     if size is not None and is_run(place):
-        raise ConfigurationError(f"{source} is a run folder, which tells the size of its images; leave --size out.")
+        raise ConfigurationError(
+            f"{source} is a run folder, which states the size of its images; leave {option('size')} out."
+        )
     try:
         return _copy(place, folder) if is_run(place) else _convert(read_pipeline(place), folder, size)
     except NelboError as error:
-        raise type(error)(f"{source} cannot be imported: {error}") from error
+        raise type(error)(f"{source} cannot be imported: {error.marked}") from error
 
 
 def refuse_taken(folder: Path) -> None:
     """Check that a folder is absent or empty.
 
     Raises:
-        RunError: it is not.
+        RunError: the folder holds a file, or is one itself.
     """
     if folder.is_file() or (folder.is_dir() and any(not entry.name.startswith(".") for entry in folder.iterdir())):
-        raise RunError(f"{folder} is not empty; choose another --out.")
+        raise RunError(f"{folder} is not empty; choose another {option('out')}.")
 
 
 def copy_whole(source: Path, target: Path) -> None:
@@ -84,13 +101,13 @@ def copy_whole(source: Path, target: Path) -> None:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder holds a run of nelbo's; diffusers' files name their class."""
+    """Return whether a folder holds a run; unlike a run's config.json, that of diffusers names a class."""
     path = folder / CONFIG_FILE
     return path.is_file() and "network" in (plain := read_settings(path)) and "_class_name" not in plain
 
 
 def _copy(place: Path, folder: Path) -> Imported:
-    """A run as it is, once it was seen to open."""
+    """Copy a run unchanged, after checking that it loads."""
     load(place, device="cpu")
     for name in RUN_FILES:
         if (place / name).is_file():
@@ -99,7 +116,7 @@ def _copy(place: Path, folder: Path) -> Imported:
 
 
 def _convert(pipeline: Pipeline, folder: Path, size: int | None) -> Imported:
-    """A run with the same predictions as a pipeline."""
+    """Write a run that makes the same predictions as a pipeline."""
     options, shape = options_of(pipeline.unet), image_shape(pipeline.unet, size)
     chain = chain_of(pipeline.scheduler or SchedulerConfig(), options.learned_variance)
     recipe = Recipe(
@@ -120,5 +137,5 @@ def _convert(pipeline: Pipeline, folder: Path, size: int | None) -> Imported:
     RunConfig(recipe, data, "imported").save(folder)
     notes = chain.notes if pipeline.scheduler else (ASSUMED, *chain.notes)
     if size is not None and pipeline.unet.sample_size not in (None, size):
-        notes = (*notes, f"the model says that its images have a side of {pipeline.unet.sample_size}, and not {size}")
+        notes = (*notes, f"the model states a side of {pipeline.unet.sample_size} for its images, not {size}")
     return Imported(folder, notes)

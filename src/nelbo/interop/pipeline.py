@@ -1,4 +1,4 @@
-"""A folder in diffusers' layout: a U-Net's configuration and weights, and a scheduler's configuration."""
+"""A folder in diffusers' layout: configuration and weights of a U-Net, and configuration of a scheduler."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -22,20 +22,21 @@ FILES += (SCHEDULER, f"scheduler/{SCHEDULER}")
 PIPELINES = ("DDPMPipeline", "DDIMPipeline")
 SCHEDULERS = ("DDPMScheduler", "DDIMScheduler")
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-VERSION = "0.30.0"  # of diffusers, the earliest that what is written here was read with
+VERSION = "0.30.0"  # earliest version of diffusers that was tested to read these files
 TO_SAFETENSORS = (
-    "its code would run on being opened; whoever trusts it can write it as safetensors with diffusers: "
+    "opening it would run its code. If you trust it, convert it to safetensors with diffusers: "
     'DDPMPipeline.from_pretrained("THERE").save_pretrained("FOLDER", safe_serialization=True)'
 )
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """What the folder holds.
+    """The contents of the folder.
 
     Attributes:
-        weights: by diffusers' names, float32.
-        scheduler: None where a bare network came without one.
+        unet: the configuration of the network.
+        weights: float32, by diffusers' names.
+        scheduler: the configuration of the scheduler, or None for a network without one.
     """
 
     unet: UNetConfig
@@ -44,19 +45,22 @@ class Pipeline:
 
 
 def read_pipeline(folder: Path) -> Pipeline:
-    """Read a pipeline, or a bare network, without running anything that it brings along.
+    """Read a pipeline, or a network alone, without running any code that it contains.
 
     Raises:
         RunError: a file is missing or damaged, or the weights are pickled.
-        ConfigurationError: it is of a kind that nelbo has no counterpart of, or has a setting that isn't known.
+        ConfigurationError: nelbo does not support this kind of pipeline, or a setting is unknown.
+        NonFiniteError: a weight is NaN or infinite.
     """
     if (folder / INDEX).is_file():
-        _refuse_kinds(folder / INDEX, read_settings(folder / INDEX), PIPELINES, "a U-Net on pixels and nothing else")
+        _refuse_kinds(
+            folder / INDEX, read_settings(folder / INDEX), PIPELINES, "a U-Net on pixels and no other network"
+        )
     home = folder / "unet" if (folder / "unet").is_dir() else folder
     if not (home / UNET).is_file():
         raise RunError(
-            f"{folder} is no model: {UNET} is missing; expected a folder of diffusers' DDPMPipeline or UNet2DModel, or "
-            "a run folder of nelbo."
+            f"{folder} is not a model: {UNET} is missing; expected a folder of diffusers' DDPMPipeline or UNet2DModel, "
+            "or a run folder of nelbo."
         )
     settings = read_settings(home / UNET)
     _refuse_kinds(home / UNET, settings, ("UNet2DModel",), "without text or other conditions")
@@ -65,10 +69,10 @@ def read_pipeline(folder: Path) -> Pipeline:
 
 
 def write_pipeline(folder: Path, pipeline: Pipeline) -> None:
-    """Write what `diffusers.DDPMPipeline.from_pretrained` reads.
+    """Write a folder that `diffusers.DDPMPipeline.from_pretrained` reads.
 
     Raises:
-        RunError: the disk is full or the folder can't be written.
+        RunError: the disk is full, or the folder cannot be written.
     """
     assert pipeline.scheduler is not None
     versions = {"_diffusers_version": VERSION}
@@ -83,7 +87,7 @@ def write_pipeline(folder: Path, pipeline: Pipeline) -> None:
 
 
 def _scheduler(folder: Path) -> SchedulerConfig | None:
-    """The scheduler, from its own folder or beside the network."""
+    """Read the scheduler, from its own folder or beside the network."""
     for path in (folder / "scheduler" / SCHEDULER, folder / SCHEDULER):
         if path.is_file():
             settings = read_settings(path)
@@ -95,10 +99,10 @@ def _scheduler(folder: Path) -> SchedulerConfig | None:
 
 
 def _weights_file(home: Path) -> Path:
-    """Where the weights are.
+    """Find the file of the weights.
 
     Raises:
-        RunError: there are none in one safetensors file.
+        RunError: there is no single safetensors file.
     """
     if (home / WEIGHTS).is_file():
         return home / WEIGHTS
@@ -106,9 +110,9 @@ def _weights_file(home: Path) -> Path:
     pickled = [path.name for path in sorted(home.iterdir()) if path.suffix in PICKLES]
     if pickled:
         raise RunError(
-            f"{home / pickled[0]} is a pickle and {WEIGHTS} is missing; nelbo opens no pickle: {TO_SAFETENSORS}."
+            f"{home / pickled[0]} is a pickle and {WEIGHTS} is missing; nelbo never opens a pickle: {TO_SAFETENSORS}."
         )
-    found = f" (there is {', '.join(others)})" if others else ""
+    found = f" (found {', '.join(others)})" if others else ""
     raise RunError(
         f"{home / WEIGHTS} is missing{found}; expected the weights in one safetensors file. A pickle "
         f"({', '.join(PICKLES)}) is not read: {TO_SAFETENSORS}."
@@ -116,15 +120,15 @@ def _weights_file(home: Path) -> Path:
 
 
 def _refuse_kinds(path: Path, settings: Mapping[str, Any], kinds: tuple[str, ...], expected: str) -> None:
-    """Check what class a file is of."""
+    """Check that a file names one of the classes `kinds`."""
     kind = settings.get("_class_name")
     if kind not in kinds:
-        raise ConfigurationError(f"{path} is of {kind!r}; expected {' or '.join(kinds)} ({expected}).")
+        raise ConfigurationError(f"{path} is for the class {kind!r}; expected {' or '.join(kinds)} ({expected}).")
 
 
 def _record(path: Path, kind: type[Any], settings: Mapping[str, Any]) -> Any:
-    """Settings as a record, errors with the file they are in."""
+    """Read settings as a record; errors name the file."""
     try:
         return record_of(kind, settings)
     except ConfigurationError as error:
-        raise ConfigurationError(f"{path}: {error}") from error
+        raise ConfigurationError(f"{path}: {error.marked}") from error

@@ -1,4 +1,4 @@
-"""A model as a program that needs PyTorch alone: torch.export's .pt2, checked against the model it was made of."""
+"""A model as a torch.export program (.pt2), which needs PyTorch alone. It is checked against the model."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ CHECKED = (1, 3)  # batch sizes other than the traced one
 
 
 class Predictor(nn.Module):
-    """(x_t, t) -> (xhat_0, noise), whatever the network itself predicts; (x_t, t, label) of a conditional model."""
+    """Map (x_t, t), or (x_t, t, label) for a conditional model, to (xhat_0, noise), whatever the network predicts."""
 
     def __init__(self, reverse: ReverseProcess) -> None:
         super().__init__()
@@ -26,16 +26,16 @@ class Predictor(nn.Module):
         self.reverse = reverse
 
     def forward(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """`x_t` (B, C, H, W) float32, `t` int64 (B,) within 1..T, `label` int64 (B,), negative for no class."""
+        """Predict from `x_t` float32 (B, C, H, W), `t` int64 (B,) in 1..T, `label` int64 (B,), negative for none."""
         prediction = self.reverse.predict(x_t, t, label)
         return prediction.x_0, prediction.noise
 
 
 def write_program(run: DiffusionRun, folder: Path) -> float:
-    """Write model.pt2 and program.json, which tells its inputs, outputs and alphas_bar.
+    """Write model.pt2, and program.json with its inputs, outputs and alphas_bar.
 
     Returns:
-        The largest difference between the program's outputs and the model's that was seen, as a share of their scale.
+        The largest measured difference between the outputs of program and model, divided by the largest output.
 
     Raises:
         RunError: the program differs from the model, or the disk is full.
@@ -56,16 +56,16 @@ def write_program(run: DiffusionRun, folder: Path) -> float:
         (folder / PROGRAM).unlink()
         raise RunError(
             f"the program differs from the model by {difference:.1e} of its outputs, expected at most {TOLERANCE:g}; "
-            "this is torch.export's or nelbo's mistake: please report it."
+            "this is a bug in torch.export or nelbo: please report it."
         )
     write_json(folder / CARD, _card(run, len(inputs) > 2, difference))
     return difference
 
 
 def _inputs(run: DiffusionRun, size: int) -> tuple[Tensor, ...]:
-    """Noise at steps from one end of the chain to the other, and classes where the model knows any."""
+    """Draw noise at steps from T to 1, with class labels if the model is conditional."""
     generator = torch.Generator().manual_seed(size)
-    device = run.schedule.alphas_bar.device
+    device = run.schedule.device
     x_t = torch.randn(size, *run.shape, generator=generator).to(device)
     t = torch.linspace(run.schedule.num_steps, 1, size).long().to(device)
     labels = (torch.zeros(size, dtype=torch.int64, device=device),) if run.recipe.conditional else ()
@@ -73,7 +73,7 @@ def _inputs(run: DiffusionRun, size: int) -> tuple[Tensor, ...]:
 
 
 def _difference(predictor: Predictor, path: Path, inputs: tuple[Tensor, ...]) -> float:
-    """The largest difference between what is on disk and the model, over the outputs' largest entries."""
+    """Measure the largest difference between the program on disk and the model, relative to the largest output."""
     program = torch.export.load(path).module()
     with torch.no_grad():
         pairs = list(zip(program(*inputs), predictor(*inputs), strict=True))
@@ -81,7 +81,7 @@ def _difference(predictor: Predictor, path: Path, inputs: tuple[Tensor, ...]) ->
 
 
 def _card(run: DiffusionRun, labelled: bool, difference: float) -> dict[str, Any]:
-    """What a receiver needs to know besides the program."""
+    """Return what a user of the program needs to know: inputs, outputs, classes and schedule."""
     shape = list(run.shape)
     return {
         "inputs": {

@@ -1,6 +1,6 @@
-"""The scheduler_config.json of diffusers' `DDPMScheduler` or `DDIMScheduler`, read as a `Chain` and written from it.
+"""The scheduler_config.json of diffusers' `DDPMScheduler` or `DDIMScheduler`, read as a `Chain` and written from one.
 
-diffusers counts steps 0..T-1 where nelbo counts 1..T.
+diffusers counts steps 0..T-1, nelbo counts 1..T.
 """
 
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from nelbo.errors import ConfigurationError
+from nelbo.errors import ConfigurationError, option
 from nelbo.interop.settings import Accepted, refuse_others
 from nelbo.recipes import ScheduleOptions
 from nelbo.recipes.assembly import build_schedule
@@ -22,19 +22,19 @@ VARIANCES = {  # diffusers' name -> nelbo's
     "learned_range": "learned-range",
 }
 WRITTEN_VARIANCES = {"fixed-small": "fixed_small", "fixed-large": "fixed_large", "learned-range": "learned_range"}
-ROUNDED = 0.01  # a share of 1 - alphas_bar_t that is worth telling
+ROUNDED = 0.01  # relative error of 1 - alphas_bar_t above which a note is given
 
 
 @dataclass(frozen=True)
 class SchedulerConfig:
-    """Every setting of `DDPMScheduler`, with the value it has where the file doesn't name it."""
+    """Every setting of `DDPMScheduler`, with its default."""
 
     num_train_timesteps: int = 1000
     beta_start: float = 1e-4
     beta_end: float = 0.02
     beta_schedule: str = "linear"
     trained_betas: tuple[float, ...] | None = None
-    variance_type: str | None = None  # "fixed_small" there; left open here, because the network's channels tell it
+    variance_type: str | None = None  # "fixed_small" in diffusers; None here, because the network's channels decide it
     clip_sample: bool = True
     prediction_type: str = "epsilon"
     thresholding: bool = False
@@ -51,11 +51,9 @@ ONE_WAY: dict[str, Accepted] = {
     "prediction_type": Accepted(*PREDICTIONS),
     "variance_type": Accepted(None, *VARIANCES),
     "clip_sample_range": Accepted(1.0, why="nelbo's data lie within [-1, 1]"),
-    "rescale_betas_zero_snr": Accepted(
-        False, why="with no signal at all in x_T, beta_T is 1 and the bound is infinite"
-    ),
+    "rescale_betas_zero_snr": Accepted(False, why="without any signal in x_T, beta_T is 1 and the bound is infinite"),
 }
-# What `DDIMScheduler` and earlier versions of diffusers add.
+# Settings of `DDIMScheduler` and of earlier versions of diffusers.
 ADDED: dict[str, Accepted] = {
     "set_alpha_to_one": Accepted(True, False),
     "predict_epsilon": Accepted(None, True, why='it was an earlier name of "prediction_type": "sample"'),
@@ -66,7 +64,10 @@ ADDED: dict[str, Accepted] = {
 
 @dataclass(frozen=True)
 class Chain:
-    """What nelbo makes of a scheduler: the fields of a `Recipe`, and what a person should know."""
+    """A scheduler in nelbo's terms: fields of a `Recipe`, and notes on settings that have no counterpart.
+
+    `notes` have their options marked (see `nelbo.errors.option`).
+    """
 
     schedule: ScheduleOptions
     parameterization: str
@@ -75,14 +76,14 @@ class Chain:
 
 
 def chain_of(config: SchedulerConfig, learned_variance: bool) -> Chain:
-    """The same chain in nelbo's terms.
+    """Convert a scheduler to nelbo's terms.
 
     Args:
-        learned_variance: whether the network puts out a variance.
+        learned_variance: whether the network outputs a variance.
 
     Raises:
-        ConfigurationError: a setting without a counterpart, by name; or a variance that the network doesn't put out.
-        ScheduleError: betas that are no schedule.
+        ConfigurationError: a setting without a counterpart, by name; or `variance_type` contradicts the network.
+        ScheduleError: the betas are not a schedule.
     """
     refuse_others(ONE_WAY, vars(config))
     schedule = _schedule(config)
@@ -91,7 +92,7 @@ def chain_of(config: SchedulerConfig, learned_variance: bool) -> Chain:
     variance = VARIANCES[config.variance_type or default]
     if (variance == "learned-range") != learned_variance:
         raise ConfigurationError(
-            f"variance_type is {config.variance_type!r}, but the network puts out "
+            f"variance_type is {config.variance_type!r}, but the network outputs "
             f"{'twice the channels of an image' if learned_variance else 'no variance'}; set variance_type to "
             f"{default!r}."
         )
@@ -99,16 +100,16 @@ def chain_of(config: SchedulerConfig, learned_variance: bool) -> Chain:
 
 
 def config_of(chain: Chain) -> SchedulerConfig:
-    """The same chain in diffusers' terms.
+    """Convert a chain to diffusers' terms.
 
     Raises:
-        ConfigurationError: the network's output stands for what diffusers doesn't know.
+        ConfigurationError: diffusers does not support what the network predicts.
     """
     names = {ours: theirs for theirs, ours in PREDICTIONS.items()}
     if chain.parameterization not in names:
         raise ConfigurationError(
-            f"the network predicts {chain.parameterization!r}, and diffusers' schedulers only read "
-            f"{', '.join(names)}; --format torch takes the whole prediction along."
+            f"the network predicts {chain.parameterization!r}, but diffusers' schedulers support only "
+            f"{', '.join(names)}; {option('format', 'torch')} exports any prediction."
         )
     options = chain.schedule
     config = SchedulerConfig(
@@ -124,20 +125,20 @@ def config_of(chain: Chain) -> SchedulerConfig:
 
 
 def rounding_note(options: ScheduleOptions) -> tuple[str, ...]:
-    """What becomes of a schedule in diffusers' float32 tables, where it is worth telling."""
+    """Return a note if diffusers' float32 tables change a schedule by more than `ROUNDED`; else no note."""
     schedule = build_schedule(options)
     theirs = 1 - torch.cumprod(1 - schedule.betas[1:].float(), 0).double()
     share = (theirs / schedule.noise_variance[1:] - 1).abs().max().item()
     if share <= ROUNDED:
         return ()
     return (
-        f"diffusers keeps its tables in float32, where the noise of this schedule's first steps is off by up to "
-        f"{share:.0%} in variance; its samples show it less than its likelihoods would",
+        f"diffusers keeps its tables in float32, where the noise variance of this schedule's first steps is off by up "
+        f"to {share:.0%}; this affects samples less than likelihoods",
     )
 
 
 def _schedule(config: SchedulerConfig) -> ScheduleOptions:
-    """The betas, by name where nelbo has one for them."""
+    """Convert the betas: by name if nelbo has the schedule, else as a table."""
     steps, ends = config.num_train_timesteps, (config.beta_start, config.beta_end)
     if steps < 1:
         raise ConfigurationError(f"num_train_timesteps is {steps}; expected at least 1.")
@@ -165,21 +166,21 @@ def _table(betas: Tensor) -> ScheduleOptions:
 
 
 def _notes(config: SchedulerConfig) -> list[str]:
-    """What is a sampler's habit there and a choice at each call here."""
+    """List the settings of a scheduler that are options of each sampling call in nelbo."""
     notes = []
     if not config.clip_sample:
-        notes.append("clip_sample is false: give `nelbo sample` --no-clip for the same samples")
+        notes.append(f"clip_sample is false: sample with {option('clip', False)} for the same samples")
     if config.thresholding:
         ratio, most = config.dynamic_thresholding_ratio, config.sample_max_value
         notes.append(
-            f"thresholding is true: give `nelbo sample` --threshold {ratio} for the like; sample_max_value {most} "
-            "stays behind"
+            f"thresholding is true: sample with {option('threshold', ratio)} for similar samples; sample_max_value "
+            f"{most} is ignored"
         )
     if (config.timestep_spacing, config.steps_offset) != ("leading", 0):
         notes.append(
-            f"timestep_spacing {config.timestep_spacing!r} and steps_offset {config.steps_offset} stay behind: fewer "
-            "steps than T are spread evenly here and end at T"
+            f"timestep_spacing {config.timestep_spacing!r} and steps_offset {config.steps_offset} are ignored: nelbo "
+            "spreads fewer steps than T evenly, with the last at T"
         )
     if config.variance_type == "fixed_large_log":
-        notes.append("variance_type 'fixed_large_log', which diffusers cannot sample with, is read as 'fixed_large'")
+        notes.append("variance_type 'fixed_large_log' is read as 'fixed_large'; diffusers itself cannot sample with it")
     return notes

@@ -1,4 +1,4 @@
-"""A foreign configuration file: JSON read into a record, and settings that are refused by name."""
+"""Configuration files of other libraries: JSON read into a record, and unsupported settings refused by name."""
 
 import json
 from collections.abc import Mapping
@@ -10,11 +10,11 @@ from nelbo.options import record_from
 
 
 class Accepted:
-    """The values of a setting that mean what nelbo does.
+    """The values of a setting that nelbo supports.
 
     Attributes:
-        values: any of these.
-        why: others are refused, where it takes words.
+        values: the supported values.
+        why: why others are refused, if the message needs a reason.
     """
 
     def __init__(self, *values: object, why: str = "") -> None:
@@ -26,37 +26,36 @@ def refuse_others(accepted: Mapping[str, Accepted], settings: Mapping[str, Any])
     """Check that each setting has one of its accepted values.
 
     Raises:
-        ConfigurationError: one has not.
+        ConfigurationError: one has another value; the message names it.
     """
     for name, choice in accepted.items():
         if name in settings and settings[name] not in choice.values:
             choices = " or ".join(json.dumps(value) for value in choice.values)
             why = f": {choice.why}" if choice.why else ""
             raise ConfigurationError(
-                f"{name} is {json.dumps(settings[name])}, of which nelbo has no counterpart{why}; it can read "
-                f"{choices}."
+                f"{name} is {json.dumps(settings[name])}, which nelbo does not support{why}; expected {choices}."
             )
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """The JSON object in a file.
+    """Read the JSON object in a file.
 
     Raises:
-        RunError: there is none, or it can't be read.
+        RunError: the file holds none, or cannot be read.
     """
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path} cannot be read ({error}); expected a JSON object.") from error
     if not isinstance(plain, dict):
-        raise RunError(f"{path} holds no JSON object.")
+        raise RunError(f"{path} does not hold a JSON object.")
     return plain
 
 
 def record_of(kind: type[Any], settings: Mapping[str, Any]) -> Any:
-    """Settings as a record, without what diffusers notes of itself (names that begin with _).
+    """Read settings as a record, without the metadata of diffusers (names that begin with _).
 
     Raises:
-        ConfigurationError: a setting that isn't known, or is of another type.
+        ConfigurationError: a setting is unknown, or of another type.
     """
     return record_from(kind, {name: value for name, value in settings.items() if not name.startswith("_")})

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nelbo.errors import ConfigurationError
+from nelbo.errors import ConfigurationError, option, setting
 from nelbo.interop.settings import Accepted, refuse_others
 from nelbo.networks import UNetOptions
 
@@ -14,7 +14,7 @@ PLAIN, ATTENTION = "{}Block2D", "Attn{}Block2D"
 
 @dataclass(frozen=True)
 class UNetConfig:
-    """Every setting of `UNet2DModel`, with the value it has where the file doesn't name it."""
+    """Every setting of `UNet2DModel`, with its default."""
 
     sample_size: int | tuple[int, ...] | None = None
     in_channels: int = 3
@@ -46,7 +46,7 @@ class UNetConfig:
     num_train_timesteps: int | None = None
 
 
-# What stands in nelbo's U-Net in one way only.
+# Settings for which nelbo's U-Net has one choice.
 ONE_WAY: dict[str, Accepted] = {
     "center_input_sample": Accepted(False),
     "time_embedding_type": Accepted("positional"),
@@ -58,16 +58,18 @@ ONE_WAY: dict[str, Accepted] = {
     "act_fn": Accepted("silu", "swish"),
     "resnet_time_scale_shift": Accepted("default"),
     "class_embed_type": Accepted(None),
-    "num_class_embeds": Accepted(None, why="nelbo's classes include 'no class', which such a network never learned"),
+    "num_class_embeds": Accepted(
+        None, why="conditional networks of nelbo also learn 'no class', which such a network does not"
+    ),
     "num_train_timesteps": Accepted(None),
 }
 
 
 def options_of(config: UNetConfig) -> UNetOptions:
-    """The same network as `UNetOptions`; `flip_sin_to_cos` goes by the order of weights instead.
+    """Convert a network's settings to `UNetOptions`, except `flip_sin_to_cos`: the weights are reordered instead.
 
     Raises:
-        ConfigurationError: a setting without a counterpart, by name; or sizes that make no network.
+        ConfigurationError: a setting without a counterpart, by name; or invalid sizes.
     """
     refuse_others(ONE_WAY, vars(config))
     base, groups = _base(config), _groups(config)
@@ -90,29 +92,29 @@ def options_of(config: UNetConfig) -> UNetOptions:
 
 
 def image_shape(config: UNetConfig, size: int | None = None) -> tuple[int, int, int]:
-    """(C, H, W) of the images; `size` stands in for `sample_size`, which a network has no need of.
+    """Return (C, H, W) of the images. `size` replaces `sample_size`, on which the network does not depend.
 
     Raises:
-        ConfigurationError: neither is told, or it is no size.
-        ShapeError: the levels cannot halve it.
+        ConfigurationError: both are None, or it is not a size.
+        ShapeError: the network cannot halve this size at each level.
     """
-    told = config.sample_size if size is None else size
-    if told is None:
-        raise ConfigurationError("sample_size is null; give the side of the images by --size, such as --size 32.")
-    sides = (told, told) if isinstance(told, int) else told
+    side = config.sample_size if size is None else size
+    if side is None:
+        raise ConfigurationError(f"sample_size is null; set the side of the images, such as {option('size', 32)}.")
+    sides = (side, side) if isinstance(side, int) else side
     if len(sides) != 2 or not 1 <= min(sides) <= max(sides) <= MOST_SIDE:
         raise ConfigurationError(
-            f"sample_size is {told}; expected a side, or a height and a width, within 1..{MOST_SIDE}."
+            f"sample_size is {side}; expected a side, or a height and a width, within 1..{MOST_SIDE}."
         )
     options_of(config).check_size(*sides)
     return config.in_channels, sides[0], sides[1]
 
 
 def config_of(options: UNetOptions, shape: tuple[int, int, int]) -> UNetConfig:
-    """The same network, for images of `shape` (C, H, W), as diffusers has it.
+    """Convert a network for images of `shape` (C, H, W) to diffusers' settings.
 
     Raises:
-        ConfigurationError: an option without a counterpart there.
+        ConfigurationError: diffusers lacks an option of the network.
     """
     _refuse_ours(options)
     levels = range(len(options.multipliers))
@@ -137,46 +139,46 @@ def config_of(options: UNetOptions, shape: tuple[int, int, int]) -> UNetConfig:
 
 
 def _base(config: UNetConfig) -> int:
-    """The width that all others are multiples of, and the time embedding four times."""
+    """Return the base width: all widths are multiples of it, and the time embedding has four times as many channels."""
     widths, embedded = config.block_out_channels, config.time_embedding_dim
     if not widths or widths[0] < 1 or any(width % widths[0] for width in widths):
         raise ConfigurationError(f"block_out_channels is {list(widths)}; each must be a multiple of the first.")
     if embedded not in (None, 4 * widths[0]):
         raise ConfigurationError(
-            f"time_embedding_dim is {embedded}; expected null or {4 * widths[0]}, four times the first of "
+            f"time_embedding_dim is {embedded}; expected null or {4 * widths[0]}, four times the first entry of "
             "block_out_channels."
         )
     return widths[0]
 
 
 def _groups(config: UNetConfig) -> int:
-    """Groups of every norm."""
+    """Return the number of groups of every norm."""
     groups, attended = config.norm_num_groups, config.attn_norm_num_groups
     if groups is None:
         raise ConfigurationError("norm_num_groups is null; expected a whole number.")
     if attended not in (None, groups):
         raise ConfigurationError(
-            f"attn_norm_num_groups is {attended} and norm_num_groups is {groups}; nelbo's norms have the same number "
-            "of groups everywhere."
+            f"attn_norm_num_groups is {attended} and norm_num_groups is {groups}; nelbo needs the same number of "
+            "groups in all norms."
         )
     return groups
 
 
 def _attention(config: UNetConfig) -> tuple[int, ...]:
-    """The levels whose blocks have attention, down and up."""
+    """Return the levels whose blocks have attention, down and up."""
     down, up = config.down_block_types, config.up_block_types[::-1]
     if not len(down) == len(up) == len(config.block_out_channels):
         raise ConfigurationError(
             f"there are {len(down)} down_block_types, {len(up)} up_block_types and {len(config.block_out_channels)} "
-            "block_out_channels; expected one of each for every level."
+            "block_out_channels; expected one of each per level."
         )
     attended = []
     for level, pair in enumerate(zip(down, up, strict=True)):
         has = [_has_attention(block, way) for block, way in zip(pair, ("Down", "Up"), strict=True)]
         if has[0] != has[1]:
             raise ConfigurationError(
-                f"level {level} is {pair[0]} on the way down and {pair[1]} on the way up; nelbo has attention at a "
-                "level both ways or not at all."
+                f"level {level} is {pair[0]} on the way down and {pair[1]} on the way up; nelbo needs attention on "
+                "both ways of a level, or on neither."
             )
         if has[0]:
             attended.append(level)
@@ -184,11 +186,11 @@ def _attention(config: UNetConfig) -> tuple[int, ...]:
 
 
 def _has_attention(block: str, way: str) -> bool:
+    """Return whether a block type has attention; `way` is "Down" or "Up"."""
     names = {PLAIN.format(way): False, ATTENTION.format(way): True}
     if block not in names:
         raise ConfigurationError(
-            f"{way.lower()}_block_types names {block!r}, of which nelbo has no counterpart; it can read "
-            f"{' and '.join(names)}."
+            f"{way.lower()}_block_types has {block!r}, which nelbo does not support; expected {' or '.join(names)}."
         )
     return names[block]
 
@@ -196,14 +198,14 @@ def _has_attention(block: str, way: str) -> bool:
 def _learned_variance(config: UNetConfig) -> bool:
     if config.out_channels not in (config.in_channels, 2 * config.in_channels):
         raise ConfigurationError(
-            f"the network takes {config.in_channels} channels and puts out {config.out_channels}; expected as many, or "
-            "twice as many where it learns its variance."
+            f"the network takes {config.in_channels} channels and outputs {config.out_channels}; expected the same "
+            "number, or twice as many if it learns its variance."
         )
     return config.out_channels == 2 * config.in_channels
 
 
 def _head_dim(options: UNetOptions) -> int | None:
-    """Channels of a head; None is diffusers' word for one head everywhere."""
+    """Return the channels per attention head; None, as in diffusers, for a single head at every level."""
     if options.head_width is not None or options.heads == 1:
         return options.head_width
     widths = sorted(set(options.attended))
@@ -211,20 +213,21 @@ def _head_dim(options: UNetOptions) -> int | None:
     if len(dims) > 1:
         raise ConfigurationError(
             f"attention has {options.heads} heads at levels of different widths ({', '.join(map(str, widths))} "
-            "channels), and diffusers has heads of one width everywhere; train with network.head_width instead."
+            f"channels), but in diffusers all heads have one width; train with {setting('network.head_width')} instead."
         )
     return dims.pop() if dims else None
 
 
 def _refuse_ours(options: UNetOptions) -> None:
-    """Check that diffusers has all of these options."""
+    """Check that diffusers supports all of these options."""
     lacking: Mapping[str, tuple[Any, str]] = {
-        "fourier": (options.fourier, "sines and cosines of the pixels join the input"),
-        "slopes": (options.slopes, "differences of neighbouring pixels join the input"),
-        "num_classes": (options.num_classes, "a label of its own for no class"),
+        "fourier": (options.fourier, "sines and cosines of the pixels as extra inputs"),
+        "slopes": (options.slopes, "differences of neighbouring pixels as extra inputs"),
+        "num_classes": (options.num_classes, "classes, with a label of its own for no class"),
     }
     for name, (value, what) in lacking.items():
         if value:
             raise ConfigurationError(
-                f"network.{name} is {value} ({what}), which diffusers' UNet2DModel cannot express; --format torch can."
+                f"network.{name} is {value} ({what}), which diffusers' UNet2DModel does not support; export with "
+                f"{option('format', 'torch')}."
             )

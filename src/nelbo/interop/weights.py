@@ -1,4 +1,4 @@
-"""Weights of diffusers' `UNet2DModel` and ours: the same maps under other names, with another clock."""
+"""Weights of diffusers' `UNet2DModel` and ours: the same maps with other names and another time embedding."""
 
 import re
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from nelbo.files import misfits
 from nelbo.networks import UNet, UNetOptions
 from nelbo.networks.layers import frequencies
 
-LAYERS = [  # a layer's name here -> there; {0}, {1}, ... are the groups
+LAYERS = [  # layer names: ours -> diffusers'; {0}, {1}, ... are the matched groups
     (r"input", "conv_in"),
     (r"norm", "conv_norm_out"),
     (r"output", "conv_out"),
@@ -33,7 +33,7 @@ CLOCK = "condition.time.0.weight"
 
 
 def names_there(ours: str) -> tuple[str, ...]:
-    """What diffusers calls a weight of our U-Net; attention's stacked maps are three weights there."""
+    """Return diffusers' names of a weight of our U-Net; our stacked attention maps are three weights there."""
     layer, _, kind = ours.rpartition(".")
     for pattern, replacement in LAYERS:
         if match := re.fullmatch(pattern, layer):
@@ -41,11 +41,11 @@ def names_there(ours: str) -> tuple[str, ...]:
             theirs = replacement.format(*(inner.get(group, group) for group in match.groups()))
             parts = PARTS if theirs.endswith(STACKED) else ("",)
             return tuple(f"{theirs.removesuffix(STACKED) + part if part else theirs}.{kind}" for part in parts)
-    raise ValueError(f"{ours} is no weight of a U-Net without classes")
+    raise ValueError(f"{ours} is not a weight of a U-Net without classes")
 
 
 def to_diffusers(ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Our weights by diffusers' names."""
+    """Convert our weights to diffusers' names."""
     theirs: dict[str, Tensor] = {}
     for name, weight in ours.items():
         names = names_there(name)
@@ -54,28 +54,29 @@ def to_diffusers(ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def from_diffusers(network: UNet, theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """diffusers' weights by our names, for a network of their shapes (on any device, "meta" too).
+    """Convert diffusers' weights to our names, for a network of the same shapes on any device, including "meta".
 
     Raises:
-        RunError: a weight is missing, is one too many, or has another shape; all kinds are named.
+        RunError: weights are missing, superfluous or of another shape; the message names the first of each kind.
     """
-    theirs = {_today(name): weight for name, weight in theirs.items()}
+    theirs = {_current(name): weight for name, weight in theirs.items()}
     expected = to_diffusers(network.state_dict())
-    if told := misfits(expected, theirs):
-        raise RunError(f"its weights do not fit its config.json: {told}.")
+    if differences := misfits(expected, theirs):
+        raise RunError(f"its weights do not match its config.json: {differences}.")
     return {name: torch.cat([theirs[part] for part in names_there(name)]) for name in network.state_dict()}
 
 
 def swap_sines(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights that expect [cos, sin] of the time for [sin, cos], and the other way round."""
+    """Convert weights that expect [sin, cos] of the time to weights that expect [cos, sin], or the reverse."""
     first, second = weights[CLOCK].chunk(2, dim=1)
     return {**weights, CLOCK: torch.cat([second, first], dim=1)}
 
 
 def set_clock(weights: Mapping[str, Tensor], options: UNetOptions, ahead: int) -> dict[str, Tensor]:
-    """Weights whose sinusoids are given k, for weights whose sinusoids were given k + `ahead`.
+    """Convert weights for sinusoids of k + `ahead` to weights for sinusoids of k.
 
-    Each pair sin(kw), cos(kw) turns by the angle `ahead` * w, a linear map, which the first map of the time takes in.
+    From k to k + `ahead`, each pair sin(kw), cos(kw) rotates by the angle `ahead` * w. The first linear map of the time
+    embedding absorbs this rotation.
     """
     angle = ahead * frequencies(options.base, options.frequency_shift).double()
     sines, cosines = weights[CLOCK].double().chunk(2, dim=1)
@@ -84,27 +85,27 @@ def set_clock(weights: Mapping[str, Tensor], options: UNetOptions, ahead: int) -
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, in float32.
+    """Read the tensors of a safetensors file as float32.
 
     Raises:
-        RunError: the file is missing, cut short or damaged, or holds what is no weight.
+        RunError: the file is missing, truncated or damaged, or holds a tensor that is not floating-point.
         NonFiniteError: a weight is NaN or infinite.
     """
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (safetensors.SafetensorError, OSError, ValueError) as error:
-        raise RunError(f"{path} is damaged or cut short ({error}); fetch it again.") from error
+        raise RunError(f"{path} is damaged or cut short ({error}); download it again.") from error
     for name, weight in weights.items():
         if not weight.is_floating_point():
             raise RunError(f"{path} holds {name} in {weight.dtype}; expected floating-point weights.")
         if not bool(weight.isfinite().all()):
-            raise NonFiniteError(f"{path} holds NaN or infinity in {name}; fetch it again, or ask who made it.")
+            raise NonFiniteError(f"{path} holds NaN or infinity in {name}; download it again, or ask its author.")
     return {name: weight.float() for name, weight in weights.items()}
 
 
-def _today(name: str) -> str:
-    """A weight's name in today's diffusers: attention's maps had others before."""
+def _current(name: str) -> str:
+    """Return a weight's name in current diffusers; the attention maps had other names before 0.12."""
     path, _, kind = name.rpartition(".")
     layer, _, last = path.rpartition(".")
     return f"{layer}.{FORMER[last]}.{kind}" if ".attentions." in name and last in FORMER else name

@@ -1,4 +1,4 @@
-"""Networks: any callable (x_t, t, label) -> tensor. They know no schedule; t is the network's own time."""
+"""Networks: callables (x_t, t, label) -> tensor, independent of the schedule; t is the network's own time."""
 
 import lazy_loader
 

@@ -1,4 +1,5 @@
-from .classifier import Classifier, ClassifierOptions
+from .classifier import Classifier
+from .classifier_options import ClassifierOptions
 from .layers import Network
 from .mlp import MLP
 from .mlp_options import MLPOptions

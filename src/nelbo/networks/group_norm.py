@@ -1,4 +1,4 @@
-"""Group normalisation of large channels-last images, and the SiLU after it, whose gradient is taken slice by slice."""
+"""Group normalisation of large channels-last images, optionally with SiLU, whose gradient is computed in slices."""
 
 from typing import Any
 
@@ -6,17 +6,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-SLICE = 2**18  # values at once: four such tensors in float32 stay in a processor's caches
+SLICE = 2**18  # values per slice: four such tensors in float32 fit into a CPU's caches
 
 
 def sliced_group_norm(
     x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float, activated: bool = False
 ) -> Tensor:
-    """`F.group_norm` of x (B, C, H, W), channels-last, with a quicker way back for bfloat16 on a processor.
+    """Return `F.group_norm` of x (B, C, H, W), channels-last, with a faster backward pass for bfloat16 on a CPU.
 
-    From 1,024 pixels on, PyTorch's own way back takes two to eight times as long as this one, which finishes with a few
-    images, in float32 and while they are in the cache, before it goes on to the next. The output is the same.
-    `activated`: `F.silu` of that output, which is then not kept in memory for the way back.
+    From 1,024 pixels on, PyTorch's own backward pass takes two to eight times as long. This one processes a few images
+    at a time, in float32, while they are in the cache. The output is the same.
+
+    Args:
+        activated: apply `F.silu` to the output. The output before SiLU is then not stored for the backward pass.
     """
     output: Tensor = _SlicedGroupNorm.apply(x, weight, bias, groups, eps, activated)[0]  # type: ignore[no-untyped-call]
     return output
@@ -29,14 +31,14 @@ class _SlicedGroupNorm(torch.autograd.Function):
     def forward(
         x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float, activated: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The output, and each group's mean and 1 / stddev (B, groups)."""
+        """Return the output, and mean and 1 / stddev of each group, (B, groups) each."""
         batch, width, height, columns = x.shape
         y, mean, inverse = torch.native_group_norm(x, weight, bias, batch, width, height * columns, groups, eps)
         return F.silu(y, inplace=True) if activated else y, mean, inverse
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-        """Keep what the way back needs."""
+        """Store the tensors that the backward pass needs."""
         x, weight, bias, ctx.groups, _, ctx.activated = inputs
         _, mean, inverse = output
         ctx.save_for_backward(x, weight, bias, mean, inverse)
@@ -44,7 +46,7 @@ class _SlicedGroupNorm(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor, *_: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
-        """The gradients of x, weight and bias from that of the output (B, C, H, W)."""
+        """Return the gradients of x, weight and bias from the gradient of the output (B, C, H, W)."""
         x, weight, bias, mean, inverse = ctx.saved_tensors
         width, a_group = x.shape[1], x.shape[1] // ctx.groups
         mean, inverse = (each.float().repeat_interleave(a_group, 1)[:, None] for each in (mean, inverse))  # B, 1, C
@@ -59,7 +61,7 @@ class _SlicedGroupNorm(torch.autograd.Function):
             along, total = (slopes * pixels).sum(1, keepdim=True), slopes.sum(1, keepdim=True)
             weights.append((along - total * m) * r)
             biases.append(total)
-            # d x = r (w d y - mean(w d y) - xhat mean(w d y xhat)), the means over a group
+            # dx = r (w dy - mean(w dy) - xhat mean(w dy xhat)), with means over a group
             straight = _group_mean(weight * total, a_group) / pixels.shape[1]
             tilted = _group_mean(weight * weights[-1], a_group) / pixels.shape[1]
             gradient = slopes.mul_(r * weight)
@@ -70,5 +72,5 @@ class _SlicedGroupNorm(torch.autograd.Function):
 
 
 def _group_mean(values: Tensor, a_group: int) -> Tensor:
-    """Each channel's mean over its group, for values (n, 1, C)."""
+    """Return for each channel the mean over its group, (n, 1, C), for values (n, 1, C)."""
     return values.view(len(values), 1, -1, a_group).mean(3).repeat_interleave(a_group, 2)

@@ -1,4 +1,4 @@
-"""What the networks share: the embedding of t and of a label, initialisation, dropout, float32 where it matters."""
+"""Layers that the networks share: embeddings of t and the label, normalisation, attention, dropout, initialisation."""
 
 import math
 from typing import Protocol
@@ -12,28 +12,46 @@ from nelbo.networks.group_norm import sliced_group_norm
 
 
 class Network(Protocol):
-    """Any callable that maps a noisy batch and its times to a tensor of the batch's shape.
+    """A callable that maps a noisy batch and its times to a tensor of the batch's shape.
 
-    With a learned variance the channels are twice as many: the prediction first, then what parameterizes the variance.
+    For a learned variance, it returns twice as many channels: the prediction first, then the half that parameterizes
+    the variance.
+
+    Examples:
+        One convolution, with the time as a second channel:
+
+        >>> import torch
+        >>> from nelbo.diffusion import NoiseSchedule, ReverseProcess
+        >>> class OneConvolution(torch.nn.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.conv = torch.nn.Conv2d(2, 1, 3, padding=1)
+        ...
+        ...     def forward(self, x_t, t, label=None):
+        ...         time = (t / 1000).view(-1, 1, 1, 1).expand_as(x_t)
+        ...         return self.conv(torch.cat([x_t, time], dim=1))
+        >>> reverse = ReverseProcess(OneConvolution(), NoiseSchedule.linear())
+        >>> reverse.predict(torch.zeros(2, 1, 8, 8), torch.tensor([1, 1000])).x_0.shape
+        torch.Size([2, 1, 8, 8])
     """
 
     def __call__(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
-        """`x_t` (B, C, ...), `t` (B,) in the network's own time, `label` int64 (B,) or None for no condition."""
+        """Return the output for `x_t` (B, C, ...), `t` (B,) in the network's own time, `label` int64 (B,) or None."""
         ...
 
 
 def full_precision(x: Tensor) -> torch.autocast:
-    """Suspend autocast on the device of `x`: what runs inside keeps float32."""
+    """Return a context that suspends autocast on the device of `x`, so operations inside stay in float32."""
     return torch.autocast(x.device.type, enabled=False)
 
 
 def at_least_single(x: Tensor) -> Tensor:
-    """`x` in float32, or in float64 as it is."""
+    """Return `x` in float32; float64 is left unchanged."""
     return x if x.dtype == torch.float64 else x.float()
 
 
 def working_dtype(x: Tensor) -> torch.dtype:
-    """Return the dtype that convolutions of `x` put out here: autocast's where it is on, else that of `x`."""
+    """Return the output dtype of convolutions of `x`: that of autocast if it is enabled, else that of `x`."""
     device = x.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
 
@@ -41,11 +59,13 @@ def working_dtype(x: Tensor) -> torch.dtype:
 class GroupNorm(nn.GroupNorm):
     """Group normalisation of (B, C, H, W), channels-last in and out, with statistics in float32.
 
-    `activated`: SiLU follows.
+    On a CPU, PyTorch's kernel for channels-last bfloat16 images below 1,024 pixels visits the channels of a narrow
+    group one by one. It takes two to ten times as long as the alternatives used here: float32, or the contiguous kernel
+    for groups so narrow that the float32 kernel has the same problem. From 1,024 pixels on, the backward pass is that
+    of `sliced_group_norm`.
 
-    On a processor, PyTorch's kernel for channels-last bfloat16 images under 1,024 pixels walks the few channels of a
-    narrow group one by one: two to ten times as long as either way round it, which is float32, or the contiguous kernel
-    where a group is so narrow that float32 walks too. From 1,024 pixels on, the way back is our own.
+    Attributes:
+        activated: whether SiLU is applied to the output.
     """
 
     def __init__(self, groups: int, width: int, eps: float = 1e-6, activated: bool = False) -> None:
@@ -71,9 +91,10 @@ class GroupNorm(nn.GroupNorm):
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Return softmax(query key^T / sqrt(C)) value for (B, heads, tokens, C) each, the softmax in float32.
+    """Return softmax(query key^T / sqrt(C)) value for (B, heads, tokens, C) each, with the softmax in float32.
 
-    PyTorch's fused kernel, except for few tokens in bfloat16 on a processor, where it takes twice as long as its parts.
+    It is PyTorch's fused kernel, except for up to 1,024 tokens in bfloat16 on a CPU: there the fused kernel takes twice
+    as long as the separate operations.
     """
     few = query.shape[2] <= 1024
     if few and query.dtype == torch.bfloat16 and query.device.type == "cpu" and not torch.compiler.is_compiling():
@@ -83,11 +104,11 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 class FeatureDropout(nn.Module):
-    """Dropout of single features of (B, C, H, W), from 16 random bits each where PyTorch's own mask is slow.
+    """Dropout of single features of (B, C, H, W), with 16 random bits per element on a CPU.
 
-    On a processor PyTorch draws the mask element by element on one thread, about a tenth of a training step; four
-    elements to a 64-bit draw cost a quarter of that. The probability is rounded to a multiple of 2^-16, and the scale
-    to the dtype (0.16% low in bfloat16 at 0.1), because scaling in float32 would take a quarter longer.
+    On a CPU, PyTorch draws the mask element by element on one thread, about a tenth of a training step. Here a 64-bit
+    draw serves four elements, at a quarter of that cost. The probability is rounded to a multiple of 2^-16, and the
+    scale to the dtype (0.16% too low in bfloat16 at 0.1), because scaling in float32 takes a quarter longer.
     """
 
     def __init__(self, probability: float) -> None:
@@ -95,7 +116,7 @@ class FeatureDropout(nn.Module):
         self.probability = probability
 
     def forward(self, x: Tensor) -> Tensor:
-        """Zero each element with the given probability and scale the rest; the identity when evaluating."""
+        """Set each element to zero with the given probability and scale the rest; in evaluation mode, return x."""
         if not self.training or self.probability == 0:
             return x
         if x.device.type != "cpu" or torch.compiler.is_compiling():
@@ -104,14 +125,14 @@ class FeatureDropout(nn.Module):
         bits = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)
         threshold = round(self.probability * 2**16) - 2**15
         kept = torch.ge(bits[: x.numel()], threshold, out=torch.empty(x.numel(), dtype=x.dtype))
-        kept = kept.view(batch, height, width, channels).permute(0, 3, 1, 2)  # laid out as x is
+        kept = kept.view(batch, height, width, channels).permute(0, 3, 1, 2)  # the layout of x
         return x * kept.div_(1 - self.probability)
 
 
 def initialise(module: nn.Module, scale: float = 1.0) -> None:
-    """Fill the convolutions and linear maps of `module` as Ho et al. do: uniform, variance scale / fan-average; bias 0.
+    """Initialise convolutions and linear maps as Ho et al. do: uniform with variance scale / fan-average, bias 0.
 
-    A `scale` of 1e-10 makes a branch start as (almost) the zero map, yet lets gradients through.
+    With a `scale` of 1e-10, a branch starts close to the zero map, but gradients still pass.
     """
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
@@ -128,9 +149,11 @@ def frequencies(
     device: torch.device | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """The w of `sinusoids`, (dim / 2,): they fall geometrically from 1.
+    """Return the frequencies w of `sinusoids`, (dim / 2,), which fall geometrically from 1.
 
-    `shift` is 1 where the last is 1 / `max_period`, as in Ho et al.'s code, and 0 where that would come next.
+    Args:
+        shift: 1 if the last frequency is 1 / `max_period`, as in the code of Ho et al.; 0 if 1 / `max_period` is the
+            one after the last.
     """
     half = dim // 2
     exponents = torch.arange(half, device=device, dtype=dtype) / (half - shift)
@@ -142,22 +165,24 @@ def sinusoids(
 ) -> Tensor:
     """Return [sin(t w), cos(t w)], (B, dim), for the w of `frequencies`, computed in `dtype`.
 
-    In float32 a last digit of w, in which machines differ, is 1e-4 of a radian at t = 1000.
+    In float32, the last digit of w can differ between machines, which changes the angle by 1e-4 at t = 1000.
     """
     angles = t.to(dtype)[:, None] * frequencies(dim, shift, max_period, device=t.device, dtype=dtype)[None, :]
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
 class Condition(nn.Module):
-    """The vector (B, 4 * base) that tells every block what time it is and, optionally, which class is wanted.
+    """The embedding (B, 4 * base) of the time and, optionally, of the class, which every block receives.
 
-    The time goes through sinusoids and a two-layer perceptron, all in float32 (float64 where the weights are, so that a
-    codec's machines agree); the class embedding is added.
-    Class index `num_classes` means "no class", which is what a label of None, or a negative one, selects.
+    The time passes through sinusoids and a two-layer perceptron, all in float32 (in float64 if the weights are float64,
+    so that the machines of a codec agree). The class embedding is added. Class index `num_classes` means "no class"; a
+    label of None or a negative label selects it.
 
     Attributes:
-        first_time: what the sinusoids are given for t = 1: 0 in networks that were trained to count from 0.
-        frequency_shift: of their `frequencies`.
+        base: the number of sinusoids.
+        num_classes: the number of classes, or None for a network without classes.
+        first_time: the number that the sinusoids get for t = 1; 0 for networks that were trained with t from 0.
+        frequency_shift: the `shift` of their `frequencies`.
     """
 
     def __init__(
@@ -171,12 +196,18 @@ class Condition(nn.Module):
         self.time = nn.Sequential(nn.Linear(base, 4 * base), nn.SiLU(), nn.Linear(4 * base, 4 * base))
         self.label: nn.Embedding | None = None
         initialise(self.time)
-        if num_classes is not None:  # its own initialisation would load half of torch's compiler on the meta device
+        if (
+            num_classes is not None
+        ):  # the default initialisation would import much of torch's compiler on the meta device
             self.label = nn.Embedding.from_pretrained(torch.empty(num_classes + 1, 4 * base), freeze=False)
             nn.init.xavier_uniform_(self.label.weight)
 
     def forward(self, t: Tensor, label: Tensor | None, batch: int) -> Tensor:
-        """Embed `t` (B,) or scalar, and `label` (B,) or None, for a batch of `batch` examples."""
+        """Embed `t` (B,) or scalar, and `label` (B,) or None, for a batch of `batch` examples.
+
+        Raises:
+            ConfigurationError: a label for a network without classes.
+        """
         with full_precision(t):
             precision = next(self.time.parameters()).dtype
             own, dtype = t.expand(batch) + (self.first_time - 1), torch.promote_types(precision, torch.float32)
@@ -184,7 +215,7 @@ class Condition(nn.Module):
             if self.label is None:
                 if label is not None:
                     raise ConfigurationError(
-                        "a label was given to a network without classes; leave it out or build one with `num_classes`"
+                        "a label was given to a network without classes; leave it out, or build one with `num_classes`."
                     )
                 return time
             if label is None:

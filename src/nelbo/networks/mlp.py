@@ -9,7 +9,7 @@ from nelbo.networks.mlp_options import MLPOptions
 
 
 class Layer(nn.Module):
-    """A residual layer: norm, linear map, plus the condition, SiLU, linear map."""
+    """A residual layer: LayerNorm, a linear map, the condition added, SiLU, a second linear map."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class Layer(nn.Module):
 
 
 class MLP(nn.Module):
-    """A `Network` for points: predicts (B, dims), or (B, 2 * dims) with a learned variance. Runs in float32 always."""
+    """A `Network` for points: outputs (B, dims), or (B, 2 * dims) for a learned variance, always in float32."""
 
     def __init__(self, options: MLPOptions | None = None) -> None:
         super().__init__()
@@ -39,14 +39,15 @@ class MLP(nn.Module):
         initialise(self.output, 1e-10)
 
     def forward(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
-        """Predict from `x_t` (B, dims) or an image of as many numbers (B, C, H, W), `t` (B,) and `label` (B,) or None.
+        """Predict from `x_t` (B, dims), `t` (B,) and `label` (B,) or None; `x_t` can also be (B, C, H, W).
 
-        Raises `ShapeError` when an example has another number of dimensions.
+        Raises:
+            ShapeError: an example doesn't have `dims` numbers.
         """
         if x_t.ndim < 2 or x_t[0].numel() != self.options.dims:
             raise ShapeError(
                 f"the network was given a tensor of shape {tuple(x_t.shape)}, but expects (batch, {self.options.dims})"
-                " or images of as many numbers"
+                " or images of as many numbers."
             )
         with full_precision(x_t):
             condition = F.silu(self.condition(t, label, x_t.shape[0]))

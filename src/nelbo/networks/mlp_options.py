@@ -1,31 +1,24 @@
-"""What an MLP is made of; no torch is imported here."""
+"""The options of an MLP. No torch is imported here."""
 
 from dataclasses import dataclass
 
 from nelbo.errors import ConfigurationError
+from nelbo.options import Annotated, Doc
 
 
 @dataclass(frozen=True)
 class MLPOptions:
-    """What an `MLP` is made of.
+    """The options of an `MLP`."""
 
-    Attributes:
-        dims: dimensions of a point.
-        width: features of each hidden layer, an even number.
-        depth: hidden residual layers.
-        learned_variance: put out 2 * dims; the second half parameterizes the variance.
-        num_classes: classes of a conditional network, or None.
-    """
-
-    dims: int = 2
-    width: int = 128
-    depth: int = 4
-    learned_variance: bool = False
-    num_classes: int | None = None
+    dims: Annotated[int, Doc("Dimensions of a point.")] = 2
+    width: Annotated[int, Doc("Features of each hidden layer, an even number.")] = 128
+    depth: Annotated[int, Doc("Hidden residual layers.")] = 4
+    learned_variance: Annotated[bool, Doc("Output 2 * dims; the second half parameterizes the variance.")] = False
+    num_classes: Annotated[int | None, Doc("Classes of a conditional network; None for an unconditional one.")] = None
 
     def __post_init__(self) -> None:
         for name in ("dims", "depth"):
             if getattr(self, name) < 1:
-                raise ConfigurationError(f"`{name}` is {getattr(self, name)}, but must be at least 1")
+                raise ConfigurationError(f"`{name}` is {getattr(self, name)}, but must be at least 1.")
         if self.width % 2 or self.width < 4:
-            raise ConfigurationError(f"`width` is {self.width}, but must be an even number, at least 4")
+            raise ConfigurationError(f"`width` is {self.width}, but must be an even number, at least 4.")

@@ -1,4 +1,4 @@
-"""A network in bfloat16, for looking rather than learning."""
+"""A network in bfloat16, for sampling."""
 
 import copy
 
@@ -9,10 +9,10 @@ from nelbo.networks.unet import UNet
 
 
 class InBFloat16(nn.Module):
-    """A copy of a `Network` that computes in bfloat16 and holds its weights so: for sampling, never for a bound.
+    """A copy of a `Network` that computes and stores its weights in bfloat16: for sampling, not for a bound.
 
-    Autocast alone would convert every weight again at every call. What a U-Net keeps in float32 in training stays in
-    float32 here; an MLP runs in it always.
+    Autocast alone converts every weight again at every call. The parts of a U-Net that are float32 in training are
+    float32 here too. An MLP always runs in float32.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -24,6 +24,6 @@ class InBFloat16(nn.Module):
                     part.bfloat16()
 
     def forward(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
-        """See `Network`."""
+        """Return the output for x_t (B, C, ...), t (B,) and label (B,) or None, as any `Network`."""
         with torch.autocast(x_t.device.type, torch.bfloat16):
             return self.network(x_t, t, label)  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""The U-Net of Ho, Jain & Abbeel (2020), appendix B: residual blocks on a ladder of resolutions, with skips across."""
+"""The U-Net of Ho, Jain & Abbeel (2020), appendix B: residual blocks at several resolutions with skip connections."""
 
 import math
 from collections.abc import Iterator
@@ -24,11 +24,11 @@ from nelbo.networks.layers import (
 from nelbo.networks.unet_options import UNetOptions
 
 NEARLY_ZERO = 1e-10
-FLATTEST = 1e-12  # the mean square below which an image has no slopes to speak of
+FLATTEST = 1e-12  # smallest mean square of the differences to divide by: flat images stay flat
 
 
 class ResidualBlock(nn.Module):
-    """GroupNorm, SiLU, 3x3 convolution, twice; the condition is added in between and the input at the end."""
+    """GroupNorm, SiLU and a 3x3 convolution, twice; the condition is added in between, and the input at the end."""
 
     def __init__(self, width_in: int, width: int, options: UNetOptions) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class ResidualBlock(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Every pixel attends to every pixel; logits are scaled by (channels of a head) ** -1/2."""
+    """Self-attention of all pixels; the logits are scaled by (channels of a head) ** -1/2."""
 
     def __init__(self, width: int, options: UNetOptions) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class SelfAttention(nn.Module):
             nn.init.xavier_uniform_(weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, H, W) to the same shape; with channels last, every reshape here is a view."""
+        """Map (B, C, H, W) to the same shape. With channels-last inputs, every reshape here is a view."""
         batch, width, height, columns = x.shape
         tokens = self.norm(x).flatten(2).transpose(1, 2)  # B, HW, C
         parts = self.query_key_value(tokens).chunk(3, dim=2)
@@ -76,7 +76,7 @@ class SelfAttention(nn.Module):
 
 
 class Stage(nn.Module):
-    """A residual block, then self-attention where it is wanted."""
+    """A residual block, and self-attention if `attention` is true."""
 
     def __init__(self, width_in: int, width: int, attention: bool, options: UNetOptions) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class Stage(nn.Module):
         self.attention = SelfAttention(width, options) if attention else nn.Identity()
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """Map (B, width_in, H, W) to (B, width, H, W)."""
+        """Map (B, width_in, H, W) and the activated condition (B, 4 * base) to (B, width, H, W)."""
         if self.checkpointing and torch.is_grad_enabled():
             return checkpoint(self._run, x, condition, use_reentrant=False)  # type: ignore[no-any-return]
         return self._run(x, condition)
@@ -95,7 +95,7 @@ class Stage(nn.Module):
 
 
 class Downsample(nn.Module):
-    """Halve both sides by a 3x3 convolution of stride 2, padded on the right and below only, or on all sides."""
+    """Halve both sides by a 3x3 convolution of stride 2, padded at the right and the bottom only, or on all sides."""
 
     def __init__(self, width: int, options: UNetOptions) -> None:
         super().__init__()
@@ -108,15 +108,15 @@ class Downsample(nn.Module):
         return self.conv(F.pad(x, self.padding))  # type: ignore[no-any-return]
 
 
-# How a 3x3 kernel falls on a pixel that was repeated: rows of the 4x4 kernel as sums of rows of the 3x3 one.
+# A 3x3 convolution of repeated pixels is a 4x4 transposed convolution. Its rows are these sums of the 3x3 rows.
 REPEATED = torch.tensor([[0.0, 0.0, 1.0], [0.0, 1.0, 1.0], [1.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
 
 
 class Upsample(nn.Module):
-    """Double both sides by repeating pixels, then a 3x3 convolution.
+    """Double both sides by repeating pixels, then apply a 3x3 convolution.
 
-    Both at once, as a transposed convolution: all products with the copies of a pixel are products with one sum of
-    weights, so that 16 a pixel do what would take 36.
+    Both are done at once by a transposed convolution. All products with copies of the same pixel become one product
+    with a sum of weights: 16 products per input pixel and channel in place of 36.
     """
 
     def __init__(self, width: int) -> None:
@@ -134,9 +134,10 @@ class Upsample(nn.Module):
 
 
 def unit_slopes(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Differences to the left and the upper neighbour, each (B, C, H, W), 0 at the edge; of unit mean square together.
+    """Return the differences to the left and to the upper neighbour, (B, C, H, W) each, 0 at the edge.
 
-    The unit is that of each image, all its channels alike.
+    All differences of an image are divided by one number, such that their mean square is 1. Neighbouring pixels of a
+    photograph differ by only a few levels, and without these features a network takes long to learn to see that.
     """
     across = F.pad(x[..., 1:] - x[..., :-1], (1, 0))
     down = F.pad(x[..., 1:, :] - x[..., :-1, :], (0, 0, 1, 0))
@@ -148,8 +149,8 @@ def unit_slopes(x: Tensor) -> tuple[Tensor, Tensor]:
 class UNet(nn.Module):
     """A `Network` for images: predicts a tensor of the shape of `x_t` from `x_t` and `t`.
 
-    Features are kept channels-last. Under autocast the first and the last convolution and the time embedding stay in
-    float32: the low bits of `x_t` are what matters at low noise.
+    Features are channels-last. Under autocast, the first and the last convolution and the time embedding stay in
+    float32, because the low bits of `x_t` matter at low noise.
     """
 
     def __init__(self, options: UNetOptions | None = None) -> None:
@@ -177,7 +178,7 @@ class UNet(nn.Module):
             [Stage(width, width, options.middle_attention, options), Stage(width, width, False, options)]
         )
 
-        self.up, self.upsample = nn.ModuleList(), nn.ModuleList()  # in the order of use: from the bottom to the top
+        self.up, self.upsample = nn.ModuleList(), nn.ModuleList()  # in the order of use, from the bottom to the top
         for level, width_out in reversed(list(enumerate(widths))):
             stages = nn.ModuleList()
             for _ in range(options.blocks + 1):
@@ -194,30 +195,41 @@ class UNet(nn.Module):
 
     @classmethod
     def cifar10(cls, **overrides: Any) -> Self:
-        """Build the paper's network for 32x32 images: 35,746,307 parameters. `overrides`: fields of `UNetOptions`."""
+        """Build the paper's network for 32x32 images, with 35,746,307 parameters.
+
+        Args:
+            overrides: other values of the fields of `UNetOptions`.
+        """
         return cls(replace(UNetOptions(), **overrides))
 
     @classmethod
     def lsun256(cls, **overrides: Any) -> Self:
-        """Build the paper's network for 256x256 images: 113,673,219 parameters. `overrides` as in `cifar10`."""
+        """Build the paper's network for 256x256 images, with 113,673,219 parameters.
+
+        Args:
+            overrides: other values of the fields of `UNetOptions`.
+        """
         return cls(replace(UNetOptions(multipliers=(1, 1, 2, 2, 4, 4), attention=(4,), dropout=0.0), **overrides))
 
     def inner(self) -> Iterator[nn.Module]:
-        """The layers that follow autocast: all but the first and the last convolution and the embedding of t."""
+        """Yield the layers that follow autocast: all except the first and last convolutions and the time embedding."""
         for part in (self.down, self.downsample, self.middle, self.up, self.upsample):
             yield from part.modules()
 
     def forward(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
         """Predict from `x_t` (B, C, H, W), `t` (B,) integer or float, and `label` int64 (B,) or None.
 
-        Returns float32 (float64 from a float64 network) (B, C, H, W), or (B, 2C, H, W) with a learned variance.
-        Raises `ShapeError` when the image has other channels or sides that the levels cannot halve.
+        Returns:
+            (B, C, H, W), or (B, 2C, H, W) for a learned variance; float32 (float64 from a float64 network).
+
+        Raises:
+            ShapeError: the images have another number of channels, or sides that cannot be halved at every level.
         """
         self._check(x_t)
         condition = F.silu(self.condition(t, label, x_t.shape[0]))
         with full_precision(x_t):
             h = self.input(self._features(x_t))
-        # the layout is set here: that of an image of one channel is ambiguous, and all that follows would inherit it
+        # set the layout here: for one channel it is ambiguous, and all later layers inherit it
         h = h.to(working_dtype(x_t), memory_format=torch.channels_last)
 
         skips = [h]
@@ -242,7 +254,7 @@ class UNet(nn.Module):
             return self.output(self.norm(at_least_single(h)))  # type: ignore[no-any-return]
 
     def _features(self, x: Tensor) -> Tensor:
-        """The image and what `fourier` and `slopes` add to it."""
+        """Return the image and the features of `fourier` and `slopes`, concatenated along the channels."""
         angles = [2.0**exponent * math.pi * x for exponent in self.options.fourier]
         waves = [*(angle.sin() for angle in angles), *(angle.cos() for angle in angles)]
         slopes = unit_slopes(x) if self.options.slopes else ()
@@ -253,6 +265,6 @@ class UNet(nn.Module):
         if x.ndim != 4 or x.shape[1] != self.options.channels:
             raise ShapeError(
                 f"the network was given a tensor of shape {tuple(x.shape)}, but expects "
-                f"(batch, {self.options.channels}, height, width)"
+                f"(batch, {self.options.channels}, height, width)."
             )
         self.options.check_size(x.shape[2], x.shape[3])

@@ -1,96 +1,94 @@
-"""What a U-Net is made of; no torch is imported here, so that a command line can offer its settings at once."""
+"""The options of a U-Net. No torch is imported here, so the command line can offer the settings at once."""
 
 import math
 from dataclasses import dataclass
 
-from nelbo.errors import ConfigurationError, ShapeError
+from nelbo.errors import ConfigurationError, ShapeError, option
+from nelbo.options import Annotated, Doc
 
 MOST = {"channels": 1024, "base": 1 << 16, "blocks": 256, "heads": 1 << 16, "groups": 1 << 16}  # no network has more
 
 
 @dataclass(frozen=True)
 class UNetOptions:
-    """What a `UNet` is made of. Levels are counted from 0, the full resolution; each further level halves both sides.
+    """The options of a `UNet`. Levels are counted from 0, the full resolution; each further level halves both sides."""
 
-    Attributes:
-        channels: channels of the image.
-        base: feature channels that `multipliers` multiply; the time embedding has 4 * base.
-        multipliers: one per level; their number is the number of levels.
-        blocks: residual blocks per level going down; going up there is one more.
-        attention: levels at which self-attention follows each residual block.
-        middle_attention: whether attention stands between the two blocks at the bottom.
-        heads: heads of each attention.
-        head_width: channels of each head, whose number then differs with the level's; None to go by `heads`.
-        groups: groups of each GroupNorm; must divide every `base * multiplier`.
-        norm_eps: what each GroupNorm adds to a variance.
-        dropout: probability, inside each residual block.
-        learned_variance: put out 2 * channels; the second half parameterizes the variance.
-        num_classes: classes of a conditional network, or None.
-        fourier: exponents n; sin(2^n pi x) and cos(2^n pi x) of each channel join the input (Kingma et al. 2021).
-        slopes: exponents n; tanh(2^n d) joins the input, d the differences of each pixel to its neighbours at the left
-            and above, in units of their root mean square over the image. What tells a photograph's pixel from its
-            neighbours is a few levels: without this it takes long to be seen beside the image itself.
-        symmetric_padding: pad what is halved by a pixel on all sides; else on the right and below only.
-        first_time, frequency_shift: of the time embedding, see `Condition`.
-        checkpointing: recompute each block in the backward pass, trading time for memory.
-    """
-
-    channels: int = 3
-    base: int = 128
-    multipliers: tuple[int, ...] = (1, 2, 2, 2)
-    blocks: int = 2
-    attention: tuple[int, ...] = (1,)
-    middle_attention: bool = True
-    heads: int = 1
-    head_width: int | None = None
-    groups: int = 32
-    norm_eps: float = 1e-6
-    dropout: float = 0.1
-    learned_variance: bool = False
-    num_classes: int | None = None
-    fourier: tuple[int, ...] = ()
-    slopes: tuple[int, ...] = ()
-    symmetric_padding: bool = False
-    first_time: int = 1
-    frequency_shift: int = 1
-    checkpointing: bool = False
+    channels: Annotated[int, Doc("Channels of the image.")] = 3
+    base: Annotated[int, Doc("Feature channels that `multipliers` multiply; the time embedding has 4 * base.")] = 128
+    multipliers: Annotated[tuple[int, ...], Doc("Multiplier of `base` for each level.")] = (1, 2, 2, 2)
+    blocks: Annotated[int, Doc("Residual blocks per level going down; going up there is one more.")] = 2
+    attention: Annotated[tuple[int, ...], Doc("Levels at which self-attention follows each residual block.")] = (1,)
+    middle_attention: Annotated[bool, Doc("Put self-attention between the two blocks at the bottom.")] = True
+    heads: Annotated[int, Doc("Heads of each self-attention.")] = 1
+    head_width: Annotated[int | None, Doc("Channels of each head; replaces `heads` unless it is None.")] = None
+    groups: Annotated[int, Doc("Groups of each GroupNorm; must divide every base * multiplier.")] = 32
+    norm_eps: Annotated[float, Doc("Number that each GroupNorm adds to a variance.")] = 1e-6
+    dropout: Annotated[float, Doc("Probability of dropout inside each residual block.")] = 0.1
+    learned_variance: Annotated[bool, Doc("Output 2 * channels; the second half parameterizes the variance.")] = False
+    num_classes: Annotated[int | None, Doc("Classes of a conditional network; None for an unconditional one.")] = None
+    fourier: Annotated[
+        tuple[int, ...],
+        Doc("Exponents n: sin(2^n pi x) and cos(2^n pi x) of each channel join the input (Kingma et al. 2021)."),
+    ] = ()
+    slopes: Annotated[
+        tuple[int, ...],
+        Doc(
+            "Exponents n: tanh(2^n d) joins the input, where d is the difference of each pixel to its left and upper "
+            "neighbours, divided by the root mean square of all differences in the image."
+        ),
+    ] = ()
+    symmetric_padding: Annotated[
+        bool, Doc("Pad all sides by a pixel before each halving; if false, the right and the bottom only.")
+    ] = False
+    first_time: Annotated[int, Doc("Number that the time embedding gets for t = 1.")] = 1
+    frequency_shift: Annotated[
+        int, Doc("1 if the last frequency of the time embedding is 1e-4; 0 if 1e-4 is the one after it.")
+    ] = 1
+    checkpointing: Annotated[bool, Doc("Recompute each block in the backward pass, to save memory.")] = False
 
     def __post_init__(self) -> None:
-        for name in ("multipliers", "attention", "fourier", "slopes"):  # JSON has lists only
+        for name in ("multipliers", "attention", "fourier", "slopes"):  # JSON has only lists
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for name in ("channels", "base", "blocks", "heads", "groups"):
             if not 1 <= getattr(self, name) <= MOST[name]:
-                raise ConfigurationError(f"`{name}` is {getattr(self, name)}, but must be within 1..{MOST[name]}")
+                raise ConfigurationError(f"`{name}` is {getattr(self, name)}, but must be within 1..{MOST[name]}.")
         if not self.multipliers or min(self.multipliers) < 1:
-            raise ConfigurationError(f"`multipliers` is {self.multipliers}, but needs one positive integer per level")
+            raise ConfigurationError(f"`multipliers` is {self.multipliers}, but needs one positive integer per level.")
         if max(self.widths) > MOST["base"]:
-            raise ConfigurationError(f"a level has {max(self.widths)} channels, but {MOST['base']} is the most")
+            raise ConfigurationError(
+                f"a level has {max(self.widths)} channels, but must have at most {MOST['base']}; lower `base` or "
+                "`multipliers`."
+            )
         if self.base % 2 or self.base < 4:
-            raise ConfigurationError(f"`base` is {self.base}, but must be an even number, at least 4")
+            raise ConfigurationError(f"`base` is {self.base}, but must be an even number, at least 4.")
         if not 0 < self.norm_eps < 1:
-            raise ConfigurationError(f"`norm_eps` is {self.norm_eps}, but must be within 0 and 1")
+            raise ConfigurationError(f"`norm_eps` is {self.norm_eps}, but must be between 0 and 1.")
         if not 0 <= self.frequency_shift < self.base // 2:
             raise ConfigurationError(
-                f"`frequency_shift` is {self.frequency_shift}, but must be within 0..{self.base // 2 - 1}"
+                f"`frequency_shift` is {self.frequency_shift}, but must be within 0..{self.base // 2 - 1}."
             )
         if not 0 <= self.dropout < 1:
-            raise ConfigurationError(f"`dropout` is {self.dropout}, but must be in [0, 1)")
+            raise ConfigurationError(f"`dropout` is {self.dropout}, but must be in [0, 1).")
         for level in self.attention:
             if not 0 <= level < len(self.multipliers):
                 raise ConfigurationError(
-                    f"`attention` names level {level}, but `multipliers` makes levels 0..{len(self.multipliers) - 1}"
+                    f"`attention` has level {level}, but `multipliers` has levels 0..{len(self.multipliers) - 1}."
                 )
+        self._check_divisions()
+
+    def _check_divisions(self) -> None:
+        """Check that groups and heads divide the channels of every level."""
         for width in self.widths:
             if width % self.groups:
                 raise ConfigurationError(
                     f"`groups` is {self.groups}, which does not divide {width} channels; "
-                    f"{math.gcd(*self.widths, self.groups)} would"
+                    f"{math.gcd(*self.widths, self.groups)} would."
                 )
             if self.head_width is None and width % self.heads:
-                raise ConfigurationError(f"`heads` is {self.heads}, which does not divide {width} channels")
+                raise ConfigurationError(f"`heads` is {self.heads}, which does not divide {width} channels.")
         for width in self.attended:
             if self.head_width is not None and (self.head_width < 1 or width % self.head_width):
-                raise ConfigurationError(f"`head_width` is {self.head_width}, which does not divide {width} channels")
+                raise ConfigurationError(f"`head_width` is {self.head_width}, which does not divide {width} channels.")
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -99,16 +97,20 @@ class UNetOptions:
 
     @property
     def attended(self) -> tuple[int, ...]:
-        """Feature channels of each level with attention, and of the bottom where that has it."""
+        """Feature channels of each level with attention, then of the bottom if it has attention."""
         levels = tuple(self.widths[level] for level in self.attention)
         return (*levels, self.widths[-1]) if self.middle_attention else levels
 
     def heads_at(self, width: int) -> int:
-        """Heads of an attention over `width` channels."""
+        """Return the number of heads of a self-attention over `width` channels."""
         return self.heads if self.head_width is None else width // self.head_width
 
     def check_size(self, height: int, width: int) -> None:
-        """Raise `ShapeError`, naming the nearest sizes that work, unless both sides can be halved at every level."""
+        """Check that both sides of an image can be halved at every level.
+
+        Raises:
+            ShapeError: a side cannot; the message names the nearest sizes that work.
+        """
         factor = 2 ** (len(self.multipliers) - 1)
         if height % factor == 0 and width % factor == 0 and height > 0 and width > 0:
             return
@@ -119,5 +121,6 @@ class UNetOptions:
         choice = larger if smaller == larger else f"{smaller} or {larger}"
         raise ShapeError(
             f"images of {height} x {width} (height x width) do not fit a U-Net of {len(self.multipliers)} levels: both "
-            f"sides must be multiples of {factor}; the nearest sizes are {choice}: change `--size` or use fewer levels"
+            f"sides must be multiples of {factor}; the nearest sizes are {choice}: change {option('size')} or use "
+            "fewer levels."
         )

@@ -1,6 +1,7 @@
-"""Pictures of what a run knows: tensors and records go in, a figure or an image comes out, `save` writes it whole.
+"""Figures: tensors and records go in, a figure or an image comes out, and `save` writes it.
 
-This is the one home of matplotlib. No figure uses pyplot, so nothing here touches a display or global state."""
+This is the one home of matplotlib. No figure uses pyplot, so nothing here touches a display or global state.
+"""
 
 import lazy_loader
 

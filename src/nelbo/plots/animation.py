@@ -1,4 +1,4 @@
-"""Pictures that move: frames and how long each is shown."""
+"""Animations: frames and how long each is shown."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ from nelbo.plots.style import INK
 from nelbo.probability import data_to_levels
 
 FRAME, REST = 90, 1800  # milliseconds
-BAND, LETTERS = 22, 14  # pixels: the strip that a caption stands in, and its letters
+BAND, LETTERS = 22, 14  # pixels: height of the caption's band, and of its letters
 
 
 @dataclass(frozen=True)
 class Animation:
-    """Frames of one size, shown over and over; `milliseconds` has the time of each."""
+    """Frames of one size, repeated forever; `milliseconds` holds the duration of each."""
 
     frames: Sequence[Image.Image]
     milliseconds: Sequence[int]
 
     def encode(self, kind: str) -> bytes:
-        """The bytes of a file of this kind, "GIF" or "WEBP" (without loss)."""
+        """Return the bytes of a file of this kind, "GIF" or "WEBP" (lossless)."""
         first, *rest = self.frames
         options = {"lossless": True} if kind == "WEBP" else {"optimize": False}
         buffer = BytesIO()
@@ -34,17 +34,17 @@ class Animation:
 
 
 def animate(frames: Iterable[Image.Image | Figure]) -> Animation:
-    """An animation of pictures or figures, the last of which rests. Raises ShapeError for no frame."""
+    """Make an animation of pictures or figures; the last frame is shown longest. Raises ShapeError without frames."""
     drawn = [rasterised(frame) if isinstance(frame, Figure) else frame for frame in frames]
     if not drawn:
-        raise ShapeError("an animation needs one frame at least.")
+        raise ShapeError("an animation needs at least one frame.")
     return Animation(drawn, [FRAME] * (len(drawn) - 1) + [REST])
 
 
 def animate_images(batches: Iterable[tuple[str, Tensor]], columns: int) -> Animation:
-    """A frame for each (caption, images (N, C, H, W) in [-1, 1]): a grid of them, pixel for pixel, below its caption.
+    """Make an animation with a frame for each (caption, images (N, C, H, W) in [-1, 1]): a grid below its caption.
 
-    Values outside [-1, 1] are shown as the nearest edge. Raises ShapeError for no frame, or what is no image.
+    Values outside [-1, 1] are clipped. Raises ShapeError without frames, or for tensors that are not images.
     """
     return animate(
         captioned(sample_grid(data_to_levels(images, 256).byte().cpu(), columns=columns), caption)
@@ -53,16 +53,16 @@ def animate_images(batches: Iterable[tuple[str, Tensor]], columns: int) -> Anima
 
 
 def captioned(image: Image.Image, caption: str) -> Image.Image:
-    """The image with a line of words above it."""
+    """Return the image with a line of text above it."""
     framed = Image.new("RGB", (image.width, image.height + BAND), (GAP_LEVEL,) * 3)
     framed.paste(image, (0, BAND))
-    font = ImageFont.load_default(LETTERS)  # Pillow's own, the same everywhere
+    font = ImageFont.load_default(LETTERS)  # Pillow's own font is the same everywhere
     ImageDraw.Draw(framed).text((4, BAND / 2), caption, fill=INK, font=font, anchor="lm")
     return framed
 
 
 def rasterised(figure: Figure) -> Image.Image:
-    """A figure as pixels, which a notebook shows."""
+    """Return a figure as pixels."""
     buffer = BytesIO()
     figure.savefig(buffer, format="png")
     return Image.open(buffer).convert("RGB")

@@ -1,4 +1,4 @@
-"""Where the bits of the bound lie: L_{t-1} of eq. 5 step by step, and how few steps hold most of it."""
+"""The bound step by step: L_{t-1} of eq. 5 against t, and how few steps hold most of the bits."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,18 +16,22 @@ SHARE = 0.9
 
 
 def per_step_bound(per_step: Sequence[Mapping[str, Any]]) -> Figure:
-    """Bits/dim of each step against t (both axes logarithmic), and their share of the bound summed up from t = 1.
+    """Draw bits/dim of each step against t (both axes logarithmic), and their cumulative share from t = 1.
 
-    per_step: {"t", "bits_per_dim"} of each step, t = 1 being the decoder's term L_0; "standard_error" gives a band of
-    two standard errors; "log_snr", when every record has it, gives a second axis. Where only some t were evaluated,
-    the sum fills the gaps (`cumulative_share`). Raises DataError when there is nothing above zero to draw.
+    Args:
+        per_step: {"t", "bits_per_dim"} of each step; t = 1 is the decoder's term L_0. "standard_error" adds a band of
+            two standard errors; "log_snr", if every record has it, adds a second axis. Where only some t were
+            evaluated, the cumulative share fills the gaps (`cumulative_share`).
+
+    Raises:
+        DataError: no value above zero.
     """
     records = sorted(per_step, key=lambda record: int(record["t"]))
     t = np.array([record["t"] for record in records], dtype=np.float64)
     bits = np.array([record["bits_per_dim"] for record in records], dtype=np.float64)
     if len(t) == 0 or not np.isfinite(bits).all() or bits.max() <= 0:
         raise DataError(
-            f"{len(t)} steps with no finite bits/dim above zero: there is no bound to draw; evaluate again."
+            f"{len(t)} steps without finite bits/dim above zero: there is no bound to draw; evaluate the model again."
         )
     figure = new_figure(5.6, 5.2)
     top, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
@@ -41,15 +45,15 @@ def per_step_bound(per_step: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def steps_holding(share: float, t: Array, bits: Array) -> int:
-    """The smallest n such that the steps 1..n hold this share of the bits."""
+    """Return the smallest n for which the steps 1..n hold this share of the bits."""
     steps, cumulative = cumulative_share(t, bits)
     return int(steps[np.searchsorted(cumulative, share * (1 - 1e-12))])
 
 
 def cumulative_share(t: Array, bits: Array) -> tuple[Array, Array]:
-    """The share of all bits that the steps 1..t hold, for every whole t from the first evaluated to the last.
+    """Return the share of all bits that the steps 1..t hold, for each integer t from the first evaluated to the last.
 
-    Steps in between that were not evaluated follow a power law between their neighbours, as the bound roughly does.
+    Steps that were not evaluated are interpolated by a power law between their neighbours.
     """
     steps = np.arange(t[0], t[-1] + 1)
     tiny = bits.max() * 1e-12
@@ -77,11 +81,11 @@ def _draw_share(axes: Axes, t: Array, bits: Array) -> None:
     axes.axhline(100 * SHARE, color=ORANGE, linewidth=1.0, linestyle=":")
     axes.set_ylim(0, 103)
     title = f"Steps 1 to {enough} of {t[-1]:.0f} hold {SHARE:.0%} of the bits"
-    dress(axes, title, "t (1 is nearest the data)", "% of the bits in steps 1..t")
+    dress(axes, title, "t (1 is nearest to the data)", "% of the bits in steps 1..t")
 
 
 def _add_log_snr_axis(axes: Axes, t: Array, log_snr: Array) -> None:
-    """A second horizontal axis on top, with the log-SNR's round values at their places in t."""
+    """Add a second horizontal axis on top, with round values of the log SNR at their t."""
     falling = np.argsort(log_snr)
     low, high = log_snr[falling[0]], log_snr[falling[-1]]
     spacing = next((s for s in (1, 2, 4, 5, 10, 20) if (high - low) / s <= 9), 50)

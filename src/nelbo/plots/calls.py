@@ -1,4 +1,4 @@
-"""Quality against network calls, a curve for each sampler."""
+"""Quality against network calls: one curve for each sampler."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,12 +11,13 @@ Point = tuple[int, float, float, float]  # network calls, the distance, and its 
 
 
 def curves_against_calls(curves: Mapping[str, Sequence[Point]], what: str = "Frechet distance") -> Figure:
-    """The distance of each sampler's images, with its interval, against network calls an image; both logarithmic.
+    """Draw the distance of each sampler's images, with its interval, against network calls per image (log-log).
 
-    Raises DataError where there is nothing to draw.
+    Raises:
+        DataError: no points.
     """
     if not any(curves.values()):
-        raise DataError("there are no points to draw: measure at least one sampler.")
+        raise DataError("there are no points to draw; measure at least one sampler.")
     figure = new_figure(7.2, 4.4)
     axes = figure.subplots()
     for (name, points), colour in zip(curves.items(), PALETTE * len(curves), strict=False):
@@ -30,6 +31,6 @@ def curves_against_calls(curves: Mapping[str, Sequence[Point]], what: str = "Fre
     logarithmic(axes, "x", min(everywhere), max(everywhere))
     values = [point[1] for points in curves.values() for point in points]
     logarithmic(axes, "y", min(values), max(values))
-    dress(axes, f"{what} against network calls", "network calls an image", what)
+    dress(axes, f"{what} against network calls", "network calls per image", what)
     axes.legend(frameon=False, fontsize=8)
     return figure

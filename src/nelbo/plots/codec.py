@@ -1,4 +1,4 @@
-"""Files as they arrive: the error of the picture against the bytes at hand, beside ordinary image formats."""
+"""Progressive files: the error of the preview against the bytes received, beside ordinary image formats."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,17 +13,19 @@ Curve = Sequence[tuple[float, float]]  # bytes, RMSE
 def codec_curves(
     previews: Curve, lossless: float, others: Mapping[str, Curve], exact: Mapping[str, float] | None = None
 ) -> Figure:
-    """Mean RMSE (0..255) against mean bytes of an image: previews of one file, and other formats at their qualities.
+    """Draw mean RMSE (0..255) against mean bytes per image: previews of one file, and other formats by quality.
 
     Args:
-        lossless: where the file ends, with every pixel exact.
-        exact: the bytes that other formats need for that.
+        previews: (bytes, RMSE) of a file's previews.
+        lossless: bytes of the whole file, where every pixel is exact.
+        others: (bytes, RMSE) of other formats.
+        exact: bytes that other formats need for exact pixels.
 
     Raises:
         DataError: no previews.
     """
     if not previews:
-        raise DataError("there is no preview to draw.")
+        raise DataError("there is no preview to draw; decode a file at several lengths first.")
     figure = new_figure(6.4, 3.8)
     axes = figure.subplots()
     ours = [*previews, (lossless, 0.0)]
@@ -37,6 +39,8 @@ def codec_curves(
     axes.axvline(lossless, color=INK, linewidth=0.9, linestyle=":")
     axes.annotate(" every pixel exact", (lossless, 0.97), xycoords=("data", "axes fraction"), fontsize=8, va="top")
     axes.set_xlim(0, 1.65 * lossless)
-    dress(axes, "What the beginning of a file shows", "bytes an image, headers counted", "RMSE, 0..255")
+    dress(
+        axes, "Error of a preview from the first bytes of a file", "bytes per image, headers included", "RMSE, 0..255"
+    )
     axes.legend(frameon=False, fontsize=8)
     return figure

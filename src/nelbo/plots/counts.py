@@ -1,4 +1,4 @@
-"""What was counted beside the distributions that were fitted to it."""
+"""Observed counts beside the distributions that were fitted to them."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -20,7 +20,7 @@ class Fit(Protocol):
 
 
 def count_bars(observed: Tensor, fits: Sequence[Fit], divergences: Sequence[float]) -> Figure:
-    """A panel for each fit: the observed shares (K,) and its masses side by side, KL(observed || fit) in the title."""
+    """Draw a panel for each fit: observed shares (K,) and fitted masses as bars, KL(observed || fit) in the title."""
     columns = min(2, len(fits))
     lines = -(-len(fits) // columns)
     figure = new_figure(4.2 * columns, 2.6 * lines)

@@ -1,4 +1,4 @@
-"""A run over time, read from the records of `metrics.jsonl`."""
+"""Training curves, read from the records of `metrics.jsonl`."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -16,11 +16,15 @@ Array = NDArray[np.float64]
 
 
 def loss_curve(records: Records) -> Figure:
-    """The training loss against the step: every record faint, a moving average over it.
+    """Draw the training loss against the step: every record faintly, and a moving average.
 
-    Records need "step" and "loss" (per element, as the objective gives it); with "loss_by_quarter", four floats for
-    the four quarters of 1..T (None or NaN where no t fell), a second panel shows where in t the loss lies.
-    Records without a loss are passed over; DataError when none is left.
+    Args:
+        records: with "step" and "loss" (per element, as the objective returns it). "loss_by_quarter", four floats for
+            the quarters of 1..T (None or NaN for a quarter without t), adds a panel with the loss by quarter of t.
+            Records without a loss are skipped.
+
+    Raises:
+        DataError: no record has a loss.
     """
     records = list(records)
     steps, losses = _column(records, "step", "loss")
@@ -46,10 +50,14 @@ def loss_curve(records: Records) -> Figure:
 
 
 def bound_curve(records: Records, against: Literal["step", "minutes"] = "step") -> Figure:
-    """The held-out bound in bits/dim against the step or the minutes of training, the lowest point marked.
+    """Draw the held-out bound in bits/dim against the step or the minutes of training, with the lowest point marked.
 
-    Records need "held_out_bits_per_dim" and the key named by `against`; "held_out_standard_error", where present,
-    is drawn as a bar of two standard errors each way. Other records are passed over; DataError when none is left.
+    Args:
+        records: with "held_out_bits_per_dim" and the key `against`; "held_out_standard_error" adds a bar of two
+            standard errors each way. Other records are skipped.
+
+    Raises:
+        DataError: no record has a bound.
     """
     rows = [record for record in records if record.get("held_out_bits_per_dim") is not None]
     x, bits = _column(rows, against, "held_out_bits_per_dim")
@@ -77,19 +85,19 @@ def bound_curve(records: Records, against: Literal["step", "minutes"] = "step") 
 
 
 def _column(rows: Iterable[Mapping[str, Any]], x: str, y: str, required: bool = True) -> tuple[Array, Array]:
-    """The finite pairs of two keys, as float64 arrays of one length."""
+    """Return the finite pairs of two keys as float64 arrays."""
     pairs = [(float(row[x]), float(row[y])) for row in rows if row.get(x) is not None and row.get(y) is not None]
     pairs = [pair for pair in pairs if math.isfinite(pair[0]) and math.isfinite(pair[1])]
     if required and not pairs:
         raise DataError(
-            f"no record has both {x!r} and {y!r}, so there is nothing to draw: train for a few steps first."
+            f"no record has both {x!r} and {y!r}, so there is nothing to draw; train for a few steps first."
         )
     table = np.array(pairs, dtype=np.float64).reshape(-1, 2)
     return table[:, 0], table[:, 1]
 
 
 def _smooth(values: Array) -> Array:
-    """A moving average over a twentieth of the curve: centred, narrower at the steep start, one-sided at the end."""
+    """Return a moving average over a twentieth of the curve: centred, narrower at the start, one-sided at the end."""
     reach = len(values) // 40
     sums = np.concatenate([[0.0], np.cumsum(values)])
     index = np.arange(len(values))

@@ -1,4 +1,4 @@
-"""Images side by side, pixel for pixel: a plain picture, since a plotting library would resample it."""
+"""A grid of images, pixel for pixel. It is a plain picture, because a plotting library would resample it."""
 
 import math
 
@@ -9,28 +9,36 @@ from torch import Tensor
 
 from nelbo.errors import ShapeError
 
-TILE = 72  # small images are enlarged by the whole number that brings them nearest to this many pixels
+TILE = 72  # pixels: small images are enlarged by an integer factor to about this side
 GAP = 2
 GAP_LEVEL = 208
 CHANNELS = (1, 3, 4)  # grey, RGB, RGBA
 
 
 def sample_grid(images: Tensor, levels: int = 256, columns: int | None = None) -> Image.Image:
-    """Lay N images out row by row, nearly square unless the number of columns is given.
+    """Arrange N images row by row, nearly square unless the number of columns is given.
 
-    images: uint8 (N, C, H, W), integer levels 0..levels-1 of grey (C = 1), RGB or RGBA; level k is shown as
-    255 k / (levels - 1), rounded. Each pixel becomes a square of s x s pixels, s a whole number, so nothing is
-    interpolated: `grid_scale(H, W)` is s. Raises ShapeError for anything else, or levels out of range.
+    Each pixel becomes a square of s x s pixels, s = `grid_scale(H, W)` an integer, so nothing is interpolated.
+
+    Args:
+        images: uint8 (N, C, H, W), levels 0..levels-1 of grey (C = 1), RGB or RGBA; level k is shown as
+            255 k / (levels - 1), rounded.
+
+    Raises:
+        ShapeError: another shape or dtype, or levels out of range.
     """
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in CHANNELS or images.numel() == 0:
         raise ShapeError(
-            f"a grid of {images.dtype} {tuple(images.shape)} cannot be drawn: "
+            f"a grid of {images.dtype} {tuple(images.shape)} cannot be drawn; "
             "give uint8 images of shape (N, C, H, W) with C = 1, 3 or 4 and N >= 1."
         )
     if not 2 <= levels <= 256 or int(images.max()) >= levels:
-        raise ShapeError(f"images reach level {int(images.max())}, but levels={levels}: give levels the data's own K.")
+        largest = int(images.max())
+        raise ShapeError(
+            f"levels is {levels}, but the images reach level {largest}; give {max(largest + 1, 2)} to 256 levels."
+        )
     if columns is not None and columns < 1:
-        raise ShapeError(f"a grid of {columns} columns cannot be drawn: give 1 or more.")
+        raise ShapeError(f"a grid of {columns} columns cannot be drawn; give 1 or more.")
     count, channels, height, width = images.shape
     columns = min(columns or math.ceil(math.sqrt(count)), count)
     rows = math.ceil(count / columns)
@@ -47,11 +55,11 @@ def sample_grid(images: Tensor, levels: int = 256, columns: int | None = None) -
 
 
 def grid_scale(height: int, width: int) -> int:
-    """By how much `sample_grid` enlarges images of this size: a whole number, 1 or more."""
+    """Return the integer factor, 1 or more, by which `sample_grid` enlarges images of this size."""
     return max(1, round(TILE / max(height, width)))
 
 
 def _to_bytes(images: Tensor, levels: int) -> np.ndarray:
-    """Levels (N, C, H, W) -> bytes (N, H, W, C)."""
+    """Convert levels (N, C, H, W) to bytes (N, H, W, C)."""
     shown = (images.cpu().double() * (255 / (levels - 1))).round().to(torch.uint8)
     return np.ascontiguousarray(shown.permute(0, 2, 3, 1).numpy())

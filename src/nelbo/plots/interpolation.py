@@ -1,4 +1,4 @@
-"""One image turning into another, by way of x_t (Ho et al., fig. 8)."""
+"""Interpolation between two images in x_t (Ho et al., fig. 8)."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -10,7 +10,7 @@ from nelbo.plots.table import picture_table
 
 
 class Way(Protocol):
-    """What was decoded between two x_t at t: (L, C, H, W), an image for each weight."""
+    """Images decoded between two x_t at t: (L, C, H, W), one for each weight."""
 
     @property
     def t(self) -> int: ...
@@ -19,9 +19,10 @@ class Way(Protocol):
 
 
 def interpolation_table(ways: Sequence[Way], weights: Sequence[float], pair: Tensor) -> Figure:
-    """A row for each t, a column for each weight, and the `pair` (2, C, H, W) that it goes between at the ends.
+    """Draw a row for each t and a column for each weight, with the two sources `pair` (2, C, H, W) at the ends.
 
-    Raises ShapeError where there is no row, or no image in it.
+    Raises:
+        ShapeError: no row, or no image in it.
     """
     rows = [[pair[0], *way.x_0, pair[1]] for way in ways]
     titles = ["source", *(f"{weight:.2g}" for weight in weights), "source"]

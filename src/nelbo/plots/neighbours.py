@@ -1,4 +1,4 @@
-"""Samples beside the training images nearest to them: does the model remember, or make up?"""
+"""Samples beside their nearest training images, to see whether the model memorized them."""
 
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -7,9 +7,14 @@ from nelbo.plots.table import picture_table
 
 
 def neighbours_table(images: Tensor, neighbours: Tensor, distances: Tensor) -> Figure:
-    """A row for each of `images` (N, C, H, W) in [-1, 1]: itself, then its `neighbours` (N, k, C, H, W), nearest first.
+    """Draw a row for each of `images` (N, C, H, W) in [-1, 1]: the image, then its neighbours, nearest first.
 
-    `distances` (N, k) stand above them. Raises ShapeError for what is no image.
+    Args:
+        neighbours: (N, k, C, H, W) in [-1, 1].
+        distances: (N, k), printed above the neighbours.
+
+    Raises:
+        ShapeError: tensors that are not images.
     """
     rows = [[image, None, *nearest] for image, nearest in zip(images, neighbours, strict=True)]
     captions = [["", "", *(f"{distance:.1f}" for distance in row)] for row in distances.tolist()]

@@ -1,4 +1,4 @@
-"""Points of the plane, where images would be a grid: clouds on their way through the chain, and fields of arrows."""
+"""Two-dimensional data: clouds of points along the chain, and score fields as arrows."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -13,12 +13,12 @@ from nelbo.plots.animation import Animation, animate
 from nelbo.plots.style import BLUE, INK, ORANGE, dress, new_figure
 from nelbo.plots.table import bare
 
-LONGEST = 1.6  # of an arrow, in meshes of its grid
+LONGEST = 1.6  # length of the longest arrow, in cells of its grid
 TILE = 1.7  # inches
 
 
 class Field(Protocol):
-    """Scores (M, 2) at places (M, 2): learned, and exact where known."""
+    """Scores (M, 2) at places (M, 2): the learned ones, and the exact ones or None."""
 
     @property
     def places(self) -> Tensor: ...
@@ -29,12 +29,13 @@ class Field(Protocol):
 
 
 def point_cloud(points: Tensor) -> Figure:
-    """A scatter of N points (N, 2), the axes to one scale.
+    """Draw a scatter plot of N points (N, 2) with equal axis scales.
 
-    Raises ShapeError for points of another dimension.
+    Raises:
+        ShapeError: points of another dimension.
     """
     if points.ndim != 2 or points.shape[1] != 2 or len(points) == 0:
-        raise ShapeError(f"points of shape {tuple(points.shape)} cannot be drawn in a plane: give (N, 2), N >= 1.")
+        raise ShapeError(f"points of shape {tuple(points.shape)} cannot be drawn in a plane; give (N, 2), N >= 1.")
     figure = new_figure(4.0, 4.0)
     axes = figure.subplots()
     _scatter(axes, points, BLUE)
@@ -46,13 +47,16 @@ def point_cloud(points: Tensor) -> Figure:
 def chain_of_points(
     times: Sequence[int], forward: Sequence[Tensor], reverse: Sequence[Tensor], fields: Sequence[Field | None]
 ) -> Figure:
-    """A column for each t: the cloud of q, that of p_theta, the learned score and, where known, the exact one.
+    """Draw a column for each t: the cloud of q, that of p_theta, the learned score and, where known, the exact one.
 
-    Clouds are (N, 2). Each column has its own scale, that of q's cloud, common to its rows; the longest arrow of a
-    column has one length. Raises ShapeError for no column.
+    Clouds are (N, 2). All rows of a column share the scale of q's cloud, and the longest arrow has the same length in
+    every column.
+
+    Raises:
+        ShapeError: no column.
     """
     if not times:
-        raise ShapeError("a chain of points needs one t at least.")
+        raise ShapeError("a chain of points needs at least one t.")
     known = any(field is not None and field.exact is not None for field in fields)
     names = ["$q(x_t)$", r"$p_\theta(x_t)$", "learned\nscore", *(["exact\nscore"] if known else [])]
     figure = new_figure(TILE * len(times) + 0.6, TILE * len(names) + 0.3)
@@ -77,7 +81,7 @@ def chain_of_points(
 
 
 def moving_points(times: Sequence[int], forward: Sequence[Tensor], reverse: Sequence[Tensor]) -> Animation:
-    """The cloud of q from t = 0 to T, then that of p_theta back again; `times` fall from T to 0, clouds are (N, 2)."""
+    """Animate the cloud of q from t = 0 to T, then that of p_theta back; clouds (N, 2), `times` falling to 0."""
     scene = [(f"forward: t = {t}", cloud, cloud, BLUE) for t, cloud in zip(times, forward, strict=True)][::-1]
     scene += [
         (f"reverse: t = {t}", cloud, of_q, ORANGE) for t, cloud, of_q in zip(times, reverse, forward, strict=True)
@@ -86,7 +90,7 @@ def moving_points(times: Sequence[int], forward: Sequence[Tensor], reverse: Sequ
 
 
 def reach(cloud: Tensor) -> float:
-    """Half the side of the square around the origin that holds all but a few of the points."""
+    """Return half the side of the square around the origin that holds 99% of each coordinate, plus a margin."""
     return 1.15 * float(cloud.abs().quantile(0.99))
 
 
@@ -113,5 +117,5 @@ def _scatter(axes: Axes, points: Tensor, colour: str) -> None:
 
 def _arrows(axes: Axes, places: Tensor, values: Tensor, longest: float, colour: str) -> None:
     (x, y), (u, v) = places.cpu().T.numpy(), values.cpu().T.numpy()
-    mesh = max(float(after - before) for before, after in pairwise(sorted(set(x.tolist()))))
-    axes.quiver(x, y, u, v, color=colour, angles="xy", scale_units="xy", scale=longest / (LONGEST * mesh), width=0.006)
+    cell = max(float(after - before) for before, after in pairwise(sorted(set(x.tolist()))))
+    axes.quiver(x, y, u, v, color=colour, angles="xy", scale_units="xy", scale=longest / (LONGEST * cell), width=0.006)

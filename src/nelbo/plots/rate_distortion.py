@@ -1,4 +1,4 @@
-"""Progressive coding: what is seen for how many bits (Ho et al., fig. 5), beside ordinary image formats."""
+"""Progressive coding: distortion against rate (Ho et al., fig. 5), beside ordinary image formats."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -8,11 +8,11 @@ from matplotlib.figure import Figure
 from nelbo.errors import DataError
 from nelbo.plots.style import BLUE, INK, QUARTERS, dress, new_figure
 
-FEW = 12  # points that are marked one by one: a line through one point is not seen
+FEW = 12  # up to this many points get markers: a line through one point is invisible
 
 
 class Point(Protocol):
-    """A place on the curve: bits/dim so far and the RMSE that they buy, at `reverse_steps` done."""
+    """A point of the curve: the bits/dim spent and the RMSE reached after `reverse_steps`."""
 
     @property
     def reverse_steps(self) -> int: ...
@@ -34,12 +34,16 @@ class CodecPoint(Protocol):
 def rate_distortion_curve(
     points: Sequence[Point], total: float, codecs: Mapping[str, Sequence[CodecPoint]] | None = None
 ) -> Figure:
-    """Three panels: distortion and rate against the reverse steps done, and distortion against rate.
+    """Draw distortion and rate against the reverse steps done, and distortion against rate.
 
-    `total` is the whole bound, marked where the rate ends and the lossless rest begins. Raises DataError for no points.
+    Args:
+        total: the whole bound in bits/dim, marked as the rate of a lossless image.
+
+    Raises:
+        DataError: no points.
     """
     if not points:
-        raise DataError("there is no point to draw: evaluate the bound at every t first.")
+        raise DataError("there is no point to draw; evaluate the bound at every t first.")
     steps, rates, errors = ([getattr(p, name) for p in points] for name in ("reverse_steps", "rate", "rmse"))
     figure = new_figure(11.0, 3.4)
     left, middle, right = figure.subplots(1, 3)

@@ -1,4 +1,4 @@
-"""Images above what a model made of them."""
+"""Images above their reconstructions."""
 
 import torch
 from PIL import Image
@@ -11,12 +11,16 @@ COLUMNS = 8
 
 
 def reconstruction_grid(originals: Tensor, reconstructions: Tensor, levels: int = 256) -> Image.Image:
-    """Rows of 8 originals, the row of their reconstructions under each; both uint8 (N, C, H, W).
+    """Draw rows of 8 originals, each above the row of their reconstructions; both uint8 (N, C, H, W).
 
-    Raises ShapeError where they differ in shape.
+    Raises:
+        ShapeError: the shapes differ.
     """
     if originals.shape != reconstructions.shape:
-        raise ShapeError(f"{tuple(originals.shape)} images have reconstructions of {tuple(reconstructions.shape)}.")
+        raise ShapeError(
+            f"the images are {tuple(originals.shape)}, but their reconstructions {tuple(reconstructions.shape)}; "
+            "give two tensors of one shape."
+        )
     rows = []
     for start in range(0, len(originals), COLUMNS):
         for images in (originals, reconstructions):

@@ -1,4 +1,4 @@
-"""A damaged image, what it may have been, and where that is uncertain."""
+"""A damaged image, its restorations, and where they are uncertain."""
 
 from typing import Protocol
 
@@ -11,8 +11,8 @@ from nelbo.plots.style import INK, new_figure
 from nelbo.plots.table import TILE, bare, show_image
 from nelbo.probability import levels_to_data
 
-DRAWN = 8  # draws shown at most
-HOLE = (0.6, -0.05, 0.3)  # a missing pixel, as data: a pink that few images have
+DRAWN = 8  # at most this many draws are shown
+HOLE = (0.6, -0.05, 0.3)  # colour of a missing pixel, as data: a pink that few images contain
 
 
 class Draws(Protocol):
@@ -27,16 +27,17 @@ class Draws(Protocol):
 
 
 def restoration_strip(damaged: Tensor, restoration: Draws, levels: int = 256) -> Figure:
-    """From left to right: the damaged image, up to 8 draws, their mean, and their spread in levels as a map.
+    """Draw from left to right the damaged image, up to 8 draws, their mean, and a map of their spread in levels.
 
     Args:
-        damaged: (C, h, w) as data in [-1, 1], of any size; NaN where pixels are missing.
+        damaged: (C, h, w) as data in [-1, 1], of any size; NaN for missing pixels.
 
-    Raises ShapeError where C is neither 1 nor 3.
+    Raises:
+        ShapeError: C is neither 1 nor 3.
     """
     channels, height, width = restoration.mean.shape
     if channels not in (1, 3) or damaged.ndim != 3 or damaged.shape[0] not in (1, 3):
-        raise ShapeError(f"{channels} channels cannot be drawn as pictures: give images with 1 or 3.")
+        raise ShapeError(f"images of {channels} channels cannot be drawn; give images with 1 or 3.")
     draws = restoration.draws[:DRAWN]
     images = [_with_holes(damaged), *levels_to_data(draws, levels), levels_to_data(restoration.mean, levels)]
     drawn = f"{len(draws)} draws" if len(draws) == len(restoration.draws) else f"of {len(restoration.draws)} draws"
@@ -58,6 +59,6 @@ def restoration_strip(damaged: Tensor, restoration: Draws, levels: int = 256) ->
 
 
 def _with_holes(image: Tensor) -> Tensor:
-    """In colour, pixels that are NaN in pink."""
+    """Return the image in colour, with NaN pixels in pink."""
     colour = torch.tensor(HOLE).view(3, 1, 1)
     return torch.where(image.isnan(), colour, image.expand(3, -1, -1)) if bool(image.isnan().any()) else image

@@ -1,4 +1,4 @@
-"""The same seeds by several samplers, in few and in many network calls."""
+"""The same seeds by several samplers, with few and with many network calls."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,13 +9,14 @@ from nelbo.plots.table import picture_table
 
 
 def samplers_table(images: Mapping[str, Tensor], calls: Sequence[int]) -> Figure:
-    """A row a seed, a column a number of calls; the samplers one below the other.
+    """Draw a row for each seed and a column for each number of calls, the samplers below one another.
 
     Args:
         images: by sampler, (N, len(calls), C, H, W) in [-1, 1].
-        calls: of the network, for each column.
+        calls: number of network calls, for each column.
 
-    Raises ShapeError where there is no image.
+    Raises:
+        ShapeError: no image.
     """
     rows, left = [], []
     for name, its in images.items():

@@ -1,4 +1,4 @@
-"""The one place where a picture meets the disk."""
+"""Writing pictures to files."""
 
 from io import BytesIO
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from PIL import Image
 
-from nelbo.errors import ConfigurationError
+from nelbo.errors import ConfigurationError, option
 from nelbo.files import write_bytes
 from nelbo.plots.animation import Animation
 
@@ -21,22 +21,28 @@ def save(picture: Picture, path: str | Path) -> Path:
     """Write a picture and return its path.
 
     A figure becomes .png, .pdf or .svg; an image .png, .webp, .bmp or .tiff, pixel-exact; an animation .gif or .webp.
+    Missing folders are created. The write is atomic: a reader sees the old file or the new one, even after a kill. The
+    same picture gives the same bytes.
 
-    Folders on the way are made. The write is atomic: a reader, or a kill, meets the old file or the new one.
-    The same picture gives the same bytes. Raises ConfigurationError for another ending.
+    Raises:
+        ConfigurationError: another ending.
     """
     path = Path(path)
     write_bytes(path, _bytes(picture, path))
     return path
 
 
-def check_ending(path: Path, *, animation: bool = False, flag: str = "--out") -> Path:
-    """The path itself if `save` can write a figure, or an animation, to it; to ask before the work, not after it.
+def check_ending(path: Path, *, animation: bool = False, name: str = "out") -> Path:
+    """Return the path if `save` can write a figure, or an animation, to it. Call it before long work.
 
-    Raises ConfigurationError for another ending.
+    Args:
+        name: the option that named the path, for the message.
+
+    Raises:
+        ConfigurationError: another ending.
     """
     formats, what = (ANIMATION_FORMATS, "an animation") if animation else (FIGURE_FORMATS, "a figure")
-    _format(path, formats, what, flag)
+    _format(path, formats, what, name)
     return path
 
 
@@ -48,7 +54,9 @@ def _bytes(picture: Picture, path: Path) -> bytes:
 
 def _figure_bytes(figure: Figure, path: Path) -> bytes:
     kind = _format(path, FIGURE_FORMATS, "a figure")
-    clock = {"png": "Software", "pdf": "CreationDate", "svg": "Date"}[kind]  # what would differ between two writes
+    clock = {"png": "Software", "pdf": "CreationDate", "svg": "Date"}[
+        kind
+    ]  # the metadata that would differ between two writes
     buffer = BytesIO()
     figure.savefig(buffer, format=kind, metadata={clock: None})
     return buffer.getvalue()
@@ -64,11 +72,11 @@ def _image_bytes(image: Image.Image, path: Path) -> bytes:
     return buffer.getvalue()
 
 
-def _format(path: Path, formats: dict[str, str], what: str, flag: str = "--out") -> str:
+def _format(path: Path, formats: dict[str, str], what: str, name: str = "out") -> str:
     try:
         return formats[path.suffix.lower()]
     except KeyError:
         endings = ", ".join(formats)
         raise ConfigurationError(
-            f"cannot write {what} as {path.name!r}: its name must end in one of {endings}; change {flag}."
+            f"cannot write {what} as {path.name!r}; its name must end in one of {endings}; change {option(name)}."
         ) from None

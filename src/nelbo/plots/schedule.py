@@ -1,4 +1,4 @@
-"""A noise schedule as curves: what is left of the data, and how the posterior weighs x_0 against x_t."""
+"""Noise schedules as curves: signal, SNR, beta, and the coefficients of the posterior mean."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -29,13 +29,15 @@ class Schedule(Protocol):
 
 
 def schedule_curves(schedules: Mapping[str, Schedule]) -> Figure:
-    """Four panels against t / T: alphas_bar, log SNR, beta, and the two coefficients of mutilde_t (eq. 7).
+    """Draw four panels against t / T: alphas_bar, log SNR, beta, and the two coefficients of mutilde_t (eq. 7).
 
-    Schedules are told apart by colour; of the coefficients, that of x_0 is whole and that of x_t dashed.
-    Raises DataError for no schedule.
+    Each schedule has a colour. The coefficient of x_0 is a solid line, that of x_t a dashed one.
+
+    Raises:
+        DataError: no schedule.
     """
     if not schedules:
-        raise DataError("there is no schedule to draw.")
+        raise DataError("there is no schedule to draw; give at least one.")
     figure = new_figure(9.0, 6.0)
     panels = figure.subplots(2, 2).flatten()
     colours = (BLUE, ORANGE, GREEN, PINK)
@@ -50,7 +52,7 @@ def schedule_curves(schedules: Mapping[str, Schedule]) -> Figure:
         r"$\bar\alpha_t$: the data's share of the variance",
         "log SNR, nats",
         r"$\beta_t$",
-        "weight of $x_0$ (whole) and $x_t$ (dashed)",
+        "weight of $x_0$ (solid) and $x_t$ (dashed)",
     )
     for axes, title in zip(panels, titles, strict=True):
         dress(axes, title, "t / T", "")

@@ -1,4 +1,4 @@
-"""How surprising each image of a collection is to a model."""
+"""The scores of a collection of images as a histogram."""
 
 from collections.abc import Sequence
 
@@ -11,15 +11,16 @@ from nelbo.plots.style import BLUE, INK, ORANGE, dress, new_figure
 
 
 def score_histogram(scores: Sequence[float]) -> Figure:
-    """A histogram of bits/dim, one score an image, its median marked; a tick for each of the 1% highest.
+    """Draw a histogram of bits/dim, one score per image, with the median and a tick for each of the highest 1%.
 
-    Raises DataError when there is no score, or one is not finite.
+    Raises:
+        DataError: no score, or one that is not finite.
     """
     values = np.asarray(scores, dtype=np.float64)
     if values.size == 0 or not np.isfinite(values).all():
         bad = int((~np.isfinite(values)).sum())
         raise DataError(
-            f"{values.size} scores, {bad} of them not finite: a histogram needs one finite number an image."
+            f"{values.size} scores, {bad} of them not finite; a histogram needs one finite number per image."
         )
     figure = new_figure(5.2, 3.2)
     axes = figure.subplots()

@@ -1,4 +1,4 @@
-"""Samples that share a latent (Ho et al., fig. 7): what x_t settles, and what it leaves open."""
+"""Samples that share a latent x_t (Ho et al., fig. 7): what x_t determines, and what it leaves open."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -10,7 +10,7 @@ from nelbo.plots.table import picture_table
 
 
 class Latent(Protocol):
-    """An x_t (1, C, H, W) at t, the xhat_0 seen in it, and draws of p_theta(x_0|x_t) (N, C, H, W)."""
+    """An x_t (1, C, H, W) at t, its xhat_0, and draws of p_theta(x_0|x_t) (N, C, H, W)."""
 
     @property
     def t(self) -> int: ...
@@ -23,11 +23,12 @@ class Latent(Protocol):
 
 
 def shared_table(latents: Sequence[Latent]) -> Figure:
-    """A row for each latent: x_t and its xhat_0 at the left, then the draws that share it.
+    """Draw a row for each latent: x_t and its xhat_0, then the draws that share it.
 
-    Raises ShapeError where there is no latent, or no image in it.
+    Raises:
+        ShapeError: no latent, or no image in it.
     """
     rows = [[latent.x_t[0], latent.x_0[0], None, *latent.samples] for latent in latents]
-    drawn = r"draws of $p_\theta(x_0|x_t)$" if rows and len(rows[0]) > 4 else "a draw"  # what fits above them
+    drawn = r"draws of $p_\theta(x_0|x_t)$" if rows and len(rows[0]) > 4 else "a draw"  # must fit above the draws
     titles = ["$x_t$", r"$\hat{x}_0$", "", drawn]
     return picture_table(rows, left=[f"t = {latent.t}" for latent in latents], captions=[titles])

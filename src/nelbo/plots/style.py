@@ -1,4 +1,4 @@
-"""How every figure looks: Okabe and Ito's colour-blind safe palette, two spines, light grid, no chart junk."""
+"""The common style of all figures: Okabe and Ito's colour-blind safe palette, two spines, a light grid."""
 
 import math
 from typing import Literal
@@ -15,14 +15,14 @@ QUARTERS = (BLUE, GREEN, ORANGE, PINK)
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """A figure of so many inches at 150 dots per inch, with its own Agg canvas and no pyplot behind it."""
+    """Make a figure of width x height inches at 150 dots per inch, with its own Agg canvas and without pyplot."""
     figure = Figure(figsize=(width, height), dpi=150, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 
 
 def dress(axes: Axes, title: str, x_label: str, y_label: str) -> None:
-    """The common look of a pair of axes, with its title at the left and its labels."""
+    """Style a pair of axes and set its title, at the left, and its labels."""
     axes.set_title(title, loc="left", fontsize=10, color=INK)
     axes.set_xlabel(x_label, fontsize=9, color=INK)
     axes.set_ylabel(y_label, fontsize=9, color=INK)
@@ -34,7 +34,7 @@ def dress(axes: Axes, title: str, x_label: str, y_label: str) -> None:
 
 
 def logarithmic(axes: Axes, which: Literal["x", "y"], low: float, high: float) -> None:
-    """Make one axis logarithmic, labelled with plain numbers: at 1, 2 and 5 of each decade where these are few."""
+    """Make one axis logarithmic with plain numbers as labels: at 1, 2 and 5 of each decade below two decades."""
     if which == "x":
         axes.set_xscale("log")
     else:

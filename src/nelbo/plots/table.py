@@ -1,4 +1,4 @@
-"""Pictures in rows and columns, with words at the left and above: the form of most figures of the paper."""
+"""Pictures in rows and columns with text at the left and above, as in most figures of the paper."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from nelbo.errors import ShapeError
 from nelbo.plots.style import INK, new_figure
 
 TILE = 0.9  # inches
-GAP = 0.3  # the width of a column without any image, in tiles
+GAP = 0.3  # width of a column without images, in tiles
 
 
 def picture_table(
@@ -18,16 +18,21 @@ def picture_table(
     left: Sequence[str] = (),
     captions: Sequence[Sequence[str]] = (),
 ) -> Figure:
-    """Rows of images (C, H, W) in [-1, 1], all of one shape; None leaves a place empty.
+    """Draw rows of images (C, H, W) in [-1, 1], all of one shape; None leaves a place empty.
 
-    Values outside [-1, 1] are shown as the nearest edge. `left` names rows, `captions[i][j]` stands above the image in
-    row i and column j; both may be shorter than the table. Raises ShapeError where there is no image, or C is neither
-    1 nor 3.
+    Values outside [-1, 1] are clipped.
+
+    Args:
+        left: names of the rows; may be shorter than the table.
+        captions: `captions[i][j]` is drawn above the image in row i and column j; may be shorter than the table.
+
+    Raises:
+        ShapeError: no image, or C is neither 1 nor 3.
     """
     images = [image for row in rows for image in row if image is not None]
     if not images or any(image.ndim != 3 or image.shape[0] not in (1, 3) for image in images):
         shape = tuple(images[0].shape) if images else "no image at all"
-        raise ShapeError(f"{shape} cannot be drawn as a table of pictures: give images (C, H, W) with C = 1 or 3.")
+        raise ShapeError(f"{shape} cannot be drawn as a table of pictures; give images (C, H, W) with C = 1 or 3.")
     height, width = images[0].shape[-2:]
     columns = max(map(len, rows))
     full = [any(row[place] is not None for row in rows if place < len(row)) for place in range(columns)]
@@ -50,14 +55,14 @@ def picture_table(
 
 
 def bare(axes: Axes) -> None:
-    """No ticks, no frame."""
+    """Remove ticks and frame."""
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
 
 
 def show_image(axes: Axes, image: Tensor) -> None:
-    """One image (C, H, W) in [-1, 1], grey or in colour."""
+    """Draw one image (C, H, W) in [-1, 1], grey or in colour."""
     pixels = ((image.float().clamp(-1, 1) + 1) / 2).permute(1, 2, 0).cpu().numpy()
     if pixels.shape[-1] == 1:
         axes.imshow(pixels[..., 0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")

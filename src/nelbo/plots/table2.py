@@ -1,4 +1,4 @@
-"""Table 2 as pictures: its numbers as tables in colour, and samples of every cell at the cell's place."""
+"""Table 2 as pictures: its numbers as coloured tables, and samples of every cell at its place."""
 
 import math
 from collections.abc import Sequence
@@ -17,20 +17,20 @@ from nelbo.plots.style import INK, new_figure
 from nelbo.plots.table import picture_table
 from nelbo.probability import levels_to_data
 
-BLANK = 0.8  # the grey of a cell without samples, as data
+BLANK = 0.8  # grey of a cell without samples, as data
 ABSENT = "#E8E8E8"
-DARK = 0.55  # of the colour scale, above which words are white
+DARK = 0.55  # share of the colour scale above which text is white
 
 
 @dataclass(frozen=True)
 class HeatTable:
-    """A table of numbers above 0, coloured by their logarithm; the lowest is the best.
+    """A table of numbers above 0, coloured by their logarithm; lower is better.
 
     Attributes:
-        title: above the table.
-        rows, columns: their names.
+        title: text above the table.
+        rows, columns: names.
         values: by row and column; None leaves a place grey.
-        words: what is written in each place.
+        words: text in each place.
     """
 
     title: str
@@ -41,9 +41,9 @@ class HeatTable:
 
 
 def heat_tables(tables: Sequence[HeatTable]) -> Figure:
-    """Tables one above the other. Raises DataError where there is none."""
+    """Draw tables above one another. Raises DataError without tables."""
     if not tables:
-        raise DataError("there is no table to draw.")
+        raise DataError("there is no table to draw; give at least one.")
     sizes = [0.6 * len(table.rows) + 0.9 for table in tables]
     figure = new_figure(1.2 + 1.25 * max(len(table.columns) for table in tables), sum(sizes))
     panels = figure.subplots(len(tables), 1, squeeze=False, height_ratios=sizes)[:, 0]
@@ -86,9 +86,13 @@ def _draw(axes: Axes, table: HeatTable) -> None:
 def samples_by_cell(
     rows: Sequence[str], columns: Sequence[str], samples: Sequence[Sequence[Tensor | None]], levels: int, side: int = 4
 ) -> Figure:
-    """A square of side x side samples at each place; grey where there are none, or too few.
+    """Draw a square of side x side samples at each place; missing samples are grey.
 
-    samples: by row and column, uint8 (N, C, H, W) of K = `levels`. Raises DataError where there are none at all.
+    Args:
+        samples: by row and column, uint8 (N, C, H, W) of K = `levels`.
+
+    Raises:
+        DataError: no samples at all.
     """
     given = [images for row in samples for images in row if images is not None]
     if not given:

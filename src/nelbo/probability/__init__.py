@@ -1,4 +1,4 @@
-"""Distributions that know nothing of diffusion: everything in nats, per dimension."""
+"""Distributions and divergences, independent of diffusion. Quantities are in nats per dimension."""
 
 import lazy_loader
 

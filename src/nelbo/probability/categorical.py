@@ -1,4 +1,4 @@
-"""Discrete distributions given as tables of probabilities."""
+"""Discrete distributions as tables of probabilities."""
 
 import torch
 from torch import Tensor
@@ -7,18 +7,18 @@ from nelbo.errors import ShapeError
 
 
 def categorical_entropy(p: Tensor) -> Tensor:
-    """H(p) = -sum_k p_k log p_k over the last dimension, nats, with 0 log 0 = 0."""
+    """Return the entropy H(p) = -sum_k p_k log p_k over the last dimension, nats, with 0 log 0 = 0."""
     entropy: Tensor = torch.special.entr(p).sum(-1)
     return entropy
 
 
 def categorical_kl(p: Tensor, q: Tensor) -> Tensor:
-    """KL(p || q) = sum_k p_k log(p_k / q_k) over the last dimension, nats.
+    """Return KL(p || q) = sum_k p_k log(p_k / q_k) over the last dimension, nats.
 
-    0 only for equal distributions, never negative, not symmetric, and infinite where q_k = 0 < p_k.
+    It is 0 only for equal distributions, never negative, not symmetric, and infinite if some q_k = 0 < p_k.
 
     Raises:
-        ShapeError: a table that is negative somewhere or does not sum to 1.
+        ShapeError: a table has a negative entry or does not sum to 1.
     """
     for name, table in (("p", p), ("q", q)):
         total = table.sum(-1)
@@ -27,5 +27,5 @@ def categorical_kl(p: Tensor, q: Tensor) -> Tensor:
                 f"{name} must be probabilities that sum to 1 over the last dimension, got {table.tolist()}."
             )
     terms = torch.special.xlogy(p, p) - torch.special.xlogy(p, q)
-    divergence: Tensor = (terms - p + q).sum(-1)  # each term is then 0 or more, and p - q sums to 0
+    divergence: Tensor = (terms - p + q).sum(-1)  # makes each term 0 or more; p - q sums to 0
     return divergence.clamp(min=0)

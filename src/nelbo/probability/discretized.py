@@ -1,4 +1,4 @@
-"""A Gaussian integrated over the bins of K levels: the decoder p(x_0|x_1) of eq. 13."""
+"""A Gaussian integrated over the bins of K levels: the decoder p_theta(x_0|x_1) (eq. 13)."""
 
 import math
 from dataclasses import dataclass
@@ -8,13 +8,19 @@ from torch import Tensor
 
 from nelbo.probability.levels import data_to_levels, levels_to_data
 from nelbo.probability.normal import log_interval_mass
+from nelbo.randomness import standard_normal
 
 
 @dataclass(frozen=True)
 class DiscretizedGaussian:
-    """Eq. 13: level k of K has the mass of N(mean, variance) in the bin of half-width 1/(K-1) around 2k/(K-1) - 1.
+    """The mass of N(mean, variance) in the bin of each of K levels (eq. 13).
 
-    The bins of the two edge levels reach -inf and +inf, so the masses sum to 1. `mean` and `variance` broadcast.
+    The bin of level k has the half-width 1/(K-1) around 2k/(K-1) - 1. The bins of the two edge levels extend to -inf
+    and +inf, so the masses sum to 1.
+
+    Attributes:
+        mean, variance: of the Gaussian; they broadcast against each other.
+        levels: K.
     """
 
     mean: Tensor
@@ -22,8 +28,11 @@ class DiscretizedGaussian:
     levels: int = 256
 
     def log_prob(self, x_0: Tensor) -> Tensor:
-        """Log-mass per dimension, nats, of data x_0 that lies on the K levels. Computed in float64, returned as x_0."""
-        # float32 data is off its level by rounding, which a narrow Gaussian would see
+        """Return the log-mass (eq. 13) of data x_0 on the K levels, nats per dimension.
+
+        It is computed in float64 and returned in the dtype of x_0.
+        """
+        # rounding moves float32 data off its level, which would change the mass of a narrow Gaussian
         level = data_to_levels(x_0.double(), self.levels)
         x, half = levels_to_data(level, self.levels, torch.float64), 1 / (self.levels - 1)
         mean, stddev = self.mean.double(), self.variance.double().sqrt()
@@ -33,15 +42,15 @@ class DiscretizedGaussian:
         return log_interval_mass(lower, upper).to(x_0.dtype)
 
     def log_probs(self) -> Tensor:
-        """Log-masses of all K levels, nats, float64, with a last dimension of size K."""
+        """Return the log-masses (eq. 13) of all K levels, (..., K) float64, nats."""
         grid = levels_to_data(torch.arange(self.levels, device=self.mean.device), self.levels, torch.float64)
         broadcast = DiscretizedGaussian(self.mean.unsqueeze(-1), self.variance.unsqueeze(-1), self.levels)
         shape = torch.broadcast_shapes(self.mean.shape, self.variance.shape)
         return broadcast.log_prob(grid.expand(*shape, self.levels))
 
     def sample(self, generator: torch.Generator | None) -> Tensor:
-        """Draw data x_0 on the K levels: a draw of the Gaussian, moved to the nearest level."""
+        """Draw data x_0 on the K levels (eq. 13): a draw of the Gaussian, rounded to the nearest level."""
         shape = torch.broadcast_shapes(self.mean.shape, self.variance.shape)
-        z = torch.randn(shape, generator=generator, device=self.mean.device, dtype=self.mean.dtype)
+        z = standard_normal(shape, generator, self.mean)
         draw = (self.mean + self.variance.sqrt() * z + 1) * ((self.levels - 1) / 2)
         return levels_to_data(draw.round().clamp(0, self.levels - 1), self.levels, self.mean.dtype)

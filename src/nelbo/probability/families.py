@@ -1,4 +1,4 @@
-"""Families of distributions over 0, 1, 2, ..., fitted to counts by maximum likelihood."""
+"""Families of distributions over 0, 1, 2, ..., fitted to counts (K,) of the values 0..K-1 by maximum likelihood."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from nelbo.probability.categorical import categorical_entropy, categorical_kl
 
 @dataclass(frozen=True)
 class CountFit:
-    """A distribution over 0..K-1, and what of its mass lies beyond.
+    """A distribution over 0, 1, 2, ..., as a table of 0..K-1 and the rest of the mass.
 
     Attributes:
-        name: of the family, or of the table.
-        parameters: what was fitted, by name.
+        name: the name of the family, or of the table.
+        parameters: the fitted parameters by name.
         probabilities: (K,) float64; they sum to 1 - `beyond`.
     """
 
@@ -27,39 +27,46 @@ class CountFit:
 
     @property
     def beyond(self) -> float:
-        """The mass on values of K and more: 0 for a family that ends at K - 1."""
+        """The mass on values of K and above; 0 for a family that ends at K - 1."""
         return max(0.0, 1 - float(self.probabilities.sum()))
 
     def divergence(self, observed: Tensor) -> float:
-        """KL(observed || this), nats, of probabilities (K,); infinite where this is 0 and the observed is not."""
+        """Return KL(observed || this distribution), nats, for probabilities (K,).
+
+        It is infinite if a value has probability 0 here but not in `observed`.
+        """
         p = torch.cat([observed, observed.new_zeros(1)])
         q = torch.cat([self.probabilities, observed.new_tensor([self.beyond])])
         return float(categorical_kl(p, q / q.sum()))
 
 
 def fit_uniform(counts: Tensor) -> CountFit:
-    """1 / K on each of 0..K-1: nothing to fit."""
+    """Return the uniform distribution, 1 / K on each of 0..K-1. It has no parameter to fit."""
     num = len(counts)
     return CountFit("uniform", {"K": num}, torch.full((num,), 1 / num, dtype=torch.float64))
 
 
 def fit_binomial(counts: Tensor) -> CountFit:
-    """n = K - 1 trials; p = mean / n is the maximum of the likelihood."""
+    """Fit a binomial of n = K - 1 trials; p = mean / n maximises the likelihood.
+
+    Raises:
+        DataError: the counts have only the value 0.
+    """
     num = len(counts) - 1
     if num == 0:
-        raise DataError("a binomial needs at least the values 0 and 1, and the counts have 0 only.")
+        raise DataError("a binomial needs counts of at least the values 0 and 1, got counts of 0 only.")
     p = mean_of(counts) / num
     return CountFit("binomial", {"n": num, "p": p}, _table(Binomial(num, torch.tensor(p, dtype=torch.float64)), counts))
 
 
 def fit_poisson(counts: Tensor) -> CountFit:
-    """rate = mean."""
+    """Fit a Poisson distribution; rate = mean maximises the likelihood."""
     rate = mean_of(counts)
     return CountFit("poisson", {"rate": rate}, _table(Poisson(torch.tensor(rate, dtype=torch.float64)), counts))
 
 
 def fit_geometric(counts: Tensor) -> CountFit:
-    """(1 - p)^k p over k = 0, 1, ...; p = 1 / (1 + mean)."""
+    """Fit a geometric distribution, (1 - p)^k p for k = 0, 1, ...; p = 1 / (1 + mean) maximises the likelihood."""
     p = 1 / (1 + mean_of(counts))
     return CountFit(
         "geometric", {"p": p}, _table(Geometric(torch.tensor(p, dtype=torch.float64), validate_args=False), counts)
@@ -75,30 +82,30 @@ FAMILIES: dict[str, Callable[[Tensor], CountFit]] = {
 
 
 def probabilities_of(counts: Tensor) -> Tensor:
-    """Counts (K,) of 0..K-1 -> their shares, float64.
+    """Return the shares (K,) of counts (K,) of 0..K-1, float64.
 
     Raises:
-        DataError: no counts, or none above 0.
-        ConfigurationError: a negative or non-finite count.
+        DataError: the counts are empty or sum to 0.
+        ConfigurationError: a count is negative or not finite.
     """
     if counts.ndim != 1 or len(counts) == 0 or float(counts.sum()) == 0:
-        raise DataError(f"the counts of 0..K-1 must be a row with something counted, got {counts.tolist()}.")
+        raise DataError(f"the counts of 0..K-1 must be one-dimensional with a sum above 0, got {counts.tolist()}.")
     if not bool((counts >= 0).all()) or not bool(counts.isfinite().all()):
-        raise ConfigurationError(f"counts are finite and not negative, got {counts.tolist()}.")
+        raise ConfigurationError(f"the counts must be finite and not negative, got {counts.tolist()}.")
     return counts.double() / counts.double().sum()
 
 
 def mean_of(counts: Tensor) -> float:
-    """The mean value of what was counted."""
+    """Return the mean of the counted values."""
     return float((probabilities_of(counts) * torch.arange(len(counts))).sum())
 
 
 def entropy_of(counts: Tensor) -> float:
-    """H of the shares, nats: what a code made for them spends on each value."""
+    """Return the entropy of the shares, nats per value: the mean length of the best code for them."""
     return float(categorical_entropy(probabilities_of(counts)))
 
 
 def _table(distribution: Binomial | Poisson | Geometric, counts: Tensor) -> Tensor:
-    """(K,) the masses of 0..K-1."""
+    """Return the masses of 0..K-1, (K,) float64."""
     masses: Tensor = distribution.log_prob(torch.arange(len(counts), dtype=torch.float64)).exp()  # type: ignore[no-untyped-call]
     return masses

@@ -1,4 +1,4 @@
-"""The grid that images live on: K integer levels, level k at 2k/(K-1) - 1 (Ho et al., section 3.3)."""
+"""The grid of image values: K integer levels, with level k at 2k/(K-1) - 1 (Ho et al., section 3.3)."""
 
 import math
 
@@ -7,28 +7,27 @@ from torch import Tensor
 
 from nelbo.probability.normal import log_interval_mass
 
-WINDOW = 16
+WINDOW = 16  # levels on either side of the nearest one that the sum covers
 INVERSE_SQRT_2PI = 1 / math.sqrt(2 * math.pi)
 
 
 def levels_to_data(images: Tensor, levels: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Integer levels 0..K-1 of any shape -> data x_0 in [-1, 1], level k at 2k/(K-1) - 1."""
+    """Convert integer levels 0..K-1 of any shape to data x_0 in [-1, 1]; level k becomes 2k/(K-1) - 1."""
     return images.to(dtype) * (2 / (levels - 1)) - 1
 
 
 def data_to_levels(x_0: Tensor, levels: int) -> Tensor:
-    """Data of any shape -> the nearest level, as int64 in 0..K-1. Values outside [-1, 1] go to the edge levels."""
+    """Convert data of any shape to the nearest levels 0..K-1, int64. Values outside [-1, 1] become edge levels."""
     return ((x_0 + 1) * ((levels - 1) / 2)).round().clamp(0, levels - 1).long()
 
 
 def expected_level(x: Tensor, stddev: Tensor, levels: int) -> Tensor:
-    """E[x_0 | x] for x = x_0 + stddev * z, where x_0 is uniform over the K levels and z ~ N(0, I).
+    """Return E[x_0 | x] for x = x_0 + stddev * z, where x_0 is uniform over the K levels and z ~ N(0, I).
 
-    The best denoiser that knows the grid and nothing else. `x` and `stddev` broadcast. Where the noise spans few levels
-    the sum over the levels nearby is taken; where it spans many, the grid is as good as the interval that it fills,
-    whose posterior is a truncated normal: off by at most 3% of the stddev as far as 3.5 stddevs outside the edges,
-    beyond which x hardly ever lies, and by far less inside.
-    Up to 17 levels the sum takes them all and is exact.
+    This is the best denoiser that uses only the grid. `x` and `stddev` broadcast. If the noise spans few levels, the
+    result is a sum over the nearby levels. If it spans many, the grid is replaced by the interval that it fills, and
+    the posterior is a truncated normal. The error is then at most 3% of the stddev up to 3.5 stddevs outside the edges
+    (x rarely lies further out), and much smaller inside. Up to 17 levels, the sum covers all levels and is exact.
     """
     scale = (levels - 1) / 2
     place, spread = torch.broadcast_tensors((x + 1) * scale, stddev * scale)

@@ -1,4 +1,4 @@
-"""The standard normal distribution, where the obvious formula would lose every digit."""
+"""The standard normal distribution, in formulas that keep their digits in the tails."""
 
 import math
 
@@ -9,11 +9,11 @@ SQRT_HALF = math.sqrt(0.5)
 
 
 def log_interval_mass(lower: Tensor, upper: Tensor) -> Tensor:
-    """log(Phi(upper) - Phi(lower)) for a standard normal, lower < upper, either end possibly infinite.
+    """Return log(Phi(upper) - Phi(lower)) of a standard normal for lower < upper; either end can be infinite.
 
-    Intervals around 0 are a sum of two error functions. The others are mirrored to the right tail, where
-    Phi(-x) = erfcx(x / sqrt 2) exp(-x^2 / 2) / 2 lets the exponential be taken out, so that neither the value nor the
-    gradient underflows however far away the interval is.
+    The mass of an interval around 0 is a difference of two error functions. Other intervals are mirrored to the right
+    tail. There, Phi(-x) = erfcx(x / sqrt 2) exp(-x^2 / 2) / 2, and the exponential is factored out, so neither the
+    value nor the gradient underflows, at any distance from 0.
     """
     mirrored = lower + upper < 0
     near = torch.where(mirrored, -upper, lower)
@@ -21,7 +21,7 @@ def log_interval_mass(lower: Tensor, upper: Tensor) -> Tensor:
     around_zero = near < 0
     unbounded = torch.isinf(far)
 
-    # `where` passes NaN gradients of the branch not taken, so each branch sees arguments that are safe for it.
+    # `where` propagates NaN gradients of the branch that is not selected, so each branch gets arguments safe for it.
     near_around = torch.where(around_zero, near, -torch.ones_like(near))
     far_around = torch.where(around_zero & ~unbounded, far, torch.ones_like(far))
     upper_half = torch.where(unbounded, torch.ones_like(far), torch.erf(far_around * SQRT_HALF))

@@ -1,8 +1,6 @@
-"""Names into objects: the one place where a recipe becomes a network, a schedule and an objective."""
+"""From names to objects: a recipe becomes a network, a schedule and an objective."""
 
-import math
-import warnings
-from dataclasses import replace
+from collections.abc import Callable
 
 from torch import nn
 
@@ -28,9 +26,8 @@ from nelbo.diffusion import (
     VariationalLoss,
     VelocityPrediction,
 )
-from nelbo.errors import ConfigurationError
+from nelbo.errors import ConfigurationError, setting
 from nelbo.networks import MLP, MLPOptions, UNet, UNetOptions
-from nelbo.objective import Objective
 from nelbo.options import known
 from nelbo.recipes.recipe import AnyRecipe, Recipe, ScheduleOptions, VAERecipe
 from nelbo.vae import VAE, VAEObjective, VAEOptions
@@ -38,21 +35,22 @@ from nelbo.vae import VAE, VAEObjective, VAEOptions
 VARIANCES: dict[str, Variance] = {v.name: v for v in (FixedLarge(), FixedSmall(), LearnedRange())}
 TIMESTEPS = {"uniform": UniformTimesteps, "stratified": StratifiedTimesteps, "importance": ImportanceTimesteps}
 LOSSES = ("simple", "variational", "hybrid")
-PARAMETERIZATIONS: dict[str, Parameterization] = {
-    p.name: p for p in (NoisePrediction(), DataPrediction(), VelocityPrediction(), MeanPrediction(), GridPrediction())
+# By name, from the number of levels K, which only the grid prediction needs.
+PARAMETERIZATIONS: dict[str, Callable[[int], Parameterization]] = {
+    "noise": lambda levels: NoisePrediction(),
+    "data": lambda levels: DataPrediction(),
+    "velocity": lambda levels: VelocityPrediction(),
+    "mean": lambda levels: MeanPrediction(),
+    "grid": GridPrediction,
 }
 
 
-class AssemblyWarning(UserWarning):
-    """The model is not quite the preset's."""
-
-
 def build_schedule(options: ScheduleOptions) -> NoiseSchedule:
-    """The schedule of a kind.
+    """Build the noise schedule.
 
     Raises:
-        ConfigurationError: a kind that isn't known, or a table of another length than T.
-        ScheduleError: some beta is not between 0 and 1.
+        ConfigurationError: an unknown kind, or a table of another length than T.
+        ScheduleError: a beta outside 0..1.
     """
     kinds = {
         "linear": lambda: NoiseSchedule.linear(options.num_steps, options.beta_1, options.beta_T),
@@ -62,14 +60,14 @@ def build_schedule(options: ScheduleOptions) -> NoiseSchedule:
     }
     if options.kind == "table" and len(options.betas) != options.num_steps:
         raise ConfigurationError(
-            f"schedule.betas has {len(options.betas)} entries and schedule.num_steps is {options.num_steps}; a table "
-            "has one beta for each step."
+            f"{setting('schedule.betas')} has {len(options.betas)} entries and {setting('schedule.num_steps')} is "
+            f"{options.num_steps}; a table needs one beta for each step."
         )
     return kinds[known(options.kind, kinds, "schedule kind")]()
 
 
 def build_network(recipe: AnyRecipe) -> nn.Module:
-    """The network, freshly initialised from torch's global random state."""
+    """Build the network, initialised from torch's global random state."""
     match recipe.network:
         case UNetOptions():
             return UNet(recipe.network)
@@ -80,52 +78,25 @@ def build_network(recipe: AnyRecipe) -> nn.Module:
 
 
 def build_parameterization(recipe: Recipe, levels: int) -> Parameterization:
-    """What the network's output stands for."""
-    parameterization = PARAMETERIZATIONS[known(recipe.parameterization, PARAMETERIZATIONS, "parameterization")]
-    return (
-        replace(parameterization, levels=levels) if isinstance(parameterization, GridPrediction) else parameterization
-    )
+    """Build what the network's output stands for, for images of K levels."""
+    return PARAMETERIZATIONS[known(recipe.parameterization, PARAMETERIZATIONS, "parameterization")](levels)
 
 
 def build_variance(recipe: Recipe) -> Variance:
-    """The variance used in training."""
+    """Build the variance of the reverse process that training uses."""
     return VARIANCES[known(recipe.variance, VARIANCES, "variance")]
 
 
-def build_objective(recipe: AnyRecipe, levels: int) -> Objective:
-    """What training minimises.
-
-    Raises:
-        ConfigurationError: a name that isn't known, or a combination that cannot be.
-    """
-    if isinstance(recipe, Recipe):
-        return build_diffusion_objective(recipe, levels)
-    if isinstance(recipe, VAERecipe):
-        return VAEObjective(recipe.network.latent, levels)
-    raise TypeError(f"{recipe!r} is no recipe")
-
-
 def build_diffusion_objective(recipe: Recipe, levels: int) -> DiffusionObjective:
-    """Algorithm 1 as the recipe has it.
+    """Build the objective of Algorithm 1 for a recipe.
 
     Raises:
-        ConfigurationError: a name that isn't known, or a combination that cannot be.
+        ConfigurationError: an unknown name, or settings that exclude each other.
     """
-    known(recipe.loss, LOSSES, "loss")
-    variance, schedule = build_variance(recipe), build_schedule(recipe.schedule)
-    if recipe.loss == "hybrid" and not variance.learned:
-        raise ConfigurationError(f"the hybrid loss trains a learned variance; {recipe.variance!r} is fixed.")
-    if recipe.loss == "simple" and variance.learned:
-        raise ConfigurationError("the simple loss doesn't train a learned variance; use --set loss=hybrid.")
-    if not 0 <= recipe.label_dropout <= 1:
-        raise ConfigurationError(f"label_dropout is a share, between 0 and 1; got {recipe.label_dropout}.")
-    if recipe.min_snr is not None and recipe.loss != "simple":
-        raise ConfigurationError(f"min_snr weighs the simple loss; leave it out with the {recipe.loss} loss.")
-    if recipe.min_snr is not None and not recipe.min_snr > 0:
-        raise ConfigurationError(f"min_snr is a signal-to-noise ratio above 0, such as 5; got {recipe.min_snr}.")
-    weighting = None if recipe.min_snr is None else MinSNR(recipe.min_snr)
+    _check_objective(recipe)
+    schedule = build_schedule(recipe.schedule)
     losses: dict[str, Loss] = {
-        "simple": SimpleLoss(weighting),
+        "simple": SimpleLoss(None if recipe.min_snr is None else MinSNR(recipe.min_snr)),
         "variational": VariationalLoss(),
         "hybrid": HybridLoss(),
     }
@@ -133,7 +104,7 @@ def build_diffusion_objective(recipe: Recipe, levels: int) -> DiffusionObjective
     return DiffusionObjective(
         schedule,
         build_parameterization(recipe, levels),
-        variance,
+        build_variance(recipe),
         losses[recipe.loss],
         timesteps,
         levels,
@@ -142,62 +113,26 @@ def build_diffusion_objective(recipe: Recipe, levels: int) -> DiffusionObjective
     )
 
 
-def fit_to_data(recipe: AnyRecipe, shape: tuple[int, int, int], num_classes: int, levels: int = 256) -> AnyRecipe:
-    """The recipe with the network's channels, classes and levels of resolution set for images of `shape` (C, H, W).
-
-    A side that can't be halved as often as the preset would loses the lowest levels, with a warning.
-
-    Args:
-        levels: K of the images.
-
-    Raises:
-        ConfigurationError: a conditional model for data without classes.
-    """
-    if isinstance(recipe, VAERecipe):
-        depth = _fitting(recipe.network.depth, shape, "VAE")
-        return replace(recipe, network=replace(recipe.network, shape=shape, levels=levels, depth=depth))
-    if isinstance(recipe, Recipe):
-        return _fit_diffusion(recipe, shape, num_classes)
-    raise TypeError(f"{recipe!r} is no recipe")
-
-
-def _fit_diffusion(recipe: Recipe, shape: tuple[int, int, int], num_classes: int) -> Recipe:
-    if recipe.conditional and num_classes == 0:
-        raise ConfigurationError("a conditional model needs classes: put the images into one sub-folder a class.")
-    learned, classes = build_variance(recipe).learned, num_classes if recipe.conditional else None
-    network = recipe.network
-    if isinstance(network, MLPOptions):
-        fitted = replace(network, dims=math.prod(shape), learned_variance=learned, num_classes=classes)
-        return replace(recipe, network=fitted)
-    depth = 1 + _fitting(len(network.multipliers) - 1, shape, "U-Net")
-    network = replace(
-        network,
-        channels=shape[0],
-        multipliers=network.multipliers[:depth],
-        attention=tuple(level for level in network.attention if level < depth),
-        learned_variance=learned,
-        num_classes=classes,
-    )
-    return replace(recipe, network=network)
-
-
-def _fitting(wanted: int, shape: tuple[int, int, int], what: str) -> int:
-    """How many of the halvings wanted images of `shape` allow: fewer with a warning."""
-    possible = min(_halvings(side) for side in shape[1:])
-    if possible < wanted:
-        warnings.warn(
-            f"images of {shape[2]} x {shape[1]} {_halved(possible)}, so the {what} keeps {possible + 1} of its "
-            f"{wanted + 1} levels; a --size that is a multiple of {2**wanted} keeps them all.",
-            AssemblyWarning,
-            stacklevel=4,
+def _check_objective(recipe: Recipe) -> None:
+    known(recipe.loss, LOSSES, "loss")
+    learned = build_variance(recipe).learned
+    if recipe.loss == "hybrid" and not learned:
+        raise ConfigurationError(f"the hybrid loss trains a learned variance; {recipe.variance!r} is fixed.")
+    if recipe.loss == "simple" and learned:
+        raise ConfigurationError(f"the simple loss does not train a learned variance; use {setting('loss', 'hybrid')}.")
+    if not 0 <= recipe.label_dropout <= 1:
+        raise ConfigurationError(f"{setting('label_dropout')} must be a share within 0..1, got {recipe.label_dropout}.")
+    if recipe.min_snr is not None and recipe.loss != "simple":
+        raise ConfigurationError(
+            f"{setting('min_snr')} weights the simple loss; remove it or use {setting('loss', 'simple')} instead of "
+            f"{recipe.loss}."
         )
-    return min(wanted, possible)
+    if recipe.min_snr is not None and not recipe.min_snr > 0:
+        raise ConfigurationError(
+            f"{setting('min_snr')} must be a signal-to-noise ratio above 0, such as 5; got {recipe.min_snr}."
+        )
 
 
-def _halved(count: int) -> str:
-    return {0: "cannot be halved", 1: "can be halved once"}.get(count, f"can be halved {count} times")
-
-
-def _halvings(side: int) -> int:
-    """How often a side can be halved."""
-    return (side & -side).bit_length() - 1
+def build_vae_objective(recipe: VAERecipe, levels: int) -> VAEObjective:
+    """Build the objective of a VAE, the negative ELBO, for images of K levels."""
+    return VAEObjective(recipe.network.latent, levels)

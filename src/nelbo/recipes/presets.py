@@ -1,4 +1,4 @@
-"""Recipes by name. `paper` presets follow Ho et al. to the letter; the others are tuned for bits on small machines."""
+"""Recipes by name. `cifar10` and `lsun256` are the paper's; the others are tuned for bits/dim on small machines."""
 
 from dataclasses import replace
 
@@ -47,7 +47,7 @@ PRESETS: dict[str, AnyRecipe] = {
     ),
     "images": replace(
         FOR_BITS,
-        # as little signal at the end as lets the codec leave x_T out, up to 64 x 64 pixels in colour
+        # x_T holds so little signal that the codec need not send it, up to 64 x 64 pixels in colour
         schedule=ScheduleOptions(kind="log-linear", log_snr_min=-13.0),
         network=UNetOptions(
             base=32,
@@ -60,7 +60,7 @@ PRESETS: dict[str, AnyRecipe] = {
             slopes=(0, 2, 4),
         ),
     ),
-    # the paper's betas spend nearly all their steps where noise has buried points of a spread of 1/4
+    # the paper's betas spend nearly all steps where the noise hides points with a spread of 1/4
     "points": Recipe(
         schedule=ScheduleOptions(kind="log-linear", log_snr_max=10.0, log_snr_min=-7.0),
         network=MLPOptions(),
@@ -84,28 +84,28 @@ PRESETS: dict[str, AnyRecipe] = {
 }
 
 DESCRIPTIONS: dict[str, str] = {
-    "digits": "8x8 digits with 17 levels, bundled: the demo's few minutes on 2 cores",
-    "fashion-mnist": "28x28 grey images, tuned for bits/dim in an hour on 2 cores",
+    "digits": "8x8 digits with 17 levels (bundled data), for `nelbo demo`: 4 minutes on 2 cores",
+    "fashion-mnist": "28x28 grey images, tuned for bits/dim: an hour on 2 cores",
     "images": "any folder of images, tuned for bits/dim; the default for data without a preset of its own",
-    "points": "two-dimensional toys and other vectors, an MLP",
+    "points": "two-dimensional toy data and other vectors: an MLP",
     "cifar10": "the paper's CIFAR-10 model: 35.7M parameters, linear schedule, L_simple",
     "lsun256": "the paper's 256x256 model: 113.7M parameters, learning rate 2e-5",
-    "vae-digits": "a variational autoencoder of the 8x8 digits, in 2 minutes",
-    "vae-fashion-mnist": "a variational autoencoder of 28x28 grey images, in 20 minutes on 2 cores",
+    "vae-digits": "a variational autoencoder of the 8x8 digits: 2 minutes on 2 cores",
+    "vae-fashion-mnist": "a variational autoencoder of 28x28 grey images: 20 minutes on 2 cores",
 }
 
 
 def preset(name: str) -> AnyRecipe:
-    """The recipe of a name.
+    """Return a recipe by its name.
 
     Raises:
-        ConfigurationError: there is no such preset; the nearest one is suggested.
+        ConfigurationError: an unknown name; the nearest one is suggested.
     """
     return PRESETS[known(name, PRESETS, "preset")]
 
 
 def default_preset(data: str) -> str:
-    """The preset for a data set: its own where there is one. `cifar10` and the like name a person's own folder here."""
+    """Return the name of the preset for a data set: its own, or else `images`. A folder may be called `cifar10`."""
     if data in ("digits", "fashion-mnist"):
         return data
     return "points" if data.startswith("toy:") else "images"

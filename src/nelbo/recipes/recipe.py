@@ -1,36 +1,31 @@
-"""Everything that makes a model besides its data, as one record that can be written to config.json and read again."""
+"""A recipe: everything that makes a model besides its data, as one record that config.json stores."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from nelbo.errors import ConfigurationError
+from nelbo.errors import ConfigurationError, option
 from nelbo.networks.mlp_options import MLPOptions
 from nelbo.networks.unet_options import UNetOptions
-from nelbo.options import known, record_from
+from nelbo.options import Doc, known, record_from
 from nelbo.training.options import TrainerOptions
 from nelbo.vae.options import VAEOptions
 
 
 @dataclass(frozen=True)
 class ScheduleOptions:
-    """A noise schedule by name; the fields that a kind doesn't use are left alone.
+    """A noise schedule by name. Fields that a kind does not use have no effect."""
 
-    Attributes:
-        kind: "linear" (the paper's), "cosine", "log-linear" (log SNR falls linearly: best for bits), or "table".
-        num_steps: T.
-        beta_1, beta_T: of "linear".
-        log_snr_max, log_snr_min: of "log-linear".
-        betas: of "table": beta_1..beta_T.
-    """
-
-    kind: str = "linear"
-    num_steps: int = 1000
-    beta_1: float = 1e-4
-    beta_T: float = 0.02
-    log_snr_max: float = 15.0
-    log_snr_min: float = -10.5
-    betas: tuple[float, ...] = ()
+    kind: Annotated[
+        str,
+        Doc("linear (the paper's), cosine, log-linear (log SNR falls linearly; best for bits/dim), or table."),
+    ] = "linear"
+    num_steps: Annotated[int, Doc("T, the number of steps.")] = 1000
+    beta_1: Annotated[float, Doc("First beta of the linear schedule.")] = 1e-4
+    beta_T: Annotated[float, Doc("Last beta of the linear schedule.")] = 0.02
+    log_snr_max: Annotated[float, Doc("Log SNR at t = 1 of the log-linear schedule.")] = 15.0
+    log_snr_min: Annotated[float, Doc("Log SNR at t = T of the log-linear schedule.")] = -10.5
+    betas: Annotated[tuple[float, ...], Doc("beta_1..beta_T of a table.")] = ()
 
 
 NetworkOptions = UNetOptions | MLPOptions | VAEOptions
@@ -39,45 +34,53 @@ NETWORKS: dict[str, type[NetworkOptions]] = {"unet": UNetOptions, "mlp": MLPOpti
 
 @dataclass(frozen=True)
 class AnyRecipe:
-    """What recipes of every kind have: a network, which tells the kind, and how it is trained."""
+    """What the recipes of all families have in common: a network and how it is trained.
+
+    Attributes:
+        family: the name of the model family; `nelbo.recipes.FAMILIES` says what it means.
+    """
+
+    family: ClassVar[str]
 
     network: NetworkOptions
     training: TrainerOptions
 
     @property
     def in_words(self) -> str:
-        """The mathematics in a line, for a person who is about to train it."""
+        """The mathematics in one line, to print before training."""
         raise NotImplementedError
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, with the kind of network named."""
+        """Return plain values, with the kind of network named."""
         plain = asdict(self)
         kind = next(name for name, options in NETWORKS.items() if isinstance(self.network, options))
         plain["network"] = {"kind": kind, **plain["network"]}
         return plain
 
     def with_overrides(self, overrides: Mapping[str, Any]) -> Self:
-        """The recipe with some values changed, by dotted names such as "training.learning_rate" or "loss".
+        """Return the recipe with some values changed, by dotted names such as "training.learning_rate" or "loss".
 
         Raises:
-            ConfigurationError: a name that doesn't exist; the nearest one is suggested.
+            ConfigurationError: an unknown name; the nearest one is suggested.
         """
         plain = self.to_json()
         for name, value in overrides.items():
             _put(plain, name, name.split("."), value)
-        return type(self).from_json(plain)  # all at once: what two settings say together counts, not their order
+        return type(self).from_json(plain)  # checked once, after all changes: their order does not matter
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> Self:
-        """The inverse of `to_json`.
+        """Build the recipe that `to_json` wrote.
 
         Raises:
-            ConfigurationError: a key or a kind that is not known, or a network of the other kind of recipe.
+            ConfigurationError: an unknown key or kind, or a network of another family.
         """
         network = dict(plain["network"])
         options = NETWORKS[known(network.pop("kind", "unet"), NETWORKS, "network kind")]
         if (options is VAEOptions) != issubclass(cls, VAERecipe):
-            raise ConfigurationError("a VAE has a recipe of its own: begin with --preset vae-fashion-mnist.")
+            raise ConfigurationError(
+                f"a VAE has a recipe of its own; start from {option('preset', 'vae-fashion-mnist')}."
+            )
         parts = {"network": record_from(options, network), "training": record_from(TrainerOptions, plain["training"])}
         if "schedule" in plain:
             parts["schedule"] = record_from(ScheduleOptions, plain["schedule"])
@@ -87,14 +90,16 @@ class AnyRecipe:
 
 @dataclass(frozen=True)
 class VAERecipe(AnyRecipe):
-    """A variational autoencoder: its network says it all."""
+    """The recipe of a variational autoencoder: its network determines the rest."""
+
+    family: ClassVar[str] = "vae"
 
     network: VAEOptions
     training: TrainerOptions
 
     @property
     def in_words(self) -> str:
-        """As "variational autoencoder, 32 latent dimensions, discretized decoder with a learned stddev"."""
+        """Such as "variational autoencoder, 32 latent dimensions, discretized decoder with a learned stddev"."""
         stddev = "a learned stddev" if self.network.learned_stddev else f"stddev {self.network.stddev:g}"
         return (
             f"variational autoencoder, {self.network.latent} latent dimensions, {self.network.decoder} decoder with "
@@ -104,32 +109,31 @@ class VAERecipe(AnyRecipe):
 
 @dataclass(frozen=True)
 class Recipe(AnyRecipe):
-    """A diffusion model: schedule, network, what it predicts, what it is trained on, and how.
+    """The recipe of a diffusion model: schedule, network, what it predicts, its loss, and how it is trained."""
 
-    Attributes:
-        parameterization: "noise", "data", "velocity", "mean" or "grid".
-        variance: used in training: "fixed-large", "fixed-small" or "learned-range". Finished models are calibrated.
-        loss: "simple", "variational" or "hybrid".
-        min_snr: gamma of min-SNR weighting with the simple loss, or None.
-        timesteps: "uniform", "stratified" or "importance".
-        conditional: feed the labels of the data to the network.
-        label_dropout: of a conditional model, the share of examples in training whose label is withheld.
-    """
+    family: ClassVar[str] = "diffusion"
 
-    schedule: ScheduleOptions = field(default_factory=ScheduleOptions)
-    network: UNetOptions | MLPOptions = field(default_factory=UNetOptions)
-    parameterization: str = "noise"
-    variance: str = "fixed-large"
-    loss: str = "simple"
-    min_snr: float | None = None
-    timesteps: str = "uniform"
-    conditional: bool = False
-    label_dropout: float = 0.1
-    training: TrainerOptions = field(default_factory=lambda: TrainerOptions(steps=800_000))
+    schedule: Annotated[ScheduleOptions, Doc("The noise schedule.")] = field(default_factory=ScheduleOptions)
+    network: Annotated[UNetOptions | MLPOptions, Doc("The network.")] = field(default_factory=UNetOptions)
+    parameterization: Annotated[str, Doc("What the network predicts: noise, data, velocity, mean or grid.")] = "noise"
+    variance: Annotated[
+        str,
+        Doc("Variance in training: fixed-large, fixed-small or learned-range. A finished model is calibrated."),
+    ] = "fixed-large"
+    loss: Annotated[str, Doc("simple (L_simple, eq. 14), variational (eq. 5) or hybrid.")] = "simple"
+    min_snr: Annotated[float | None, Doc("Gamma of min-SNR weighting of the simple loss; None for none.")] = None
+    timesteps: Annotated[str, Doc("Distribution of t in training: uniform, stratified or importance.")] = "uniform"
+    conditional: Annotated[bool, Doc("Give the labels of the data to the network.")] = False
+    label_dropout: Annotated[
+        float, Doc("Share of training examples of a conditional model that are shown without their label.")
+    ] = 0.1
+    training: Annotated[TrainerOptions, Doc("How it is trained.")] = field(
+        default_factory=lambda: TrainerOptions(steps=800_000)
+    )
 
     @property
     def in_words(self) -> str:
-        """As "linear schedule of 1000 steps, noise prediction, simple loss, uniform t"."""
+        """Such as "linear schedule of 1000 steps, noise prediction, simple loss, uniform t"."""
         return (
             f"{self.schedule.kind} schedule of {self.schedule.num_steps} steps, {self.parameterization} prediction, "
             f"{self.loss} loss, {self.timesteps} t"
@@ -137,10 +141,10 @@ class Recipe(AnyRecipe):
 
 
 def recipe_from_json(plain: Mapping[str, Any]) -> AnyRecipe:
-    """A recipe of the kind that its network tells.
+    """Build a recipe of the family that its network belongs to.
 
     Raises:
-        ConfigurationError: a key or a kind that is not known.
+        ConfigurationError: an unknown key or kind.
     """
     kind = VAERecipe if plain["network"].get("kind") == "vae" else Recipe
     return kind.from_json(plain)
@@ -154,7 +158,7 @@ def _put(plain: dict[str, Any], full: str, path: list[str], value: Any) -> None:
         raise ConfigurationError(
             f"{full!r} names a part of {path[0]!r}, which has no parts."
             if len(path) > 1
-            else f"{full!r} has parts ({', '.join(inner)}): name one of them, such as {full}.{next(iter(inner))}."
+            else f"{full!r} has parts ({', '.join(inner)}); name one of them, such as {full}.{next(iter(inner))}."
         )
     if len(path) > 1:
         _put(inner, full, path[1:], value)

@@ -1,10 +1,11 @@
 from .codec_plan import PLAN_FILE, find_model, fit_codec
+from .diffusion_model import DiffusionModel
 from .diffusion_run import DiffusionRun
 from .folder import DataOptions, RunConfig, bundled_models, find_run, read_config
 from .loading import load, load_as
 from .restoring import METHODS, Repair, expected_shape, restore, the_damage
 from .run import Report, Run
-from .sampling import SPACINGS, How
+from .sampling_options import SPACINGS, SamplingOptions
 from .vae_run import VAERun
 
 __all__ = [
@@ -12,12 +13,13 @@ __all__ = [
     "PLAN_FILE",
     "SPACINGS",
     "DataOptions",
+    "DiffusionModel",
     "DiffusionRun",
-    "How",
     "Repair",
     "Report",
     "Run",
     "RunConfig",
+    "SamplingOptions",
     "VAERun",
     "bundled_models",
     "expected_shape",

@@ -1,4 +1,4 @@
-"""A run as a codec: its plan in the run's folder, its fingerprint, and where a file's model is looked for."""
+"""The codec plan in a run folder: measured, loaded, checked against the weights, and found by its fingerprint."""
 
 import hashlib
 import json
@@ -6,22 +6,21 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 
 from nelbo.codec import CodecPlan, FittingOptions, FittingProgress, ProgressiveCodec, fit_plan
 from nelbo.data import ImageDataset
-from nelbo.errors import CodecError, ConfigurationError, NelboError
+from nelbo.errors import CodecError, ConfigurationError, NelboError, RunError, option
 from nelbo.files import read_metadata, read_tensors, write_tensors
+from nelbo.runs.diffusion_model import DiffusionModel
 from nelbo.runs.folder import CONFIG_FILE, bundled_models
-
-if TYPE_CHECKING:
-    from nelbo.runs.diffusion_run import DiffusionRun
 
 PLAN_FILE = "codec.safetensors"
 MODELS_VARIABLE = "NELBO_MODELS"
-# Of a network's options those that its weights do not tell; a later option enters where it is not at its default.
+# The network options that the weights do not determine. An option added later enters the hash only where it differs
+# from its default, so that fingerprints of earlier models stay as they are.
 SHAPING = ("channels", "base", "multipliers", "blocks", "attention", "middle_attention", "heads", "groups", "fourier")
 SHAPING_SINCE = {
     "head_width": None,
@@ -36,91 +35,141 @@ CHAIN_SINCE: dict[str, object] = {"betas": ()}
 ARITHMETIC = "float64 throughout, clipped xhat_0, calibrated variance"
 
 
+class ModelInFolder(Protocol):
+    """A diffusion model with a run folder, such as `DiffusionRun`."""
+
+    @property
+    def folder(self) -> Path: ...
+    @property
+    def model(self) -> DiffusionModel: ...
+
+
 def fit_codec(
-    run: "DiffusionRun",
+    run: ModelInFolder,
     images: ImageDataset,
     options: FittingOptions | None = None,
     progress: FittingProgress | None = None,
 ) -> CodecPlan:
-    """Measure the plan of a run on training images, and keep it in the run's folder.
+    """Measure the codec plan of a run on training images, and write it into the run folder.
 
     Raises:
-        ConfigurationError: a model that the codec cannot use.
+        ConfigurationError: the codec does not support this model.
+        RunError: the model is not calibrated.
     """
-    if run.recipe.conditional:
+    model = run.model
+    if model.recipe.conditional:
         raise ConfigurationError(
-            "the codec has no way to tell the receiver a class yet, and this model is class-conditional; train one "
-            "without --conditional."
+            "a .nelbo file has no place for a class yet, and this model is class-conditional; train one without "
+            f"{option('conditional')}."
         )
-    plan = fit_plan(run.reverse(clip=True), images, options, progress)
-    write_tensors(run.folder / PLAN_FILE, plan.tensors(), {"fingerprint": fingerprint(run, plan).hex()})
+    _require_calibration(run)
+    plan = fit_plan(model.reverse(clip=True), images, options, progress)
+    write_tensors(run.folder / PLAN_FILE, plan.tensors(), {"fingerprint": fingerprint(model, plan).hex()})
     return plan
 
 
-def load_codec(run: "DiffusionRun", batch_size: int = 8) -> ProgressiveCodec:
-    """The codec of a run.
+def load_codec(run: ModelInFolder, batch_size: int = 8) -> ProgressiveCodec:
+    """Return the codec of a run.
 
     Raises:
-        ConfigurationError: its plan has not been measured yet.
-        RunError: the plan is damaged.
+        ConfigurationError: the plan has not been measured yet.
+        RunError: the plan is damaged, or was measured for other weights; or the model is not calibrated.
     """
     path = run.folder / PLAN_FILE
     if not path.is_file():
         raise ConfigurationError(
-            f"{run.folder} is not ready to compress: {PLAN_FILE} is missing; measure it once by `nelbo codec "
-            f"{run.folder}` (minutes, on the run's training images)."
+            f"{run.folder} has no codec plan: {PLAN_FILE} is missing; measure it once with `nelbo codec {run.folder}` "
+            "(minutes, on the run's training images)."
         )
-    plan = CodecPlan.from_tensors(read_tensors(path)[0])
-    return ProgressiveCodec(run.reverse(clip=True), plan, fingerprint(run, plan), run.shape, batch_size)
+    _require_calibration(run)
+    tensors, metadata = read_tensors(path)
+    try:
+        plan = CodecPlan.from_tensors(tensors)
+    except (KeyError, AssertionError) as error:
+        raise RunError(f"{path} lacks {error}; {_remedy(run.folder)}") from error
+    known, stored = fingerprint(run.model, plan), str(metadata.get("fingerprint", ""))
+    if metadata.get("stale") or stored != known.hex():
+        raise RunError(
+            f"{path} was measured for other weights than those of {run.folder / 'model.safetensors'}, for example "
+            f"because the run was trained further afterwards; {_remedy(run.folder)}"
+        )
+    return ProgressiveCodec(run.model.reverse(clip=True), plan, known, run.model.data.shape, batch_size)
 
 
-def fingerprint(run: "DiffusionRun", plan: CodecPlan) -> bytes:
-    """32 bytes of SHA-256 over all that decoding depends on: weights, schedule, variance, plan and arithmetic."""
-    recipe, network, schedule = run.recipe, asdict(run.recipe.network), asdict(run.recipe.schedule)
-    told = {  # a schedule by its options, because its tables may differ in a last digit elsewhere
-        "schedule": _told(schedule, CHAIN, CHAIN_SINCE),
-        "network": _told(network, SHAPING, SHAPING_SINCE),
+def mark_stale(folder: Path) -> bool:
+    """Record that the weights of a run change after its plan was measured. Returns whether there was a valid plan."""
+    path = folder / PLAN_FILE
+    if not path.is_file():
+        return False
+    tensors, metadata = read_tensors(path)
+    if metadata.get("stale"):
+        return False
+    write_tensors(path, tensors, {**metadata, "stale": True})
+    return True
+
+
+def _require_calibration(run: ModelInFolder) -> None:
+    if run.model.mse is None:
+        raise RunError(
+            f"{run.folder} is not calibrated, because its training was stopped or is not finished; finish it with "
+            f"`nelbo train --out {run.folder}`."
+        )
+
+
+def _remedy(folder: Path) -> str:
+    return (
+        f"measure it again with `nelbo codec --again {folder}`. Files that were compressed before can only be decoded "
+        "with the earlier weights and plan."
+    )
+
+
+def fingerprint(model: DiffusionModel, plan: CodecPlan) -> bytes:
+    """Return 32 bytes of SHA-256 over all that decoding depends on: weights, schedule, variance, plan, arithmetic."""
+    recipe, network, schedule = model.recipe, asdict(model.recipe.network), asdict(model.recipe.schedule)
+    settings = {  # a schedule enters by its options, because its tables may differ in a last digit elsewhere
+        "schedule": _hashed(schedule, CHAIN, CHAIN_SINCE),
+        "network": _hashed(network, SHAPING, SHAPING_SINCE),
         "parameterization": recipe.parameterization,
-        "shape": list(run.shape),
-        "levels": run.levels,
+        "shape": list(model.data.shape),
+        "levels": model.data.levels,
         "arithmetic": ARITHMETIC,
     }
-    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
-    assert run.mse is not None
-    tensors = {**run.network.state_dict(), "mse": run.mse, **{f"plan.{k}": v for k, v in plan.tensors().items()}}
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    assert model.mse is not None
+    tensors = {**model.network.state_dict(), "mse": model.mse, **{f"plan.{k}": v for k, v in plan.tensors().items()}}
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.digest()
 
 
-def _told(options: Mapping[str, Any], names: Sequence[str], since: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of some names, and of those that came later the ones that are not at their default."""
+def _hashed(options: Mapping[str, Any], names: Sequence[str], since: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of `names`, and those added later that differ from their defaults."""
     later = [name for name, default in since.items() if options.get(name, default) != default]
     return {name: options[name] for name in (*names, *later) if name in options}
 
 
 def find_model(start: bytes) -> Path:
-    """The folder of the model whose fingerprint begins so: bundled, in ./runs, or in a folder of $NELBO_MODELS.
+    """Find the folder of the model whose fingerprint begins with `start`: bundled, in ./runs, or in $NELBO_MODELS.
 
     Raises:
-        CodecError: none is.
+        CodecError: there is none.
     """
     for folder in _known_folders():
         try:
-            known = str(read_metadata(folder / PLAN_FILE).get("fingerprint", ""))
+            metadata = read_metadata(folder / PLAN_FILE)
         except NelboError:
-            continue  # a damaged plan of some other run is no reason to stop
-        if known.startswith(start.hex()):
+            continue  # a damaged plan of another run does not stop the search
+        if str(metadata.get("fingerprint", "")).startswith(start.hex()):
             return folder
     raise CodecError(
-        f"the file was made by a model with the fingerprint {start.hex()}, which is none of the bundled ones, none in "
-        f"./runs and none in ${MODELS_VARIABLE}; name its run by -m."
+        f"the file was made by a model with the fingerprint {start.hex()}, which is not among the bundled models, the "
+        f"runs in ./runs or those in ${MODELS_VARIABLE}; name its run by {option('model')}."
     )
 
 
 def _known_folders() -> Iterator[Path]:
-    """Every run that has a plan, in the order of the search."""
+    """Yield every run folder with a plan, in the order of the search."""
     yield from (path for path in bundled_models().values() if (path / PLAN_FILE).is_file())
     places = [Path("runs"), *(Path(p) for p in os.environ.get(MODELS_VARIABLE, "").split(os.pathsep) if p)]
     for place in places:

@@ -1,25 +1,16 @@
-"""A finished diffusion model: its chain, its samples and its bound."""
+"""A finished diffusion model in its run folder: samples, bounds, restored images, files."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Unpack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nelbo.codec import Bitstream, Decoded, ProgressiveCodec
 from nelbo.data import ImageDataset
-from nelbo.diffusion import (
-    Calibrated,
-    Constraint,
-    FixedLarge,
-    FixedSmall,
-    Guidance,
-    NoiseSchedule,
-    ReverseProcess,
-    Variance,
-)
-from nelbo.errors import ConfigurationError
+from nelbo.diffusion import Constraint, Guidance, NoiseSchedule, ReverseProcess
 from nelbo.evaluation import (
     BoundReport,
     FormsReport,
@@ -30,18 +21,18 @@ from nelbo.evaluation import (
     evaluate_likelihood,
     expected_terms,
 )
-from nelbo.networks import InBFloat16
-from nelbo.options import known
-from nelbo.randomness import image_generators
-from nelbo.recipes.assembly import build_parameterization, build_variance
+from nelbo.progress import Progress
+from nelbo.recipes.assembly import build_schedule
 from nelbo.recipes.recipe import Recipe
 from nelbo.restoration import Restoration
 from nelbo.runs.codec_plan import load_codec
-from nelbo.runs.restoring import Repair, restore
-from nelbo.runs.run import Progress, Run
-from nelbo.runs.sampling import How, build_sampler, constraints_of, guidance_of, pixels_of, strided
+from nelbo.runs.diffusion_model import DiffusionModel
+from nelbo.runs.folder import RunConfig
+from nelbo.runs.restoring import restore
+from nelbo.runs.run import Run
+from nelbo.runs.sampling import pixels_of
+from nelbo.runs.sampling_options import SamplingOptions
 from nelbo.samplers import Sampler, Step
-from nelbo.training import PRECISIONS, bf16_wanted
 
 CALIBRATION = "calibration.mse"
 DRAFT_STEPS, GLANCE_STEPS = 50, 4
@@ -49,21 +40,40 @@ DRAFT_STEPS, GLANCE_STEPS = 50, 4
 
 @dataclass
 class DiffusionRun(Run):
-    """A trained chain with everything needed to sample, score and calibrate it.
+    """A trained diffusion model with everything needed to sample, score and calibrate it.
 
     Attributes:
-        schedule: the full schedule it was trained on, on the network's device.
+        schedule: the full schedule that it was trained on, on the network's device.
         mse: (T+1,) what calibration measured, or None.
     """
+
+    family: ClassVar[str] = "diffusion"
 
     schedule: NoiseSchedule
     mse: Tensor | None = None
 
+    @classmethod
+    def of(cls, folder: Path, config: RunConfig, network: nn.Module, extras: dict[str, Tensor]) -> Self:
+        """Build the run from its parts."""
+        assert isinstance(config.recipe, Recipe)
+        schedule = build_schedule(config.recipe.schedule).to(next(network.parameters()).device)
+        return cls(folder, config, network, schedule, extras.get(CALIBRATION))
+
     @property
     def recipe(self) -> Recipe:
-        """What it was made by."""
+        """The recipe of the model."""
         assert isinstance(self.config.recipe, Recipe)
         return self.config.recipe
+
+    @property
+    def model(self) -> DiffusionModel:
+        """The model without its folder."""
+        return DiffusionModel(self.network, self.schedule, self.recipe, self.config.data, self.mse, f"in {self.folder}")
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the variance was measured, or is learned and needs no measurement."""
+        return self.mse is not None or self.model.variance().learned
 
     def reverse(
         self,
@@ -75,124 +85,87 @@ class DiffusionRun(Run):
         constraints: tuple[Constraint, ...] = (),
         guidance: Guidance | None = None,
     ) -> ReverseProcess:
-        """p_theta of this model.
-
-        Args:
-            steps: walk a stride of so many steps instead of all T.
-            spacing: how they are spread: "even" (if None), "log-snr" or "karras".
-            variance: "calibrated" (the default where it was measured), "trained", "fixed-large" or "fixed-small".
-            clip: hold xhat_0 within [-1, 1].
-            constraints: what else xhat_0 is held to.
-            guidance: how far a label is followed.
-        """
-        schedule = strided(self.schedule, steps, spacing)
-        parameterization, chosen = build_parameterization(self.recipe, self.levels), self._variance(variance)
-        return ReverseProcess(
-            self.network, schedule, parameterization, chosen, self.levels, clip, constraints, guidance
+        """Return p_theta of this model; see `DiffusionModel.reverse`."""
+        return self.model.reverse(
+            steps=steps, spacing=spacing, variance=variance, clip=clip, constraints=constraints, guidance=guidance
         )
 
-    def _variance(self, name: str | None) -> Variance:
-        trained = build_variance(self.recipe)
-        choices = {"trained": trained, "fixed-large": FixedLarge(), "fixed-small": FixedSmall(), trained.name: trained}
-        if self.mse is not None and not trained.learned:
-            choices["calibrated"] = Calibrated(self.mse)
-        default = "calibrated" if "calibrated" in choices else "trained"
-        chosen = choices[known(name or default, choices, "variance (of this model)")]
-        if trained.learned != chosen.learned:
-            raise ConfigurationError(f"this model's network puts out a variance: {name!r} cannot be used with it.")
-        return chosen
-
-    def sampler(self, name: str = "ancestral", **how: Unpack[How]) -> Sampler:
-        """A sampler over this model, by name; see `How` for what may be said of it.
+    def sampler(self, sampler: str = "ancestral", **options: Any) -> Sampler:
+        """Return a sampler by name, with the options of `SamplingOptions`.
 
         Raises:
-            ConfigurationError: an unknown name, or something that this sampler or this model cannot do.
+            ConfigurationError: an unknown name, or an option that the sampler or the model does not support.
         """
-        if how.get("guidance") is not None and not self.recipe.conditional:
-            raise ConfigurationError(f"the model in {self.folder} is not class-conditional; leave --guidance out.")
-        reverse = self.reverse(
-            steps=how.get("steps"),
-            spacing=how.get("spacing"),
-            variance=how.get("variance"),
-            clip=how.get("clip", True) and how.get("threshold") is None,
-            constraints=constraints_of(how),
-            guidance=guidance_of(how, self.schedule),
-        )
-        if bf16_wanted(known(how.get("precision", "auto"), PRECISIONS, "precision")):
-            reverse = replace(reverse, network=InBFloat16(self.network))
-        return build_sampler(name, reverse, how)
+        return self.model.sampler(SamplingOptions.of(sampler=sampler, **options))
 
-    @torch.no_grad()
     def trajectory(
         self,
         num: int,
         *,
-        sampler: str = "ancestral",
         seed: int = 0,
         first: int = 0,
         label: Tensor | None = None,
-        **how: Unpack[How],
+        options: SamplingOptions | None = None,
+        **changes: Any,
     ) -> Iterator[Step]:
-        """Watch images first..first+num-1 of a seed come into being, as one batch; see `Sampler.trajectory`."""
-        walker = self.sampler(sampler, **how)
-        yield from walker.trajectory((num, *self.shape), image_generators(seed, first, num), label)
+        """Sample images first..first+num-1 of a seed as one batch, and yield every step; see `Sampler.trajectory`."""
+        chosen = SamplingOptions.of(options, **changes)
+        return self.model.trajectory(num, chosen, seed=seed, first=first, label=label)
 
+    @torch.no_grad()
     def sample(
         self,
         num: int,
         *,
-        sampler: str = "ancestral",
         seed: int = 0,
         first: int = 0,
         label: int | str | Tensor | None = None,
         batch_size: int = 64,
         progress: Progress | None = None,
-        **how: Unpack[How],
+        options: SamplingOptions | None = None,
+        **changes: Any,
     ) -> Tensor:
         """Draw images: uint8 (num, C, H, W).
 
         Image i of a seed is the same whatever `num` and `batch_size` are (up to the rounding of a batched network).
 
         Args:
-            sampler: by name; see `SAMPLERS`.
             first: number of the first image.
-            label: for a class-conditional model, see `chosen_classes`.
+            label: for a class-conditional model, see `DiffusionModel.classes`.
             progress: called with (steps done, steps in all).
-            how: steps, guidance and the like; see `How`.
+            options, changes: a `SamplingOptions`, or its fields as keyword arguments: `steps=20`.
+
+        Raises:
+            ConfigurationError: an unknown option, or one that the sampler or the model does not support.
         """
         self.check_number(num, batch_size)
-        classes = self.chosen_classes(label, num, how.get("guidance"))
-        walker, images = self.sampler(sampler, **how), list[Tensor]()
-        steps, batches = walker.reverse.schedule.num_steps, -(-num // batch_size)
-        for b, start in enumerate(range(0, num, batch_size)):
+        chosen = SamplingOptions.of(options, **changes)
+        classes, images = self.model.classes(label, num, chosen.guidance), list[Tensor]()
+        steps, batches = self.model.sampler(chosen).reverse.schedule.num_steps, -(-num // batch_size)
+        for batch, start in enumerate(range(0, num, batch_size)):
             size = min(batch_size, num - start)
-            labels = None if classes is None else classes[start : start + size].to(self.schedule.alphas_bar.device)
-            generators = image_generators(seed, first + start, size)
-            for done, step in enumerate(walker.trajectory((size, *self.shape), generators, labels)):
+            own = None if classes is None else classes[start : start + size].to(self.schedule.device)
+            walk = self.model.trajectory(size, chosen, seed=seed, first=first + start, label=own)
+            for done, step in enumerate(walk):
                 last = step
                 if progress is not None:
-                    progress(b * steps + min(done + 1, steps), batches * steps)
+                    progress(batch * steps + min(done + 1, steps), batches * steps)
             images.append(pixels_of(last.x_0, self.levels))
         return torch.cat(images)
 
-    def restore(self, image: Tensor, **how: Unpack[Repair]) -> Restoration:
-        """Draws of what a damaged image (C, H, W) may have been; see `nelbo.runs.restoring.restore`."""
-        return restore(self, image, **how)
+    def restore(self, image: Tensor, **options: Any) -> Restoration:
+        """Draw what a damaged image (C, H, W) may have been; see `nelbo.runs.restoring.restore`."""
+        return restore(self, image, **options)
 
     def label(self, name: str) -> int:
-        """The number of a class of a conditional model, from its name or its number.
+        """Return the number of a class; see `DiffusionModel.class_number`."""
+        return self.model.class_number(name)
 
-        Raises:
-            ConfigurationError: there is no such class, or the model knows no classes.
-        """
-        names = self.config.data.class_names
-        if not self.recipe.conditional:
-            raise ConfigurationError(f"the model in {self.folder} is not class-conditional; leave --label out.")
-        if name in names:
-            return names.index(name)
-        if name.isdecimal() and int(name) < len(names):
-            return int(name)
-        return names.index(known(name, names, "class"))
+    def chosen_classes(
+        self, label: int | str | Tensor | None, num: int, guidance: float | None = None
+    ) -> Tensor | None:
+        """Return the class of each of `num` images; see `DiffusionModel.classes`."""
+        return self.model.classes(label, num, guidance)
 
     def bound(
         self,
@@ -206,13 +179,13 @@ class DiffusionRun(Run):
         batch_size: int = 64,
         progress: Progress | None = None,
     ) -> BoundReport:
-        """The bound over images (uint8, N x C x H x W, or a data set): every term in bits/dim, and each image's score.
+        """Compute the bound over images (uint8, N x C x H x W, or a data set): every term in bits/dim, eq. 5.
 
-        A conditional model is told the class of each image where the data set has classes of the model's names.
+        A conditional model receives the class of each image where the data set has classes of the model's names.
 
         Args:
-            steps_per_image: values of t looked at for each image; None for every one.
-            steps: judge a stride of so many steps instead of the full chain.
+            steps_per_image: values of t evaluated for each image; None for every t.
+            steps: evaluate a stride of this many steps instead of the full chain.
 
         Raises:
             ShapeError: images of another shape than the model's.
@@ -223,7 +196,7 @@ class DiffusionRun(Run):
         return evaluate_bound(
             reverse,
             dataset,
-            labels=self._labels(dataset),
+            labels=self.model.labels_of(dataset),
             steps_per_image=steps_per_image,
             proposal=proposal,
             seed=seed,
@@ -243,17 +216,17 @@ class DiffusionRun(Run):
         batch_size: int = 64,
         progress: Progress | None = None,
     ) -> FormsReport:
-        """Eq. 3's form of the bound beside eq. 5's, on the same images: 2 T calls of the network a draw.
+        """Compare the form of eq. 3 with that of eq. 5 on the same images: 2 T calls of the network a draw.
 
         Args:
-            known: eq. 16's as well, the images taken as the whole distribution: 3 T calls. It is the bound of p(x_0),
-                so a conditional model is told no classes.
+            known: add eq. 16, which takes the images as the whole distribution: 3 T calls. It is the bound of p(x_0),
+                so a conditional model receives no classes.
         """
         dataset = self.dataset_of(images, batch_size)
         return compare_forms(
             self.reverse(steps=steps, variance=variance),
             dataset,
-            labels=None if known else self._labels(dataset),
+            labels=None if known else self.model.labels_of(dataset),
             known=known,
             draws=draws,
             seed=seed,
@@ -274,15 +247,15 @@ class DiffusionRun(Run):
         batch_size: int = 64,
         progress: Progress | None = None,
     ) -> LikelihoodReport:
-        """The likelihood by the probability-flow ODE, in bits/dim beside `bound`; see `evaluate_likelihood`.
+        """Compute the likelihood by the probability-flow ODE, in bits/dim; see `evaluate_likelihood`.
 
-        A conditional model is told the classes as in `bound`. The variance is that of the decoder p(x_0|x_1) alone.
+        A conditional model receives the classes as in `bound`. The variance is that of the decoder p(x_0|x_1) alone.
         """
         dataset = self.dataset_of(images, batch_size)
         return evaluate_likelihood(
             self.reverse(variance=variance),
             dataset,
-            labels=self._labels(dataset),
+            labels=self.model.labels_of(dataset),
             tolerance=tolerance,
             probes=probes,
             exact=exact,
@@ -293,23 +266,24 @@ class DiffusionRun(Run):
         )
 
     def score(self, images: Tensor | ImageDataset, *, seed: int = 0, steps_per_image: int | None = 32) -> Tensor:
-        """(N,) float64 bits/dim of each image: how surprising it is. More steps_per_image make it less noisy."""
+        """Score each image: (N,) float64 bits/dim. A larger `steps_per_image` makes the scores less noisy."""
         return self.bound(images, steps_per_image=steps_per_image, seed=seed).scores
 
     def codec(self, batch_size: int = 8) -> ProgressiveCodec:
-        """Algorithms 3 and 4 for this model; the codec holds a float64 copy of the network, so keep it for many images.
+        """Return Algorithms 3 and 4 for this model. The codec holds a float64 copy of the network: build it once.
 
         Raises:
-            ConfigurationError: `nelbo codec` has not measured its plan yet.
+            ConfigurationError: the codec plan has not been measured yet.
+            RunError: the plan is damaged, or belongs to earlier weights.
         """
         return load_codec(self, batch_size)
 
     def compress(self, image: Tensor, *, effort: int = 5, lossless: bool = True) -> bytes:
-        """A .nelbo file of an image (C, H, W) uint8 of any size; see `ProgressiveCodec.encode`."""
+        """Compress an image (C, H, W) uint8 of any size into a .nelbo file; see `ProgressiveCodec.encode`."""
         return self.codec().encode([image], effort=effort, lossless=lossless)[0].to_bytes()
 
     def decompress(self, content: bytes, *, max_bytes: int | None = None) -> Decoded:
-        """The image of a .nelbo file of this model, or what its first `max_bytes` tell of it.
+        """Decode a .nelbo file of this model, or a preview of it from its first `max_bytes`.
 
         Raises:
             CodecError: a file of another model, or a damaged one.
@@ -321,62 +295,25 @@ class DiffusionRun(Run):
         return self.codec().decode([file])[0]
 
     def draft(self, num: int, seed: int) -> Tensor:
-        """Samples in few steps."""
+        """Draw samples in few steps."""
         return self.sample(num, steps=min(DRAFT_STEPS, self.schedule.num_steps), seed=seed)
 
     def glance(self, images: ImageDataset) -> BoundReport:
-        """The bound from few values of t."""
+        """Estimate the bound from few values of t."""
         return self.bound(images, steps_per_image=GLANCE_STEPS)
 
     def prepare(self, images: ImageDataset, progress: Progress | None = None) -> None:
-        """Calibrate, and keep what was measured in the run's folder."""
+        """Calibrate, and write the measurement into the run folder."""
         self.calibrate(images, progress=progress)
         self.save()
 
     def calibrate(
         self, images: ImageDataset, *, draws: int = 4096, seed: int = 0, progress: Progress | None = None
     ) -> None:
-        """Measure mse_t on training images and keep it: bounds, samples and codes use the calibrated variance then."""
-        reverse, labels = self.reverse(variance="trained"), self._labels(images)
+        """Measure mse_t on training images: bounds, samples and codes use the calibrated variance from then on."""
+        reverse, labels = self.reverse(variance="trained"), self.model.labels_of(images)
         self.mse = calibrate(reverse, images, labels=labels, draws=draws, seed=seed, progress=progress)
 
     def extras(self) -> dict[str, Tensor]:
-        """What calibration measured."""
+        """Return the calibration."""
         return {} if self.mse is None else {CALIBRATION: self.mse}
-
-    def chosen_classes(
-        self, label: int | str | Tensor | None, num: int, guidance: float | None = None
-    ) -> Tensor | None:
-        """int64 (num,) the class of each image, None without one.
-
-        Args:
-            label: the name or number of a class, or int64 (num,) numbers.
-            guidance: how far it shall be followed.
-
-        Raises:
-            ConfigurationError: a class that this model doesn't have, or guidance to none.
-        """
-        if label is None:
-            if guidance is not None and self.recipe.conditional:
-                raise ConfigurationError("--guidance follows a class: give --label too.")
-            return None
-        if not self.recipe.conditional:
-            raise ConfigurationError(f"the model in {self.folder} is not class-conditional; leave --label out.")
-        given = torch.as_tensor(self.label(label) if isinstance(label, str) else label)
-        labels = given.expand(num) if given.ndim == 0 else given
-        classes, whole = self.config.data.class_names, not (given.is_floating_point() or given.dtype == torch.bool)
-        if not whole or labels.shape != (num,) or int(labels.min()) < 0 or int(labels.max()) >= len(classes):
-            names = ", ".join(f"{i} {name}" for i, name in enumerate(classes))
-            raise ConfigurationError(
-                f"--label is the number of a class ({names}), or one for each of the {num} images."
-            )
-        return labels.long()
-
-    def _labels(self, images: ImageDataset) -> Tensor | None:
-        """The images' classes as this model counts them, matched by name: negative where it doesn't know the class."""
-        if not self.recipe.conditional or images.labels is None:
-            return None
-        names = self.config.data.class_names
-        own = {name: index for index, name in enumerate(names)}
-        index = torch.tensor([*(own.get(name, -1) for name in images.class_names or names), -1])
-        return index[images.labels]  # -1, no class, is the last entry

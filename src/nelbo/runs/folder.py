@@ -1,4 +1,4 @@
-"""A run folder: config.json, model.safetensors, the training state, the metrics and the pictures."""
+"""A run folder and its config.json: read, written, compared, and found by name."""
 
 import difflib
 import json
@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from nelbo.data import absolute_spec
-from nelbo.errors import ConfigurationError, RunError
+from nelbo.errors import ConfigurationError, RunError, option
 from nelbo.files import write_json
-from nelbo.options import record_from
+from nelbo.options import Doc, record_from
 from nelbo.recipes.recipe import AnyRecipe, recipe_from_json
 
 MOST_LISTED = 12
 CONFIG_FILE, MODEL_FILE = "config.json", "model.safetensors"
-UNKNOWN_DATA = "unknown"  # the `spec` of a model that came without its images
-# What may differ when a run goes on: the budgets, by which a learning rate that decays goes too, and conveniences that
-# leave the mathematics of a step as they are.
+UNKNOWN_DATA = "unknown"  # the `spec` of an imported model, whose images are not known
+# What may differ when a run resumes: the budgets (a decaying learning rate follows them), and settings that do not
+# change the mathematics of a step.
 MAY_CHANGE = {
     "training.steps",
     "training.minutes",
@@ -36,25 +36,17 @@ MAY_CHANGE = {
 
 @dataclass(frozen=True)
 class DataOptions:
-    """Which images a run was trained on, and what they were like.
+    """The images that a run was trained on."""
 
-    Attributes:
-        spec: what was given as --data, a path made absolute; `UNKNOWN_DATA` of a model that was imported.
-        size, mode, held_out: how it was read.
-        shape: (C, H, W); levels: K.
-        num_train, num_held_out: how many images each part has.
-        class_names: by label.
-    """
-
-    spec: str
-    shape: tuple[int, int, int]
-    levels: int
-    num_train: int
-    num_held_out: int
-    size: int | None = None
-    mode: str | None = None
-    held_out: float | None = None
-    class_names: tuple[str, ...] = ()
+    spec: Annotated[str, Doc("Name or absolute path of the data; `UNKNOWN_DATA` for an imported model.")]
+    shape: Annotated[tuple[int, int, int], Doc("(C, H, W) of an image.")]
+    levels: Annotated[int, Doc("K, the number of levels of a pixel.")]
+    num_train: Annotated[int, Doc("Number of training images.")]
+    num_held_out: Annotated[int, Doc("Number of held-out images.")]
+    size: Annotated[int | None, Doc("Side that images were resized to.")] = None
+    mode: Annotated[str | None, Doc("L (grey) or RGB, if it was given.")] = None
+    held_out: Annotated[float | None, Doc("Share or number of images held out, if it was given.")] = None
+    class_names: Annotated[tuple[str, ...], Doc("Class names, by label.")] = ()
 
 
 @dataclass(frozen=True)
@@ -66,7 +58,7 @@ class RunConfig:
     preset: str
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values."""
         return {
             "nelbo": version("nelbo"),
             "preset": self.preset,
@@ -76,7 +68,7 @@ class RunConfig:
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> "RunConfig":
-        """The inverse of `to_json`."""
+        """Build the configuration that `to_json` wrote."""
         rest = {key: value for key, value in plain.items() if key not in ("nelbo", "preset", "data")}
         return cls(recipe_from_json(rest), record_from(DataOptions, plain["data"]), plain["preset"])
 
@@ -86,18 +78,18 @@ class RunConfig:
 
 
 def read_config(folder: Path) -> RunConfig:
-    """The configuration of a run folder.
+    """Read the configuration of a run folder.
 
     Raises:
-        RunError: there is none, or it can't be read.
+        RunError: it is missing or cannot be read.
     """
     path = folder / CONFIG_FILE
     if not path.is_file():
-        raise RunError(f"{folder} is no run folder: {CONFIG_FILE} is missing; expected a folder made by `nelbo train`.")
+        raise RunError(f"{folder} is not a run folder: {CONFIG_FILE} is missing; `nelbo train` makes one.")
     try:
         return RunConfig.from_json(json.loads(path.read_text(encoding="utf-8")))
     except ConfigurationError as error:
-        raise ConfigurationError(f"{path}: {error}") from error
+        raise ConfigurationError(f"{path}: {error.marked}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else error
         raise RunError(
@@ -106,12 +98,12 @@ def read_config(folder: Path) -> RunConfig:
 
 
 def refuse_differences(folder: Path, old: RunConfig, new: RunConfig) -> None:
-    """Check that a run that goes on is the run that began.
+    """Check that the settings given are those of the run in the folder.
 
     Raises:
-        RunError: a setting differs that would change the model or its steps; all such are listed.
+        RunError: settings differ that would change the model or its steps; the message lists them.
     """
-    # runs of earlier versions hold their path as it was typed
+    # runs of earlier versions store the path as it was typed
     before, after = (_flat(config.to_json()) | {"data.spec": absolute_spec(config.data.spec)} for config in (old, new))
     refuse_changes(folder, "a run", before, after, MAY_CHANGE | {"nelbo"})
 
@@ -119,19 +111,19 @@ def refuse_differences(folder: Path, old: RunConfig, new: RunConfig) -> None:
 def refuse_changes(
     folder: Path, what: str, old: Mapping[str, Any], new: Mapping[str, Any], may_change: Set[str] = frozenset()
 ) -> None:
-    """Check that what goes on in a folder is what began there.
+    """Check that settings given now equal those stored in a folder.
 
     Args:
-        what: that is in the folder, such as "a run".
-        old, new: its settings there and those given now.
+        what: what the folder holds, such as "a run".
+        old, new: the stored settings and those given now.
         may_change: dotted names that may differ.
 
     Raises:
-        RunError: another setting differs; all such are listed.
+        RunError: other settings differ; the message lists them.
     """
     before, after = _flat(old), _flat(new)
     changed = [
-        f"{name}: {before.get(name)!r} there, {after.get(name)!r} given"
+        f"{name}: {before.get(name)!r} stored, {after.get(name)!r} given"
         for name in sorted(before.keys() | after.keys())
         if name not in may_change and before.get(name) != after.get(name)
     ]
@@ -139,13 +131,13 @@ def refuse_changes(
         more = [f"and {len(changed) - MOST_LISTED} more"] if len(changed) > MOST_LISTED else []
         listed = "; ".join(changed[:MOST_LISTED] + more)
         raise RunError(
-            f"{folder} holds {what} of another configuration ({listed}); give the same settings to go on, or another "
-            "folder by --out."
+            f"{folder} holds {what} of another configuration ({listed}); give the same settings to resume, or choose "
+            f"another folder by {option('out')}."
         )
 
 
 def _flat(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, by dotted names; lists as JSON would hold them."""
+    """Flatten nested mappings into dotted names; tuples become lists, as in JSON."""
     flat: dict[str, Any] = {}
     for key, value in plain.items():
         if isinstance(value, Mapping):
@@ -156,16 +148,16 @@ def _flat(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def bundled_models() -> dict[str, Path]:
-    """The models that come with the package, by name."""
+    """Return the folders of the bundled models, by name."""
     root = Path(str(files("nelbo") / "models"))
     return {path.name: path for path in sorted(root.glob("*")) if (path / CONFIG_FILE).is_file()}
 
 
 def find_run(name: str | os.PathLike[str]) -> Path:
-    """The folder of a run: a path, or the name of a bundled model (a path goes first).
+    """Return the folder of a run, given by its path or by the name of a bundled model; a path takes precedence.
 
     Raises:
-        RunError: neither; the nearest bundled name is suggested.
+        RunError: there is neither; the nearest bundled name is suggested.
     """
     path, bundled = Path(name), bundled_models()
     if path.is_dir():
@@ -175,6 +167,6 @@ def find_run(name: str | os.PathLike[str]) -> Path:
     near = difflib.get_close_matches(str(name), bundled, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise RunError(
-        f"there is no run folder or bundled model {str(name)!r}; {hint}expected a folder made by `nelbo train`, or one "
-        f"of the bundled models ({', '.join(bundled) or 'none'})."
+        f"no run folder or bundled model {str(name)!r}; {hint}expected a folder made by `nelbo train`, or a bundled "
+        f"model ({', '.join(bundled) or 'none'})."
     )

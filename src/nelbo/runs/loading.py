@@ -1,4 +1,4 @@
-"""A run folder, or the name of a bundled model, becomes a model that is ready for use: `nelbo.load("runs/x")`."""
+"""Load a run folder, or a bundled model by name, ready for use: `nelbo.load("runs/x")`."""
 
 import os
 from pathlib import Path
@@ -7,28 +7,28 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from nelbo.errors import ConfigurationError, RunError
+from nelbo.errors import ConfigurationError, RunError, option
 from nelbo.files import misfits, read_tensors
-from nelbo.recipes.assembly import build_network, build_schedule
-from nelbo.recipes.recipe import Recipe
-from nelbo.runs.diffusion_run import CALIBRATION, DiffusionRun
+from nelbo.recipes.assembly import build_network
+from nelbo.recipes.families import FAMILIES
+from nelbo.runs.diffusion_run import DiffusionRun
 from nelbo.runs.folder import CONFIG_FILE, MODEL_FILE, RunConfig, find_run, read_config
 from nelbo.runs.run import Run
 from nelbo.runs.vae_run import VAERun
-from nelbo.vae import VAE
 
 Kind = TypeVar("Kind", bound=Run)
-KINDS: dict[type[Run], str] = {DiffusionRun: "a diffusion model", VAERun: "a variational autoencoder"}
+RUNS: dict[str, type[DiffusionRun] | type[VAERun]] = {kind.family: kind for kind in (DiffusionRun, VAERun)}
 
 
 def load(name: str | os.PathLike[str], *, device: str | None = None) -> DiffusionRun | VAERun:
-    """A run by its folder, or a bundled model by its name, on `device` or else the best one there is.
+    """Load a run by its folder, or a bundled model by its name.
 
-    Returns:
-        A `DiffusionRun` or a `VAERun`.
+    Args:
+        device: such as "cpu" or "cuda"; the best one there is if None.
 
     Raises:
-        RunError: no such run, no weights in it, or damaged ones.
+        RunError: there is no such run, or its weights are missing or damaged.
+        ConfigurationError: the device cannot be used.
     """
     folder = find_run(name)
     config = read_config(folder)
@@ -36,38 +36,43 @@ def load(name: str | os.PathLike[str], *, device: str | None = None) -> Diffusio
     with torch.device("meta"):
         network = build_network(config.recipe)
     weights = {key.removeprefix("network."): value for key, value in tensors.items() if key.startswith("network.")}
-    if told := misfits(network.state_dict(), weights):
-        raise RunError(f"{folder / MODEL_FILE} does not fit {folder / CONFIG_FILE}: {told}.")
+    if problem := misfits(network.state_dict(), weights):
+        raise RunError(f"{folder / MODEL_FILE} does not fit {folder / CONFIG_FILE}: {problem}.")
     network.load_state_dict(weights, assign=True)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         network = network.to(device)
     except (RuntimeError, AssertionError) as error:
         raise ConfigurationError(
-            f"--device {device} cannot be used here ({error}); `nelbo info` lists them."
+            f"{option('device', device)} cannot be used here ({error}); `nelbo info` lists the devices."
         ) from error
     if torch.device(device).type == "meta":
-        raise ConfigurationError("--device meta computes nothing; leave --device out, or see `nelbo info`.")
-    return run_of(folder, config, network, tensors.get(CALIBRATION))
+        raise ConfigurationError(
+            f"{option('device', 'meta')} computes nothing; remove it, or choose a device that `nelbo info` lists."
+        )
+    return run_of(folder, config, network, tensors)
 
 
 def load_as(kind: type[Kind], name: str | os.PathLike[str], *, device: str | None = None) -> Kind:
-    """`load`, for what only one kind of model can do.
+    """Load a run for a task that only one family of models can do.
 
     Raises:
-        ConfigurationError: the run is of another kind.
+        ConfigurationError: the run is of another family.
     """
-    run = load(name, device=device)
+    run: Run = load(name, device=device)
     if not isinstance(run, kind):
-        raise ConfigurationError(f"{name} is {KINDS[type(run)]}, and only {KINDS[kind]} can do this.")
+        given, needed = (FAMILIES[family].in_words for family in (run.family, kind.family))
+        raise ConfigurationError(f"{name} is {given}; this needs {needed}.")
     return run
 
 
-def run_of(folder: Path, config: RunConfig, network: nn.Module, mse: Tensor | None = None) -> DiffusionRun | VAERun:
-    """A network at hand as a run of its kind, in evaluation mode."""
+def run_of(
+    folder: Path, config: RunConfig, network: nn.Module, extras: dict[str, Tensor] | None = None
+) -> DiffusionRun | VAERun:
+    """Return a network as a run of its family, in evaluation mode.
+
+    Args:
+        extras: the tensors that `Run.extras` returned when the run was saved.
+    """
     network = network.eval().requires_grad_(False)
-    if isinstance(network, VAE):
-        return VAERun(folder, config, network)
-    assert isinstance(config.recipe, Recipe)
-    schedule = build_schedule(config.recipe.schedule).to(next(network.parameters()).device)
-    return DiffusionRun(folder, config, network, schedule, mse)
+    return RUNS[config.recipe.family].of(folder, config, network, extras or {})

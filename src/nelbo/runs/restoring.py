@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 from nelbo.errors import ConfigurationError, ScheduleError, ShapeError
 from nelbo.options import known
 from nelbo.probability import levels_to_data
+from nelbo.progress import Progress
 from nelbo.randomness import RESTORATION, image_generators
 from nelbo.recipes.assembly import build_variance
 from nelbo.restoration import (
@@ -27,9 +28,8 @@ from nelbo.restoration import (
     posterior_mean,
     within_range,
 )
-from nelbo.runs.run import Progress
 from nelbo.runs.sampling import pixels_of
-from nelbo.samplers import Sampler, Step
+from nelbo.samplers import SAMPLERS, Sampler, Step
 
 if TYPE_CHECKING:
     from nelbo.runs.diffusion_run import DiffusionRun
@@ -257,11 +257,13 @@ def _mean(run: "DiffusionRun", y: Tensor, how: Repair, labels: Tensor | None) ->
 
 def _sampler(run: "DiffusionRun", how: Repair, steps: int) -> Sampler:
     """From noise in so many steps; where the network puts out a variance, with that."""
+    name = known(how.get("sampler") or DRAWING[0], SAMPLERS, "sampler")
+    variance = "trained" if build_variance(run.recipe).learned else VARIANCE
     return run.sampler(
-        how.get("sampler") or DRAWING[0],
+        name,
         steps=steps,
         spacing=SPACING,
-        variance="trained" if build_variance(run.recipe).learned else VARIANCE,
+        variance=variance if SAMPLERS[name].uses_variance else None,
         eta=how.get("eta"),
         guidance=how.get("guidance"),
         precision=how.get("precision", "auto"),

@@ -1,25 +1,24 @@
-"""What finished models of every kind can do."""
+"""What every finished model can do, whatever its family."""
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 from torch import Tensor, nn
 
 from nelbo.data import ArrayDataset, ImageDataset
-from nelbo.errors import ConfigurationError, ShapeError
+from nelbo.errors import ConfigurationError, ShapeError, option
 from nelbo.files import write_tensors
+from nelbo.progress import Progress
 from nelbo.runs.folder import MODEL_FILE, RunConfig
 
-Progress = Callable[[int, int], None]
 MOST_BYTES = 2**34  # of samples drawn at once
 
 
 class Report(Protocol):
-    """A bound over images, in bits/dim, whatever its terms are; `scores` (N,) are those of each image."""
+    """A bound over images in bits/dim, whatever its terms are. `scores` (N,) holds one value an image."""
 
     @property
     def total(self) -> float: ...
@@ -28,7 +27,7 @@ class Report(Protocol):
     @property
     def scores(self) -> Tensor: ...
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return the report as plain values."""
 
 
 @dataclass
@@ -36,14 +35,22 @@ class Run(ABC):
     """A trained network with everything needed to sample it and to score images by its bound.
 
     Attributes:
-        folder: where it was loaded from.
-        config: what it is.
+        family: the name of the model family, a key of `nelbo.recipes.FAMILIES`.
+        folder: the run folder that it was loaded from.
+        config: its configuration.
         network: the averaged weights, in evaluation mode, float32.
     """
+
+    family: ClassVar[str]
 
     folder: Path
     config: RunConfig
     network: nn.Module
+
+    @classmethod
+    @abstractmethod
+    def of(cls, folder: Path, config: RunConfig, network: nn.Module, extras: dict[str, Tensor]) -> Self:
+        """Build a run from its parts; `extras` are the tensors that `extras()` returned when it was saved."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -52,44 +59,52 @@ class Run(ABC):
 
     @property
     def levels(self) -> int:
-        """K."""
+        """K, the number of levels of a pixel."""
         return self.config.data.levels
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether `prepare` has measured what this family measures on training images."""
+        return True
 
     @abstractmethod
     def sample(
-        self, num: int, *, seed: int = 0, first: int = 0, batch_size: int = 64, progress: Progress | None = None
-    ) -> Tensor:
-        """Draw images first..first+num-1 of a seed: uint8 (num, C, H, W). Each is always the same image."""
-
-    @abstractmethod
-    def bound(
         self,
-        images: Tensor | ImageDataset,
+        num: int,
         *,
         seed: int = 0,
+        first: int = 0,
         batch_size: int = 64,
         progress: Progress | None = None,
-    ) -> Report:
-        """The bound over images (uint8, N x C x H x W, or a data set): terms in bits/dim, and each image's score."""
+        **options: Any,
+    ) -> Tensor:
+        """Draw images first..first+num-1 of a seed: uint8 (num, C, H, W). Image i of a seed is always the same."""
+
+    @abstractmethod
+    def bound(self, images: Tensor | ImageDataset, *args: Any, **options: Any) -> Report:
+        """Compute the bound over images (uint8, N x C x H x W, or a data set), in bits/dim.
+
+        Every family takes `seed`, `batch_size` and `progress`, and further options of its own.
+        """
 
     def score(self, images: Tensor | ImageDataset, *, seed: int = 0) -> Tensor:
-        """(N,) float64 bits/dim of each image: how surprising it is."""
+        """Score each image by its bound: (N,) float64 bits/dim. A higher score is a more surprising image."""
         return self.bound(images, seed=seed).scores
 
     def draft(self, num: int, seed: int) -> Tensor:
-        """Samples for a look while training goes on."""
+        """Draw samples for a preview during training."""
         return self.sample(num, seed=seed)
 
     def glance(self, images: ImageDataset) -> Report:
-        """The bound, roughly, for a look while training goes on."""
+        """Estimate the bound roughly, for a preview during training."""
         return self.bound(images)
 
     def prepare(self, images: ImageDataset, progress: Progress | None = None) -> None:
-        """Measure on training images what a finished model should know of itself, and keep it: here nothing."""
+        """Measure on training images what a finished model stores about itself. Some families have nothing."""
         return None
 
     def extras(self) -> dict[str, Tensor]:
-        """What is kept beside the weights."""
+        """Return the tensors that are saved beside the weights."""
         return {}
 
     def save(self) -> None:
@@ -97,42 +112,42 @@ class Run(ABC):
         save_model(self.folder, self.network, self.extras())
 
     def check_number(self, num: int, batch_size: int) -> None:
-        """Check that so many images can be drawn at once.
+        """Check the number of images to draw.
 
         Raises:
-            ConfigurationError: they can't.
+            ConfigurationError: less than one, or too many for the memory.
         """
-        for flag, value in (("--num", num), ("--batch-size", batch_size)):
+        for name, value in (("num", num), ("batch_size", batch_size)):
             if value < 1:
-                raise ConfigurationError(f"{flag} must be at least 1, got {value}.")
+                raise ConfigurationError(f"{option(name)} must be at least 1, got {value}.")
         if num * math.prod(self.shape) > MOST_BYTES:
             raise ConfigurationError(
-                f"--num {num} images of {math.prod(self.shape)} bytes each would not fit into memory; draw at most "
-                f"{MOST_BYTES // math.prod(self.shape)} at once, under several seeds."
+                f"{option('num', num)}: images of {math.prod(self.shape)} bytes each would not fit into memory; draw "
+                f"at most {MOST_BYTES // math.prod(self.shape)} at a time, each part with its own seed."
             )
 
     def dataset_of(self, images: Tensor | ImageDataset, batch_size: int = 1) -> ImageDataset:
-        """Images as a data set of this model's shape.
+        """Return images as a data set of this model's shape.
 
         Raises:
             ShapeError: images of another shape.
-            DataError: of another number of levels.
-            ConfigurationError: batches of less than one.
+            DataError: another number of levels.
+            ConfigurationError: a batch size below 1.
         """
         if batch_size < 1:
-            raise ConfigurationError(f"--batch-size must be at least 1, got {batch_size}.")
+            raise ConfigurationError(f"{option('batch_size')} must be at least 1, got {batch_size}.")
         dataset = ArrayDataset(images, self.levels) if isinstance(images, Tensor) else images
         if dataset.shape != self.shape:
             raise ShapeError(
                 f"the images are {_by(dataset.shape)} (channels x height x width), and the model in {self.folder} "
-                f"makes {_by(self.shape)}; --resize brings pictures to that, or choose another model."
+                f"needs {_by(self.shape)}; resize them ({option('resize')}) or choose another model."
             )
         dataset.require_levels(self.levels)
         return dataset
 
 
 def save_model(folder: Path, network: nn.Module, extras: dict[str, Tensor]) -> None:
-    """Write the weights, and what is kept beside them, to model.safetensors."""
+    """Write the weights and the tensors stored beside them to model.safetensors."""
     weights = {f"network.{name}": value for name, value in network.state_dict().items()}
     write_tensors(folder / MODEL_FILE, {**weights, **extras}, {})
 

@@ -1,14 +1,20 @@
 """A finished variational autoencoder: its samples, its ELBO, and estimates of log p(x)."""
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nelbo.data import ImageDataset
+from nelbo.errors import ConfigurationError, option
 from nelbo.probability import levels_to_data
+from nelbo.progress import Progress
 from nelbo.randomness import image_generators, standard_normal
-from nelbo.runs.run import Progress, Run
+from nelbo.recipes.families import FAMILIES
+from nelbo.runs.folder import RunConfig
+from nelbo.runs.run import Run
 from nelbo.runs.sampling import pixels_of
 from nelbo.vae import VAE, ELBOReport, MonteCarloReport, busiest, evaluate_elbo, monte_carlo, traverse
 
@@ -17,22 +23,41 @@ WALK = torch.linspace(-3, 3, 13)  # in standard deviations of p(z)
 
 @dataclass
 class VAERun(Run):
-    """A trained VAE. Pictures show the mean of p(x|z), without its noise, as Algorithm 2 adds none at t = 1."""
+    """A trained VAE. Its samples show the mean of p(x|z) without noise, as Algorithm 2 adds none at t = 1."""
+
+    family: ClassVar[str] = "vae"
 
     network: VAE
 
+    @classmethod
+    def of(cls, folder: Path, config: RunConfig, network: nn.Module, extras: dict[str, Tensor]) -> Self:
+        """Build the run from its parts; a VAE stores nothing beside its weights."""
+        assert isinstance(network, VAE)
+        return cls(folder, config, network)
+
     @torch.no_grad()
     def sample(
-        self, num: int, *, seed: int = 0, first: int = 0, batch_size: int = 64, progress: Progress | None = None
+        self,
+        num: int,
+        *,
+        seed: int = 0,
+        first: int = 0,
+        batch_size: int = 64,
+        progress: Progress | None = None,
+        **options: Any,
     ) -> Tensor:
-        """Draw z from p(z) and show the mean of p(x|z): uint8 (num, C, H, W).
+        """Draw z from p(z) and return the mean of p(x|z): uint8 (num, C, H, W).
 
         Image i of a seed is the same whatever `num` and `batch_size` are (up to the rounding of a batched network).
 
         Args:
             first: number of the first image.
             progress: called with (images done, images in all).
+
+        Raises:
+            ConfigurationError: an option that only a diffusion model has.
         """
+        self._refuse(options)
         self.check_number(num, batch_size)
         images: list[Tensor] = []
         for start in range(0, num, batch_size):
@@ -51,15 +76,18 @@ class VAERun(Run):
         seed: int = 0,
         batch_size: int = 64,
         progress: Progress | None = None,
+        **options: Any,
     ) -> ELBOReport:
-        """The negative ELBO over images, in bits/dim: reconstruction, KL, and each image's score.
+        """Compute the negative ELBO over images, in bits/dim: reconstruction, KL, and each image's score.
 
         Args:
-            draws: of z, for each image.
+            draws: draws of z for each image.
 
         Raises:
             ShapeError: images of another shape than the model's.
+            ConfigurationError: an option that only a diffusion model has.
         """
+        self._refuse(options)
         dataset = self.dataset_of(images, batch_size)
         return evaluate_elbo(self.network, dataset, draws=draws, seed=seed, batch_size=batch_size, progress=progress)
 
@@ -72,18 +100,18 @@ class VAERun(Run):
         seed: int = 0,
         progress: Progress | None = None,
     ) -> MonteCarloReport:
-        """Estimates of log p(x), nats an image, as the number of samples grows; see `monte_carlo`."""
+        """Estimate log p(x), in nats an image, as the number of samples grows; see `monte_carlo`."""
         return monte_carlo(self.network, self._data(images), samples=samples, fit=fit, seed=seed, progress=progress)
 
     @torch.no_grad()
     def reconstruct(self, images: Tensor | ImageDataset) -> Tensor:
-        """What is left of images that went through the mean of q(z|x): uint8 (N, C, H, W)."""
+        """Reconstruct images through the mean of q(z|x): uint8 (N, C, H, W)."""
         z = self.network.posterior(self._data(images)).mean
         return pixels_of(self.network.likelihood(z).mean, self.levels)
 
     @torch.no_grad()
     def traversal(self, images: Tensor | ImageDataset, dims: int = 10) -> Tensor:
-        """Walk from the first image along the dimensions that the images use most: uint8 (dims, 13, C, H, W)."""
+        """Vary the first image along the dimensions of z that the images use most: uint8 (dims, 13, C, H, W)."""
         x_0 = self._data(images)
         z = self.network.posterior(x_0[:1]).mean[0]
         return pixels_of(traverse(self.network, z, busiest(self.network, x_0, dims), WALK), self.levels)
@@ -92,3 +120,12 @@ class VAERun(Run):
         dataset = self.dataset_of(images)
         x_0 = levels_to_data(dataset.images(torch.arange(len(dataset))), self.levels)
         return x_0.to(self.network.log_stddev.device)
+
+    def _refuse(self, options: dict[str, Any]) -> None:
+        """Refuse the options of a diffusion model; None and False count as not given."""
+        given = [name for name, value in options.items() if value is not None]
+        if given:
+            raise ConfigurationError(
+                f"{self.folder} is {FAMILIES[self.family].in_words}: it has no chain of steps and no classes, and runs "
+                f"in float32; remove {', '.join(map(option, given))}."
+            )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -13,6 +14,8 @@ from nelbo.samplers.sampler import Sampler, Step
 @dataclass(frozen=True)
 class AncestralSampler(Sampler):
     """The paper's sampler: x_{t-1} = mu_theta(x_t, t) + sigma_t z, and the mean alone at t = 1."""
+
+    uses_variance: ClassVar[bool] = True
 
     @torch.no_grad()
     def walk(self, x_t: Tensor, t: int, generator: Generators, label: Tensor | None = None) -> Iterator[Step]:

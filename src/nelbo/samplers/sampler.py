@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -23,6 +24,8 @@ class Step:
 @dataclass(frozen=True)
 class Sampler(ABC):
     """Draws from a reverse process; use `reverse.schedule.strided` for fewer steps."""
+
+    uses_variance: ClassVar[bool] = False
 
     reverse: ReverseProcess
 

@@ -17,7 +17,8 @@ from nelbo.files import alone_in, remove_parts
 from nelbo.plots import bound_curve, loss_curve, picture_of, save
 from nelbo.randomness import INITIALISATION, derived_seed
 from nelbo.recipes import presets
-from nelbo.recipes.assembly import build_network, build_objective, fit_to_data
+from nelbo.recipes.assembly import build_network
+from nelbo.recipes.families import build_objective, fit_to_data
 from nelbo.recipes.recipe import AnyRecipe
 from nelbo.runs.folder import (
     CONFIG_FILE,

@@ -1,4 +1,4 @@
-"""The variational autoencoder (Kingma & Welling 2014): its bound, what it is trained on, and estimates of log p(x)."""
+"""The variational autoencoder (Kingma & Welling 2014): its bound, its objective, and estimates of log p(x)."""
 
 import lazy_loader
 

@@ -1,7 +1,6 @@
-"""The ELBO over images: bits/dim with its standard error, split into reconstruction and KL, and one score an image."""
+"""The ELBO of a set of images: bits/dim with standard error, reconstruction and KL, and one score per image."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +9,9 @@ from torch import Tensor
 
 from nelbo.data import ImageDataset
 from nelbo.diffusion import bits_per_dim
-from nelbo.errors import ConfigurationError, DataError
+from nelbo.errors import ConfigurationError, DataError, option
 from nelbo.probability import levels_to_data
+from nelbo.progress import Progress
 from nelbo.randomness import SCORING, image_generators, standard_normal
 from nelbo.vae.bound import elbo
 from nelbo.vae.model import VAE
@@ -19,13 +19,18 @@ from nelbo.vae.model import VAE
 
 @dataclass(frozen=True)
 class ELBOReport:
-    """The negative ELBO over a set of images, in bits/dim: a bound on -log2 p(x) with the discretized decoder.
+    """The negative ELBO of a set of images, in bits/dim. With the discretized decoder it is a bound on -log2 p(x).
 
     Attributes:
         total, reconstruction, kl: means over the images; total = reconstruction + kl.
-        standard_error: of `total` as the mean over the population that the images are from: how they differ, and draws.
-        draw_error: of `total` for these very images: the draws of z alone; NaN with one draw each.
+        standard_error: of `total` as the mean over the population of the images; it covers the images and the draws.
+        draw_error: standard error of `total` for these images; it covers the draws of z only. NaN with one draw each.
         scores: (N,) the total of each image, from its own draws.
+        num_images: N.
+        num_dims: dimensions of an image, C * H * W.
+        levels: K of the images.
+        draws: draws of z per image.
+        decoder: "discretized" or "gaussian".
         stddev: of p(x|z), in levels.
     """
 
@@ -43,7 +48,7 @@ class ELBOReport:
     stddev: float
 
     def to_json(self) -> dict[str, Any]:
-        """What `nelbo evaluate --json` writes, without the version."""
+        """Return the values that `nelbo evaluate` writes as JSON, without the version."""
         parts = ("total", "reconstruction", "kl", "standard_error")
         rest = ("draw_error", "num_images", "num_dims", "levels", "draws", "decoder", "stddev")
         bits = {"bits_per_dim": {part: getattr(self, part) for part in parts}}
@@ -58,21 +63,29 @@ def evaluate_elbo(
     draws: int = 4,
     seed: int = 0,
     batch_size: int = 64,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> ELBOReport:
-    """Estimate the ELBO of every image of a set, without bias: the mean of so many draws of z, with the exact KL.
+    """Estimate the ELBO of every image of a set, without bias, by the mean over draws of z with the exact KL.
 
-    Every image has random numbers of its own, so its score depends on the seed and its place in the set alone.
+    Every image has its own random numbers, so its score depends only on the seed and on its index in the set.
+
+    Args:
+        model: the VAE.
+        images: the set.
+        draws: draws of z per image.
+        seed: seed of the draws.
+        batch_size: images at once.
+        progress: called with (images done, images in total).
 
     Raises:
-        DataError: no images, or of another number of levels than the model's.
-        ConfigurationError: less than one draw.
+        DataError: there are no images, or they have another number of levels than the model.
+        ConfigurationError: `draws` is below 1.
     """
     if len(images) == 0:
         raise DataError(f"{images.name} has no images to score.")
     images.require_levels(model.options.levels)
     if draws < 1:
-        raise ConfigurationError(f"there must be at least 1 draw an image, got {draws}.")
+        raise ConfigurationError(f"{option('draws')} must be at least 1 per image, got {draws}.")
     rows, device = [], model.log_stddev.device
     for start in range(0, len(images), batch_size):
         chosen = torch.arange(start, min(start + batch_size, len(images)))

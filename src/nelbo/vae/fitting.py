@@ -1,31 +1,35 @@
-"""q(z|x) fitted to single images: what an encoder, which serves all images at once, leaves on the table."""
+"""q(z|x) fitted to single images, to measure what is lost by one encoder for all images."""
 
 import torch
 from torch import Tensor, nn
 
 from nelbo.diffusion import sum_dims
-from nelbo.errors import ConfigurationError
+from nelbo.errors import ConfigurationError, option
 from nelbo.probability import DiagonalGaussian, kl_divergence
 from nelbo.vae.bound import LatentModel
 
-LEARNING_RATE, DRAWS = 0.02, 8
+LEARNING_RATE = 0.02  # at the first step of Adam
+DRAWS = 8
 
 
 @torch.enable_grad()
 def fit_posterior(model: LatentModel, x_0: Tensor, steps: int, generator: torch.Generator) -> DiagonalGaussian:
-    """The q (B, latent) that Adam finds for the ELBO of each of x_0 (B, ...), beginning at the encoder's q(z|x).
+    """Return the q (B, latent) that maximises the ELBO of each example, found by Adam from the encoder's q(z|x).
 
-    The ELBO is log p(x) - KL(q || p(z|x)): any q gives a bound, and the encoder's is rarely the best diagonal Gaussian.
-    What fitting gains is the amortisation gap (Cremer et al. 2018); the model itself is left as it is.
+    The ELBO is log p(x) - KL(q || p(z|x)). Every q gives a bound, and the encoder's q is rarely the best diagonal
+    Gaussian. The gain is the amortisation gap (Cremer et al. 2018). The model does not change.
 
     Args:
-        steps: of Adam, each on `DRAWS` reparameterised draws an image; the learning rate falls to 0.
+        model: p(z), p(x|z) and q(z|x).
+        x_0: (B, ...) data.
+        steps: steps of Adam, each with `DRAWS` reparameterised draws per example; the learning rate falls to 0.
+        generator: source of the draws.
 
     Raises:
-        ConfigurationError: fewer than no steps.
+        ConfigurationError: `steps` is negative.
     """
     if steps < 0:
-        raise ConfigurationError(f"--fit must be 0 or more steps, got {steps}.")
+        raise ConfigurationError(f"{option('fit')} must be 0 or more steps, got {steps}.")
     with torch.no_grad():
         q = model.posterior(x_0)
     mean, log_variance = nn.Parameter(q.mean.clone()), nn.Parameter(q.variance.log())

@@ -1,4 +1,4 @@
-"""p(x|z) where it is a density: counted as the mass that the density gives to one of the K levels."""
+"""p(x|z) as a density, counted as the mass of one of the K levels."""
 
 import math
 from dataclasses import dataclass
@@ -10,22 +10,23 @@ from nelbo.probability import DiagonalGaussian
 
 
 class Likelihood(Protocol):
-    """p(x|z): per dimension, nats of data x_0 on K levels. `nelbo.probability.DiscretizedGaussian` is one."""
+    """p(x|z) of data on K levels, such as `nelbo.probability.DiscretizedGaussian` (eq. 13) or `GaussianLevels`."""
 
     @property
     def mean(self) -> Tensor:
-        """What is shown of it."""
+        """(B, ...) the mean, which pictures show."""
 
     def log_prob(self, x_0: Tensor) -> Tensor:
-        """Log-mass per dimension, nats."""
+        """Return the log-mass of x_0 (B, ...), nats per dimension."""
 
 
 @dataclass(frozen=True)
 class GaussianLevels:
-    """N(mean, variance), its density times the width 2/(K-1) of a level: + log2((K-1)/2) bits/dim, 6.994 for K = 256.
+    """The density of N(mean, variance) times the width 2/(K-1) of a level.
 
-    That makes its numbers comparable with the discretized Gaussian's, which it nears where the standard deviation spans
-    several levels. Where it doesn't, the "mass" may exceed 1: then no bound on the bits of the levels is meant.
+    The factor adds log2((K-1)/2) to the bits/dim, 6.994 for K = 256. The result is comparable with the discretized
+    Gaussian, and close to it if the standard deviation spans several levels. If it spans fewer, the "mass" can exceed
+    1, and the result is not a bound on the bits of the levels.
     """
 
     mean: Tensor
@@ -33,5 +34,5 @@ class GaussianLevels:
     levels: int = 256
 
     def log_prob(self, x_0: Tensor) -> Tensor:
-        """Log-density per dimension, nats, plus the logarithm of a level's width."""
+        """Return the log-density of x_0 plus the logarithm of the width of a level, nats per dimension."""
         return DiagonalGaussian(self.mean, self.variance).log_prob(x_0) + math.log(2 / (self.levels - 1))

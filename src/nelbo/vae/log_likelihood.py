@@ -1,7 +1,7 @@
-"""Estimates of log p(x) as the number of samples S grows: plain Monte Carlo, importance-weighted, the ELBO."""
+"""Estimates of log p(x) for growing numbers of samples S: plain Monte Carlo, importance-weighted, and the ELBO."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,27 +9,29 @@ import torch
 from torch import Tensor
 
 from nelbo.diffusion import sum_dims
-from nelbo.errors import ConfigurationError
+from nelbo.errors import ConfigurationError, option
 from nelbo.probability import DiagonalGaussian, kl_divergence
+from nelbo.progress import Progress
 from nelbo.randomness import MONTE_CARLO, derived_seed
 from nelbo.vae.bound import LatentModel
 from nelbo.vae.fitting import fit_posterior
 
 CHUNK = 500  # samples decoded at once
-WIDER = 1.4  # a q fitted to the ELBO is too narrow to weigh by: the rare z beyond it weigh too much
+WIDER = 1.4  # a q fitted to the ELBO is too narrow for importance weights: rare z outside it get huge weights
 
 
 @dataclass(frozen=True)
 class MonteCarloReport:
-    """Estimates of log p(x), nats an image, each (len(samples), B) float64.
+    """Estimates of log p(x), nats per image, (len(samples), B) float64 each.
 
     Attributes:
-        samples: S of each row: the powers of ten, and the last.
-        plain: log of the mean of p(x|z) over S draws of p(z). Unbiased for p(x), but few draws know of x.
+        samples: S of each row: the powers of ten and the total number.
+        plain: log of the mean of p(x|z) over S draws of p(z). The mean is unbiased for p(x), but almost all draws have
+            a negligible likelihood.
         importance: log of the mean of p(x|z) p(z) / q(z|x) over S draws of q(z|x) (Burda et al. 2016).
-        elbo: mean of log p(x|z) over the same draws, less the exact KL(q(z|x) || p(z)).
-        fitted_importance, fitted_elbo: the same with each image's own q from `fit_posterior`, its variance `WIDER`
-            times as large: that costs the ELBO a little, and lets the weights come to rest. None without.
+        elbo: mean of log p(x|z) over the same draws, minus the exact KL(q(z|x) || p(z)).
+        fitted_importance, fitted_elbo: the same with the q of each image from `fit_posterior`, with its variance
+            multiplied by `WIDER`. This lowers the ELBO a little and makes the weights converge. None without a fit.
     """
 
     samples: tuple[int, ...]
@@ -41,12 +43,12 @@ class MonteCarloReport:
 
     @property
     def estimates(self) -> dict[str, Tensor]:
-        """By name, those that there are."""
+        """The estimates that were made, by name."""
         names = ("plain", "importance", "elbo", "fitted_importance", "fitted_elbo")
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
     def rows(self) -> list[dict[str, Any]]:
-        """One for each S and image: the estimates, nats."""
+        """Return one record of the estimates, nats, for each S and image."""
         return [
             {"samples": s, "image": i, **{name: float(value[row, i]) for name, value in self.estimates.items()}}
             for row, s in enumerate(self.samples)
@@ -54,7 +56,7 @@ class MonteCarloReport:
         ]
 
     def to_json(self) -> dict[str, Any]:
-        """Nats an image: the means over the images by S, and every image's."""
+        """Return the means over the images for each S, and the values of every image, nats per image."""
         means = [
             {"samples": s, **{name: float(value[row].mean()) for name, value in self.estimates.items()}}
             for row, s in enumerate(self.samples)
@@ -71,23 +73,29 @@ def monte_carlo(
     fit: int = 0,
     seed: int = 0,
     chunk: int = CHUNK,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> MonteCarloReport:
-    """Estimate log p(x) of data x_0 (B, ...) in several ways, at S = 1, 10, 100, ... and at S = `samples`.
+    """Estimate log p(x) in several ways, at S = 1, 10, 100, ... and at S = `samples`.
 
-    Each draw of the prior is decoded once and scores every image: the images' plain estimates share their draws, which
-    leaves each of them as it would be alone. A draw of q(z|x) serves its own image only, so `samples` * (B + 1) draws
-    are decoded, or `samples` * (2 B + 1) with `fit`. No more than `chunk` are held at once, whatever `samples` is.
+    Each draw of the prior is decoded once and used for every image. The plain estimates of the images share these
+    draws; each estimate alone is the same as without sharing. A draw of q(z|x) serves only its own image, so
+    `samples` * (B + 1) draws are decoded, or `samples` * (2 B + 1) with `fit`. At most `chunk` draws are in memory at
+    once.
 
     Args:
-        fit: steps of `fit_posterior` for a second q beside the encoder's; 0 for the encoder's alone.
-        progress: called with (samples done, samples in all).
+        model: p(z), p(x|z) and q(z|x).
+        x_0: (B, ...) data.
+        samples: the largest S.
+        fit: steps of `fit_posterior` for a second q beside the encoder's; 0 for the encoder's q only.
+        seed: seed of the draws.
+        chunk: draws decoded at once.
+        progress: called with (samples done, samples in total).
 
     Raises:
-        ConfigurationError: less than one sample, or fewer than no steps.
+        ConfigurationError: `samples` is below 1, or `fit` is negative.
     """
     if samples < 1:
-        raise ConfigurationError(f"--samples must be at least 1, got {samples}.")
+        raise ConfigurationError(f"{option('samples')} must be at least 1, got {samples}.")
     own = [torch.Generator().manual_seed(derived_seed(seed, MONTE_CARLO, use)) for use in range(4)]
     exact, plain = x_0.double(), _LogMean(len(x_0))
     proposals = [_Proposal(model, model.posterior(x_0), exact, own[1])]
@@ -110,7 +118,7 @@ def monte_carlo(
 
 
 class _Proposal:
-    """Draws of a q(z|x) (B, latent) for each of x_0 (B, ...), and what they say of log p(x)."""
+    """Draws of a q(z|x) (B, latent) for each example of x_0 (B, ...), and their estimates of log p(x)."""
 
     def __init__(self, model: LatentModel, q: DiagonalGaussian, x_0: Tensor, generator: torch.Generator) -> None:
         self.model, self.q, self.x_0, self.generator = model, q, x_0, generator
@@ -118,7 +126,7 @@ class _Proposal:
         self.weights, self.given, self.count = _LogMean(len(x_0)), torch.zeros(len(x_0), dtype=torch.float64), 0
 
     def draw(self, num: int) -> None:
-        """Draw `num` more for each image."""
+        """Add `num` draws for each image."""
         given, weights = [], []
         for x, mean, variance in zip(self.x_0, self.q.mean, self.q.variance, strict=True):
             q = DiagonalGaussian(mean, variance)
@@ -131,41 +139,41 @@ class _Proposal:
 
     @property
     def importance(self) -> Tensor:
-        """(B,) the importance-weighted bound so far."""
+        """(B,) the importance-weighted bound of the draws so far."""
         return self.weights.value
 
     @property
     def elbo(self) -> Tensor:
-        """(B,) the ELBO so far."""
+        """(B,) the ELBO of the draws so far."""
         return self.given / self.count - self.kl
 
 
 class _LogMean:
-    """The logarithm of a mean of numbers known by their logarithms, as they come: (B, n) at a time."""
+    """The logarithm of a running mean of numbers given by their logarithms, (B, n) at a time."""
 
     def __init__(self, num: int) -> None:
         self.log_sum = torch.full((num,), -math.inf, dtype=torch.float64)
         self.count = 0
 
     def add(self, logs: Tensor) -> None:
-        """Count n more of each."""
+        """Add the numbers with the logarithms (B, n)."""
         self.log_sum = torch.logaddexp(self.log_sum, logs.double().logsumexp(1).cpu())
         self.count += logs.shape[1]
 
     @property
     def value(self) -> Tensor:
-        """(B,) the logarithm of the mean so far."""
+        """(B,) the logarithm of the mean of all numbers so far."""
         return self.log_sum - math.log(self.count)
 
 
 def _reported(samples: int) -> tuple[int, ...]:
-    """1, 10, 100, ... as far as `samples`, and `samples`."""
+    """Return 1, 10, 100, ... up to `samples`, and `samples`."""
     powers = [10**n for n in range(len(str(samples)))]
     return tuple(sorted({*powers, samples}))
 
 
 def _chunks(reported: tuple[int, ...], chunk: int) -> Iterator[tuple[int, int]]:
-    """0..S cut into stretches of at most `chunk` that end at each number reported."""
+    """Yield (start, end) of parts of 0..S, of at most `chunk` each; a part ends at each reported number."""
     for start, end in zip((0, *reported), reported, strict=False):
         for place in range(start, end, chunk):
             yield place, min(place + chunk, end)

@@ -1,4 +1,4 @@
-"""Encoder and decoder: two small convolutional networks, mirror images of each other."""
+"""The encoder and the decoder: two small convolutional networks that mirror each other."""
 
 import math
 from itertools import pairwise
@@ -11,7 +11,7 @@ from nelbo.vae.options import VAEOptions
 
 
 class ResidualBlock(nn.Module):
-    """SiLU and a 3x3 convolution, twice, added to the input; at first it is almost the identity."""
+    """SiLU and a 3x3 convolution, twice, added to the input. At initialisation it is almost the identity."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class ResidualBlock(nn.Module):
 
 
 class Encoder(nn.Module):
-    """x_0 (B, C, H, W) -> (B, 2 * latent): the mean and the log-variance of q(z|x)."""
+    """A map from x_0 (B, C, H, W) to the mean and the log-variance of q(z|x), (B, 2 * latent)."""
 
     def __init__(self, options: VAEOptions) -> None:
         super().__init__()
@@ -42,15 +42,15 @@ class Encoder(nn.Module):
         self.steps = nn.Sequential(*steps)
 
     def forward(self, x_0: Tensor) -> Tensor:
-        """(B, 2 * latent)."""
+        """Return the mean and the log-variance, (B, 2 * latent)."""
         return self.steps(x_0)  # type: ignore[no-any-return]
 
 
 class Decoder(nn.Module):
-    """z (B, latent) -> (B, C, H, W): the mean of p(x|z).
+    """A map from z (B, latent) to the mean of p(x|z), (B, C, H, W).
 
-    Cheap on purpose, because the Monte Carlo estimators decode a million draws: convolutions stand at the lowest
-    resolution, and each doubling of the sides is one transposed convolution.
+    It is small, because the Monte Carlo estimators decode a million draws: the residual blocks are at the lowest
+    resolution only, and each doubling of the sides is one transposed convolution.
     """
 
     def __init__(self, options: VAEOptions) -> None:
@@ -66,5 +66,5 @@ class Decoder(nn.Module):
         self.steps = nn.Sequential(*steps)
 
     def forward(self, z: Tensor) -> Tensor:
-        """(B, C, H, W)."""
+        """Return the mean, (B, C, H, W)."""
         return self.steps(z)  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""What a VAE is trained on: its negative ELBO, in nats a dimension."""
+"""The training objective of a VAE: its negative ELBO, in nats per dimension."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,31 +13,36 @@ from nelbo.vae.bound import ELBO
 
 @dataclass
 class VAEObjective:
-    """The negative ELBO of images with `levels` levels, nats a dimension, from one draw of q(z|x), z in R^latent."""
+    """The negative ELBO of images, nats per dimension, at one draw of q(z|x) per image.
+
+    Attributes:
+        latent: dimensions of z.
+        levels: K, the number of levels of the images.
+    """
 
     latent: int
     levels: int = 256
 
     def to(self, device: torch.device) -> None:
-        """There is nothing to move."""
+        """Do nothing: the objective holds no tensors."""
 
     def draw(self, num: int, shape: tuple[int, int, int], generator: torch.Generator) -> Draws:
-        """The noise of the reparameterised sample."""
+        """Draw "noise" (num, latent) for the reparameterised sample."""
         return {"noise": torch.randn(num, self.latent, generator=generator)}
 
     def __call__(self, network: Callable[..., ELBO], images: Tensor, labels: Tensor | None, draws: Draws) -> Losses:
-        """The loss and its two terms; labels are not used."""
+        """Return the loss and its two terms. Labels are not used."""
         bound, num_dims = network(levels_to_data(images, self.levels), draws["noise"]), images[0].numel()
         loss = -bound.total / num_dims
         terms = {"reconstruction": -bound.reconstruction.detach() / num_dims, "kl": bound.kl.detach() / num_dims}
         return Losses(loss, loss.detach(), terms=terms)
 
     def learn(self, draws: Draws, loss: Tensor) -> None:
-        """Nothing adapts."""
+        """Do nothing: the objective does not adapt."""
 
     def state_dict(self) -> dict[str, Tensor]:
-        """No state."""
+        """Return an empty state."""
         return {}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """No state."""
+        """Do nothing: there is no state."""

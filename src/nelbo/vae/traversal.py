@@ -1,4 +1,4 @@
-"""A walk along single dimensions of z: what each has learnt to mean."""
+"""A traversal of single dimensions of z, to see what each dimension represents."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,11 @@ from nelbo.vae.bound import LatentModel
 
 @torch.no_grad()
 def traverse(model: LatentModel, z: Tensor, dims: Tensor, values: Tensor) -> Tensor:
-    """z (latent,) with dimension dims[i] set to values[j]: the means of p(x|z), (len(dims), len(values), ...)."""
+    """Return the means of p(x|z) for z (latent,) with dimension dims[i] set to values[j].
+
+    Returns:
+        (len(dims), len(values), ...).
+    """
     moved = z.repeat(len(dims), len(values), 1)
     rows = torch.arange(len(dims), device=z.device)
     moved[rows, :, dims] = values.to(z)
@@ -19,6 +23,9 @@ def traverse(model: LatentModel, z: Tensor, dims: Tensor, values: Tensor) -> Ten
 
 @torch.no_grad()
 def busiest(model: LatentModel, x_0: Tensor, num: int) -> Tensor:
-    """The `num` dimensions of z that carry most KL over data x_0 (B, ...), most first: the others just follow p(z)."""
+    """Return the `num` dimensions of z with the largest mean KL over data x_0 (B, ...), in descending order.
+
+    A dimension with a KL near 0 follows p(z) and carries no information about x.
+    """
     kl = kl_divergence(model.posterior(x_0), model.prior).mean(0)
     return kl.argsort(descending=True)[:num]

@@ -1,0 +1,53 @@
+"""The families of models, one record each: what differs between a diffusion model and a VAE before they are trained."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from nelbo.objective import Objective
+from nelbo.recipes.assembly import build_diffusion_objective, build_vae_objective
+from nelbo.recipes.fitting import fit_diffusion, fit_vae
+from nelbo.recipes.recipe import AnyRecipe
+
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family of models. `nelbo.runs.loading.RUNS` says what its finished models are.
+
+    Attributes:
+        in_words: its name with an article, for messages.
+        objective: (recipe, levels) -> what training minimises.
+        fit: (recipe, shape, number of classes, levels) -> the recipe fitted to the data.
+    """
+
+    in_words: str
+    objective: Callable[[Any, int], Objective]
+    fit: Callable[[Any, Shape, int, int], AnyRecipe]
+
+
+FAMILIES: dict[str, Family] = {
+    "diffusion": Family("a diffusion model", build_diffusion_objective, fit_diffusion),
+    "vae": Family("a variational autoencoder", build_vae_objective, fit_vae),
+}
+
+
+def build_objective(recipe: AnyRecipe, levels: int) -> Objective:
+    """Build what training minimises, for images of K levels.
+
+    Raises:
+        ConfigurationError: an unknown name, or settings that exclude each other.
+    """
+    return FAMILIES[recipe.family].objective(recipe, levels)
+
+
+def fit_to_data(recipe: AnyRecipe, shape: Shape, num_classes: int, levels: int = 256) -> AnyRecipe:
+    """Return the recipe fitted to images of `shape` (C, H, W) with K levels.
+
+    Images whose side cannot be halved as often as the preset requires lose the lowest resolutions, with a warning.
+
+    Raises:
+        ConfigurationError: a conditional model for data without classes.
+    """
+    return FAMILIES[recipe.family].fit(recipe, shape, num_classes, levels)

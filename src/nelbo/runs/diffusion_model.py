@@ -1,0 +1,181 @@
+"""A diffusion model: a network with its schedule and calibration, and the chains that follow from them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from nelbo.data import ImageDataset
+from nelbo.diffusion import (
+    Calibrated,
+    Constraint,
+    FixedLarge,
+    FixedSmall,
+    Guidance,
+    NoiseSchedule,
+    ReverseProcess,
+    Variance,
+)
+from nelbo.errors import ConfigurationError, option
+from nelbo.networks import InBFloat16
+from nelbo.options import known
+from nelbo.randomness import image_generators
+from nelbo.recipes.assembly import build_parameterization, build_variance
+from nelbo.recipes.recipe import Recipe
+from nelbo.runs.folder import DataOptions
+from nelbo.runs.sampling import build_sampler, constraints_of, guidance_of, strided
+from nelbo.runs.sampling_options import SamplingOptions
+from nelbo.samplers import Sampler, Step
+from nelbo.training import bf16_wanted
+
+
+@dataclass(frozen=True)
+class DiffusionModel:
+    """p_theta and everything that is derived from it. It knows no folder.
+
+    Attributes:
+        network: the averaged weights.
+        schedule: the schedule that it was trained on, on the network's device.
+        recipe: how it was made.
+        data: the images that it was trained on: their shape, levels and class names.
+        mse: (T+1,) the mean squared error of xhat_0 at each t, measured by calibration, or None.
+        name: the model's name in messages.
+    """
+
+    network: nn.Module
+    schedule: NoiseSchedule
+    recipe: Recipe
+    data: DataOptions
+    mse: Tensor | None
+    name: str
+
+    def reverse(
+        self,
+        *,
+        steps: int | None = None,
+        spacing: str | None = None,
+        variance: str | None = None,
+        clip: bool = False,
+        constraints: tuple[Constraint, ...] = (),
+        guidance: Guidance | None = None,
+    ) -> ReverseProcess:
+        """Return p_theta of this model, or of a stride of its chain.
+
+        Args:
+            steps: number of steps; all T if None.
+            spacing: how the steps are spaced: "even" (if None), "log-snr" or "karras".
+            variance: "calibrated" (the default where it was measured), "trained", "fixed-large" or "fixed-small".
+            clip: clip xhat_0 to [-1, 1].
+            constraints: further constraints on xhat_0.
+            guidance: guidance by a class label.
+        """
+        schedule = strided(self.schedule, steps, spacing)
+        parameterization = build_parameterization(self.recipe, self.data.levels)
+        return ReverseProcess(
+            self.network,
+            schedule,
+            parameterization,
+            self.variance(variance),
+            self.data.levels,
+            clip,
+            constraints,
+            guidance,
+        )
+
+    def variance(self, name: str | None = None) -> Variance:
+        """Return the variance of the reverse process by name; the calibrated one, or else the trained one, if None.
+
+        Raises:
+            ConfigurationError: an unknown name, or one that does not fit the network.
+        """
+        trained = build_variance(self.recipe)
+        choices = {"trained": trained, "fixed-large": FixedLarge(), "fixed-small": FixedSmall(), trained.name: trained}
+        if self.mse is not None and not trained.learned:
+            choices["calibrated"] = Calibrated(self.mse)
+        default = "calibrated" if "calibrated" in choices else "trained"
+        chosen = choices[known(name or default, choices, "variance of this model")]
+        if trained.learned != chosen.learned:
+            raise ConfigurationError(f"this model's network outputs a variance; remove {option('variance', name)}.")
+        return chosen
+
+    def sampler(self, options: SamplingOptions) -> Sampler:
+        """Return the sampler that the options describe.
+
+        Raises:
+            ConfigurationError: an unknown name, or an option that the sampler or the model does not support.
+        """
+        if options.guidance is not None and not self.recipe.conditional:
+            raise ConfigurationError(f"the model {self.name} is not class-conditional; remove {option('guidance')}.")
+        reverse = self.reverse(
+            steps=options.steps,
+            spacing=options.spacing,
+            variance=options.variance,
+            clip=options.clip is not False and options.threshold is None,
+            constraints=constraints_of(options),
+            guidance=guidance_of(options, self.schedule),
+        )
+        if bf16_wanted(options.precision):
+            reverse = replace(reverse, network=InBFloat16(self.network))
+        return build_sampler(reverse, options)
+
+    @torch.no_grad()
+    def trajectory(
+        self, num: int, options: SamplingOptions, *, seed: int = 0, first: int = 0, label: Tensor | None = None
+    ) -> Iterator[Step]:
+        """Sample images first..first+num-1 of a seed as one batch, and yield every step; see `Sampler.trajectory`."""
+        shape = (num, *self.data.shape)
+        yield from self.sampler(options).trajectory(shape, image_generators(seed, first, num), label)
+
+    def class_number(self, name: str) -> int:
+        """Return the number of a class, given by its name or as a number in digits.
+
+        Raises:
+            ConfigurationError: an unknown class, or a model without classes.
+        """
+        names = self.data.class_names
+        self._require_classes()
+        if name in names:
+            return names.index(name)
+        if name.isdecimal() and int(name) < len(names):
+            return int(name)
+        return names.index(known(name, names, "class"))
+
+    def classes(self, label: int | str | Tensor | None, num: int, guidance: float | None = None) -> Tensor | None:
+        """Return int64 (num,) the class of each image, or None without a label.
+
+        Args:
+            label: the name or number of one class, or int64 (num,) numbers.
+            guidance: the guidance scale, or None.
+
+        Raises:
+            ConfigurationError: an unknown class, or guidance without a label.
+        """
+        if label is None:
+            if guidance is not None and self.recipe.conditional:
+                raise ConfigurationError(f"{option('guidance')} follows a class; give {option('label')} too.")
+            return None
+        self._require_classes()
+        given = torch.as_tensor(self.class_number(label) if isinstance(label, str) else label)
+        labels = given.expand(num) if given.ndim == 0 else given
+        names, whole = self.data.class_names, not (given.is_floating_point() or given.dtype == torch.bool)
+        if not whole or labels.shape != (num,) or int(labels.min()) < 0 or int(labels.max()) >= len(names):
+            listed = ", ".join(f"{i} {name}" for i, name in enumerate(names))
+            raise ConfigurationError(
+                f"{option('label')} must be the number of a class ({listed}), or one number for each of the {num} "
+                "images."
+            )
+        return labels.long()
+
+    def labels_of(self, images: ImageDataset) -> Tensor | None:
+        """Return the images' classes in this model's numbering, matched by name; -1 for a class it does not know."""
+        if not self.recipe.conditional or images.labels is None:
+            return None
+        names = self.data.class_names
+        own = {name: index for index, name in enumerate(names)}
+        index = torch.tensor([*(own.get(name, -1) for name in images.class_names or names), -1])
+        return index[images.labels]  # label -1, no class, picks the last entry
+
+    def _require_classes(self) -> None:
+        if not self.recipe.conditional:
+            raise ConfigurationError(f"the model {self.name} is not class-conditional; remove {option('label')}.")

@@ -1,0 +1,92 @@
+"""How to sample a diffusion model, as one record that checks itself. No torch is imported here."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from nelbo.errors import ConfigurationError, option
+from nelbo.options import Doc, known, options_from
+from nelbo.training.options import PRECISIONS
+
+SPACINGS = ("even", "log-snr", "karras")
+VARIANCES = ("calibrated", "trained", "fixed-large", "fixed-small")
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    """How to sample a diffusion model; every option has a default.
+
+    Raises:
+        ConfigurationError: an unknown value, or two options that exclude each other.
+    """
+
+    sampler: Annotated[str, Doc("Sampler by name.")] = "ancestral"
+    steps: Annotated[int | None, Doc("Reverse steps, 1..T; all T by default.")] = None
+    spacing: Annotated[
+        str | None,
+        Doc(
+            "How the steps are spaced: even in t (the default), log-snr (even in log SNR), or karras (even in "
+            "sigma^(1/7); Karras et al. 2022, eq. 5)."
+        ),
+    ] = None
+    variance: Annotated[
+        str | None,
+        Doc(
+            "Variance of the ancestral sampler: calibrated (the default where it was measured), trained, fixed-large "
+            "or fixed-small."
+        ),
+    ] = None
+    clip: Annotated[
+        bool | None, Doc("Clip the predicted image xhat_0 to the range of the data at every step; on by default.")
+    ] = None
+    threshold: Annotated[
+        float | None,
+        Doc("Dynamic thresholding instead of clipping: the quantile of each image's own pixels, such as 0.995."),
+    ] = None
+    eta: Annotated[float | None, Doc("Share of the noise that ddim draws, 0..1; 0 by default.")] = None
+    churn: Annotated[float | None, Doc("Noise that euler and heun add along the way; 0 by default.")] = None
+    guidance: Annotated[
+        float | None, Doc("Guidance scale of a class label: 1 samples the model itself, 2 to 4 exaggerate the class.")
+    ] = None
+    guidance_interval: Annotated[
+        tuple[float, float] | None,
+        Doc("Part of the chain where guidance applies, as two shares of T: 0 is the image, 1 is noise."),
+    ] = None
+    constraints: Annotated[
+        tuple[Any, ...],
+        Doc("Further constraints on xhat_0 (`nelbo.diffusion.Constraint`), applied after the threshold."),
+    ] = ()
+    precision: Annotated[
+        str, Doc("Number format of the network: bf16, fp32, or auto (bf16 where the hardware supports it).")
+    ] = "auto"
+
+    def __post_init__(self) -> None:
+        known(self.spacing or "even", SPACINGS, "spacing")
+        known(self.precision, PRECISIONS, "precision")
+        if self.threshold is not None and self.clip is not None:
+            raise ConfigurationError(
+                f"{option('threshold')} replaces clipping; remove {option('clip', self.clip)} or {option('threshold')}."
+            )
+        if self.guidance_interval is not None:
+            if self.guidance is None:
+                raise ConfigurationError(
+                    f"{option('guidance_interval')} says where {option('guidance')} applies; give both or neither."
+                )
+            first, last = self.guidance_interval
+            if not 0 <= first <= last <= 1:
+                raise ConfigurationError(
+                    f"{option('guidance_interval')} must be two rising shares of the chain within 0..1, got {first:g} "
+                    f"{last:g}."
+                )
+
+    @classmethod
+    def of(cls, options: "SamplingOptions | None" = None, **changes: Any) -> "SamplingOptions":
+        """Build options from keyword arguments, or return `options` as they are.
+
+        Raises:
+            ConfigurationError: an unknown name (the nearest is suggested), or both forms at once.
+        """
+        if options is None:
+            return options_from(cls, changes)
+        if changes:
+            raise ConfigurationError(f"give {option('options')} or single options ({', '.join(changes)}), not both.")
+        return options
