@@ -1,4 +1,4 @@
-"""A griffe extension: `nelbo.options` re-exports `Annotated` and `Doc`; name their own modules, which other tools know."""
+"""A griffe extension: take `Annotated` and `Doc`, which `nelbo.options` re-exports, from the modules that define them."""
 
 from typing import Any
 
