@@ -14,6 +14,14 @@ FOUND = re.compile(r'<(span|div) class="arithmatex">(?:\\\(|\\\[)(.*?)(?:\\\)|\\
 TAG = re.compile(r"\\tag\{([^}]*)\}")
 NAME = "<mi>(?:log|exp|min|max)</mi>"
 FUNCTION = re.compile(rf"(<msub>{NAME}<m[in]>\w+</m[in]></msub>|(?<!<msub>){NAME})")
+# What latex2mathml writes as an identifier or without a form, and the operator that MathML expects.
+OPERATORS = (
+    (re.compile("<mi>&#x0007E;</mi>"), "<mo>&#x0223C;</mo>"),  # the relation "is distributed as"
+    (
+        re.compile(r"(<mo[^>]*>(?:\[|\(|&#x00028;|&#x0005B;)</mo>)<mo>&#x02212;</mo>"),
+        r'\1<mo form="prefix">&#x02212;</mo>',
+    ),
+)
 
 
 def on_page_content(content: str, **_: Any) -> str:
@@ -33,6 +41,8 @@ def _formula(found: re.Match[str]) -> str:
 def _mathml(tex: str, display: str) -> str:
     """Return the MathML of a formula, with the thin space that TeX sets after the name of a function."""
     mathml = FUNCTION.sub(r'\1<mspace width="0.167em" />', convert(tex, display=display))
+    for wrong, right in OPERATORS:
+        mathml = wrong.sub(right, mathml)
     if "&amp;" in mathml or "\\" in mathml or re.search(r"&(?!#?\w+;)", mathml):
         raise ValueError(f"latex2mathml cannot convert {tex!r} completely; it returned {mathml}")
     return mathml

@@ -77,7 +77,7 @@ def test_one_bad_file_is_no_matter_to_the_others(nelbo_cli, model, picture, tmp_
     found = nelbo_cli("decompress", "files", "-o", "back", "-m", model)
     assert found.code == 2 and "Traceback" not in found.err
     assert "a.nelbo: the file is damaged" in found.err and "b.nelbo: the file is damaged" in found.err
-    assert "c.nelbo: the pixels do not come out as the file's hash says" in found.err
+    assert "c.nelbo: the decoded pixels do not match the file's hash" in found.err
     assert [path.name for path in (tmp_path / "back").iterdir()] == ["d.png"]
     assert np.array_equal(pixels_of(tmp_path / "back" / "d.png"), pixels_of(picture))
 
@@ -109,6 +109,16 @@ def test_an_image_is_not_overwritten_by_its_own_file(nelbo_cli, model, picture, 
     (tmp_path / "named.nelbo").write_bytes(before)
     refused = nelbo_cli("compress", "named.nelbo", "-m", model, "-o", "named.nelbo")
     assert refused.code == 2 and (tmp_path / "named.nelbo").read_bytes() == before
+
+
+def test_an_image_behind_a_link_is_not_overwritten(nelbo_cli, model, picture, tmp_path):
+    real = tmp_path / "real.nelbo"
+    picture.rename(real)
+    picture.symlink_to(real)
+    before = real.read_bytes()
+    refused = nelbo_cli("compress", picture, "-m", model, "-o", real)
+    assert refused.code == 2 and "would overwrite" in refused.err
+    assert real.read_bytes() == before
 
 
 @pytest.mark.parametrize("kind", ["alpha", "16 bits", "opaque"])
@@ -188,8 +198,8 @@ def test_the_report_compares_with_the_bound(nelbo_cli, model):
         (("compress", "digits"), "name the file or folder to write by --out"),
         (("compress", "digits", "-o", "x", "--lossy-only", "--report"), "--report is of lossless files"),
         (("decompress", "nothing.nelbo", "-o", "x.png"), "nothing.nelbo cannot be read"),
-        (("decompress", "text.nelbo", "-o", "x.png"), "text.nelbo: this is no .nelbo file"),
-        (("inspect", "text.nelbo"), "this is no .nelbo file"),
+        (("decompress", "text.nelbo", "-o", "x.png"), "text.nelbo: this is not a .nelbo file"),
+        (("inspect", "text.nelbo"), "this is not a .nelbo file"),
         (("decompress", ".", "-o", "x"), "no .nelbo file"),
         (("codec",), "is there already; --again would replace it"),
     ],

@@ -43,7 +43,7 @@ def test_prints_and_writes_everything(nelbo_cli, trained: Path, rows: Path):
 
 def test_mistakes(nelbo_cli, trained: Path, rows: Path):
     for arguments, message in (
-        ((), "give a network by --features"),
+        ((), "set --features to"),
         (("--features", rows, "--num", 4, "--steps", 2), "1 reference image(s) have no covariance"),
         (("--features", rows, "--reference", "both"), "part of the data (--reference)"),
         (("--features", "absent.pt"), "is no file"),

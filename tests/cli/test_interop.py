@@ -41,7 +41,7 @@ def test_an_imported_model_has_no_images_of_its_own(nelbo_cli, trained):
     for command in (("evaluate", "back"), ("train", "--out", "back")):
         outcome = nelbo_cli(*command)
         assert outcome.code == 2
-        assert "imported without its images; name some by --data" in outcome.err
+        assert "imported without its images; set --data to images" in outcome.err
 
 
 def test_mistakes(nelbo_cli, trained):

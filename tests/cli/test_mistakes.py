@@ -154,7 +154,7 @@ class TestRun:
         assert "training.flip: False there, True given; training.learning_rate: 0.002 there, 0.5 given)" in message
 
     def test_no_data_and_no_run(self, refused):
-        assert "say what to train on by --data" in refused("train", "--out", "run")
+        assert "set --data to the images to train on" in refused("train", "--out", "run")
         assert "--size, --mode and --held-out say how to read --data" in refused("train", "--out", "run", "--size", 8)
 
     def test_a_file_where_the_run_should_be(self, refused, tmp_path):

@@ -178,7 +178,7 @@ def inspect(
     if json is not None:
         told = {"kind": kind, "size": list(size), "effort": stream.effort, "fingerprint": stream.fingerprint.hex()}
         told["truncated"] = stream.truncated
-        emit_json({**told, "segments": [vars(part) for part in parts], "version": nelbo.__version__}, json)
+        emit_json({**told, "segments": [part.to_json() for part in parts], "version": nelbo.__version__}, json)
     if str(json) == "-":
         return
     cut = f", cut short: {len(stream.message)} of {stream.length} bytes of its message" if stream.truncated else ""

@@ -14,7 +14,7 @@ from nelbo.cli.train import parse_setting
 from nelbo.files import write_json, write_text
 from nelbo.plots import HeatTable, Picture, heat_tables, samples_by_cell, save
 from nelbo.studies import Cell, CellRecord, GridListener, GridOptions, Table2, drawn_samples, run_table2
-from nelbo.studies.table2 import LOSSES, OBJECTIVES, PREDICTIONS
+from nelbo.studies.table2.cells import LOSSES, OBJECTIVES, PREDICTIONS
 
 MINUTES = 1.2
 ROWS = list(PREDICTIONS.values())

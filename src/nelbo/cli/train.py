@@ -15,8 +15,7 @@ from nelbo.errors import ConfigurationError
 from nelbo.recipes import Recipe
 from nelbo.runs import RunConfig
 from nelbo.studies import DataRequest, Listener
-from nelbo.training import Progress as TrainingProgress
-from nelbo.training import bf16_wanted
+from nelbo.training import TrainingStep, bf16_wanted
 
 
 def train(
@@ -174,7 +173,7 @@ class TrainingDisplay:
             err.print(f"its budget of {recipe.training.steps} steps is spent; give more --steps to train further")
         self.task = self.progress.add_task("training", total=1.0, note="")
 
-    def stepped(self, progress: TrainingProgress) -> None:
+    def stepped(self, progress: TrainingStep) -> None:
         """Move the bar."""
         self.speed = (
             progress.images_per_second if not self.speed else 0.95 * self.speed + 0.05 * progress.images_per_second

@@ -10,10 +10,11 @@ from typing import Any, Protocol
 
 import torch
 
-from nelbo.codec import CodecPlan, FittingOptions, FittingProgress, ProgressiveCodec, fit_plan
+from nelbo.codec import CodecPlan, FittingOptions, ProgressiveCodec, fit_plan
 from nelbo.data import ImageDataset
 from nelbo.errors import CodecError, ConfigurationError, NelboError, RunError, option
 from nelbo.files import read_metadata, read_tensors, write_tensors
+from nelbo.progress import StageProgress
 from nelbo.runs.diffusion_model import DiffusionModel
 from nelbo.runs.folder import CONFIG_FILE, bundled_models
 
@@ -48,7 +49,7 @@ def fit_codec(
     run: ModelInFolder,
     images: ImageDataset,
     options: FittingOptions | None = None,
-    progress: FittingProgress | None = None,
+    progress: StageProgress | None = None,
 ) -> CodecPlan:
     """Measure the codec plan of a run on training images, and write it into the run folder.
 
@@ -85,8 +86,8 @@ def load_codec(run: ModelInFolder, batch_size: int = 8) -> ProgressiveCodec:
     tensors, metadata = read_tensors(path)
     try:
         plan = CodecPlan.from_tensors(tensors)
-    except (KeyError, AssertionError) as error:
-        raise RunError(f"{path} lacks {error}; {_remedy(run.folder)}") from error
+    except RunError as error:
+        raise RunError(f"{path}: {error.marked}") from error
     known, stored = fingerprint(run.model, plan), str(metadata.get("fingerprint", ""))
     if metadata.get("stale") or stored != known.hex():
         raise RunError(
