@@ -1,4 +1,4 @@
-"""A griffe extension: take `Annotated` and `Doc`, which `nelbo.options` re-exports, from the modules that define them."""
+"""A griffe extension: take `Annotated` and `Doc`, which `nelbo.options` re-exports, from their own modules."""
 
 from typing import Any
 
