@@ -265,7 +265,7 @@ class TestUse:
         images = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
         with pytest.raises(ConfigurationError, match="batch_size must be at least 1"):
             run.bound(images, batch_size=0)
-        with pytest.raises(ConfigurationError, match="--steps-per-image must be at least 1"):
+        with pytest.raises(ConfigurationError, match="steps_per_image must be at least 1"):
             run.bound(images, steps_per_image=0)
 
     def test_an_unusable_device_is_refused(self, folder):
