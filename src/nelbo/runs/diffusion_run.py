@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from nelbo.codec import Bitstream, Decoded, ProgressiveCodec
 from nelbo.data import ImageDataset
-from nelbo.diffusion import Constraint, Guidance, NoiseSchedule, ReverseProcess
+from nelbo.diffusion import NoiseSchedule, ReverseProcess
 from nelbo.evaluation import (
     BoundReport,
     FormsReport,
@@ -77,20 +77,9 @@ class DiffusionRun(Run):
         """Whether the variance was measured, or is learned and needs no measurement."""
         return self.mse is not None or self.model.variance().learned
 
-    def reverse(
-        self,
-        *,
-        steps: int | None = None,
-        spacing: str | None = None,
-        variance: str | None = None,
-        clip: bool = False,
-        constraints: tuple[Constraint, ...] = (),
-        guidance: Guidance | None = None,
-    ) -> ReverseProcess:
-        """Return p_theta of this model; see `DiffusionModel.reverse`."""
-        return self.model.reverse(
-            steps=steps, spacing=spacing, variance=variance, clip=clip, constraints=constraints, guidance=guidance
-        )
+    def reverse(self, **options: Any) -> ReverseProcess:
+        """Return p_theta of this model; `options` are those of `DiffusionModel.reverse`."""
+        return self.model.reverse(**options)
 
     def sampler(self, sampler: str = "ancestral", **options: Any) -> Sampler:
         """Return a sampler by name, with the options of `SamplingOptions`.
@@ -160,16 +149,6 @@ class DiffusionRun(Run):
         chosen = options_from(RestoreOptions, options)
         self.check_number(chosen.num, chosen.batch_size)
         return restore(self.model, image, chosen)
-
-    def label(self, name: str) -> int:
-        """Return the number of a class; see `DiffusionModel.class_number`."""
-        return self.model.class_number(name)
-
-    def chosen_classes(
-        self, label: int | str | Tensor | None, num: int, guidance: float | None = None
-    ) -> Tensor | None:
-        """Return the class of each of `num` images; see `DiffusionModel.classes`."""
-        return self.model.classes(label, num, guidance)
 
     def bound(
         self,
