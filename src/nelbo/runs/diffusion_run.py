@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -57,15 +57,13 @@ class DiffusionRun(Run):
     @classmethod
     def of(cls, folder: Path, config: RunConfig, network: nn.Module, extras: dict[str, Tensor]) -> Self:
         """Build the run from its parts."""
-        assert isinstance(config.recipe, Recipe)
-        schedule = build_schedule(config.recipe.schedule).to(next(network.parameters()).device)
+        schedule = build_schedule(cast(Recipe, config.recipe).schedule).to(next(network.parameters()).device)
         return cls(folder, config, network, schedule, extras.get(CALIBRATION))
 
     @property
     def recipe(self) -> Recipe:
         """The recipe of the model."""
-        assert isinstance(self.config.recipe, Recipe)
-        return self.config.recipe
+        return cast(Recipe, self.config.recipe)
 
     @property
     def model(self) -> DiffusionModel:
@@ -100,8 +98,7 @@ class DiffusionRun(Run):
         **changes: Any,
     ) -> Iterator[Step]:
         """Sample images first..first+num-1 of a seed as one batch, and yield every step; see `Sampler.trajectory`."""
-        chosen = SamplingOptions.of(options, **changes)
-        return self.model.trajectory(num, chosen, seed=seed, first=first, label=label)
+        return self.model.trajectory(num, SamplingOptions.of(options, **changes), seed=seed, first=first, label=label)
 
     @torch.no_grad()
     def sample(
