@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nelbo.cli.console import Bars, bars, name_rejects, say
-from nelbo.cli.kinds import refuse_chain_options
 from nelbo.cli.options import BatchOption, DataOption, DeviceOption, JsonOption, ResizeOption, RunArgument, SeedOption
 from nelbo.cli.results import versioned, write_results
 from nelbo.errors import ConfigurationError
@@ -146,7 +145,7 @@ def evaluate(
     import nelbo
 
     model = nelbo.load(run, device=device)
-    refuse_chain_options(model, run, options.of_the_chain)
+    model.refuse_chain_options(options.of_the_chain)
     with bars() as bar:
         images = _images(model, data, resize, num, bar)
         if forms:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nelbo.cli.console import Bars, bars, show
-from nelbo.cli.kinds import refuse_chain_options
 from nelbo.cli.options import (
     BatchOption,
     DeviceOption,
@@ -70,7 +69,7 @@ def frechet(
 
     require_torchmetrics()
     model = nelbo.load(run, device=device)
-    refuse_chain_options(model, run, chosen)
+    model.refuse_chain_options(chosen)
     network = features_for(model.config.data, features, device=device)
     with bars() as bar:
         images = _reference(model, reference, bar)

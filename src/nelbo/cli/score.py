@@ -9,7 +9,6 @@ import typer
 from rich.table import Table
 
 from nelbo.cli.console import Bars, bars, name_rejects, out
-from nelbo.cli.kinds import refuse_chain_options
 from nelbo.cli.options import STDOUT, DeviceOption, JsonOption, ModelOption, ResizeOption, SeedOption
 from nelbo.cli.results import versioned, write_results
 
@@ -47,7 +46,7 @@ def score(
     from nelbo.data import load_for_model
 
     run = nelbo.load(model, device=device)
-    refuse_chain_options(run, model, {"steps_per_image": steps_per_image})
+    run.refuse_chain_options({"steps_per_image": steps_per_image})
     with bars() as bar:
         dataset, names = load_for_model(images, run.shape, resize=resize, progress=bar.of("reading images"))
         report = _bound(run, dataset, steps_per_image, seed, bar)

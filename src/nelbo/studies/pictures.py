@@ -1,5 +1,8 @@
 """The pictures of a finished model, drawn into its folder."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 
 from nelbo.data import ImageDataset
@@ -19,10 +22,7 @@ def show_run(run: Run, held_out: ImageDataset | None, on_stage: StageProgress = 
         held_out: images for the pictures that need some; None leaves these pictures out.
         on_stage: called with the stage ("sampling", "scoring"), done and total.
     """
-    if isinstance(run, DiffusionRun):
-        _show_diffusion(run, held_out, on_stage)
-    if isinstance(run, VAERun):
-        _show_vae(run, held_out)
+    PICTURES[run.family](run, held_out, on_stage)
 
 
 def _show_diffusion(run: DiffusionRun, held_out: ImageDataset | None, on_stage: StageProgress) -> None:
@@ -40,7 +40,7 @@ def _show_diffusion(run: DiffusionRun, held_out: ImageDataset | None, on_stage: 
         save(per_step_bound([vars(step) for step in report.per_step]), run.folder / "bound-per-step.png")
 
 
-def _show_vae(run: VAERun, held_out: ImageDataset | None) -> None:
+def _show_vae(run: VAERun, held_out: ImageDataset | None, on_stage: StageProgress) -> None:
     """Draw samples, held-out images above their reconstructions, and a traversal of the most used latent dimensions."""
     save(picture_of(run.sample(SAMPLES), run.levels), run.folder / "samples.png")
     if held_out is None or run.shape[0] not in (1, 3):
@@ -49,3 +49,9 @@ def _show_vae(run: VAERun, held_out: ImageDataset | None) -> None:
     save(reconstruction_grid(originals, run.reconstruct(originals), run.levels), run.folder / "reconstructions.png")
     walk = run.traversal(held_out)
     save(sample_grid(walk.flatten(0, 1), run.levels, columns=walk.shape[1]), run.folder / "latent-traversal.png")
+
+
+PICTURES: dict[str, Callable[[Any, ImageDataset | None, StageProgress], None]] = {
+    "diffusion": _show_diffusion,
+    "vae": _show_vae,
+}
