@@ -185,8 +185,8 @@ def evaluate_likelihood(
     The steps are doubled, with the same x_1 and probes, until the scores change by at most `tolerance`, as the mean of
     the absolute changes: a mean of signed changes might be 0 by chance. The change measures the error between grids of
     the schedule; the network is not evaluated between the schedule's steps. There is no extrapolation: a grid holds
-    whole steps of the schedule, so grids do not refine one another evenly, and the error is no pure power of their
-    number.
+    whole steps of the schedule, so a finer grid does not halve the intervals of a coarser one exactly, and the error
+    does not follow a power of the number of steps.
 
     Args:
         labels: (N,) class of each image for a conditional network, negative for none; see `evaluate_bound`.

@@ -38,7 +38,7 @@ class TrainingStep:
 class LossWindow:
     """Sums since the last line of the metrics.
 
-    They are of the weighted loss, of its terms, and of the loss before its weight by quarter of t.
+    The window sums the weighted loss, its terms, and, by quarter of t, the loss before its weight.
     """
 
     def __init__(self) -> None:
