@@ -164,13 +164,13 @@ class TestConditional:
 
     def test_a_class_is_a_name_or_numbers(self, conditional):
         for label in ("owl", 2, torch.tensor(2), torch.tensor([2, 2, 2], dtype=torch.uint8)):
-            assert conditional.chosen_classes(label, 3).tolist() == [2, 2, 2]
-        assert conditional.chosen_classes(None, 3) is None
+            assert conditional.model.classes(label, 3).tolist() == [2, 2, 2]
+        assert conditional.model.classes(None, 3) is None
         for label in (3, -1, 1.5, True, torch.tensor([0, 1])):
             with pytest.raises(ConfigurationError, match="label must be the number of a class"):
-                conditional.chosen_classes(label, 3)
+                conditional.model.classes(label, 3)
         with pytest.raises(ConfigurationError, match="unknown class 'cow'"):
-            conditional.chosen_classes("cow", 3)
+            conditional.model.classes("cow", 3)
 
     def test_a_model_without_classes_refuses_a_label(self, run):
         with pytest.raises(ConfigurationError, match="is not class-conditional; remove label"):
@@ -265,7 +265,7 @@ class TestUse:
         images = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
         with pytest.raises(ConfigurationError, match="batch_size must be at least 1"):
             run.bound(images, batch_size=0)
-        with pytest.raises(ConfigurationError, match="--steps-per-image must be at least 1"):
+        with pytest.raises(ConfigurationError, match="steps_per_image must be at least 1"):
             run.bound(images, steps_per_image=0)
 
     def test_an_unusable_device_is_refused(self, folder):

@@ -215,7 +215,7 @@ class Trainer:
         return NonFiniteError(
             f"{what} is not finite at step {self.state.step + 1}; the last good state is in "
             f"{self.folder / STATE_FILE}. Train into another folder with a lower {setting('training.learning_rate')}, "
-            f"a longer {setting('training.warmup')}, or {setting('training.precision', 'fp32')}."
+            f"a larger {setting('training.warmup')}, or {setting('training.precision', 'fp32')}."
         )
 
     def _count_time(self, began: float) -> None:
