@@ -10,7 +10,7 @@ from PIL import Image
 
 from nelbo.codec import FittingOptions
 from nelbo.runs import codec_plan as codec_run
-from nelbo.runs import diffusion_run
+from nelbo.runs import diffusion_model
 from tests.card import Disguised, OnCard
 from tests.cli.conftest import Outcome
 from tests.codec.conftest import FIT, TINY
@@ -20,7 +20,7 @@ CARD = ("--device", "card")
 
 @pytest.fixture(autouse=True)
 def disguised(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(diffusion_run, "bf16_wanted", lambda precision: False)
+    monkeypatch.setattr(diffusion_model, "bf16_wanted", lambda precision: False)
     before = torch.__future__.get_overwrite_module_params_on_conversion()
     torch.__future__.set_overwrite_module_params_on_conversion(True)  # parameters become tensors of another class
     yield

@@ -200,7 +200,7 @@ def test_report_compares_with_the_bound(nelbo_cli, model):
         (("decompress", "nothing.nelbo", "-o", "x.png"), "nothing.nelbo cannot be read"),
         (("decompress", "text.nelbo", "-o", "x.png"), "text.nelbo: this is not a .nelbo file"),
         (("inspect", "text.nelbo"), "this is not a .nelbo file"),
-        (("decompress", ".", "-o", "x"), "no .nelbo file"),
+        (("decompress", ".", "-o", "x"), "not a .nelbo file"),
         (("codec",), "already exists; --again replaces it"),
     ],
 )

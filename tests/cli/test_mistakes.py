@@ -140,7 +140,7 @@ class TestRun:
         for command in (("evaluate", trained, "--data", "tall.npy"), ("score", "tall.npy", "-m", trained)):
             message = refused(*command)
             assert "the images are 3 x 9 x 8" in message
-            assert "--resize brings pictures to that" in message
+            assert "resize them (--resize)" in message
             assert nelbo_cli(*command, "--resize").code == 0
 
     def test_resize_needs_data(self, refused, trained):
@@ -151,7 +151,7 @@ class TestRun:
         message = refused(
             "train", "--data", trained.parent / "pictures", "--out", copy, *TINY, "--learning-rate", "0.5", "--flip"
         )
-        assert "training.flip: False there, True given; training.learning_rate: 0.002 there, 0.5 given)" in message
+        assert "training.flip: False stored, True given; training.learning_rate: 0.002 stored, 0.5 given)" in message
 
     def test_training_needs_data_or_a_run(self, refused):
         assert "set --data to the images to train on" in refused("train", "--out", "run")
@@ -214,9 +214,9 @@ class TestOptions:
         [
             (["--steps", "11"], "the number of steps must be within 1..10, got 11; change --steps."),
             (["--sampler", "ancestrel"], "unknown sampler 'ancestrel'; did you mean 'ancestral'?"),
-            (["--variance", "nul"], "unknown variance (of this model) 'nul'"),
+            (["--variance", "nul"], "unknown variance of this model 'nul'"),
             (["--out", "samples.jpg"], "--out samples.jpg must end in .png, .webp or .npy."),
-            (["--label", "1"], "is not class-conditional; leave --label out."),
+            (["--label", "1"], "is not class-conditional; remove --label"),
             (["--device", "toaster"], "--device toaster cannot be used here"),
         ],
     )

@@ -120,7 +120,7 @@ def test_figures_of_images_refuse_points(nelbo_cli, points, figure):
 @pytest.mark.parametrize(
     ("line", "named"),
     [
-        (("points", "RUN"), "makes images of 3 x 8 x 8, not points; draw them by `nelbo plot progressive`"),
+        (("points", "RUN"), "generates images of 3 x 8 x 8, not points; draw them by `nelbo plot progressive`"),
         (("interpolation", "RUN", "--data", "DATA", "--pair", 0, 24), "--pair 0 24: the images of"),
         (("interpolation", "RUN", "--data", "DATA", "--pair", 0, 24), "are numbered 0..23"),
         (("neighbours", "RUN", "--num", 1, "--steps", 1, "--neighbours", 24), "--neighbours must be within 1..23"),

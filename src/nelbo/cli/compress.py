@@ -69,7 +69,9 @@ def compress(
     ] = None,
     effort: Annotated[
         int,
-        typer.Option(min=1, max=9, help="Search effort: one more about doubles the time; above 5 files hardly shrink."),
+        typer.Option(
+            min=1, max=9, help="Search effort. Each step up about doubles the time; above 5, files hardly shrink."
+        ),
     ] = 5,
     lossy_only: Annotated[
         bool, typer.Option("--lossy-only", help="Leave out the pixel-by-pixel end of each file.")
@@ -79,7 +81,9 @@ def compress(
     ] = None,
     rmse: Annotated[
         float | None,
-        typer.Option(min=0, help="Cut each file where its image reaches this RMSE, in grey levels; lossy."),
+        typer.Option(
+            min=0, help="Cut each file where the RMSE of its image falls to this value, in grey levels; lossy."
+        ),
     ] = None,
     num: Annotated[
         int | None, typer.Option(min=1, help="Number of images, evenly spread over the set; all by default.")

@@ -52,8 +52,8 @@ def decompress(
 ) -> None:
     """Decode .nelbo files to images, or the beginning of a file to a preview.
 
-    A file that cannot be decoded does not stop the others. The exit code is 2 if a file gave no image, else 1 if a file
-    is truncated and gave an unrequested preview.
+    A file that cannot be decoded does not stop the others. The exit code is 2 if a file gave no image; otherwise 1 if a
+    truncated file gave a preview that was not requested by --bytes.
     """
     paths = sorted(files.glob("*.nelbo")) if files.is_dir() else [files]
     if not paths:

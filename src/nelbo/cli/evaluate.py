@@ -107,7 +107,9 @@ def evaluate(
     seed: SeedOption = 0,
     forms: Annotated[
         bool,
-        typer.Option("--forms", help="Compare the bound in the forms of eq. 3 and eq. 5: 2 T network calls per draw."),
+        typer.Option(
+            "--forms", help="Compare the bound of eq. 3 with that of eq. 5 instead: 2 T network calls per draw."
+        ),
     ] = False,
     known: Annotated[
         bool,
@@ -119,8 +121,8 @@ def evaluate(
     tolerance: Annotated[
         float | None,
         typer.Option(
-            help="With --ode: largest change, in bits/dim, when the number of steps is doubled; "
-            f"{TOLERANCE} by default."
+            help="With --ode: double the number of steps until the images change by at most this much on average, in "
+            f"bits/dim; {TOLERANCE} by default."
         ),
     ] = None,
     probes: Annotated[

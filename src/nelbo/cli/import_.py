@@ -24,7 +24,7 @@ def import_(
         int | None, typer.Option(min=1, help="Image side in pixels, if it differs from the model's.")
     ] = None,
 ) -> None:
-    """Convert a model of diffusers into a run folder, which sample, evaluate and score accept like any other.
+    """Convert a model of diffusers into a run folder for `nelbo sample`, `evaluate` and `score`.
 
     DDPM and DDIM pipelines and bare UNet2DModels with safetensors weights are supported; no code from the repository is
     run. A feature that nelbo does not have is refused by name.

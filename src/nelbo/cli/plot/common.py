@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 OutOption = Annotated[Path, typer.Option("--out", help="Picture to write: .png, .pdf or .svg.")]
 AnimateOption = Annotated[bool, typer.Option("--animate", help="Write an animation (.gif, .webp) instead.")]
 CsvOption = Annotated[
-    Path | None, typer.Option("--csv", help=f"Write the rows of the curve as CSV to this file {STDOUT}.")
+    Path | None, typer.Option("--csv", help=f"Write the values in the figure as CSV to this file {STDOUT}.")
 ]
 
 

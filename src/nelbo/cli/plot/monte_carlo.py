@@ -36,7 +36,7 @@ def monte_carlo(
     ] = 100_000,
     fit: Annotated[
         int,
-        typer.Option(min=0, help="Steps that fit q(z|x) to each image, starting at the encoder's; 0 for no fit."),
+        typer.Option(min=0, help="Optimizer steps that fit q(z|x) to each image, from the encoder's q; 0 for no fit."),
     ] = 400,
     csv_path: CsvOption = None,
     json: JsonOption = None,
@@ -46,7 +46,7 @@ def monte_carlo(
     """Compare estimates of log p(x) in nats, by number of samples: plain Monte Carlo, importance-weighted bound, ELBO.
 
     Each sample of the prior is decoded once and scores every image; samples of q(z|x) score their own image. A q that
-    is fitted to each image shows how far the encoder's q(z|x) is from the best one of its family.
+    is fitted to each image shows how far the encoder's q(z|x) is from the best q of its family.
     """
     path = figure_path(picture)
     from nelbo.plots import monte_carlo_curves

@@ -28,10 +28,10 @@ def neighbours(
     seed: SeedOption = 0,
     device: DeviceOption = None,
 ) -> None:
-    """Draw samples beside the training images nearest to them by RMSE: does the model memorise its training images?
+    """Draw samples beside the training images nearest to them: does the model memorise its training images?
 
-    The RMSE is that of pixels of 0..255. The same number of held-out images is measured too: samples that are nearer to
-    the training images than the held-out images are were memorised.
+    Distances are RMSE in grey levels (0..255). The same number of held-out images is measured too: if the samples are
+    nearer to the training images than these are, the model memorises.
     """
     path = figure_path(picture)
     import torch
