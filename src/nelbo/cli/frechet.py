@@ -10,7 +10,6 @@ import typer
 from nelbo.cli.console import Bars, bars, show
 from nelbo.cli.kinds import refuse_chain_options
 from nelbo.cli.options import (
-    SAMPLER_NAMES,
     BatchOption,
     DeviceOption,
     JsonOption,
@@ -23,6 +22,7 @@ from nelbo.cli.options import (
 from nelbo.cli.results import versioned, write_results
 from nelbo.options import known
 from nelbo.runs.sampling_options import SamplingOptions
+from nelbo.samplers.names import SAMPLER_NAMES
 
 if TYPE_CHECKING:
     from torch import Tensor
