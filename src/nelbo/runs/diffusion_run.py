@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import torch
 from torch import Tensor, nn
 
 from nelbo.codec import Bitstream, Decoded, ProgressiveCodec
 from nelbo.data import ImageDataset
-from nelbo.diffusion import Constraint, Guidance, NoiseSchedule, ReverseProcess
+from nelbo.diffusion import NoiseSchedule, ReverseProcess
 from nelbo.evaluation import (
     BoundReport,
     FormsReport,
@@ -57,15 +57,13 @@ class DiffusionRun(Run):
     @classmethod
     def of(cls, folder: Path, config: RunConfig, network: nn.Module, extras: dict[str, Tensor]) -> Self:
         """Build the run from its parts."""
-        assert isinstance(config.recipe, Recipe)
-        schedule = build_schedule(config.recipe.schedule).to(next(network.parameters()).device)
+        schedule = build_schedule(cast(Recipe, config.recipe).schedule).to(next(network.parameters()).device)
         return cls(folder, config, network, schedule, extras.get(CALIBRATION))
 
     @property
     def recipe(self) -> Recipe:
         """The recipe of the model."""
-        assert isinstance(self.config.recipe, Recipe)
-        return self.config.recipe
+        return cast(Recipe, self.config.recipe)
 
     @property
     def model(self) -> DiffusionModel:
@@ -77,20 +75,9 @@ class DiffusionRun(Run):
         """Whether the variance was measured, or is learned and needs no measurement."""
         return self.mse is not None or self.model.variance().learned
 
-    def reverse(
-        self,
-        *,
-        steps: int | None = None,
-        spacing: str | None = None,
-        variance: str | None = None,
-        clip: bool = False,
-        constraints: tuple[Constraint, ...] = (),
-        guidance: Guidance | None = None,
-    ) -> ReverseProcess:
-        """Return p_theta of this model; see `DiffusionModel.reverse`."""
-        return self.model.reverse(
-            steps=steps, spacing=spacing, variance=variance, clip=clip, constraints=constraints, guidance=guidance
-        )
+    def reverse(self, **options: Any) -> ReverseProcess:
+        """Return p_theta of this model; `options` are those of `DiffusionModel.reverse`."""
+        return self.model.reverse(**options)
 
     def sampler(self, sampler: str = "ancestral", **options: Any) -> Sampler:
         """Return a sampler by name, with the options of `SamplingOptions`.
@@ -111,8 +98,7 @@ class DiffusionRun(Run):
         **changes: Any,
     ) -> Iterator[Step]:
         """Sample images first..first+num-1 of a seed as one batch, and yield every step; see `Sampler.trajectory`."""
-        chosen = SamplingOptions.of(options, **changes)
-        return self.model.trajectory(num, chosen, seed=seed, first=first, label=label)
+        return self.model.trajectory(num, SamplingOptions.of(options, **changes), seed=seed, first=first, label=label)
 
     @torch.no_grad()
     def sample(
@@ -160,16 +146,6 @@ class DiffusionRun(Run):
         chosen = options_from(RestoreOptions, options)
         self.check_number(chosen.num, chosen.batch_size)
         return restore(self.model, image, chosen)
-
-    def label(self, name: str) -> int:
-        """Return the number of a class; see `DiffusionModel.class_number`."""
-        return self.model.class_number(name)
-
-    def chosen_classes(
-        self, label: int | str | Tensor | None, num: int, guidance: float | None = None
-    ) -> Tensor | None:
-        """Return the class of each of `num` images; see `DiffusionModel.classes`."""
-        return self.model.classes(label, num, guidance)
 
     def bound(
         self,

@@ -33,7 +33,7 @@ def restore(model: DiffusionModel, image: Tensor, options: RestoreOptions) -> Re
     damage = build_damage(options.damage, vars(options))
     labels = model.classes(options.label, options.num, options.guidance)
     _check_image(model, image, damage.expected_shape(model.data.shape))
-    y = levels_to_data(image, model.data.levels).to(model.schedule.alphas_bar.device).unsqueeze(0)
+    y = levels_to_data(image, model.data.levels).to(model.schedule.device).unsqueeze(0)
     labels = None if labels is None else labels.to(y.device)
     steps = _steps(model, damage, options)
     walk = damage.walk(_sampler(model, damage, options, steps), y, steps)
