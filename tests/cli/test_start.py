@@ -8,10 +8,9 @@ import pytest
 
 from nelbo.cli.app import COMMANDS
 from nelbo.cli.kl import FAMILY_NAMES
-from nelbo.cli.options import SAMPLER_NAMES
 from nelbo.cli.plot import FIGURES
 from nelbo.probability import FAMILIES
-from nelbo.samplers import SAMPLERS
+from nelbo.samplers import SAMPLER_NAMES, SAMPLERS
 
 HEAVY = {"torch", "numpy", "PIL", "matplotlib", "accelerate", "safetensors"}
 PROGRAM = """
@@ -62,6 +61,8 @@ def test_help_and_version_import_no_large_package(arguments):
         (("presets", "fasion"), "unknown preset 'fasion'"),
         (("train", "--data", "digits", "--out", "x", "--set", "loss"), "is not of the form NAME=VALUE"),
         (("sample", "fashion-mnist", "--sampler", "dimm"), "unknown sampler 'dimm'"),
+        (("restore", "x.png", "-m", "fashion-mnist", "--noise", "5", "--sampler", "dimm"), "unknown sampler 'dimm'"),
+        (("restore", "x.png", "-m", "fashion-mnist"), "name exactly one damage"),
         (("frechet", "fashion-mnist", "--sampler", "dimm"), "unknown sampler 'dimm'"),
         (("plot", "samplers", "fashion-mnist", "--sampler", "dimm"), "unknown sampler 'dimm'"),
         (("evaluate", "fashion-mnist", "--known"), "give --forms too"),

@@ -287,7 +287,7 @@ def test_negative_churn_and_bad_inversions_are_refused():
         HeunSampler(reverse(2), churn=-1.0)
     with pytest.raises(ConfigurationError, match="inversion needs eta=0"):
         next(DDIMSampler(reverse(2), eta=0.5).invert(torch.zeros(1, 1, 1, 1)))
-    with pytest.raises(ConfigurationError, match="refinements must be 0 or more"):
+    with pytest.raises(ConfigurationError, match="`refinements` must be 0 or more"):
         next(DDIMSampler(reverse(2)).invert(torch.zeros(1, 1, 1, 1), refinements=-1))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nelbo.cli.console import bars, err
-from nelbo.cli.options import DeviceOption
+from nelbo.cli.options import DeviceOption, ModelOption
 from nelbo.errors import ConfigurationError, DataError
 from nelbo.options import help_of, options_from
 from nelbo.runs.restore_options import RestoreOptions
@@ -31,7 +31,7 @@ def _help(field: str) -> str:
 
 def restore(
     image: Annotated[str, typer.Argument(help="Damaged image, with the size and mode of the model's images.")],
-    model: Annotated[str, typer.Option("--model", "-m", help="Run folder, or a bundled model such as fashion-mnist.")],
+    model: ModelOption,
     mask: Annotated[
         Path | None,
         typer.Option(

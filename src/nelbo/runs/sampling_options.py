@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from nelbo.errors import ConfigurationError, option
 from nelbo.options import Doc, known, options_from
+from nelbo.samplers.names import SAMPLER_NAMES
 from nelbo.training.options import PRECISIONS
 
 SPACINGS = ("even", "log-snr", "karras")
@@ -60,6 +61,7 @@ class SamplingOptions:
     ] = "auto"
 
     def __post_init__(self) -> None:
+        known(self.sampler, SAMPLER_NAMES, "sampler")
         known(self.spacing or "even", SPACINGS, "spacing")
         known(self.precision, PRECISIONS, "precision")
         if self.threshold is not None and self.clip is not None:

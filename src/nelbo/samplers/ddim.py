@@ -61,7 +61,7 @@ class DDIMSampler(MultistepSampler):
                 f"inversion needs {option('eta', 0)}, got {self.eta}: noise that was drawn cannot be recovered."
             )
         if refinements < 0:
-            raise ConfigurationError(f"{option('refinements')} must be 0 or more, got {refinements}.")
+            raise ConfigurationError(f"`refinements` must be 0 or more, got {refinements}.")
         schedule, x_t = self.reverse.schedule, x_0
         for step in range(1, schedule.num_steps + 1):
             at = torch.full((len(x_0),), step, device=x_0.device)
