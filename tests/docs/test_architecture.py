@@ -27,7 +27,9 @@ def test_functions_named_in_the_text_exist(text: str, name: str):
 
 
 def test_diagram_shows_the_layers_of_the_contract():
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
     (layers,) = (contract["layers"] for contract in contracts if contract["id"] == "direction")
     diagram = re.search(r'<div class="layers">(.*?)\n</div>', TEXTS["docs/architecture.md"], re.DOTALL)
     assert diagram
