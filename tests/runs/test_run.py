@@ -164,13 +164,13 @@ class TestConditional:
 
     def test_a_class_is_a_name_or_numbers(self, conditional):
         for label in ("owl", 2, torch.tensor(2), torch.tensor([2, 2, 2], dtype=torch.uint8)):
-            assert conditional.chosen_classes(label, 3).tolist() == [2, 2, 2]
-        assert conditional.chosen_classes(None, 3) is None
+            assert conditional.model.classes(label, 3).tolist() == [2, 2, 2]
+        assert conditional.model.classes(None, 3) is None
         for label in (3, -1, 1.5, True, torch.tensor([0, 1])):
             with pytest.raises(ConfigurationError, match="label must be the number of a class"):
-                conditional.chosen_classes(label, 3)
+                conditional.model.classes(label, 3)
         with pytest.raises(ConfigurationError, match="unknown class 'cow'"):
-            conditional.chosen_classes("cow", 3)
+            conditional.model.classes("cow", 3)
 
     def test_a_model_without_classes_refuses_a_label(self, run):
         with pytest.raises(ConfigurationError, match="is not class-conditional; remove label"):

@@ -10,7 +10,6 @@ import typer
 from nelbo.cli.console import Bars, bars, show
 from nelbo.cli.kinds import refuse_chain_options
 from nelbo.cli.options import (
-    SAMPLER_NAMES,
     BatchOption,
     DeviceOption,
     JsonOption,
@@ -63,8 +62,7 @@ def frechet(
     known(reference, REFERENCES, "part of the data (--reference)")
     chosen: dict[str, Any] = {"sampler": sampler, "steps": steps, "spacing": spacing, "precision": precision}
     given = {name: value for name, value in chosen.items() if value is not None}
-    if sampler is not None:
-        known(sampler, SAMPLER_NAMES, "sampler")
+    SamplingOptions.of(**given)  # refuses mistakes before torch is imported
     SamplingOptions.of(**given)  # mistakes are reported before torch is imported
     import nelbo
     from nelbo.evaluation import frechet_distance, require_comparison, require_torchmetrics

@@ -12,9 +12,7 @@ from nelbo.cli.flags import as_flag
 from nelbo.errors import ConfigurationError
 from nelbo.options import help_of
 from nelbo.runs.sampling_options import SamplingOptions
-
-# replaced at merge by `from nelbo.samplers.names import SAMPLER_NAMES`
-SAMPLER_NAMES = ("ancestral", "ddim", "dpm-solver++", "dpm-solver++sde", "euler", "heun", "unipc")
+from nelbo.samplers.names import SAMPLER_NAMES
 
 
 def flag_help(kind: type[Any], name: str, prefix: str = "") -> str:

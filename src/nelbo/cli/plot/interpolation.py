@@ -44,7 +44,7 @@ def interpolation(
             raise ConfigurationError(
                 f"--pair {pair[0]} {pair[1]}: the images of {images.name} are numbered 0..{len(images) - 1}."
             )
-        ends = levels_to_data(images.images(pair), model.levels).to(sampler.reverse.schedule.alphas_bar.device)
+        ends = levels_to_data(images.images(pair), model.levels).to(sampler.reverse.schedule.device)
         for images_at_t in interpolations(sampler, ends, weights, times, seed):
             found.append(images_at_t)
             bar("values of t", len(found), len(times))

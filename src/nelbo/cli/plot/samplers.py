@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nelbo.cli.console import bars
-from nelbo.cli.options import SAMPLER_NAMES, DeviceOption, RunArgument, SeedOption, SpacingOption
+from nelbo.cli.options import DeviceOption, RunArgument, SeedOption, SpacingOption
 from nelbo.cli.plot.common import OutOption, figure_path, keep, model_of_images
 from nelbo.errors import ConfigurationError
 from nelbo.options import known
+from nelbo.samplers.names import SAMPLER_NAMES
 
 if TYPE_CHECKING:
     import torch

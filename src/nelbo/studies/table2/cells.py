@@ -5,7 +5,6 @@ import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from typing import Any
 
 from nelbo.errors import ConfigurationError, option, setting
@@ -134,6 +133,8 @@ class GridOptions:
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of `grid.json`: the options and the recipe of the first cell, which implies the others."""
+        from importlib.metadata import version  # slow to import, and the command line starts without it
+
         from nelbo.data import absolute_spec  # here, because it imports torch
 
         plain = asdict(self) | {"data": absolute_spec(self.data)}
