@@ -20,7 +20,7 @@ BOLD = re.compile(r"\[/?bold\]")
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the page to the pages that MkDocs found."""
-    command = [sys.executable, "-m", "typer", "nelbo.cli.app", "utils", "docs", "--name", "nelbo"]
+    command = [sys.executable, "-m", "typer", "--app", "app", "nelbo.cli.app", "utils", "docs", "--name", "nelbo"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     files.append(File.generated(config, PAGE, content=page(done.stdout)))
     return files
