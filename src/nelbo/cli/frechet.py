@@ -21,7 +21,6 @@ from nelbo.cli.options import (
 from nelbo.cli.results import versioned, write_results
 from nelbo.options import known
 from nelbo.runs.sampling_options import SamplingOptions
-from nelbo.samplers.names import SAMPLER_NAMES
 
 if TYPE_CHECKING:
     from torch import Tensor
