@@ -11,6 +11,7 @@ import typer
 from PIL import Image
 
 import nelbo
+import nelbo.cli.app
 from nelbo.cli.app import app
 from nelbo.cli.display import TrainingDisplay, duration
 from nelbo.cli.options import parse_setting
@@ -33,6 +34,11 @@ def strict(text):
 def test_version_is_printed(nelbo_cli):
     asked = nelbo_cli("--version")
     assert (asked.code, asked.out) == (0, f"{nelbo.__version__}\n")
+
+
+def test_typer_finds_the_program():
+    """`typer nelbo.cli.app utils docs` prints the reference page, and searches the names of the module."""
+    assert "app" in dir(nelbo.cli.app)
 
 
 def test_no_arguments_show_the_help(nelbo_cli):

@@ -86,6 +86,11 @@ def __getattr__(name: str) -> typer.Typer:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+def __dir__() -> list[str]:
+    """List `app` too, because `typer nelbo.cli.app utils docs` searches the names of this module."""
+    return [*globals(), "app"]
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         print(nelbo.__version__)

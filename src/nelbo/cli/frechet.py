@@ -61,7 +61,6 @@ def frechet(
     known(reference, REFERENCES, "part of the data (--reference)")
     chosen: dict[str, Any] = {"sampler": sampler, "steps": steps, "spacing": spacing, "precision": precision}
     given = {name: value for name, value in chosen.items() if value is not None}
-    SamplingOptions.of(**given)  # refuses mistakes before torch is imported
     SamplingOptions.of(**given)  # mistakes are reported before torch is imported
     import nelbo
     from nelbo.evaluation import frechet_distance, require_comparison, require_torchmetrics
