@@ -1,4 +1,4 @@
-"""Every command on another device than the processor; `test_device.py` runs this in a process of its own."""
+"""Every command on a simulated device; `test_device.py` runs this file in a process of its own."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -29,7 +29,7 @@ def disguised(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def on_card(nelbo_cli: Callable[..., Outcome]) -> Callable[..., Outcome]:
-    """`nelbo_cli` with --device card; the command must end well."""
+    """`nelbo_cli` with --device card; the command must succeed."""
 
     def call(*arguments: object) -> Outcome:
         with Disguised():
@@ -40,7 +40,7 @@ def on_card(nelbo_cli: Callable[..., Outcome]) -> Callable[..., Outcome]:
     return call
 
 
-def test_the_disguise_refuses_what_a_card_refuses():
+def test_simulated_card_refuses_mixed_devices():
     with Disguised():
         here, there = torch.arange(3.0), torch.arange(3.0, device="card")
         assert isinstance(there + 1, OnCard)

@@ -1,4 +1,4 @@
-"""A model so small that its files are made in a second, ready to compress 8 x 8 images of 17 levels."""
+"""Tiny models with codec plans: one for 8 x 8 digits of 17 levels, one for 8 x 8 images in colour."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -48,7 +48,7 @@ FIT = FittingOptions(
 
 
 def tiny_codec_run(folder: Path, overrides: dict[str, object] = TINY) -> DiffusionRun:
-    """Train and measure it: some ten seconds."""
+    """Train a model of the digits in `folder` and fit its codec plan, in about ten seconds."""
     train("digits", folder, preset="digits", overrides=overrides)
     run = load_as(DiffusionRun, folder, device="cpu")
     fit_codec(run, load_data("digits").train, FIT)
@@ -56,7 +56,7 @@ def tiny_codec_run(folder: Path, overrides: dict[str, object] = TINY) -> Diffusi
 
 
 def ramps(num: int, height: int, width: int, seed: int) -> np.ndarray:
-    """Smooth pictures: each channel a ramp of its own direction, the channels alike."""
+    """Draw smooth images (num, 3, height, width): ramps of nearly the same direction in the three channels of each."""
     generator = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width] / 8
     turns = generator.uniform(-1, 1, (num, 1, 2)) + generator.uniform(-0.2, 0.2, (num, 3, 2))
@@ -65,7 +65,7 @@ def ramps(num: int, height: int, width: int, seed: int) -> np.ndarray:
 
 
 def colour_codec_run(folder: Path, overrides: Mapping[str, object] | None = None) -> DiffusionRun:
-    """The same for 8 x 8 `ramps` in an empty folder, for both the pictures and the run."""
+    """Train a model of 8 x 8 `ramps` in an empty folder, which also holds the images, and fit its codec plan."""
     pictures = folder / "pictures"
     pictures.mkdir()
     for i, image in enumerate(ramps(200, 8, 8, seed=0)):
@@ -90,5 +90,5 @@ def codec(run: DiffusionRun) -> ProgressiveCodec:
 
 @pytest.fixture(scope="session")
 def digits() -> ImageDataset:
-    """Held out."""
+    """Held-out digits."""
     return load_data("digits").require_test()

@@ -1,4 +1,4 @@
-"""The candidates: the published generator, the exact quantiles, and a function of their place alone."""
+"""Candidates follow the published generator and the exact quantiles, and depend on their place alone."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ FROZEN_SCAN = [8, 5, 4, 1, 11, 10, 7, 2, 3, 0, 9, 6]
 
 
 def philox(counter: list[int], key: list[int]) -> list[int]:
-    """Philox4x64-10 as published, in Python's integers."""
+    """Compute Philox4x64-10 as published, in Python's integers."""
     c, k = list(counter), list(key)
     for _ in range(10):
         high0, low0 = divmod(0xD2E7470EE14C6C93 * c[0], 2**64)
@@ -34,7 +34,7 @@ def philox(counter: list[int], key: list[int]) -> list[int]:
 
 
 @pytest.mark.parametrize(("step", "chunk", "index", "place"), [(0, 0, 0, 0), (3, 2, 77, 5), (17, 40, 9999, 63)])
-def test_a_candidate_is_philox_through_the_table(step, chunk, index, place):
+def test_candidate_is_philox_mapped_by_the_table(step, chunk, index, place):
     words = philox([index + 1, place // 16, 0, 0], [FORMAT << 32 | step, chunk])
     number = words[place % 16 // 4] >> 16 * (place % 4) & 0xFFFF
     assert candidates(step, chunk, index, 1, place + 1)[0, place] == normal_quantiles()[number]
@@ -49,7 +49,7 @@ def test_a_candidate_depends_on_its_place_alone():
     assert candidates(4, 1, 0, 3, 0).shape == (3, 0)
 
 
-def test_the_quantiles_are_the_normal_ones():
+def test_quantiles_are_normal():
     table = normal_quantiles()
     assert np.array_equal(table, np.rint(ndtri((np.arange(65536) + 0.5) / 65536) / UNIT))
     assert np.array_equal(table, -table[::-1])
@@ -62,14 +62,14 @@ def test_candidates_are_normal():
     assert np.abs(np.corrcoef(z.T) - np.eye(25)).max() < 5 / np.sqrt(4000)
 
 
-def test_the_start_and_the_scan_are_frozen():
-    # written by version 1 of the format: these numbers never change
+def test_start_and_scan_are_frozen():
+    # from version 1 of the format: these numbers never change
     assert start(5).tolist() == FROZEN_START
     assert scan_order(12).tolist() == FROZEN_SCAN
     assert sorted(scan_order(784)) == list(range(784))
 
 
-def test_the_frozen_tables_are_what_they_say():
+def test_frozen_tables_match_their_definitions():
     z = np.arange(-LOGISTIC_REACH, LOGISTIC_REACH + 1 / LOGISTIC_STEPS, 1 / LOGISTIC_STEPS)
     assert np.abs(logistic_cdf() - LOGISTIC_UNIT / (1 + np.exp(-z))).max() < 0.5001
     assert np.abs(exponentials() - 65536 * np.exp(-np.arange(len(exponentials())) / EXP_STEPS)).max() < 0.5001

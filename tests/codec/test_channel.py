@@ -1,4 +1,4 @@
-"""Channel simulation: what is sent follows q, and takes about as many bits as KL(q || p)."""
+"""Channel simulation: samples follow q, and their indices take about KL(q || p) bits."""
 
 import math
 from itertools import pairwise
@@ -9,29 +9,28 @@ import torch
 from scipy.stats import kstest
 
 from nelbo.codec.channel import Target, choose, regenerate
-from nelbo.codec.chunks import ChunkLayout
-from nelbo.codec.progressive import SPARE_BITS, chunk_bits
+from nelbo.codec.chunks import ChunkLayout, candidate_bits
 
 DIMS, SENT, BITS = 6, 1500, 5.0
-LEVEL = 1e-3  # of each test below; 2 * DIMS tests of each case: a false alarm in about 1 of 40 changes of the seeds
+LEVEL = 1e-3  # of each test below, 2 * DIMS tests in each case: about 1 of 40 changes of the seeds is a false alarm
 
 
 def target(ratio: float, bits: float = BITS) -> Target:
-    """DIMS dimensions shifted alike, with so many bits of KL in all."""
+    """Return a target of DIMS dimensions with equal shifts and `bits` of KL in total."""
     rest = (ratio**2 - 1 - 2 * math.log(ratio)) / 2
     shift = math.sqrt(2 * (bits * math.log(2) / DIMS - rest))
     return Target(torch.full((1, DIMS), shift), ratio)
 
 
 def sent(wanted: Target, log2_candidates: int) -> tuple[np.ndarray, np.ndarray]:
-    """Many samples, each with candidates and arrivals of its own."""
+    """Return the indices and values of SENT samples, each with its own candidates and arrivals."""
     found = [choose([wanted], step, 0, log2_candidates, seed=7)[0] for step in range(SENT)]
     return torch.cat([index for index, _ in found]).numpy(), torch.cat([z for _, z in found]).numpy()
 
 
 @pytest.mark.parametrize("ratio", [0.9, 0.7])
 def test_samples_follow_q(ratio):
-    """With 8 bits more candidates than KL the bias that a fixed number leaves is far below what can be seen here."""
+    """With 2^13 candidates for 5 bits of KL, the bias of a fixed number is far below what the test detects."""
     wanted = target(ratio)
     _, z = sent(wanted, 13)
     shift = wanted.shift[0].numpy()
@@ -43,7 +42,7 @@ def test_samples_follow_q(ratio):
     assert np.abs(correlation).max() < 4.5 / math.sqrt(SENT)
 
 
-def test_indices_take_the_kl_and_a_little():
+def test_indices_take_about_the_kl():
     # Li & El Gamal (2018): E log2 of the index is at most KL + log2(e) / e + 1
     wanted = target(0.8)
     index, _ = sent(wanted, 13)
@@ -52,7 +51,7 @@ def test_indices_take_the_kl_and_a_little():
 
 
 def test_too_few_candidates_are_biased_towards_p():
-    # the test above can fail: with 8 candidates for 5 bits, what is sent stays behind q
+    # shows that `test_samples_follow_q` can fail: with 2^3 candidates for 5 bits, samples fall short of q
     wanted = target(0.8)
     _, z = sent(wanted, 3)
     behind = (wanted.shift[0].numpy() - z.mean(0)) / 0.8
@@ -60,26 +59,26 @@ def test_too_few_candidates_are_biased_towards_p():
 
 
 @pytest.mark.parametrize(("bits", "least", "most"), [(5.0, -0.05, 0.05), (12.0, 0.05, 0.22)])
-def test_at_the_codecs_own_numbers_a_full_chunk_stays_a_little_behind(bits, least, most):
-    """Effort 5: chunks of 12 bits among 2^14 candidates; a chunk of the mean KL, 7, is free of it."""
+def test_full_chunk_of_the_codec_is_slightly_biased(bits, least, most):
+    """Effort 5 has chunks of 12 bits among 2^14 candidates; a chunk of 5 bits shows no bias."""
     num, dims, ratio = 400, 13, 0.85
     rest = (ratio**2 - 1 - 2 * math.log(ratio)) / 2
     shift = math.sqrt(2 * (bits * math.log(2) / dims - rest))
     wanted = Target(torch.full((1, dims), shift), ratio)
-    width = chunk_bits(5) + SPARE_BITS
+    width = candidate_bits(5)
     z = torch.cat([choose([wanted], step, 0, width, seed=7)[0][1] for step in range(num)])
     behind = float((shift - z).mean()) / ratio
     assert least < behind < most  # its standard error is 0.014
 
 
-def test_the_receiver_makes_the_same_sample():
+def test_receiver_regenerates_the_same_sample():
     wanted = Target(torch.randn(3, 20, generator=torch.Generator().manual_seed(0)) * 0.4, 0.8)
     index, z = choose([wanted], 5, 2, 10, seed=1)[0]
     for i, own in zip(index.tolist(), z, strict=True):
         assert torch.equal(regenerate(5, 2, i, 20), own)
 
 
-def test_targets_of_fewer_dimensions_share_the_candidates():
+def test_narrow_targets_share_the_candidates():
     generator = torch.Generator().manual_seed(0)
     wide, narrow = (Target(torch.randn(2, d, generator=generator) * 0.4, 0.8) for d in (20, 7))
     together = choose([wide, narrow], 5, 2, 10, seed=1)
@@ -88,13 +87,13 @@ def test_targets_of_fewer_dimensions_share_the_candidates():
         assert torch.equal(i, j) and torch.equal(z, w)
 
 
-def test_kl_is_that_of_the_distributions():
+def test_kl_matches_the_closed_form():
     wanted = Target(torch.tensor([[0.3, -1.0]]), 0.6)
     expected = [(shift**2 + 0.36 - 1 - math.log(0.36)) / 2 for shift in wanted.shift[0].tolist()]
     assert wanted.kl()[0].tolist() == pytest.approx(expected, rel=1e-12)
 
 
-def test_chunks_are_cut_where_the_expected_kl_says():
+def test_chunks_have_nearly_equal_expected_kl():
     expected = torch.randint(0, 300, (2, 100), generator=torch.Generator().manual_seed(0))
     layout = ChunkLayout(expected)
     for number in (1, 2, 7, 100):

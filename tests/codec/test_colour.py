@@ -1,4 +1,4 @@
-"""Images in colour: three times the passes, and tiles that go through the network together."""
+"""Images in colour: three times as many passes, and many tiles in one call of the network."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ def run(tmp_path_factory):
     return colour_codec_run(tmp_path_factory.mktemp("colour"))
 
 
-def test_a_picture_in_colour_of_another_size_comes_back(run):
+def test_colour_image_of_another_size_round_trips(run):
     image = torch.from_numpy(ramps(1, 19, 27, seed=5)[0])
     codec = run.codec()
     file = codec.encode([image], raw=False)[0]

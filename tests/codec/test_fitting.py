@@ -1,4 +1,4 @@
-"""What is measured for a codec, and what it refuses."""
+"""Fitting of a codec plan, and the models that the codec refuses."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -7,17 +7,8 @@ import pytest
 import torch
 
 from nelbo.codec import fit_plan
-from nelbo.codec.fitting import (
-    CALL_BITS,
-    OVERHEAD,
-    STEP_BITS,
-    Fitting,
-    FittingOptions,
-    best_steps,
-    check_prior,
-    step_bits,
-)
-from nelbo.codec.plan import BUCKETS, SURPRISES, CodecPlan, Expectation, folded, unfolded
+from nelbo.codec.fitting import Fitting, FittingOptions, check_prior
+from nelbo.codec.step_costs import CALL_BITS, OVERHEAD, STEP_BITS, best_steps, step_bits
 from nelbo.diffusion import FixedSmall, ForwardProcess, NoiseSchedule
 from nelbo.errors import ConfigurationError
 from nelbo.probability import DiagonalGaussian, kl_divergence
@@ -25,19 +16,19 @@ from nelbo.recipes import preset
 from nelbo.recipes.assembly import build_schedule
 
 
-def test_a_model_whose_x_T_shows_the_image_is_refused(run, digits):
+def test_model_whose_x_T_depends_on_data_is_refused(run, digits):
     short = replace(run.reverse(), schedule=NoiseSchedule.log_linear(60, 8.0, -6.0))
-    with pytest.raises(ConfigurationError, match=r"L_T is 0\.\d+ nats an image.*log_snr_min=-"):
+    with pytest.raises(ConfigurationError, match=r"L_T is 0\.\d+ nats per image.*log_snr_min=-"):
         check_prior(short, digits.images(range(8)))
     check_prior(run.reverse(), digits.images(range(8)))
 
 
-def test_a_model_without_a_calibrated_variance_is_refused(run, digits):
+def test_uncalibrated_variance_is_refused(run, digits):
     with pytest.raises(ConfigurationError, match="calibrated variance"):
         fit_plan(replace(run.reverse(), variance=FixedSmall()), digits)
 
 
-def test_the_preset_for_images_leaves_next_to_nothing_in_x_T():
+def test_images_preset_keeps_almost_no_signal_in_x_T():
     schedule = build_schedule(preset("images").schedule)
     x_0 = torch.full((1, 3 * 64 * 64), 0.5, dtype=torch.float64)
     q = ForwardProcess(schedule).marginal(x_0, torch.tensor([schedule.num_steps]))
@@ -45,11 +36,11 @@ def test_the_preset_for_images_leaves_next_to_nothing_in_x_T():
     assert float(kl_divergence(q, p).sum()) < 0.01
 
 
-def test_step_bits_are_the_kl_of_the_calibrated_step():
+def test_step_bits_are_the_calibrated_kl():
     schedule = NoiseSchedule.log_linear(100)
     mse = torch.linspace(0, 0.2, 101, dtype=torch.float64) ** 2
     strided = schedule.strided([40, 70, 100])
-    missed = mse[70]  # x_0 is off by its root in each of 10 dimensions
+    missed = mse[70]  # the squared error of x_0 in each of 10 dimensions
     x_t, x_0 = torch.zeros(1, 10, dtype=torch.float64), torch.zeros(1, 10, dtype=torch.float64)
     t = torch.tensor([2])
     q = ForwardProcess(strided).posterior(x_0 + missed.sqrt(), x_t, t)
@@ -60,7 +51,7 @@ def test_step_bits_are_the_kl_of_the_calibrated_step():
     assert found == pytest.approx(nats / 0.6931471805599453, rel=1e-9)
 
 
-def test_the_best_steps_run_from_the_stop_to_the_end_and_are_no_worse_than_even_ones():
+def test_best_steps_beat_evenly_spaced_steps():
     schedule = NoiseSchedule.log_linear(1000)
     mse = (1 / (1 + schedule.snr * 20)).clamp(max=0.3)
     steps, cost = best_steps(schedule, mse, 400, 784, 12)
@@ -71,7 +62,7 @@ def test_the_best_steps_run_from_the_stop_to_the_end_and_are_no_worse_than_even_
 
 
 def _cost(schedule, mse, steps):
-    """What `best_steps` makes small, of any steps."""
+    """Return the cost that `best_steps` minimizes, for any steps."""
     total = 0.0
     for s, t in pairwise(steps):
         kl = float(step_bits(schedule, mse, t, torch.tensor([s]), 784)[0])
@@ -79,38 +70,16 @@ def _cost(schedule, mse, steps):
     return total
 
 
-@pytest.mark.parametrize("number", range(-20, 20))
-def test_surprises_fold_and_unfold(number):
-    assert unfolded(folded(number)) == number and folded(number) >= 0
-
-
-def test_expectations_follow_what_came():
-    expectation = Expectation()
-    assert expectation.of(6000, 3000) == 2
-    expectation.add(6, 6000)  # three times as many as expected
-    assert expectation.of(2000, 3000) == 2
-    assert expectation.of(10, 3000) == 1
-
-
-def test_a_plan_survives_its_file(run):
-    plan = run.codec().chain.plan
-    again = CodecPlan.from_tensors(plan.tensors())
-    assert all(torch.equal(a, b) for a, b in zip(plan.tensors().values(), again.tensors().values(), strict=True))
-    assert len(plan.index_counts) == BUCKETS and len(plan.number_counts) == SURPRISES
-
-
 @pytest.mark.parametrize(("slope", "best"), [(0, 3.0), (-40, 5.0), (-4000, 6.0)])
-def test_stops_are_tried_with_less_and_less_noise_until_one_costs_more(
-    run, digits, monkeypatch, slope: int, best: float
-):
-    """The channel costs what it costs; how much less noise saves the end decides."""
+def test_stops_are_tried_until_one_costs_more(run, digits, monkeypatch, slope: int, best: float):
+    """With the channel's real cost, the bits that less noise saves in the end decide."""
     tried: list[float] = []
 
-    def end(self, looks, levels, steps, name):
-        tried.append(float(name.removeprefix("trying log SNR ")))
+    def end(self, xhat_0, levels, steps, stage):
+        tried.append(float(stage.removeprefix("trying log SNR ")))
         return None, max(slope * min(tried[-1], best), -1e9)
 
-    monkeypatch.setattr(Fitting, "looks", lambda self, levels, t, name: levels)
+    monkeypatch.setattr(Fitting, "predicted", lambda self, levels, t, stage: levels)
     monkeypatch.setattr(Fitting, "train_end", end)
     fitting = Fitting(run.reverse(clip=True), digits, FittingOptions(), lambda *_: None)
     found, _ = fitting.stop(fitting.spread(64))

@@ -1,4 +1,4 @@
-"""Files written by version 1 of the format come out pixel for pixel, for ever."""
+"""Files written by version 1 of the format decode to the same pixels in every later build."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -22,12 +22,12 @@ def codecs():
     return {"tiny": tiny, "colour": colour, "fashion": nelbo.load("fashion-mnist").codec()}
 
 
-def test_the_golden_files_are_all_there():
+def test_all_golden_files_are_present():
     assert len(FILES) == 15
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_golden_files_come_out_pixel_for_pixel(codecs, name):
+def test_golden_files_decode_exactly(codecs, name):
     file = Bitstream.from_bytes((GOLDEN / f"{name}.nelbo").read_bytes())
     codec = codecs.get(name.split("-")[0], codecs["tiny"])
     found = codec.decode([file])[0]
@@ -36,19 +36,19 @@ def test_golden_files_come_out_pixel_for_pixel(codecs, name):
     assert isinstance(file, RawImage) == (name == "raw")
 
 
-def test_the_bundled_model_is_found_for_its_files():
+def test_bundled_model_is_found_by_fingerprint():
     file = Bitstream.from_bytes((GOLDEN / "fashion-0.nelbo").read_bytes())
     assert find_model(file.fingerprint).name == "fashion-mnist"
 
 
-def test_the_range_coder_reads_as_the_specification_says():
+def test_range_coder_matches_the_specification():
     table = [0, 1 << 15, 3 << 14, 1 << 16]
     decoder = RangeDecoder(bytes.fromhex("d2f0"))
     assert [decoder.symbol(table) for _ in range(6)] == by_hand("d2f0", table, 6)
 
 
 def by_hand(content, table, num):
-    """Section 2 of docs/format.md, as it stands there."""
+    """Read `num` symbols as section 2 of docs/format.md states."""
     data = iter([*bytes.fromhex(content), *bytes(50)])
     code, width, found = int.from_bytes(bytes(next(data) for _ in range(4)), "big"), 2**32 - 1, []
     for _ in range(num):
@@ -63,7 +63,7 @@ def by_hand(content, table, num):
     return found
 
 
-def test_later_options_enter_a_fingerprint_only_where_they_are_not_at_their_default():
+def test_options_at_defaults_leave_fingerprints_unchanged():
     run = nelbo.load("fashion-mnist", device="cpu")
     plan = CodecPlan.from_tensors(read_tensors(run.folder / PLAN_FILE)[0])
     known = read_metadata(run.folder / PLAN_FILE)["fingerprint"]

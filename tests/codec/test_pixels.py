@@ -1,4 +1,4 @@
-"""The lossless end: exact integers, tables that are distributions, and rounding that nothing can change."""
+"""The lossless end: exact integers, tables that are distributions, and rounding that small errors cannot change."""
 
 import math
 
@@ -7,17 +7,14 @@ import pytest
 import torch
 
 from nelbo.codec.lattice import OFFSETS, rounded, safe_offset
+from nelbo.codec.mixture import LogisticMixture, log2_masses
+from nelbo.codec.options import PixelOptions
+from nelbo.codec.passes import members, passes, walk
 from nelbo.codec.pixels import (
     COMPONENTS,
     IntegerNetwork,
-    LogisticMixture,
     PixelNetwork,
-    PixelOptions,
     features,
-    log2_masses,
-    members,
-    passes,
-    walk,
 )
 from nelbo.codec.range_coder import TOTAL
 
@@ -46,7 +43,7 @@ def test_passes_cover_every_pixel_once(channels):
 
 
 @pytest.mark.parametrize("levels", [17, 256])
-def test_tables_are_distributions_in_which_everything_can_happen(levels):
+def test_tables_give_every_level_a_mass(levels):
     center, x = inputs(levels=levels)
     output = IntegerNetwork.of(network(levels=levels))(
         features(center, x, torch.zeros(1, 8, 8, dtype=torch.bool), levels)
@@ -64,7 +61,7 @@ def test_extreme_outputs_still_give_tables():
     assert np.diff(tables, axis=1).min() >= 1 and (tables[:, -1] == TOTAL).all()
 
 
-def test_integers_say_what_the_floats_learned():
+def test_integer_network_matches_the_float_network():
     made, (center, x) = network(), inputs()
     known = members(passes(1)[0], (1, 8, 8))
     numbers = features(center, x, known, 256)
@@ -78,13 +75,13 @@ def test_integers_say_what_the_floats_learned():
     assert np.abs(bits - expected).mean() < 0.08
 
 
-def test_integers_do_not_depend_on_the_order_of_sums():
+def test_integer_network_ignores_the_order_of_sums():
     made, (center, x) = IntegerNetwork.of(network()), inputs(side=32)
     numbers = features(center, x, torch.zeros(1, 32, 32, dtype=torch.bool), 256)
     whole = made(numbers)
     alone = np.concatenate([made(numbers[i : i + 1]) for i in range(len(numbers))])
     assert np.array_equal(whole, alone)
-    # a permutation of the hidden features changes every sum's order, and nothing else
+    # a permutation of the hidden features changes only the order of every sum
     order = torch.randperm(12, generator=torch.Generator().manual_seed(0))
     weights = [made.weights[0][order], made.weights[1][order][:, order], made.weights[2][:, order]]
     biases = [made.biases[0][order], made.biases[1][order], made.biases[2]]
@@ -93,7 +90,7 @@ def test_integers_do_not_depend_on_the_order_of_sums():
     assert largest < 2**53
 
 
-def test_rounding_survives_what_is_smaller_than_the_margin():
+def test_rounding_survives_errors_below_the_margin():
     generator = torch.Generator().manual_seed(0)
     values, margin = torch.rand(60, generator=generator, dtype=torch.float64) * 30, 0.004
     offset = safe_offset(values, margin, 0, 30)
@@ -104,11 +101,11 @@ def test_rounding_survives_what_is_smaller_than_the_margin():
     assert float((rounded(values, offset) - values).abs().max()) <= 1.5
 
 
-def test_rounding_says_when_it_cannot():
+def test_no_offset_is_safe_for_crowded_or_nan_values():
     crowded = torch.arange(0, 1, 1 / (4 * OFFSETS), dtype=torch.float64)
     assert safe_offset(crowded, 0.002, -5, 5) is None
     assert safe_offset(torch.tensor([math.nan]), 0.002, 0, 5) is None
 
 
-def test_edges_beyond_the_levels_do_not_matter():
+def test_edges_outside_the_range_do_not_count():
     assert safe_offset(torch.tensor([-0.5, -0.49, -3.0], dtype=torch.float64), 0.1, 0, 5) == 0

@@ -1,4 +1,4 @@
-"""Round trips: whatever goes in comes out, and every beginning of a file is a picture."""
+"""Round trips: every image decodes exactly, and every beginning of a file is a picture."""
 
 import math
 from dataclasses import replace
@@ -13,7 +13,7 @@ from nelbo.codec import Bitstream, RawImage, cut_to_error, report_files, rmse, s
 from nelbo.errors import CodecError, ShapeError
 
 
-def test_images_come_back_exactly(codec, digits):
+def test_images_round_trip_exactly(codec, digits):
     images = list(digits.images(range(24)))
     files = codec.encode(images, verify=False)
     assert all(isinstance(file, Bitstream) for file in files)
@@ -22,20 +22,20 @@ def test_images_come_back_exactly(codec, digits):
     assert {found.status for found in back} == {"lossless"}
 
 
-def test_bytes_are_no_file_yet(codec, digits):
+def test_decode_refuses_bytes(codec, digits):
     content = codec.encode(list(digits.images(range(1))), effort=1, verify=False)[0].to_bytes()
-    with pytest.raises(CodecError, match=r"was given bytes; bytes become one by Bitstream\.from_bytes"):
+    with pytest.raises(CodecError, match=r"was given bytes, expected files; Bitstream\.from_bytes makes one of bytes"):
         codec.decode([content])
 
 
-def test_files_are_shorter_than_what_no_model_needs(codec, digits):
+def test_files_are_shorter_than_uniform_coding(codec, digits):
     images = list(digits.images(range(100)))
     sizes = [len(file.message) for file in codec.encode(images, verify=False)]
     assert 8 * sum(sizes) / (100 * 64) < math.log2(17)
 
 
 @pytest.mark.parametrize("effort", [1, 9])
-def test_every_effort_comes_back(codec, digits, effort):
+def test_every_effort_round_trips(codec, digits, effort):
     images = list(digits.images(range(2)))
     files = codec.encode(images, effort=effort, verify=False)
     for found, image in zip(codec.decode(files), images, strict=True):
@@ -55,7 +55,7 @@ def extreme(kind: str, height: int, width: int) -> torch.Tensor:
 
 @settings(max_examples=15)
 @given(st.sampled_from(["zeros", "full", "noise", "odd"]), st.integers(1, 24), st.integers(1, 24))
-def test_any_image_of_any_size_comes_back_and_is_never_much_longer(codec, kind, height, width):
+def test_any_image_round_trips_within_32_extra_bytes(codec, kind, height, width):
     image = extreme(kind, height, width)
     file = codec.encode([image])[0]
     content = file.to_bytes()
@@ -65,7 +65,7 @@ def test_any_image_of_any_size_comes_back_and_is_never_much_longer(codec, kind, 
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 3))
-def test_raw_images_come_back(height, width, channels):
+def test_raw_images_round_trip(height, width, channels):
     generator = torch.Generator().manual_seed(height)
     image = torch.randint(0, 256, (channels, height, width), generator=generator).to(torch.uint8)
     content = RawImage(image).to_bytes()
@@ -74,11 +74,11 @@ def test_raw_images_come_back(height, width, channels):
     assert isinstance(found, RawImage) and torch.equal(found.pixels, image)
 
 
-def test_a_longer_beginning_is_a_better_picture(codec, digits):
+def test_more_bytes_give_a_better_picture(codec, digits):
     images = digits.images(range(40))
     files = codec.encode(list(images), verify=False)
     errors = []
-    for share in (0.4, 0.6, 0.7, 0.85, 1.0):  # a third of so small a file is its header
+    for share in (0.4, 0.6, 0.7, 0.85, 1.0):  # the header is a third of such a small file
         cut = [file.first(int(len(file.to_bytes()) * share)) for file in files]
         found = codec.decode(cut)
         errors.append(sum(rmse(f.image, image) for f, image in zip(found, images, strict=True)))
@@ -86,8 +86,8 @@ def test_a_longer_beginning_is_a_better_picture(codec, digits):
     assert errors == sorted(errors, reverse=True) and errors[-1] == 0 and len(set(errors)) == 5
 
 
-def test_the_beginning_of_a_file_is_its_first_bytes(codec, digits):
-    """With the check of the whole, which nobody who has the beginning only could make."""
+def test_first_returns_the_first_bytes(codec, digits):
+    """The beginning keeps the checksum of the whole file."""
     file = codec.encode(list(digits.images(range(1))), verify=False)[0]
     content = file.to_bytes()
     for num in range(file.overhead, len(content) + 1):
@@ -95,7 +95,7 @@ def test_the_beginning_of_a_file_is_its_first_bytes(codec, digits):
         assert Bitstream.from_bytes(content[:num]).to_bytes() == content[:num]
 
 
-def test_every_truncation_gives_a_picture_or_says_why_not(codec, digits):
+def test_every_truncation_gives_a_picture_or_error(codec, digits):
     image = digits.images([3])[0]
     content = codec.encode([image], verify=False)[0].to_bytes()
     for length in range(len(content)):
@@ -108,7 +108,7 @@ def test_every_truncation_gives_a_picture_or_says_why_not(codec, digits):
         assert found.status == "truncated" and found.image.shape == image.shape
 
 
-def test_a_stream_gives_each_picture_as_its_bytes_arrive(codec, digits):
+def test_stream_yields_pictures_as_bytes_arrive(codec, digits):
     image = digits.images([5])[0]
     content = codec.encode([image], verify=False)[0].to_bytes()
     pictures = list(codec.stream(content[i : i + 5] for i in range(0, len(content), 5)))
@@ -121,14 +121,14 @@ def test_a_stream_gives_each_picture_as_its_bytes_arrive(codec, digits):
     assert rmse(at_once.image, image) <= rmse(halfway.image, image)
 
 
-def test_a_raw_image_may_arrive_in_pieces_too(codec):
+def test_raw_image_streams_in_pieces(codec):
     image = extreme("noise", 9, 7)
     content = RawImage(image).to_bytes()
     found = list(codec.stream([content[:3], content[3:20], content[20:]]))
     assert len(found) == 1 and torch.equal(found[0].image, image)
 
 
-def test_parts_of_a_file_add_up(codec, digits):
+def test_segments_cover_the_file(codec, digits):
     image = digits.images([7])[0]
     file = codec.encode([image], verify=False)[0]
     parts = segments(codec, file, image)
@@ -138,7 +138,7 @@ def test_parts_of_a_file_add_up(codec, digits):
     assert sum(part.name.startswith("x_0") for part in parts) == 4
 
 
-def test_a_file_is_cut_by_bytes_or_by_error(codec, digits):
+def test_file_is_cut_by_bytes_or_error(codec, digits):
     image = digits.images([9])[0]
     file = codec.encode([image], verify=False)[0]
     short = Bitstream.from_bytes(file.cut(30).to_bytes())
@@ -147,23 +147,36 @@ def test_a_file_is_cut_by_bytes_or_by_error(codec, digits):
     assert found.status == "lossy"
     close = codec.decode([Bitstream.from_bytes(cut_to_error(codec, file, image, 1.0).to_bytes())])[0]
     assert close.status == "lossy" and rmse(close.image, image) <= 1.0
-    with pytest.raises(CodecError, match="--max-bytes 3 is less than the 11 bytes"):
+    with pytest.raises(CodecError, match="max_bytes=3 is less than the 11 bytes"):
         file.cut(3)
 
 
-def test_a_cut_file_is_one_that_can_be_read():
+def test_cut_file_is_readable():
     large = Bitstream(bytes(8), 5, (2000, 3000), bytes(4), bytes(range(1, 250)) * 40, 249 * 40)
-    with pytest.raises(CodecError, match="are too few for an image of \\(2000, 3000\\) pixels"):
+    with pytest.raises(
+        CodecError, match="is too few for an image of \\(2000, 3000\\) pixels, which needs at least 1,465 bytes"
+    ):
         large.cut(1400)
     assert isinstance(Bitstream.from_bytes(large.cut(1500).to_bytes()), Bitstream)
-    assert large.cut(20_000) == large  # there is nothing to cut
+    assert large.cut(20_000) == large  # it fits
     assert [len(large.cut(n).to_bytes()) for n in (1470, 1500, 5000)] == [1470, 1500, 5000]
     lossy = Bitstream(bytes(3), 5, None, None, bytes(range(1, 100)), 99)
-    with pytest.raises(CodecError, match="no beginnings to cut"):
+    with pytest.raises(CodecError, match="was encoded as lossy cannot be cut"):
         lossy.cut(50)
 
 
-def test_lossy_files_end_with_the_channel(codec, digits):
+def test_a_cut_may_leave_only_the_header():
+    file = Bitstream(bytes(3), 5, None, bytes(4), bytes(range(1, 100)), 99)
+    header = 11  # bytes: magic, version and effort 3, fingerprint 3, length 1, checksum 4
+    content = file.cut(header).to_bytes()
+    assert len(content) == header
+    read = Bitstream.from_bytes(content)
+    assert isinstance(read, Bitstream) and read.message == b"" and read.prefix
+    with pytest.raises(CodecError, match=f"{header - 1} is less than the {header} bytes"):
+        file.cut(header - 1)
+
+
+def test_lossy_files_are_shorter_and_inexact(codec, digits):
     image = digits.images([11])[0]
     lossy, whole = (codec.encode([image], lossless=way, verify=False)[0] for way in (False, True))
     assert len(lossy.to_bytes()) < len(whole.to_bytes())
@@ -171,7 +184,7 @@ def test_lossy_files_end_with_the_channel(codec, digits):
     assert found.status == "lossy" and 0 < rmse(found.image, image) < 6
 
 
-def test_the_report_adds_up(codec, digits):
+def test_report_adds_up(codec, digits):
     images = digits.images(range(8))
     files = codec.encode(list(images), verify=False)
     report = report_files(codec, files, images, bound=2.0)
@@ -180,13 +193,13 @@ def test_the_report_adds_up(codec, digits):
     assert report.to_json()["over_bound"] == pytest.approx(report.total / 2.0)
 
 
-def test_images_together_are_the_files_of_each_alone(codec, digits):
+def test_batched_encoding_equals_single_encoding(codec, digits):
     images = list(digits.images(range(3)))
     together = [file.to_bytes() for file in codec.encode(images, verify=False)]
     assert together == [codec.encode([image], verify=False)[0].to_bytes() for image in images]
 
 
-def test_batches_and_threads_do_not_matter(run, digits):
+def test_decoding_ignores_batch_size_and_threads(run, digits):
     images = list(digits.images(range(10)))
     files = run.codec(4).encode(images, verify=False)
     before = torch.get_num_threads()
@@ -200,10 +213,10 @@ def test_batches_and_threads_do_not_matter(run, digits):
         torch.set_num_threads(before)
 
 
-def test_another_model_is_refused_by_name(codec, digits):
+def test_another_models_file_is_refused(codec, digits):
     file = codec.encode(list(digits.images([0])), verify=False)[0]
     strange = replace(file, fingerprint=bytes(3))
-    with pytest.raises(CodecError, match=f"made by the model 000000, and this is {codec.fingerprint.hex()[:16]}"):
+    with pytest.raises(CodecError, match=f"made by the model 000000, and this model is {codec.fingerprint.hex()[:16]}"):
         codec.decode([Bitstream.from_bytes(strange.to_bytes())])
 
 
@@ -214,6 +227,6 @@ def test_another_model_is_refused_by_name(codec, digits):
         (torch.full((1, 8, 8), 17, dtype=torch.uint8), "a level of 17"),
     ],
 )
-def test_images_of_another_kind_are_refused(codec, image, message):
+def test_images_of_other_kinds_are_refused(codec, image, message):
     with pytest.raises(ShapeError, match=message):
         codec.encode([image])

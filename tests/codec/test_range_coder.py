@@ -1,4 +1,4 @@
-"""The range coder: exact round trips, no wasted bytes, and a beginning that can be read without its end."""
+"""The range coder: exact round trips, no wasted bytes, and first bytes that decode without the rest."""
 
 import math
 
@@ -14,7 +14,7 @@ tables = st.lists(st.integers(0, 1000), min_size=1, max_size=40).map(table_of)
 
 @st.composite
 def streams(draw):
-    """Symbols, each with a table of its own."""
+    """Draw symbols, each with its own table."""
     some = draw(st.lists(tables, min_size=1, max_size=60))
     return [(draw(st.integers(0, len(table) - 2)), table) for table in some]
 
@@ -27,14 +27,14 @@ def encoded(stream):
 
 
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=300))
-def test_a_table_leaves_every_symbol_possible(counts):
+def test_table_gives_every_symbol_a_share(counts):
     table = table_of(counts)
     assert table[0] == 0 and table[-1] == TOTAL
     assert min(np.diff(table)) >= 1
 
 
 @given(streams())
-def test_symbols_come_back(stream):
+def test_symbols_round_trip(stream):
     data = encoded(stream)
     for padding in (b"", b"\0\0"):
         decoder = RangeDecoder(data + padding)
@@ -42,7 +42,7 @@ def test_symbols_come_back(stream):
 
 
 @given(streams(), st.data())
-def test_the_beginning_of_a_stream_gives_the_first_symbols_and_then_stops(stream, data):
+def test_truncated_stream_gives_correct_symbols_then_stops(stream, data):
     content = encoded(stream)
     decoder = RangeDecoder(content[: data.draw(st.integers(0, len(content)))], complete=False)
     for symbol, table in stream:
@@ -52,7 +52,7 @@ def test_the_beginning_of_a_stream_gives_the_first_symbols_and_then_stops(stream
             return
 
 
-def test_a_longer_beginning_gives_more_symbols():
+def test_more_bytes_give_more_symbols():
     generator = np.random.default_rng(0)
     table = table_of([1] * 16)
     symbols = generator.integers(0, 16, 400).tolist()
@@ -71,7 +71,7 @@ def test_a_longer_beginning_gives_more_symbols():
         assert len(found) >= 2 * length - 3
 
 
-def test_the_bytes_are_the_entropy_and_less_than_two_more():
+def test_size_is_the_entropy_plus_at_most_2_bytes():
     generator = np.random.default_rng(1)
     table = table_of([700, 200, 90, 10])
     shares = np.diff(table) / TOTAL
@@ -81,7 +81,7 @@ def test_the_bytes_are_the_entropy_and_less_than_two_more():
         assert len(encoded([(int(s), table) for s in symbols])) <= bits / 8 + 2
 
 
-def test_nothing_takes_no_bytes():
+def test_empty_stream_takes_no_bytes():
     assert RangeEncoder().finish() == b""
     encoder = RangeEncoder()
     encoder.interval(0, TOTAL)
@@ -89,8 +89,8 @@ def test_nothing_takes_no_bytes():
 
 
 @pytest.mark.parametrize("symbol", [0, 1])
-def test_carries_run_through_bytes_that_are_full(symbol):
-    # a long run of the rarer half just below a power of two, then the other side of it
+def test_carries_pass_through_full_bytes(symbol):
+    # symbol 1 is the last 1/65536 of the range: many of it leave bytes of 0xff, which a later carry can change
     table = [0, TOTAL - 1, TOTAL]
     stream = [(1, table)] * 30 + [(symbol, table)] * 400 + [(1, table)] * 5
     decoder = RangeDecoder(encoded(stream))
@@ -99,7 +99,7 @@ def test_carries_run_through_bytes_that_are_full(symbol):
 
 @settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 2**40 - 1)), max_size=30))
-def test_plain_bits_come_back(pairs):
+def test_plain_bits_round_trip(pairs):
     pairs = [(num, value % 2**num) for num, value in pairs]
     encoder = RangeEncoder()
     for num, value in pairs:
@@ -109,7 +109,7 @@ def test_plain_bits_come_back(pairs):
 
 
 @given(st.binary(max_size=50), st.lists(tables, max_size=60))
-def test_any_bytes_are_some_symbols(data, some):
+def test_any_bytes_decode_to_valid_symbols(data, some):
     decoder = RangeDecoder(data)
     for table in some:
         assert 0 <= decoder.symbol(table) < len(table) - 1
@@ -117,7 +117,7 @@ def test_any_bytes_are_some_symbols(data, some):
 
 @settings(max_examples=50)
 @given(streams(), st.data())
-def test_a_stream_may_arrive_in_pieces(stream, data):
+def test_stream_decodes_in_pieces(stream, data):
     content = encoded(stream)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(content)), min_size=1, max_size=4)))
     decoder, found = RangeDecoder(content[: cuts[0]], complete=False), []

@@ -10,10 +10,12 @@ import torch
 
 import nelbo
 from nelbo.data import ArrayDataset
+from nelbo.diffusion import Guidance, NoiseSchedule
 from nelbo.errors import ConfigurationError, DataError, NonFiniteError, RunError, ScheduleError, ShapeError
 from nelbo.files import LOCK_FILE, read_tensors
-from nelbo.runs import bundled_models, read_config
+from nelbo.runs import SamplingOptions, bundled_models, read_config
 from nelbo.runs.folder import refuse_differences
+from nelbo.runs.sampling import guidance_of
 from nelbo.studies import DataRequest, Listener, held_out_part
 from nelbo.training import METRICS_FILE, STATE_FILE, MetricsLog
 from tests.conftest import write_pictures
@@ -162,13 +164,13 @@ class TestConditional:
 
     def test_a_class_is_a_name_or_numbers(self, conditional):
         for label in ("owl", 2, torch.tensor(2), torch.tensor([2, 2, 2], dtype=torch.uint8)):
-            assert conditional.chosen_classes(label, 3).tolist() == [2, 2, 2]
-        assert conditional.chosen_classes(None, 3) is None
+            assert conditional.model.classes(label, 3).tolist() == [2, 2, 2]
+        assert conditional.model.classes(None, 3) is None
         for label in (3, -1, 1.5, True, torch.tensor([0, 1])):
             with pytest.raises(ConfigurationError, match="label must be the number of a class"):
-                conditional.chosen_classes(label, 3)
+                conditional.model.classes(label, 3)
         with pytest.raises(ConfigurationError, match="unknown class 'cow'"):
-            conditional.chosen_classes("cow", 3)
+            conditional.model.classes("cow", 3)
 
     def test_a_model_without_classes_refuses_a_label(self, run):
         with pytest.raises(ConfigurationError, match="is not class-conditional; remove label"):
@@ -445,6 +447,19 @@ class TestResume:
         alone, _ = read_tensors(tmp_path / "alone" / STATE_FILE)
         assert all(torch.equal(watched[name], alone[name]) for name in alone)
         assert [len(list((place / "samples").iterdir())) for place in (folder, tmp_path / "alone")] == [4, 1]
+
+
+@pytest.mark.parametrize("shares", [(0.0, 0.0), (0.0, 1.0), (0.3, 0.3), (0.25, 0.75), (1.0, 1.0)])
+def test_guidance_interval_is_in_the_networks_own_time(shares):
+    schedule = NoiseSchedule.linear(40, beta_T=0.3).strided(10)
+    guidance = guidance_of(SamplingOptions(guidance=2.0, guidance_interval=shares), schedule)
+    assert guidance == Guidance(2.0, 40 * shares[0], 40 * shares[1])
+
+
+@pytest.mark.parametrize("shares", [(-0.1, 0.5), (-0.2, -0.1), (0.5, 1.1), (0.6, 0.5)])
+def test_guidance_interval_outside_the_chain_is_refused(shares):
+    with pytest.raises(ConfigurationError, match="two rising shares"):
+        SamplingOptions(guidance=2.0, guidance_interval=shares)
 
 
 def test_points_train_to_the_end(tmp_path):

@@ -1,19 +1,31 @@
-"""What a command says to a model of the other kind."""
+"""Options of a diffusion model are refused for a model of another family."""
+
+from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from nelbo.errors import ConfigurationError
+from nelbo.errors import ConfigurationError, option
+
+if TYPE_CHECKING:
+    from nelbo.runs import Run
 
 
-def refuse_chain_options(run: str, options: Mapping[str, object]) -> None:
-    """Check that a variational autoencoder is asked for nothing that only a diffusion chain has.
+def refuse_chain_options(model: Run, name: str, options: Mapping[str, object]) -> None:
+    """Check that a model without a diffusion chain receives no option of the chain.
+
+    Args:
+        name: the run as the user wrote it.
+        options: values by option name; None means that the option was not given.
 
     Raises:
-        ConfigurationError: some of the options, by flag, were given (are not None).
+        ConfigurationError: the model is not a diffusion model, and some of the options were given.
     """
-    given = [flag for flag, value in options.items() if value is not None]
-    if given:
+    from nelbo.recipes.families import FAMILIES
+
+    given = [option(each) for each, value in options.items() if value is not None]
+    if model.family != "diffusion" and given:
         raise ConfigurationError(
-            f"{run} is a variational autoencoder: it has no chain of steps, no classes, and runs in float32; leave out "
-            f"{', '.join(given)}."
+            f"{name} is {FAMILIES[model.family].in_words}: it has no chain of steps and no classes, and runs in "
+            f"float32; remove {', '.join(given)}."
         )

@@ -1,4 +1,4 @@
-"""Algorithms 3 and 4 as a file: progressive compression that spends what the bound says."""
+"""Algorithms 3 and 4 as a file: progressive compression in about as many bits as the variational bound."""
 
 import lazy_loader
 

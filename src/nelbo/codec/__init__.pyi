@@ -1,7 +1,8 @@
 from .bitstream import Bitstream, RawImage, hash_of
 from .codec import Decoded, ProgressiveCodec
-from .fitting import FittingOptions, FittingProgress, fit_plan
-from .inspection import Segment, cut_to_error, rmse, segments
+from .fitting import fit_plan
+from .inspection import Segment, SegmentKind, cut_to_error, rmse, segments
+from .options import FittingOptions
 from .plan import CodecPlan
 from .range_coder import RangeDecoder, RangeEncoder
 from .report import CodecReport, report_files
@@ -12,12 +13,12 @@ __all__ = [
     "CodecReport",
     "Decoded",
     "FittingOptions",
-    "FittingProgress",
     "ProgressiveCodec",
     "RangeDecoder",
     "RangeEncoder",
     "RawImage",
     "Segment",
+    "SegmentKind",
     "cut_to_error",
     "fit_plan",
     "hash_of",

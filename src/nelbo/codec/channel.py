@@ -1,8 +1,9 @@
 """Channel simulation: send a sample of q using p in about KL(q || p) bits (Algorithm 3's "send x ~ q using p").
 
-The Poisson functional representation (Li & El Gamal 2018), as ordered random coding with a fixed number of candidates
-(Theis & Yosri 2022). Both sides know candidates drawn from p. The sender walks through them as through a Poisson
-process, takes the one whose arrival time divided by its weight q/p is smallest, and sends its number.
+This is the Poisson functional representation (Li & El Gamal 2018), as ordered random coding with a fixed number of
+candidates (Theis & Yosri 2022). Sender and receiver know the same candidates, drawn from p. The sender gives each the
+arrival time of a Poisson process, chooses the one with the smallest arrival time divided by its weight q/p, and sends
+its index.
 """
 
 import math
@@ -17,30 +18,37 @@ from torch import Tensor
 from nelbo.codec.candidates import UNIT, candidates
 from nelbo.probability import DiagonalGaussian, kl_divergence
 
-ROWS = 1 << 14  # candidates held at once
+ROWS = 1 << 14  # candidates in memory at once
 
 
 @dataclass(frozen=True)
 class Target:
-    """What one step asks for, in units of p: x = mean_p + stddev_p z, and q(z) = N(shift, ratio^2 I).
+    """The distribution q of one step in units of p: x = mean_p + stddev_p z, and q(z) = N(shift, ratio^2 I).
 
     Attributes:
-        shift: (B, D) (mean_q - mean_p) / stddev_p, float32.
+        shift: (B, D) (mean_q - mean_p) / stddev_p, float32, on the CPU.
         ratio: stddev_q / stddev_p, below 1.
     """
 
     shift: Tensor
     ratio: float
 
+    @classmethod
+    def between(cls, q: DiagonalGaussian, p: DiagonalGaussian) -> "Target":
+        """Return q in units of p. Both have one variance for all dimensions."""
+        shift = ((q.mean - p.mean) / p.variance.sqrt()).flatten(1).cpu().float()
+        ratio = (q.variance.flatten()[0].double() / p.variance.flatten()[0].double()).sqrt()
+        return cls(shift, float(ratio))
+
     def kl(self) -> Tensor:
-        """(B, D) KL(q || p), nats."""
+        """Return KL(q || p) of each dimension, (B, D) float64 in nats."""
         shift = self.shift.double()
         q = DiagonalGaussian(shift, shift.new_tensor(self.ratio**2))
         return kl_divergence(q, DiagonalGaussian(shift.new_zeros(()), shift.new_ones(())))
 
 
 def arrivals(seed: int, step: int, chunk: int, num: int) -> NDArray[np.float64]:
-    """(num,) arrival times of a Poisson process of rate 1. The sender's own: no receiver needs them."""
+    """Return arrival times (num,) of a Poisson process of rate 1. Only the sender needs them."""
     generator = np.random.Generator(np.random.Philox(key=np.array([seed, step << 32 | chunk], dtype=np.uint64)))
     return generator.standard_exponential(num).cumsum()
 
@@ -48,10 +56,16 @@ def arrivals(seed: int, step: int, chunk: int, num: int) -> NDArray[np.float64]:
 def choose(
     targets: Sequence[Target], step: int, chunk: int, log2_candidates: int, seed: int
 ) -> list[tuple[Tensor, Tensor]]:
-    """The candidate that each example of each target takes: indices (B,) int64, and their z (B, D) float32.
+    """Choose a candidate for each example of each target: indices (B,) int64, and their z (B, D) float32.
 
-    One pass over the candidates for all: their log-weights are a matrix product, and targets of fewer dimensions use
-    the beginning of the same candidates.
+    One pass over the candidates serves all targets: the log-weights are a matrix product, and a target of fewer
+    dimensions uses the first dimensions of the same candidates.
+
+    Args:
+        targets: each for a batch of examples; D may differ between targets.
+        step, chunk: the place of the chunk in the message, which determines the candidates.
+        log2_candidates: log2 of their number.
+        seed: of the arrival times.
     """
     num, dims = 1 << log2_candidates, max(target.shift.shape[1] for target in targets)
     times = torch.from_numpy(np.log(arrivals(seed, step, chunk, num))).float()
@@ -63,14 +77,14 @@ def choose(
         squares = {width: torch.linalg.vecdot(z[:, :width], z[:, :width])[:, None] for width in widths}
         for target, found in zip(targets, best, strict=True):
             own, precision = z[:, : target.shift.shape[1]], target.ratio**-2
-            # the arrival less log q(z) / p(z), but for what is the same for every candidate
+            # log arrival time minus log q(z) / p(z), without the terms that every candidate shares
             scores = torch.addmm(times[first : first + rows, None], own, target.shift.T, alpha=-precision)
             found.consider(scores.add_(squares[own.shape[1]], alpha=(precision - 1) / 2), own, first)
     return [(found.index, found.z) for found in best]
 
 
 class _Best:
-    """The candidate of the smallest score so far, for each example."""
+    """The candidate with the smallest score so far, for each example."""
 
     def __init__(self, batch: int, dims: int) -> None:
         self.score = torch.full((batch,), math.inf)
@@ -78,7 +92,7 @@ class _Best:
         self.z = torch.zeros(batch, dims)
 
     def consider(self, scores: Tensor, z: Tensor, first: int) -> None:
-        """Scores (rows, B) of candidates z (rows, D), the first of which has the number `first`."""
+        """Compare with the scores (rows, B) of candidates z (rows, D), whose indices start at `first`."""
         score, row = scores.min(0)
         better = score < self.score
         self.score = torch.where(better, score, self.score)
@@ -87,5 +101,5 @@ class _Best:
 
 
 def regenerate(step: int, chunk: int, index: int, dims: int) -> Tensor:
-    """(D,) the z of one candidate."""
+    """Return z (D,) of one candidate."""
     return torch.from_numpy(candidates(step, chunk, index, 1, dims)[0]).float() * UNIT

@@ -1,4 +1,4 @@
-"""`ProgressiveCodec`: images in, files out, and back."""
+"""`ProgressiveCodec`: images to files and back."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -7,34 +7,27 @@ import torch
 from torch import Tensor
 
 from nelbo.codec.bitstream import Bitstream, RawImage, hash_of
-from nelbo.codec.plan import CodecPlan, Expectation
-from nelbo.codec.progressive import (
-    Chain,
-    Progress,
-    SentStep,
-    chunk_bits,
-    protect,
-    send_steps,
-    write_pixels,
-    write_step,
-)
-from nelbo.codec.range_coder import Exhausted, RangeEncoder
-from nelbo.codec.receiver import Receiver, look_at, receive
+from nelbo.codec.chain import Chain
+from nelbo.codec.chunks import chunk_bits
+from nelbo.codec.plan import CodecPlan
+from nelbo.codec.receiver import Receiver, predict, receive
+from nelbo.codec.sender import send_steps, write_message
 from nelbo.codec.tiling import Tiling
 from nelbo.diffusion import ReverseProcess
 from nelbo.errors import CodecError, ShapeError
 from nelbo.probability import levels_to_data
+from nelbo.progress import Progress
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """What a file gave.
+    """A picture from a file.
 
     Attributes:
         image: (C, H, W) uint8.
-        status: "lossless" (every pixel, checked), "lossy" (all that the file holds), or "truncated" (what the bytes
-            at hand tell; nothing of it could be checked), or "unverified".
-        bytes_used: of the file, that the picture depends on.
+        status: "lossless" (every pixel exact, checked by the hash), "lossy" (all that the file holds), "truncated"
+            (from the bytes at hand, nothing of which can be checked), or "unverified" (nothing was checked).
+        bytes_used: number of bytes of the file that the picture depends on.
     """
 
     image: Tensor
@@ -47,10 +40,13 @@ class ProgressiveCodec:
 
     Args:
         reverse: p_theta over its full schedule, with the calibrated variance and xhat_0 clipped.
-        plan: what was measured for it.
-        fingerprint: at least 8 bytes that tell this model from any other.
+        plan: measured for this model by `fit_plan`.
+        fingerprint: at least 8 bytes that identify the model.
         shape: (C, H, W) of the model's images.
         batch_size: tiles in a call of the network.
+
+    Raises:
+        RunError: the plan was measured for a model of other images or of another schedule.
     """
 
     def __init__(
@@ -61,6 +57,7 @@ class ProgressiveCodec:
         shape: tuple[int, int, int],
         batch_size: int = 8,
     ) -> None:
+        plan.check_model(shape, reverse.levels, reverse.schedule.num_steps)
         self.chain = Chain(reverse, plan, batch_size)
         self.fingerprint, self.shape = fingerprint, shape
 
@@ -76,78 +73,70 @@ class ProgressiveCodec:
         seed: int = 0,
         progress: Progress | None = None,
     ) -> list[Bitstream | RawImage]:
-        """Files of images (C, H, W) uint8 of any size; all of them go through the network together.
+        """Encode images (C, H, W) uint8 of any size; all of them go through the network together.
 
         Args:
-            effort: 1..9, the size of a chunk: the larger, the fewer overheads and the more time.
-            lossless: go on to the exact pixels.
+            effort: 1..9, the size of a chunk. A larger one takes more time and wastes fewer bits.
+            lossless: encode the exact pixels after the last step.
             verify: decode each lossless file and compare.
-            raw: store an image as it is where its lossless file is longer, or does not come back.
+            raw: store an image without the model if its lossless file is longer, or does not decode to the same pixels.
+            seed: of the sender's draws; the receiver does not need it.
+            progress: called after each step.
 
         Raises:
-            ShapeError: an image of other channels or levels than the model's.
+            ConfigurationError: the effort is outside 1..9.
+            ShapeError: an image has other channels or levels than the model.
+            NonFiniteError: the network's output is NaN or infinite.
         """
-        chunk_bits(effort)
+        chunk_bits(effort)  # refuse a wrong effort before the work
         tilings = [self._tiling(image) for image in images]
         tiles = torch.cat([tiling.split(image) for tiling, image in zip(tilings, images, strict=True)])
-        x_0 = levels_to_data(tiles, self.chain.reverse.levels, torch.float64).to(
-            self.chain.reverse.schedule.alphas_bar.device
-        )
+        x_0 = levels_to_data(tiles, self.chain.reverse.levels, torch.float64)
+        x_0 = x_0.to(self.chain.reverse.schedule.device)
         sent, x = send_steps(self.chain, x_0, effort, seed, progress)
         xhat_0 = self.chain.predictions(x, 1).x_0 if lossless else None
         files, first = [], 0
         for image, tiling in zip(images, tilings, strict=True):
             own = slice(first, first + tiling.num_tiles)
             first = own.stop
-            message = self._message(sent, own, tiling, tiles[own], None if xhat_0 is None else xhat_0[own], effort)
+            last = None if xhat_0 is None else xhat_0[own]
+            message = write_message(self.chain, effort, [step[own] for step in sent], tiles[own], tiling.real(), last)
             size = None if tuple(image.shape) == self.shape else (tiling.height, tiling.width)
             pixel_hash = hash_of(image) if lossless else None
             files.append(Bitstream(self.fingerprint, effort, size, pixel_hash, message, len(message)))
         if not (lossless and raw):
             return list(files)
-        return self._safe(files, images, verify)
+        return self._or_raw(files, images, verify)
 
-    def _message(
-        self, sent: list[SentStep], own: slice, tiling: Tiling, tiles: Tensor, xhat_0: Tensor | None, effort: int
-    ) -> bytes:
-        """The message of one image, from what is said of its tiles."""
-        encoder, plan = RangeEncoder(), self.chain.plan
-        expected = [Expectation() for _ in tiles]
-        for step, said in zip(range(self.chain.num_steps - 1, -1, -1), sent, strict=True):
-            mine = SentStep(said.numbers[own], said.indices[own], said.kl_bits[own])
-            write_step(encoder, plan, step, mine, expected, effort)
-        if xhat_0 is not None:
-            offsets, center = protect(self.chain, xhat_0)
-            write_pixels(encoder, plan, offsets, center, tiles.long(), tiling.real())
-        return encoder.finish()
-
-    def _safe(self, files: list[Bitstream], images: Sequence[Tensor], verify: bool) -> list[Bitstream | RawImage]:
-        """Each file, or the image as it is where the file is longer or does not come back."""
+    def _or_raw(self, files: list[Bitstream], images: Sequence[Tensor], verify: bool) -> list[Bitstream | RawImage]:
+        """Replace a file by the raw image if the file is longer, or does not decode to the same pixels."""
         back = self.decode(files, verify=False) if verify else None
-        safe: list[Bitstream | RawImage] = []
+        kept: list[Bitstream | RawImage] = []
         for i, (file, image) in enumerate(zip(files, images, strict=True)):
             raw = RawImage(image)
             exact = back is None or torch.equal(back[i].image, image)
-            safe.append(file if exact and len(file.to_bytes()) <= len(raw.to_bytes()) else raw)
-        return safe
+            kept.append(file if exact and len(file.to_bytes()) <= len(raw.to_bytes()) else raw)
+        return kept
 
     @torch.no_grad()
     def decode(
         self, files: Sequence[Bitstream | RawImage], *, verify: bool = True, progress: Progress | None = None
     ) -> list[Decoded]:
-        """The images of files, all of them together through the network.
+        """Decode files; all of them go through the network together.
 
         Args:
-            verify: check sums before and pixels after. Without, a damaged file gives what it may: "unverified".
+            verify: check each file's checksum before and its pixels after decoding. Without, the status of a picture
+                from a model's file is "unverified", and a damaged file gives a wrong picture.
+            progress: called after each step.
 
         Raises:
-            CodecError: a file of another model, damaged, or whose pixels do not come out as its hash says; or bytes,
-                which `Bitstream.from_bytes` makes a file of.
+            CodecError: a file of another model; a damaged file; a file whose pixels do not match its hash; or bytes,
+                which `Bitstream.from_bytes` turns into a file.
         """
         for file in files:
             if not isinstance(file, Bitstream | RawImage):
                 raise CodecError(
-                    f"decode takes files and was given {type(file).__name__}; bytes become one by Bitstream.from_bytes."
+                    f"decode was given {type(file).__name__}, expected files; Bitstream.from_bytes makes one of bytes."
                 )
         streams = [file for file in files if isinstance(file, Bitstream)]
         for file in streams:
@@ -162,10 +151,10 @@ class ProgressiveCodec:
 
     @torch.no_grad()
     def stream(self, pieces: Iterable[bytes]) -> Iterator[Decoded]:
-        """Pictures of a file that arrives in pieces: one for each part that becomes known, each better than the last.
+        """Yield pictures of a file that arrives in pieces, one for each element of its message that is complete.
 
         Raises:
-            CodecError: as `decode`, but damage can only be seen at the end: what comes before is not checked.
+            CodecError: see `decode`. Only the whole file can be checked; earlier pictures may show damage.
         """
         held, receiver, seen = b"", None, 0
         for piece in pieces:
@@ -179,22 +168,19 @@ class ProgressiveCodec:
             self._check(file)
             if receiver is None:
                 receiver = self.receiver(replace(file, message=b""))
-            receiver.decoder.feed(file.message[seen:], complete=not file.truncated)
+            receiver.feed(file.message[seen:], complete=not file.truncated)
             seen = len(file.message)
             yield from self._pictures(receiver, file)
 
     def _pictures(self, receiver: Receiver, file: Bitstream) -> Iterator[Decoded]:
-        """Every picture that the bytes at hand allow."""
-        try:
-            while not receiver.done:
-                if receiver.prediction is None:
-                    look_at(self.chain, [receiver])
-                else:
-                    receiver.read()
-                if receiver.prediction is not None:
-                    yield self._decoded(file, receiver)
-        except Exhausted:
-            return
+        """Yield every picture that the bytes at hand allow."""
+        while not receiver.done:
+            if receiver.needs_prediction:
+                predict(self.chain, [receiver])
+            elif not receiver.read():
+                return
+            if not receiver.needs_prediction:
+                yield self._decoded(file, receiver)
 
     def _tiling(self, image: Tensor) -> Tiling:
         if image.ndim != 3 or len(image) != self.shape[0]:
@@ -206,12 +192,13 @@ class ProgressiveCodec:
             )
         if int(image.max()) >= self.chain.reverse.levels:
             raise ShapeError(
-                f"the image has a level of {int(image.max())}, and the model knows 0..{self.chain.reverse.levels - 1}."
+                f"the image has a level of {int(image.max())}, and the model's levels are "
+                f"0..{self.chain.reverse.levels - 1}; choose a model with more levels, or scale the image."
             )
         return Tiling(int(image.shape[1]), int(image.shape[2]), self.shape)
 
     def receiver(self, file: Bitstream) -> Receiver:
-        """What reads the message of a file."""
+        """Return a receiver at the start of the message of a file."""
         height, width = file.size or self.shape[1:]
         tiling = Tiling(height, width, self.shape)
         lossless = file.pixel_hash is not None or file.prefix
@@ -221,7 +208,8 @@ class ProgressiveCodec:
     def _check(self, file: Bitstream, verify: bool = True) -> None:
         if self.fingerprint[: len(file.fingerprint)] != file.fingerprint[: len(self.fingerprint)]:
             raise CodecError(
-                f"the file was made by the model {file.fingerprint.hex()}, and this is {self.fingerprint.hex()[:16]}."
+                f"the file was made by the model {file.fingerprint.hex()}, and this model is "
+                f"{self.fingerprint.hex()[:16]}; choose the model that made it."
             )
         if verify:
             file.verify()
@@ -237,7 +225,7 @@ class ProgressiveCodec:
             return Decoded(image, "lossy", used)
         if hash_of(image) != file.pixel_hash:
             raise CodecError(
-                "the pixels do not come out as the file's hash says: this machine's arithmetic is too far from that of "
-                "the one that made it, or the file is damaged."
+                "the decoded pixels do not match the file's hash: this machine's arithmetic differs too much from that "
+                "of the machine that made the file, or the file is damaged."
             )
         return Decoded(image, "lossless", used)

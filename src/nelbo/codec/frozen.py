@@ -1,6 +1,6 @@
-"""Integer tables that belong to the format: they never change within a version of it.
+"""Integer tables of the file format, which never change within a version of it.
 
-`decimal` rounds exp correctly on every machine (the General Decimal Arithmetic specification), which libm does not.
+`decimal` rounds exp correctly on every machine (the General Decimal Arithmetic specification). libm does not.
 """
 
 from decimal import Decimal, localcontext
@@ -12,14 +12,18 @@ from numpy.typing import NDArray
 FORMAT = 1
 
 SCALES, SCALES_AN_OCTAVE, LEAST_SCALE = 96, 8, -5  # 2^-5 .. 2^6.9 levels
-LOGISTIC_STEPS, LOGISTIC_REACH, LOGISTIC_UNIT = 256, 16, 1 << 22  # entries a unit, units either side, and what 1 is
-EXP_STEPS, EXP_REACH, EXP_UNIT = 256, 12, 1 << 16
+LOGISTIC_STEPS, LOGISTIC_REACH, LOGISTIC_UNIT = (
+    256,
+    16,
+    1 << 22,
+)  # entries per unit, units on each side, and the integer that stands for 1
+EXP_STEPS, EXP_REACH, EXP_UNIT = 256, 12, 1 << 16  # entries per unit, units, and the integer that stands for 1
 LEVEL_PARTS = 16  # units of a mean in one level
 
 
 @cache
 def logistic_cdf() -> NDArray[np.int64]:
-    """1 / (1 + exp(-z)) for z = -16, -16 + 1/256, ..., 16, in units of 2^-22, rounded."""
+    """Return 1 / (1 + exp(-z)) for z = -16, -16 + 1/256, ..., 16, in units of 2^-22, rounded."""
     with localcontext() as context:
         context.prec = 30
         step = (Decimal(-1) / LOGISTIC_STEPS).exp()
@@ -32,7 +36,7 @@ def logistic_cdf() -> NDArray[np.int64]:
 
 @cache
 def exponentials() -> NDArray[np.int64]:
-    """exp(-z) for z = 0, 1/256, ..., 12, in units of 2^-16, rounded."""
+    """Return exp(-z) for z = 0, 1/256, ..., 12, in units of 2^-16, rounded."""
     with localcontext() as context:
         context.prec = 30
         values = [
@@ -44,7 +48,7 @@ def exponentials() -> NDArray[np.int64]:
 
 @cache
 def inverse_scales() -> NDArray[np.int64]:
-    """For each scale 2^(i/8 - 5) levels: steps of the logistic table that 1/16 level takes, in units of 2^-16."""
+    """Return for each scale 2^(i/8 - 5) levels the steps of the logistic table in 1/16 level, in units of 2^-16."""
     with localcontext() as context:
         context.prec = 30
         unit = Decimal(LOGISTIC_STEPS * 2**16) / LEVEL_PARTS

@@ -1,6 +1,8 @@
-"""What a file is made of, part by part."""
+"""The parts of a file."""
 
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -8,8 +10,16 @@ from torch import Tensor
 from nelbo.codec.bitstream import Bitstream, fewest_bytes
 from nelbo.codec.chunks import KL_UNIT
 from nelbo.codec.codec import ProgressiveCodec
-from nelbo.codec.range_coder import Exhausted
-from nelbo.codec.receiver import Receiver, look_at
+from nelbo.codec.receiver import NeedsPass, NeedsPrediction, NeedsStep, Receiver, predict
+
+
+class SegmentKind(StrEnum):
+    """What a part of a file holds."""
+
+    HEADER = "header"
+    STEP = "step"
+    GRID = "grid"
+    PASS = "pass"
 
 
 @dataclass(frozen=True)
@@ -17,13 +27,15 @@ class Segment:
     """A part of a file.
 
     Attributes:
-        name: "header", "x_t" with the network's own t, "grid", or a pass of the pixels.
-        start, end: its place in the file, bytes (the coder looks ahead up to 4).
-        expected_bits: the KL that training images led to expect of it, or None.
-        chunks: sent through the channel.
-        rmse: of the picture after it, where the original is at hand.
+        kind: what it holds.
+        name: "header", "x_t" with the network's own t, "grid", or the number of a pass of pixels.
+        start, end: its place in the file, bytes (the range coder reads up to 4 bytes ahead).
+        expected_bits: its mean KL on training images, or None where the plan has none.
+        chunks: number of chunks that the channel sent.
+        rmse: of the picture after it, if the original is given.
     """
 
+    kind: SegmentKind
     name: str
     start: int
     end: int
@@ -33,50 +45,61 @@ class Segment:
 
     @property
     def bits(self) -> int:
-        """What it takes."""
+        """Its size in bits."""
         return 8 * (self.end - self.start)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields that `nelbo inspect` writes; the name determines the kind."""
+        return {name: value for name, value in vars(self).items() if name != "kind"}
 
 
 def rmse(image: Tensor, original: Tensor) -> float:
-    """Root of the mean squared error of two uint8 images, on the scale of their levels."""
+    """Return the root of the mean squared error of two uint8 images, in levels."""
     return float((image.double() - original.double()).square().mean().sqrt())
 
 
 @torch.no_grad()
 def segments(codec: ProgressiveCodec, file: Bitstream, original: Tensor | None = None) -> list[Segment]:
-    """The parts of a file, in order, as far as they can be read."""
-    receiver = codec.receiver(file)
-    plan, found, place = codec.chain.plan, [Segment("header", 0, file.overhead)], file.overhead
-    try:
-        while not receiver.done:
-            if receiver.prediction is None:
-                look_at(codec.chain, [receiver])
-                continue
-            expected, chunks, t = None, 0, receiver.t
-            name = _name(receiver)
-            receiver.read()
-            if t > 1:
-                look_at(codec.chain, [receiver])
-                expected = plan.layout.total(t - 2) * KL_UNIT * len(receiver.x)
-                chunks = receiver.chunks_read
-            end = file.overhead + receiver.position
-            error = None if original is None else rmse(receiver.picture(), original)
-            found.append(Segment(name, place, end, expected, chunks, error))
-            place = end
-    except Exhausted:
-        pass
+    """Return the parts of a file in order, as far as they can be read.
+
+    Args:
+        original: the image (C, H, W) uint8 that the file was made of, to measure each part's `rmse`.
+    """
+    receiver, place = codec.receiver(file), file.overhead
+    found = [Segment(SegmentKind.HEADER, "header", 0, place)]
+    while not receiver.done:
+        if receiver.needs_prediction:
+            predict(codec.chain, [receiver])
+            continue
+        kind, name, expected_bits = _next_element(codec, receiver)
+        if not receiver.read():
+            break
+        after, chunks = receiver.state, 0
+        if isinstance(after, NeedsPrediction):
+            chunks = after.chunks
+            predict(codec.chain, [receiver])
+        error = None if original is None else rmse(receiver.picture(), original)
+        end = file.overhead + receiver.position
+        found.append(Segment(kind, name, place, end, expected_bits, chunks, error))
+        place = end
     return found
 
 
-def _name(receiver: Receiver) -> str:
-    if receiver.t > 1:
-        return f"x_{int(receiver.plan.steps[receiver.t - 2])}"
-    return "grid" if receiver.center is None else f"x_0, pass {receiver.passes_done + 1}"
+def _next_element(codec: ProgressiveCodec, receiver: Receiver) -> tuple[SegmentKind, str, float | None]:
+    """Return the kind, the name and the expected bits of the element that the receiver reads next."""
+    state, plan = receiver.state, codec.chain.plan
+    if isinstance(state, NeedsStep):
+        step = state.t - 2
+        expected_bits = plan.layout.total(step) * KL_UNIT * len(state.x)
+        return SegmentKind.STEP, f"x_{int(plan.steps[step])}", expected_bits
+    if isinstance(state, NeedsPass):
+        return SegmentKind.PASS, f"x_0, pass {state.number + 1}", None
+    return SegmentKind.GRID, "grid", None
 
 
 @torch.no_grad()
 def cut_to_error(codec: ProgressiveCodec, file: Bitstream, original: Tensor, largest: float) -> Bitstream:
-    """The shortest beginning of a lossless file at which its picture is within an RMSE of the original."""
+    """Return the shortest beginning of a lossless file whose picture has an RMSE of at most `largest`, in levels."""
     for picture in codec.stream([file.to_bytes()]):
         num_bytes = picture.bytes_used - len(file.pixel_hash or b"")
         if rmse(picture.image, original) <= largest and num_bytes > fewest_bytes(file.size):

@@ -1,5 +1,7 @@
-"""What sender and receiver know of a model beyond its weights: the steps that are sent, their cuts, and all tables."""
+"""The codec plan: which steps are sent, how they are cut into chunks, and the integer tables of a model."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -7,25 +9,31 @@ import torch
 from torch import Tensor
 
 from nelbo.codec.chunks import ChunkLayout
-from nelbo.codec.pixels import IntegerNetwork, PixelOptions
+from nelbo.codec.options import PixelOptions
+from nelbo.codec.pixels import IntegerNetwork, layer_sizes
 from nelbo.codec.range_coder import table_of
+from nelbo.errors import RunError
 
-BUCKETS = 40  # of the bit length of an index, about that of its chunk's KL
-MIDDLE = 24  # the bucket of an index with as many bits as the chunk
-SURPRISES = 32  # of a number of chunks against what was expected; the last one escapes
-OFFSET_SHARE, OFFSET_UNIT = 0.2, 1 << 16
+BUCKETS = 40  # bit lengths of an index, counted relative to the bits of its chunk
+MIDDLE = 24  # the bucket of an index with as many bits as its chunk
+SURPRISES = 32  # symbols for the number of chunks relative to its expectation
+INTEGER = torch.int32  # of every stored tensor
+REMEDY = "restore the plan from a copy, or measure it again with `nelbo codec --again`."
 
 
 @dataclass(frozen=True, eq=False)
 class CodecPlan:
-    """Measured on training data (`nelbo.codec.fitting`), kept beside the weights, part of the fingerprint.
+    """The plan that sender and receiver share: `fit_plan` measures it on training data.
+
+    It is stored beside the weights and is a part of the model's fingerprint.
 
     Attributes:
         steps: (k + 1,) int64, the network's own times that are kept, rising; the last is T. The channel sends k steps,
-            and x_0 is coded given x at steps[0].
+            and x_0 is encoded given x at steps[0].
         expected: (k, D) int64, see `ChunkLayout`; row j is the step that ends at steps[j].
-        index_counts: (BUCKETS,) int64, how often an index had so many bits, against its chunk's.
-        number_counts: (SURPRISES,) int64, how often the number of chunks was off by so much, 0, -1, 1, -2, ...
+        index_counts: (BUCKETS,) int64, how often an index had each bit length, relative to the bits of its chunk.
+        number_counts: (SURPRISES,) int64, how often the number of chunks differed from its expectation by 0, -1, 1,
+            -2, ...; the last symbol is the escape.
         pixels: the network of the lossless end.
     """
 
@@ -37,16 +45,11 @@ class CodecPlan:
 
     @cached_property
     def layout(self) -> ChunkLayout:
-        """How steps are cut into chunks."""
+        """How each step is cut into chunks."""
         return ChunkLayout(self.expected)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything as whole numbers of 32 bits, by name."""
-        layers = {
-            f"{kind}.{place}": value.long()
-            for kind, values in (("weight", self.pixels.weights), ("bias", self.pixels.biases))
-            for place, value in enumerate(values)
-        }
+        """Return the plan as int32 tensors by name."""
         options = self.pixels.options
         named = {
             "steps": self.steps,
@@ -54,60 +57,83 @@ class CodecPlan:
             "index_counts": self.index_counts,
             "number_counts": self.number_counts,
             "pixels": torch.tensor([options.channels, options.hidden, options.levels]),
-            **{f"pixels.{name}": value for name, value in layers.items()},
         }
-        return {name: value.to(torch.int32) for name, value in named.items()}
+        named |= {_name("weight", layer): weight for layer, weight in enumerate(self.pixels.weights)}
+        named |= {_name("bias", layer): bias for layer, bias in enumerate(self.pixels.biases)}
+        return {name: value.to(INTEGER) for name, value in named.items()}
 
     @classmethod
-    def from_tensors(cls, tensors: dict[str, Tensor]) -> "CodecPlan":
-        """The inverse of `tensors`."""
-        names = [f"pixels.weight.{place}" for place in range(sum(n.startswith("pixels.weight") for n in tensors))]
-        options = PixelOptions(*tensors["pixels"].tolist())
-        weights = [tensors[name].double() for name in names]
-        biases = [tensors[name.replace("weight", "bias")].double() for name in names]
-        plain = {name: tensors[name].long() for name in ("steps", "expected", "index_counts", "number_counts")}
-        return cls(**plain, pixels=IntegerNetwork(options, weights, biases))
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> "CodecPlan":
+        """Build the plan from the output of `tensors`.
+
+        Raises:
+            RunError: a tensor is missing, or has an unexpected shape, dtype or value; the message names it.
+        """
+        steps = _checked(tensors, "steps", (None,))
+        if len(steps) < 2 or int(steps[0]) < 1 or not bool((steps.diff() > 0).all()):
+            raise RunError(f"the codec plan's tensor steps must rise from 1 or more, got {steps.tolist()}; {REMEDY}")
+        expected = _checked(tensors, "expected", (len(steps) - 1, None))
+        index_counts = _counts(tensors, "index_counts", BUCKETS)
+        number_counts = _counts(tensors, "number_counts", SURPRISES)
+        sizes = _checked(tensors, "pixels", (3,))
+        if int(sizes.min()) < 1:
+            raise RunError(f"the codec plan's tensor pixels must be positive, got {sizes.tolist()}; {REMEDY}")
+        options = PixelOptions(*sizes.tolist())
+        weights, biases = [], []
+        for layer, (inputs, outputs, side) in enumerate(layer_sizes(options)):
+            weights.append(_checked(tensors, _name("weight", layer), (outputs, inputs, side, side)).double())
+            biases.append(_checked(tensors, _name("bias", layer), (outputs,)).double())
+        return cls(steps, expected, index_counts, number_counts, IntegerNetwork(options, weights, biases))
+
+    def check_model(self, shape: tuple[int, int, int], levels: int, num_steps: int) -> None:
+        """Check that the plan fits a model of images (C, H, W) with K levels and a chain of T steps.
+
+        Raises:
+            RunError: it was measured for images of another size, channels or levels, or for another T.
+        """
+        options = self.pixels.options
+        for what, planned, given in (
+            ("values in an image", self.expected.shape[1], math.prod(shape)),
+            ("channels", options.channels, shape[0]),
+            ("levels", options.levels, levels),
+            ("steps of the full chain", int(self.steps[-1]), num_steps),
+        ):
+            if planned != given:
+                raise RunError(f"the codec plan is for {planned} {what}, but the model has {given}; {REMEDY}")
 
     def index_table(self, chunk_bits: int, log2_candidates: int) -> list[int]:
-        """Of the bit length 0..log2_candidates of an index."""
+        """Return the table of the bit length, 0..log2_candidates, of an index."""
         first = MIDDLE - chunk_bits
         return table_of(self.index_counts[first : first + log2_candidates + 1].tolist())
 
     def number_table(self) -> list[int]:
-        """Of what `surprise` gives."""
+        """Return the table of the number of chunks, relative to its expectation and folded."""
         return table_of(self.number_counts.tolist())
 
 
-def offset_table(offsets: int) -> list[int]:
-    """Of the offset that protects a block, tried from 0 up; the last symbol says that none did."""
-    return table_of([*(int(OFFSET_UNIT * OFFSET_SHARE**i) for i in range(offsets)), 1])
+def _name(kind: str, layer: int) -> str:
+    return f"pixels.{kind}.{layer}"
 
 
-@dataclass
-class Expectation:
-    """What the receiver expects of the next step's number of chunks: the ratio so far holds on. In whole numbers."""
-
-    chunks: int = 1
-    units: int = 1
-
-    def of(self, units: int, chunk_units: int) -> int:
-        """Chunks of a step of so many expected units of KL, at so many a chunk; at least 1."""
-        if self.units == 1:
-            return max(1, -(-units // chunk_units))
-        return max(1, (2 * units * self.chunks + self.units) // (2 * self.units))
-
-    def add(self, chunks: int, units: int) -> None:
-        """A step of so many expected units took so many chunks. What is long past counts less."""
-        first = self.units == 1
-        self.chunks = chunks if first else (self.chunks + 1) // 2 + chunks
-        self.units = units if first else (self.units + 1) // 2 + units
+def _checked(tensors: Mapping[str, Tensor], name: str, shape: tuple[int | None, ...]) -> Tensor:
+    """Return a stored tensor as int64; None in `shape` allows any size."""
+    if name not in tensors:
+        raise RunError(f"the codec plan has no tensor {name}; {REMEDY}")
+    found = tensors[name]
+    if found.dtype != INTEGER:
+        raise RunError(f"the codec plan's tensor {name} is {found.dtype}, expected {INTEGER}; {REMEDY}")
+    fits = found.ndim == len(shape) and all(want in (None, size) for want, size in zip(shape, found.shape, strict=True))
+    if not fits or 0 in found.shape:
+        wanted = ", ".join("any" if size is None else str(size) for size in shape)
+        raise RunError(
+            f"the codec plan's tensor {name} has the shape {tuple(found.shape)}, expected ({wanted}); {REMEDY}"
+        )
+    return found.long()
 
 
-def folded(surprise: int) -> int:
-    """0, -1, 1, -2, 2, ... -> 0, 1, 2, 3, 4, ..."""
-    return 2 * surprise if surprise >= 0 else -2 * surprise - 1
-
-
-def unfolded(symbol: int) -> int:
-    """The inverse of `folded`."""
-    return symbol // 2 if symbol % 2 == 0 else -(symbol + 1) // 2
+def _counts(tensors: Mapping[str, Tensor], name: str, num: int) -> Tensor:
+    """Return stored counts (num,), all 0 or more."""
+    found = _checked(tensors, name, (num,))
+    if int(found.min()) < 0:
+        raise RunError(f"the codec plan's tensor {name} has negative counts; {REMEDY}")
+    return found

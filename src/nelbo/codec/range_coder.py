@@ -1,18 +1,19 @@
-"""A range coder over integers: whoever knows the same tables reads the same symbols, on any machine.
+"""A range coder over integers: a decoder with the same tables reads the same symbols on every machine.
 
-Martin (1979), with the carry held back as in LZMA. Every symbol is an interval of 2^16; no float is involved. What
-comes first in the bytes is what was coded first, so that the beginning of a stream can be read without its end.
+The method is Martin's (1979), with carries held back as in LZMA. Every symbol is an interval of 2^16 and no float is
+involved. The bytes come in the order of the symbols, so that the first bytes can be decoded without the rest.
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
 
 PRECISION = 16  # bits of a table's total
 TOTAL = 1 << PRECISION
-_RANGE, _TOP = 32, 1 << 24  # bits of the range, and the least that it holds between symbols
+_RANGE, _TOP = 32, 1 << 24  # bits of the range, and the smallest range between two symbols
 
 Table = Sequence[int]  # cumulative: 0 = table[0] < table[1] < ... < table[K] = 2^16
 
@@ -26,11 +27,11 @@ class RangeEncoder:
 
     def __init__(self) -> None:
         self._low, self._range = 0, (1 << _RANGE) - 1
-        self._held, self._full = -1, 0  # the last byte, and how many 0xff after it wait for a carry
+        self._held, self._full = -1, 0  # the last byte, and the number of 0xff after it; a carry may still change them
         self._bytes = bytearray()
 
     def interval(self, start: int, size: int) -> None:
-        """Code the interval [start, start + size) of 2^16."""
+        """Encode the interval [start, start + size) of 2^16."""
         unit = self._range >> PRECISION
         self._low += unit * start
         self._range = unit * size
@@ -39,23 +40,23 @@ class RangeEncoder:
             self._shift()
 
     def symbol(self, symbol: int, table: Table) -> None:
-        """Code one symbol of a cumulative table."""
+        """Encode one symbol of a cumulative table."""
         self.interval(table[symbol], table[symbol + 1] - table[symbol])
 
     def intervals(self, starts: NDArray[np.int64], sizes: NDArray[np.int64]) -> None:
-        """Code many intervals, in order."""
+        """Encode intervals (n,) in order."""
         for start, size in zip(starts.tolist(), sizes.tolist(), strict=True):
             self.interval(start, size)
 
     def bits(self, value: int, num: int) -> None:
-        """Code `num` bits as they are, the highest first."""
+        """Encode the lowest `num` bits of `value` without a table, the highest first."""
         while num > 0:
             part = min(num, PRECISION)
             num -= part
             self.interval(((value >> num) & ((1 << part) - 1)) << (PRECISION - part), 1 << (PRECISION - part))
 
     def finish(self) -> bytes:
-        """The bytes: no more than tell this stream from every other, as zeros are read past their end."""
+        """Return the fewest bytes that determine every symbol when zeros follow them."""
         for zeros in range(_RANGE, -1, -1):
             low = -(-self._low >> zeros) << zeros
             if low < self._low + self._range:
@@ -66,7 +67,7 @@ class RangeEncoder:
         return bytes(self._bytes).rstrip(b"\0")
 
     def _shift(self) -> None:
-        """Move the top byte of low out, once no carry can reach it any more."""
+        """Move the top byte out of `_low`; output it once no carry can change it."""
         byte, carry = (self._low >> 24) & 0xFF, self._low >> _RANGE
         if byte < 0xFF or carry:
             if self._held >= 0:
@@ -82,19 +83,20 @@ class RangeDecoder:
     """Bytes in, symbols out.
 
     Args:
-        data: what `RangeEncoder.finish` gave, or the beginning of it.
-        complete: whether nothing is missing. Otherwise reading raises `Exhausted` at the first symbol that the missing
-            bytes could change.
+        data: the output of `RangeEncoder.finish`, or its first bytes.
+        complete: whether `data` is the whole output. Otherwise reading raises `Exhausted` at the first symbol that the
+            missing bytes could change.
     """
 
     def __init__(self, data: bytes, *, complete: bool = True) -> None:
         self._data, self._place, self._complete = data, 0, complete
-        self._range, self._code, self._slack = (1 << _RANGE) - 1, 0, 0  # the missing bytes could add up to slack
+        # the missing bytes can raise the code by at most `_slack`
+        self._range, self._code, self._slack = (1 << _RANGE) - 1, 0, 0
         for _ in range(_RANGE // 8):
             self._next()
 
     def feed(self, more: bytes, *, complete: bool) -> None:
-        """Add bytes that have arrived, in the place of those that were missing."""
+        """Add bytes that have arrived after `data`."""
         missing = max(self._place - len(self._data), 0)
         tail = (more + bytes(missing))[:missing]
         self._code += int.from_bytes(tail, "big")
@@ -104,11 +106,15 @@ class RangeDecoder:
 
     @property
     def position(self) -> int:
-        """Bytes that what was read so far depends on, within 3 of the least."""
+        """Number of bytes that the symbols read so far depend on, up to 3 more than the fewest."""
         return min(self._place, len(self._data))
 
     def symbol(self, table: Table) -> int:
-        """Read one symbol of a cumulative table."""
+        """Read one symbol of a cumulative table.
+
+        Raises:
+            Exhausted: the bytes at hand do not determine it. Nothing is read.
+        """
         unit = self._range >> PRECISION
         found = bisect_right(table, self._target(self._code, unit), 0, len(table) - 1) - 1
         start, end = table[found], table[found + 1]
@@ -121,23 +127,39 @@ class RangeDecoder:
             self._next()
         return found
 
-    def symbols(self, tables: NDArray[np.int64], into: list[int]) -> None:
-        """Read one symbol of each row of cumulative tables (n, K + 1), appending each to `into` as it is known."""
-        for row in tables:
-            into.append(self.symbol(row.tolist()))
+    def symbols(self, tables: NDArray[np.int64]) -> list[int]:
+        """Read one symbol of each row of cumulative tables (n, K + 1), as many as the bytes at hand determine."""
+        found: list[int] = []
+        try:
+            for row in tables:
+                found.append(self.symbol(row.tolist()))
+        except Exhausted:
+            pass
+        return found
 
     def bits(self, num: int) -> int:
-        """Read `num` bits as they are."""
-        value, before = 0, (self._place, self._range, self._code, self._slack)
-        try:
+        """Read `num` bits that were encoded without a table.
+
+        Raises:
+            Exhausted: the bytes at hand do not determine all of them. Nothing is read.
+        """
+        value = 0
+        with self.whole_or_nothing():
             while num > 0:
                 part = min(num, PRECISION)
                 num -= part
                 value = value << part | self.symbol(range(0, TOTAL + 1, 1 << (PRECISION - part)))
+        return value
+
+    @contextmanager
+    def whole_or_nothing(self) -> Iterator[None]:
+        """Read the symbols of the block, or none of them: `Exhausted` returns the decoder to where the block began."""
+        before = self._place, self._range, self._code, self._slack
+        try:
+            yield
         except Exhausted:
             self._place, self._range, self._code, self._slack = before
             raise
-        return value
 
     @staticmethod
     def _target(code: int, unit: int) -> int:
@@ -151,7 +173,7 @@ class RangeDecoder:
 
 
 def table_of(counts: Sequence[int] | NDArray[np.int64]) -> list[int]:
-    """Counts (K,), 0 or more -> the cumulative table nearest to them in which every symbol has at least 1 of 2^16."""
+    """Return the cumulative table of counts (K,) >= 0 in which every symbol has at least 1 of 2^16."""
     counts = np.asarray(counts, dtype=np.int64)
     free, total = TOTAL - len(counts), max(int(counts.sum()), 1)
     cumulative = np.concatenate([[0], counts.cumsum()])

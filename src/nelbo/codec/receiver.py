@@ -1,210 +1,291 @@
-"""Algorithm 4: what the receiver makes of a message, or of the beginning of one."""
+"""Algorithm 4: the receiver turns a message, or its first bytes, into pictures, from coarse to fine.
+
+The states of a receiver, where a lossy message has no grid and no passes:
+
+    NeedsPrediction -> NeedsStep -> ... -> NeedsPrediction -> NeedsGrid -> NeedsPass -> ... -> NeedsPass -> Finished
+
+`NeedsPrediction` has an x_t from which the network predicts x_0 next. Each other `Needs` state is before an element of
+the message (`nelbo.codec.message`), has a picture, and stays the same while bytes are missing: the message may be cut
+short there, or more bytes may arrive.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from nelbo.codec.chain import Chain
 from nelbo.codec.channel import regenerate
-from nelbo.codec.chunks import KL_UNIT
-from nelbo.codec.lattice import OFFSETS
-from nelbo.codec.pixels import HALVES, passes, walk
-from nelbo.codec.plan import SURPRISES, Expectation, offset_table, unfolded
-from nelbo.codec.progressive import (
-    BLOCK,
-    ESCAPE_BITS,
-    SPARE_BITS,
-    Chain,
-    Progress,
-    centers_of,
-    chunk_bits,
-    mixture_of,
-)
+from nelbo.codec.expectation import Expectation
+from nelbo.codec.lattice import HALVES, centers
+from nelbo.codec.message import read_grid, read_pass, read_step
+from nelbo.codec.mixture import mixture_of
+from nelbo.codec.passes import walk
 from nelbo.codec.range_coder import Exhausted, RangeDecoder
 from nelbo.codec.tiling import Tiling
 from nelbo.diffusion import Prediction
+from nelbo.progress import Progress
+
+
+@dataclass(frozen=True)
+class Source:
+    """The parts of a receiver that all its states share."""
+
+    chain: Chain
+    tiling: Tiling
+    effort: int
+    lossless: bool
+    decoder: RangeDecoder
+
+
+@dataclass(frozen=True)
+class NeedsPrediction:
+    """x_t is known, and the network has not predicted x_0 from it yet.
+
+    Attributes:
+        x: (tiles, C, H, W) x_t.
+        t: its time in the strided chain.
+        expected: the expectation of each tile's next number of chunks.
+        chunks: number of chunks of the step to x_t, in all tiles; 0 for x_T.
+    """
+
+    x: Tensor
+    t: int
+    expected: list[Expectation]
+    chunks: int = 0
+
+    def predicted(self, source: Source, prediction: Prediction) -> "NeedsStep | NeedsGrid | Finished":
+        """Return the next state, given the network's prediction of x_0."""
+        if self.t > 1:
+            return NeedsStep(self.x, self.t, self.expected, prediction)
+        return NeedsGrid(prediction) if source.lossless else Finished(_levels_of(source, prediction))
+
+
+@dataclass(frozen=True)
+class NeedsStep:
+    """The next element of the message is a step: x_{t-1}.
+
+    Attributes:
+        x, t, expected: see `NeedsPrediction`.
+        prediction: the network's, from x_t.
+    """
+
+    x: Tensor
+    t: int
+    expected: list[Expectation]
+    prediction: Prediction
+
+    def read(self, source: Source) -> NeedsPrediction:
+        """Read the step.
+
+        Raises:
+            Exhausted: the bytes at hand do not hold all of it.
+        """
+        step, plan = self.t - 2, source.chain.plan
+        indices, expected = read_step(source.decoder, plan, step, source.effort, self.expected)
+        z = torch.zeros(self.x[0].numel(), len(self.x), dtype=torch.float64)
+        for tile, own in enumerate(indices):
+            cuts = plan.layout.cuts(step, len(own))
+            parts = [regenerate(step, chunk, index, cuts[chunk + 1] - cuts[chunk]) for chunk, index in enumerate(own)]
+            z[:, tile] = torch.cat(parts).double()
+        z = torch.zeros_like(z).index_copy(0, plan.layout.order, z).T.reshape(self.x.shape)
+        p = source.chain.transition(self.prediction, self.x, self.t)
+        x = p.mean + p.variance.sqrt() * z.to(self.x.device)
+        return NeedsPrediction(x, self.t - 1, expected, chunks=sum(len(own) for own in indices))
+
+    def levels(self, source: Source) -> Tensor:
+        """Return the picture's levels, (tiles, C, H, W) float64."""
+        return _levels_of(source, self.prediction)
+
+
+@dataclass(frozen=True)
+class NeedsGrid:
+    """The next element of the message is the grid.
+
+    Attributes:
+        prediction: the network's last, from x_1, which the grid rounds.
+    """
+
+    prediction: Prediction
+
+    def read(self, source: Source) -> "NeedsPass":
+        """Read the grid.
+
+        Raises:
+            Exhausted: the bytes at hand do not hold all of it.
+        """
+        values = source.chain.grid(self.prediction.x_0).flatten(1)
+        offsets = read_grid(source.decoder, *values.shape)
+        center = centers(values, offsets, source.chain.reverse.levels).view(self.prediction.x_0.shape)
+        return NeedsPass(center, torch.zeros_like(center))
+
+    def levels(self, source: Source) -> Tensor:
+        """Return the picture's levels, (tiles, C, H, W) float64."""
+        return _levels_of(source, self.prediction)
+
+
+@dataclass(frozen=True)
+class NeedsPass:
+    """The next element of the message is a pass of pixels.
+
+    Attributes:
+        center: (tiles, C, H, W) int64, the rounded last prediction, in half levels.
+        pixels: (tiles, C, H, W) int64, the pixels of all earlier passes.
+        number: of this pass, from 0.
+        begun: the levels of this pass that are read already.
+    """
+
+    center: Tensor
+    pixels: Tensor
+    number: int = 0
+    begun: tuple[int, ...] = ()
+
+    def read(self, source: Source) -> "NeedsPass | Finished":
+        """Read the rest of the pass, or as much of it as the bytes at hand determine."""
+        known, new, last = self._masks(source)
+        mixture, chosen = mixture_of(source.chain.plan.pixels, self.center, self.pixels, known, new)
+        levels = (*self.begun, *read_pass(source.decoder, mixture, len(self.begun)))
+        if len(levels) < int(chosen.sum()):
+            return replace(self, begun=levels)
+        pixels = _with(self.pixels, chosen, levels)
+        return Finished(pixels.double()) if last else NeedsPass(self.center, pixels, self.number + 1)
+
+    def levels(self, source: Source) -> Tensor:
+        """Return the picture's levels, (tiles, C, H, W) float64: pixels that are read, and the means of the others."""
+        known, new, _ = self._masks(source)
+        pixels, known = _with(self.pixels, new, self.begun), _with(known, new, (True,) * len(self.begun))
+        mixture, chosen = mixture_of(
+            source.chain.plan.pixels, self.center, pixels, known, source.tiling.real() & ~known
+        )
+        levels = pixels.double()
+        levels[chosen] = torch.from_numpy(mixture.expected()).round()
+        return levels
+
+    def _masks(self, source: Source) -> tuple[Tensor, Tensor, bool]:
+        """Return masks (tiles, C, H, W) of the pixels of earlier passes and of this pass; whether it is the last."""
+        masks, real = list(walk(source.tiling.tile)), source.tiling.real()
+        known, new = masks[self.number]
+        return known & real, new & real, self.number == len(masks) - 1
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Every element of the message is read.
+
+    Attributes:
+        pixels: (tiles, C, H, W) float64, the levels of the final picture.
+    """
+
+    pixels: Tensor
+
+    def levels(self, source: Source) -> Tensor:
+        """Return the picture's levels, (tiles, C, H, W) float64."""
+        return self.pixels
+
+
+def _levels_of(source: Source, prediction: Prediction) -> Tensor:
+    """Return a prediction of x_0 as levels (tiles, C, H, W)."""
+    return (source.chain.grid(prediction.x_0) / HALVES).round()
+
+
+def _with(values: Tensor, mask: Tensor, new: Sequence[int] | Sequence[bool]) -> Tensor:
+    """Return a copy of `values` with `new` at the first places of a mask."""
+    changed = values.clone()
+    changed[tuple(mask.nonzero()[: len(new)].T)] = torch.tensor(new, dtype=values.dtype)
+    return changed
 
 
 class Receiver:
-    """One image on its way in: `look` and `read` in turn, until it is `done`.
+    """One image that is being received: predict when it `needs_prediction`, `read` otherwise, until it is `done`.
+
+    Args:
+        chain: the chain that the sender ran.
+        tiling: of the image.
+        effort: of the file.
+        message: the bytes at hand; `feed` adds more.
+        lossless: whether the grid and the passes follow the steps.
+        complete: whether no bytes are missing.
 
     Attributes:
-        x: (tiles, C, H, W) the last x_t that is known, whose t is `t` of the strided chain.
-        prediction: what the network makes of it, or None before the look.
-        known: (tiles, C, H, W) bool, pixels that are known exactly.
-        position: bytes of the message that this depends on.
-        chunks_read: of the last step.
+        state: how far the message is read.
+        position: number of bytes of the message that the state depends on.
     """
 
     def __init__(
         self, chain: Chain, tiling: Tiling, effort: int, message: bytes, *, lossless: bool, complete: bool
     ) -> None:
-        self.lossless = lossless
-        self.chain, self.tiling, self.plan = chain, tiling, chain.plan
-        self.bits = chunk_bits(effort)
-        self.decoder = RangeDecoder(message, complete=complete)
-        self.x = chain.beginning(tiling.num_tiles, tiling.tile)
-        self.t = chain.num_steps + 1
-        self.prediction: Prediction | None = None
-        self.real = tiling.real()
-        self.pixels = torch.zeros(self.x.shape, dtype=torch.int64)
-        self.known = torch.zeros(self.x.shape, dtype=torch.bool)
-        self.center: Tensor | None = None
-        self.passes_done = 0
+        self.source = Source(chain, tiling, effort, lossless, RangeDecoder(message, complete=complete))
+        x, expected = chain.beginning(tiling.num_tiles, tiling.tile), [Expectation()] * tiling.num_tiles
+        self.state: NeedsPrediction | NeedsStep | NeedsGrid | NeedsPass | Finished = NeedsPrediction(
+            x, chain.num_steps + 1, expected
+        )
         self.position = 0
-        self.chunks_read = 0
-        self._expected = [Expectation() for _ in range(tiling.num_tiles)]
-        self._numbers: list[int] = []
-        self._indices: list[list[int]] = []
-        self._length: int | None = None
-        self._offsets: list[int] = []
-        self._symbols: list[int] = []
+
+    @property
+    def needs_prediction(self) -> bool:
+        """Whether the network's prediction is needed next."""
+        return isinstance(self.state, NeedsPrediction)
 
     @property
     def done(self) -> bool:
-        """Whether there is nothing more to read."""
-        all_passes = self.passes_done == len(passes(self.tiling.tile[0]))
-        return self.t == 1 and self.prediction is not None and (all_passes or not self.lossless)
+        """Whether every element of the message is read."""
+        return isinstance(self.state, Finished)
 
-    def look(self, prediction: Prediction) -> None:
-        """Take what the network says of x."""
-        self.prediction = prediction
+    def feed(self, more: bytes, *, complete: bool) -> None:
+        """Add bytes of the message that have arrived."""
+        self.source.decoder.feed(more, complete=complete)
 
-    def read(self) -> None:
-        """Read the next part: x_{t-1}, the grid of the last xhat_0, or a pass of pixels.
+    def predicted(self, prediction: Prediction) -> None:
+        """Continue with the network's prediction of x_0 from x_t."""
+        assert isinstance(self.state, NeedsPrediction)
+        self.state = self.state.predicted(self.source, prediction)
 
-        Raises:
-            Exhausted: the bytes at hand end within it; with more, another call goes on where this one stopped.
+    def read(self) -> bool:
+        """Read the next element, and return whether the bytes at hand hold all of it.
+
+        If not, a step or the grid is not read at all, and a pass as far as its bytes go; the next call continues there.
         """
-        assert self.prediction is not None and not self.done
-        if self.t > 1:
-            self._read_step(self.prediction)
-        elif self.center is None:
-            self._read_grid(self.prediction)
-        else:
-            self._read_pass(self.center)
-
-    def _read_step(self, prediction: Prediction) -> None:
-        """x_{t-1} given what the network says of x_t."""
-        step = self.t - 2
-        self._read_numbers(step)
-        self._read_indices(step)
-        transition = self.chain.transition(prediction, self.x, self.t)
-        z = torch.zeros(self.x[0].numel(), len(self.x), dtype=torch.float64)
-        for tile, indices in enumerate(self._indices):
-            cuts = self.plan.layout.cuts(step, len(indices))
-            parts = [
-                regenerate(step, chunk, index, cuts[chunk + 1] - cuts[chunk]) for chunk, index in enumerate(indices)
-            ]
-            z[:, tile] = torch.cat(parts).double()
-        z = torch.zeros_like(z).index_copy(0, self.plan.layout.order, z).T.reshape(self.x.shape)
-        self.x = transition.mean + transition.variance.sqrt() * z.to(self.x.device)
-        self.t, self.prediction = self.t - 1, None
-        self.chunks_read = sum(self._numbers)
-        self._numbers, self._indices = [], []
-        self.position = self.decoder.position
-
-    def _read_numbers(self, step: int) -> None:
-        """How many chunks each tile's step has."""
-        table, units = self.plan.number_table(), self.plan.layout.total(step)
-        while len(self._numbers) < len(self.x):
-            expectation = self._expected[len(self._numbers)]
-            if self._length is None:
-                self._length = self.decoder.symbol(table)
-            if self._length == SURPRISES - 1:
-                number = self.decoder.bits(ESCAPE_BITS)
-            else:
-                number = unfolded(self._length) + expectation.of(units, int(self.bits / KL_UNIT))
-            self._length = None
-            number = min(max(number, 1), self.x[0].numel())  # a damaged message may say anything
-            expectation.add(number, units)
-            self._numbers.append(number)
-
-    def _read_indices(self, step: int) -> None:
-        """The index of each chunk."""
-        table = self.plan.index_table(self.bits, self.bits + SPARE_BITS)
-        while len(self._indices) < len(self.x) or len(self._indices[-1]) < self._numbers[len(self._indices) - 1]:
-            if not self._indices or len(self._indices[-1]) == self._numbers[len(self._indices) - 1]:
-                self._indices.append([])
-            own, number = self._indices[-1], self._numbers[len(self._indices) - 1]
-            cuts = self.plan.layout.cuts(step, number)
-            while len(own) < number:
-                if cuts[len(own)] == cuts[len(own) + 1]:
-                    own.append(0)
-                    continue
-                if self._length is None:
-                    self._length = self.decoder.symbol(table)
-                low = max(self._length - 1, 0)
-                own.append((1 << low if self._length else 0) | self.decoder.bits(low))
-                self._length = None
-
-    def _read_grid(self, prediction: Prediction) -> None:
-        """The offsets that protect xhat_0, and with them its rounded values."""
-        table, blocks = offset_table(OFFSETS), -(-self.x[0].numel() // BLOCK)
-        while len(self._offsets) < blocks * len(self.x):
-            self._offsets.append(self.decoder.symbol(table))
-        top = HALVES * (self.chain.reverse.levels - 1)
-        values = self.chain.grid(prediction.x_0).flatten(1)
-        rows = [
-            torch.cat([centers_of(b, o, top) for b, o in zip(tile.split(BLOCK), own, strict=True)])
-            for tile, own in zip(values, torch.tensor(self._offsets).view(len(values), -1).tolist(), strict=True)
-        ]
-        self.center = torch.stack(rows).view(self.x.shape)
-        self.position = self.decoder.position
-
-    def _read_pass(self, center: Tensor) -> None:
-        """The pixels of one pass."""
-        known, new = list(walk(self.tiling.tile))[self.passes_done]
-        mixture, chosen = mixture_of(self.plan, center, self.pixels, known & self.real, new & self.real)
+        before = self.state
+        assert not isinstance(before, NeedsPrediction | Finished)
         try:
-            self.decoder.symbols(mixture.tables()[len(self._symbols) :], self._symbols)
-        finally:
-            places = chosen.nonzero()[: len(self._symbols)]
-            self.pixels[tuple(places.T)] = torch.tensor(self._symbols, dtype=torch.int64)
-            self.known[tuple(places.T)] = True
-            self.position = self.decoder.position
-        self._symbols = []
-        self.passes_done += 1
+            after = before.read(self.source)
+        except Exhausted:
+            return False
+        self.state, self.position = after, self.source.decoder.position
+        return not (isinstance(before, NeedsPass) and isinstance(after, NeedsPass) and before.number == after.number)
 
     def picture(self) -> Tensor:
-        """(C, height, width) uint8: the best that is known now."""
-        if self.center is None:
-            assert self.prediction is not None
-            levels = (self.chain.grid(self.prediction.x_0) / HALVES).round()
-        else:
-            levels = self.pixels.double()
-            wanted = self.real & ~self.known
-            if bool(wanted.any()):
-                mixture, chosen = mixture_of(self.plan, self.center, self.pixels, self.known, wanted)
-                levels[chosen] = torch.from_numpy(mixture.expected()).round()
-        return self.tiling.join(levels.clamp(0, self.chain.reverse.levels - 1).to(torch.uint8))
+        """Return the best picture so far, (C, height, width) uint8."""
+        assert not isinstance(self.state, NeedsPrediction)
+        levels = self.state.levels(self.source).clamp(0, self.source.chain.reverse.levels - 1)
+        return self.source.tiling.join(levels.to(torch.uint8))
 
 
-def look_at(chain: Chain, receivers: Sequence[Receiver]) -> None:
-    """Show receivers that stand at the same t what the network makes of their x, all in the same calls."""
-    prediction = chain.predictions(torch.cat([receiver.x for receiver in receivers]), receivers[0].t)
-    sizes = [len(receiver.x) for receiver in receivers]
+def predict(chain: Chain, receivers: Sequence[Receiver]) -> None:
+    """Predict x_0 for receivers that need it at the same t, in the same calls of the network."""
+    states = [receiver.state for receiver in receivers if isinstance(receiver.state, NeedsPrediction)]
+    prediction = chain.predictions(torch.cat([state.x for state in states]), states[0].t)
+    sizes = [len(state.x) for state in states]
     parts = zip(receivers, prediction.x_0.split(sizes), prediction.noise.split(sizes), strict=True)
     for receiver, x_0, noise in parts:
-        receiver.look(Prediction(x_0, noise, prediction.variance))
+        receiver.predicted(Prediction(x_0, noise, prediction.variance))
 
 
 def receive(chain: Chain, receivers: Sequence[Receiver], *, progress: Progress | None = None) -> None:
-    """Read many messages as far as they go, one call of the network a step for all of them."""
-    active = list(receivers)
+    """Read messages as far as their bytes go; at each step, the tiles of all of them share the network's calls."""
+    waiting = list(receivers)
     for t in range(chain.num_steps + 1, 0, -1):
-        if active:
-            look_at(chain, active)
-        active = [receiver for receiver in active if _reads_on(receiver)]
+        if waiting:
+            predict(chain, waiting)
+        waiting = [receiver for receiver in waiting if _reads_on(receiver)]
         if progress is not None:
             progress(chain.num_steps + 2 - t, chain.num_steps + 1)
 
 
 def _reads_on(receiver: Receiver) -> bool:
-    """Read all that needs no further look; whether one is wanted then."""
-    try:
-        while receiver.prediction is not None and not receiver.done:
-            receiver.read()
-    except Exhausted:
-        return False
-    return receiver.prediction is None
+    """Read until a prediction is needed or bytes are missing, and return whether a prediction is needed."""
+    while not (receiver.needs_prediction or receiver.done):
+        if not receiver.read():
+            return False
+    return receiver.needs_prediction

@@ -1,4 +1,4 @@
-"""Bytes on disk against the bound on the same images: where the rest goes."""
+"""The size of files against the bound on the same images, part by part."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nelbo.codec.bitstream import Bitstream, RawImage
 from nelbo.codec.codec import ProgressiveCodec
-from nelbo.codec.inspection import segments
+from nelbo.codec.inspection import SegmentKind, segments
 from nelbo.diffusion import VariationalBound, bits_per_dim
 from nelbo.probability import levels_to_data
 from nelbo.randomness import CODEC, derived_seed, standard_normal
@@ -17,17 +17,18 @@ from nelbo.randomness import CODEC, derived_seed, standard_normal
 
 @dataclass(frozen=True)
 class CodecReport:
-    """Means over images, bits/dim.
+    """Means over images, in bits/dim unless stated otherwise.
 
     Attributes:
-        total: of the files.
-        header: header, checks and hash.
-        channel: what the channel's steps take.
-        divergence: the KL of these steps, another draw on the same images: what the channel should take.
-        end: the exact pixels given the last x_t, with the offsets of the grid.
-        chunks: an image.
+        total: size of the files.
+        header: header, checksum and hash.
+        channel: size of the channel's steps.
+        divergence: KL of these steps on the same images, from another draw: the size of an ideal channel.
+        end: size of the grid's offsets and of the exact pixels given the last x_t.
+        chunks: number of chunks in an image.
         bound: of the full chain, on the same images.
-        num_images, num_raw: how many, and how many are stored raw (the split is of the others).
+        num_images, num_raw: number of images, and of those stored raw. `header`, `channel`, `end` and `chunks` are
+            means over the others.
     """
 
     total: float
@@ -42,11 +43,11 @@ class CodecReport:
 
     @property
     def strided_bound(self) -> float:
-        """Of the chain that is sent: its KLs and the code of its end."""
+        """Bound of the chain that is sent: the KL of its steps and the size of its end."""
         return self.divergence + self.end
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values by name."""
         ratios = {"over_bound": self.total / self.bound, "over_strided_bound": self.total / self.strided_bound}
         return {**vars(self), "strided_bound": self.strided_bound, **ratios}
 
@@ -55,25 +56,27 @@ class CodecReport:
 def report_files(
     codec: ProgressiveCodec, files: Sequence[Bitstream | RawImage], images: Tensor, bound: float, seed: int = 0
 ) -> CodecReport:
-    """The report of lossless files of images (N, C, H, W) of the model's size, whose bound is known in bits/dim."""
+    """Report the size of lossless files.
+
+    Args:
+        files: of the images, in order.
+        images: (N, C, H, W) uint8 of the model's size.
+        bound: of the full chain on these images, in bits/dim.
+        seed: of the draws that measure the KL.
+    """
     num_dims, streams = images[0].numel(), [file for file in files if isinstance(file, Bitstream)]
-    header = channel = end = chunks = 0.0
+    bits, chunks = dict.fromkeys(SegmentKind, 0.0), 0.0
     for file in streams:
         for part in segments(codec, file):
+            bits[part.kind] += part.bits
             chunks += part.chunks
-            if part.name == "header":
-                header += part.bits
-            elif part.name.startswith("x_0") or part.name == "grid":
-                end += part.bits
-            else:
-                channel += part.bits
     share = 1 / (max(len(streams), 1) * num_dims)
     return CodecReport(
         total=8 * sum(len(file.to_bytes()) for file in files) / images.numel(),
-        header=header * share,
-        channel=channel * share,
+        header=bits[SegmentKind.HEADER] * share,
+        channel=bits[SegmentKind.STEP] * share,
         divergence=_divergence(codec, images, seed),
-        end=end * share,
+        end=(bits[SegmentKind.GRID] + bits[SegmentKind.PASS]) * share,
         chunks=chunks / max(len(streams), 1),
         bound=bound,
         num_images=len(files),
@@ -82,11 +85,11 @@ def report_files(
 
 
 def _divergence(codec: ProgressiveCodec, images: Tensor, seed: int) -> float:
-    """The KL of the channel's steps, bits/dim, one draw of x_t for each image and step."""
+    """Return the KL of the channel's steps in bits/dim, from one draw of x_t for each image and step."""
     reverse, generator = codec.chain.reverse, torch.Generator().manual_seed(derived_seed(seed, CODEC))
     bound, nats = VariationalBound(reverse), 0.0
     for some in images.split(codec.chain.batch_size):
-        x_0 = levels_to_data(some, reverse.levels, torch.float64).to(reverse.schedule.alphas_bar.device)
+        x_0 = levels_to_data(some, reverse.levels, torch.float64).to(reverse.schedule.device)
         for t in range(2, reverse.schedule.num_steps + 1):
             time = torch.full((len(x_0),), t, dtype=torch.int64, device=x_0.device)
             nats += float(bound.step(x_0, time, standard_normal(x_0.shape, generator, x_0)).sum())

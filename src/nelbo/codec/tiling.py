@@ -1,4 +1,4 @@
-"""An image of any size as tiles of the model's: rows of tiles from the top left, the last ones padded."""
+"""An image of any size as tiles of the model's size, row by row from the top left, padded at the right and bottom."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Tiling:
-    """An image of `height` x `width`, cut into tiles of `tile` (C, H, W)."""
+    """An image of `height` x `width` pixels, cut into tiles of shape `tile` (C, H, W)."""
 
     height: int
     width: int
@@ -16,21 +16,21 @@ class Tiling:
 
     @property
     def rows(self) -> int:
-        """Rows of tiles."""
+        """Number of rows of tiles."""
         return -(-self.height // self.tile[1])
 
     @property
     def columns(self) -> int:
-        """Tiles in a row."""
+        """Number of tiles in a row."""
         return -(-self.width // self.tile[2])
 
     @property
     def num_tiles(self) -> int:
-        """All tiles."""
+        """Number of tiles."""
         return self.rows * self.columns
 
     def split(self, image: Tensor) -> Tensor:
-        """(C, height, width) -> (tiles, C, H, W); what lies beyond the image repeats its last row and column."""
+        """Cut an image (C, height, width) into tiles (tiles, C, H, W); padding repeats its last row and column."""
         channels, height, width = self.tile
         row = torch.arange(self.rows * height).clamp(max=self.height - 1)
         column = torch.arange(self.columns * width).clamp(max=self.width - 1)
@@ -39,13 +39,13 @@ class Tiling:
         return cut.permute(1, 3, 0, 2, 4).reshape(self.num_tiles, channels, height, width)
 
     def join(self, tiles: Tensor) -> Tensor:
-        """The inverse of `split`: (tiles, C, H, W) -> (C, height, width)."""
+        """Join tiles (tiles, C, H, W) to the image (C, height, width), without the padding: the inverse of `split`."""
         channels, height, width = self.tile
         cut = tiles.view(self.rows, self.columns, channels, height, width).permute(2, 0, 3, 1, 4)
         return cut.reshape(channels, self.rows * height, self.columns * width)[:, : self.height, : self.width]
 
     def real(self) -> Tensor:
-        """(tiles, C, H, W) bool: what is of the image, and not of its padding."""
+        """Return a bool mask (tiles, C, H, W) of the pixels of the image, without the padding."""
         _, height, width = self.tile
         inside = torch.zeros(self.rows * height, self.columns * width, dtype=torch.bool)
         inside[: self.height, : self.width] = True

@@ -135,7 +135,7 @@ def evaluate_bound(
     rows, by_step = [], torch.zeros(4, num_steps + 1, dtype=torch.float64)  # count, sum, sum of squares, x_0's error
     for start in range(0, len(images), batch_size):
         chosen = torch.arange(start, min(start + batch_size, len(images)))
-        x_0 = levels_to_data(images.images(chosen), reverse.levels).to(reverse.schedule.alphas_bar.device)
+        x_0 = levels_to_data(images.images(chosen), reverse.levels).to(reverse.schedule.device)
         generators = image_generators(seed, start, len(chosen), SCORING)
         label = None if labels is None else labels[chosen].to(x_0.device)
         rows.append(_terms(reverse, x_0, label, generators, steps_per_image, probabilities, by_step))
@@ -175,7 +175,7 @@ def expected_terms(reverse: ReverseProcess, mse: Tensor) -> Tensor:
         mse: the result of `calibrate`, indexed by t of the full schedule.
     """
     s = reverse.schedule
-    missed = mse.to(s.alphas_bar.device)[s.timesteps]
+    missed = mse.to(s.device)[s.timesteps]
     terms = 0.5 * torch.log1p(s.posterior_x_0**2 * missed / s.posterior_variance)
     terms[:2] = 0
     return terms.cpu()

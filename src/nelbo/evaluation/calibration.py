@@ -58,7 +58,7 @@ def calibrate(
     total = torch.zeros(num_steps + 1, dtype=torch.float64)
     for start in range(0, len(t_all), batch_size):
         t = t_all[start : start + batch_size]
-        device = schedule.alphas_bar.device
+        device = schedule.device
         x_0 = levels_to_data(images.images(chosen[start : start + batch_size]), reverse.levels).to(device)
         noise = standard_normal(x_0.shape, generator, x_0)
         x_t = reverse.forward_process.sample(x_0, t.to(device), noise)

@@ -99,7 +99,7 @@ def compare_forms(
         raise ConfigurationError(f"{option('draws')} must be at least 2, got {draws}: a single draw has no variance.")
     if known and labels is not None:
         raise ConfigurationError("eq. 16 is the bound of p(x_0) here; compare the forms without labels.")
-    device, generator = reverse.schedule.alphas_bar.device, torch.Generator().manual_seed(derived_seed(seed, FORMS))
+    device, generator = reverse.schedule.device, torch.Generator().manual_seed(derived_seed(seed, FORMS))
     bound, by_16 = VariationalBound(reverse), None
     if known:
         everything = levels_to_data(images.images(range(len(images))), reverse.levels).to(device)

@@ -222,7 +222,7 @@ def evaluate_likelihood(
         nonlocal done
         log_weights = []
         for chosen in torch.arange(len(images)).split(batch_size):
-            x_0 = levels_to_data(images.images(chosen), reverse.levels).to(reverse.schedule.alphas_bar.device)
+            x_0 = levels_to_data(images.images(chosen), reverse.levels).to(reverse.schedule.device)
             label = None if labels is None else labels[chosen].to(x_0.device)
             generators = image_generators(seed, int(chosen[0]), len(chosen), LIKELIHOOD)
             each = [_log_weight(reverse, x_0, steps, num_probes, generators, label) for _ in range(draws)]

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import Any, Protocol
 
 import torch
 
-from nelbo.codec import CodecPlan, FittingOptions, FittingProgress, ProgressiveCodec, fit_plan
+from nelbo.codec import CodecPlan, FittingOptions, ProgressiveCodec, fit_plan
 from nelbo.data import ImageDataset
-from nelbo.errors import CodecError, ConfigurationError, NelboError, RunError, option
+from nelbo.errors import CodecError, ConfigurationError, NelboError, NelboWarning, RunError, option
 from nelbo.files import read_metadata, read_tensors, write_tensors
+from nelbo.progress import StageProgress
 from nelbo.runs.diffusion_model import DiffusionModel
 from nelbo.runs.folder import CONFIG_FILE, bundled_models
 
@@ -35,6 +37,10 @@ CHAIN_SINCE: dict[str, object] = {"betas": ()}
 ARITHMETIC = "float64 throughout, clipped xhat_0, calibrated variance"
 
 
+class PlanWarning(NelboWarning):
+    """A codec plan becomes stale."""
+
+
 class ModelInFolder(Protocol):
     """A diffusion model with a run folder, such as `DiffusionRun`."""
 
@@ -48,7 +54,7 @@ def fit_codec(
     run: ModelInFolder,
     images: ImageDataset,
     options: FittingOptions | None = None,
-    progress: FittingProgress | None = None,
+    progress: StageProgress | None = None,
 ) -> CodecPlan:
     """Measure the codec plan of a run on training images, and write it into the run folder.
 
@@ -85,8 +91,8 @@ def load_codec(run: ModelInFolder, batch_size: int = 8) -> ProgressiveCodec:
     tensors, metadata = read_tensors(path)
     try:
         plan = CodecPlan.from_tensors(tensors)
-    except (KeyError, AssertionError) as error:
-        raise RunError(f"{path} lacks {error}; {_remedy(run.folder)}") from error
+    except RunError as error:
+        raise RunError(f"{path}: {error.marked}") from error
     known, stored = fingerprint(run.model, plan), str(metadata.get("fingerprint", ""))
     if metadata.get("stale") or stored != known.hex():
         raise RunError(
@@ -106,6 +112,17 @@ def mark_stale(folder: Path) -> bool:
         return False
     write_tensors(path, tensors, {**metadata, "stale": True})
     return True
+
+
+def warn_of_plan(folder: Path) -> None:
+    """Warn, before a run is trained further, that its codec plan will no longer fit the weights."""
+    if (folder / PLAN_FILE).is_file() and not read_metadata(folder / PLAN_FILE).get("stale"):
+        warnings.warn(
+            f"{folder} has a codec plan, and training changes the weights that it was measured for: .nelbo files made "
+            "with it can no longer be decoded. Copy the folder first to keep them.",
+            PlanWarning,
+            stacklevel=2,
+        )
 
 
 def _require_calibration(run: ModelInFolder) -> None:

@@ -92,7 +92,7 @@ def report_points(
     listener = listener or Listener()
     held_out, name = data_of(run, listener).require_test(), run.config.data.spec.removeprefix("toy:")
     sampler = run.sampler(steps=steps)
-    schedule, device = sampler.reverse.schedule, sampler.reverse.schedule.alphas_bar.device
+    schedule, device = sampler.reverse.schedule, sampler.reverse.schedule.device
     generator = torch.Generator().manual_seed(derived_seed(seed, POINTS))
 
     x_0 = levels_to_data(held_out.spread(num).images(range(min(num, len(held_out)))), run.levels).to(device)

@@ -9,6 +9,7 @@ from torch import nn
 
 from nelbo.data import ImageDataset, Split
 from nelbo.plots import bound_curve, loss_curve, picture_of, save
+from nelbo.runs.codec_plan import mark_stale, warn_of_plan
 from nelbo.runs.folder import RunConfig
 from nelbo.runs.loading import load, run_of
 from nelbo.runs.run import Run, save_model
@@ -21,12 +22,30 @@ PREVIEW_IMAGES, HELD_OUT_IMAGES = 16, 128
 
 @dataclass
 class Session:
-    """The callbacks of one training session, and the work after its last step."""
+    """The callbacks of one training session, and the work after its last step.
+
+    Attributes:
+        first_step: the step that this session resumed at.
+    """
 
     folder: Path
     config: RunConfig
     split: Split
     listener: Listener
+    first_step: int = 0
+
+    def begin(self, first_step: int, training: bool) -> None:
+        """Report the configuration before the first step.
+
+        Args:
+            first_step: the step that training resumes at.
+            training: whether any budget is left.
+        """
+        self.first_step = first_step
+        self.config.save(self.folder)
+        self.listener.on_config(self.config, self.split, first_step)
+        if training:
+            warn_of_plan(self.folder)
 
     def preview(self, network: nn.Module, step: int) -> dict[str, Any]:
         """Draw a few images in few steps and estimate the held-out bound; return values for the metrics."""
@@ -51,6 +70,8 @@ class Session:
 
     def save(self, network: nn.Module, step: int) -> None:
         """Save the averaged weights beside the state, so that the folder can be used during training."""
+        if step > self.first_step:
+            mark_stale(self.folder)
         save_model(self.folder, network, {})
 
     def finish(self, stopped_by: str | None) -> None:

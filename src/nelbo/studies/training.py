@@ -89,8 +89,7 @@ def _trained(folder: Path, config: RunConfig, split: Split, tensorboard: bool, l
     )
     if trainer.accelerator.is_main_process:
         remove_parts(folder)
-        config.save(folder)
-        listener.on_config(config, split, trainer.state.step)
+        session.begin(trainer.state.step, training=not trainer.budget.spent)
     trainer.run()
     if trainer.accelerator.is_main_process:
         if trainer.stopped_by is not None:

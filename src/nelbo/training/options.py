@@ -18,14 +18,17 @@ class TrainerOptions:
         ConfigurationError: no budget, or a value outside its range.
     """
 
-    steps: Annotated[int | None, Doc("Optimizer steps in total; None to stop by `minutes` alone.")] = None
+    steps: Annotated[
+        int | None, Doc("Optimizer steps in total. With `minutes` too, training ends when one of them is spent.")
+    ] = None
     minutes: Annotated[
-        float | None, Doc("Training time in minutes, summed over all sessions; None to stop by `steps` alone.")
+        float | None,
+        Doc("Training time in minutes, summed over all sessions. See `steps`."),
     ] = None
     batch_size: Annotated[int, Doc("Images per optimizer step, summed over all processes.")] = 128
     micro_batch: Annotated[
         int | None,
-        Doc("Images per pass through the network; gradients are accumulated. None for the process's whole share."),
+        Doc("Images per pass through the network, with accumulated gradients; by default a process's whole share."),
     ] = None
     learning_rate: Annotated[float, Doc("Learning rate of Adam after the warm-up.")] = 2e-4
     betas: Annotated[tuple[float, float], Doc("beta_1 and beta_2 of Adam.")] = (0.9, 0.999)
@@ -38,23 +41,25 @@ class TrainerOptions:
     ema: Annotated[float, Doc("Decay of the exponential moving average of the weights.")] = 0.9999
     flip: Annotated[bool, Doc("Mirror each image left to right with probability 1/2.")] = False
     precision: Annotated[
-        str, Doc('"bf16" runs the network in bfloat16 autocast, "fp32" in float32; "auto" chooses by the hardware.')
+        str,
+        Doc("Number format of the network: bf16 (bfloat16 autocast), fp32, or auto, which chooses by the hardware."),
     ] = "auto"
     compile: Annotated[bool, Doc("Compile the network with torch.compile.")] = False
     workers: Annotated[
-        int | None, Doc("Processes that decode images; None chooses, see `nelbo.data.loader`; 0 starts none.")
+        int | None, Doc("Processes that decode images, 0 for none; by default `nelbo.data.loader` chooses.")
     ] = None
     seed: Annotated[int, Doc("Random seed.")] = 0
     log_every: Annotated[int, Doc("Steps between lines of metrics.jsonl.")] = 50
     save_every: Annotated[
-        int | None, Doc("Steps between saved states, in addition to `save_minutes`; None to save by the clock alone.")
+        int | None,
+        Doc("Steps between saved states, in addition to the states saved by the clock (`save_minutes`)."),
     ] = None
     save_minutes: Annotated[float, Doc("Minutes between saved states.")] = 5.0
     preview_every: Annotated[
         int | None,
         Doc(
-            "Steps between previews (samples and held-out bound). None for ten previews per budget; with `minutes`, "
-            "fewer if previews would take more than 1/20 of the time."
+            "Steps between previews (samples and held-out bound); by default a tenth of the budget, and with `minutes` "
+            "more if previews would take more than 1/20 of the time."
         ),
     ] = None
 

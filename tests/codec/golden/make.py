@@ -1,7 +1,7 @@
-"""Write the golden files of this version: `python -m tests.codec.golden.make`. Those that are there stay as they are.
+"""Write missing golden files: `python -m tests.codec.golden.make`. Existing files stay as they are.
 
-Tiny models of the digits and of pictures in colour, and the bundled fashion-mnist model; each file beside the pixels
-that it must give for ever.
+The models are a tiny one of the digits, a tiny one of images in colour, and the bundled fashion-mnist. Each file stands
+beside the pixels that every later build must decode from it.
 """
 
 import shutil
@@ -25,7 +25,7 @@ SMALL = {"network.base": 8, "training.steps": 200}
 
 
 def main() -> None:
-    """Make them."""
+    """Write every golden file that is missing."""
     torch.set_num_threads(1)
     tiny = model("tiny", lambda folder: tiny_codec_run(folder / "run", {**TINY, **SMALL}))
     colour = model("colour", lambda folder: colour_codec_run(folder, SMALL))
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def model(name: str, make: Callable[[Path], DiffusionRun]) -> ProgressiveCodec:
-    """The model that is here, made in an empty folder if it isn't yet."""
+    """Load a tiny model from this folder; if it is missing, train it and copy it here."""
     if not (HERE / name).exists():
         with tempfile.TemporaryDirectory() as folder:
             made = make(Path(folder)).folder
@@ -64,7 +64,7 @@ def model(name: str, make: Callable[[Path], DiffusionRun]) -> ProgressiveCodec:
 
 
 def keep(name: str, file: Bitstream | RawImage, codec: ProgressiveCodec) -> None:
-    """A file, and what it gives."""
+    """Write a file and its decoded pixels, unless the file exists."""
     if (HERE / f"{name}.nelbo").exists():
         return
     (HERE / f"{name}.nelbo").write_bytes(file.to_bytes())

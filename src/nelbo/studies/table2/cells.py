@@ -5,7 +5,6 @@ import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from typing import Any
 
 from nelbo.errors import ConfigurationError, option, setting
@@ -72,7 +71,7 @@ class GridOptions:
 
     data: Annotated[str, Doc("A built-in name or the path of images, as for training.")]
     preset: Annotated[
-        str | None, Doc("Recipe that supplies the network and the training settings; None chooses it by the data.")
+        str | None, Doc("Recipe that supplies the network and the training settings; by default the data's own.")
     ] = None
     minutes: Annotated[float | None, Doc("Training time of each cell in minutes, instead of `steps`.")] = None
     steps: Annotated[int | None, Doc("Optimizer steps of each cell, instead of `minutes`.")] = None
@@ -82,7 +81,7 @@ class GridOptions:
         int, Doc("Ancestral steps per sample, an even stride of the chain; xhat_0 is clipped to [-1, 1].")
     ] = 250
     features: Annotated[
-        str | None, Doc("File of the network for the Frechet distance; None uses the bundled classifier of the data.")
+        str | None, Doc("File of the network for the Frechet distance; by default the bundled classifier of the data.")
     ] = None
     overrides: Annotated[Mapping[str, Any], Doc("Other settings of the recipe by dotted name.")] = field(
         default_factory=dict
@@ -134,6 +133,8 @@ class GridOptions:
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of `grid.json`: the options and the recipe of the first cell, which implies the others."""
+        from importlib.metadata import version  # slow to import, and the command line starts without it
+
         from nelbo.data import absolute_spec  # here, because it imports torch
 
         plain = asdict(self) | {"data": absolute_spec(self.data)}

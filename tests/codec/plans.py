@@ -1,0 +1,26 @@
+"""A codec plan of random numbers, to test the grammar and the stored plan without a trained model."""
+
+import torch
+
+from nelbo.codec import CodecPlan
+from nelbo.codec.options import PixelOptions
+from nelbo.codec.pixels import IntegerNetwork, layer_sizes
+from nelbo.codec.plan import BUCKETS, SURPRISES
+
+
+def random_plan(shape: tuple[int, int, int] = (1, 4, 5), levels: int = 17, num_steps: int = 9) -> CodecPlan:
+    """Return a plan of two steps for images (C, H, W); T is `num_steps`."""
+    generator = torch.Generator().manual_seed(0)
+
+    def integers(low: int, high: int, *size: int) -> torch.Tensor:
+        return torch.randint(low, high, size, generator=generator)
+
+    options = PixelOptions(shape[0], 6, levels)
+    weights, biases = [], []
+    for inputs, outputs, side in layer_sizes(options):
+        weights.append(integers(-900, 900, outputs, inputs, side, side).double())
+        biases.append(integers(-900, 900, outputs).double())
+    expected = integers(0, 900, 2, shape[0] * shape[1] * shape[2])
+    index_counts, number_counts = integers(1, 90, BUCKETS), integers(1, 90, SURPRISES)
+    pixels = IntegerNetwork(options, weights, biases)
+    return CodecPlan(torch.tensor([2, 5, num_steps]), expected, index_counts, number_counts, pixels)

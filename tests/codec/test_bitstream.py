@@ -1,0 +1,118 @@
+"""The container: limits of its numbers and sizes, from both sides."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from nelbo.codec import Bitstream, RawImage
+from nelbo.codec.bitstream import LARGEST_IMAGE, PIXELS_A_BYTE, SMALL_IMAGE, fewest_bytes, varint
+from nelbo.errors import CodecError
+
+
+def file_of(length: int, size: tuple[int, int] | None = None, **changes) -> Bitstream:
+    """Return a lossless file with a message of `length` bytes."""
+    fingerprint = bytes(8 if size else 3)
+    return replace(Bitstream(fingerprint, 5, size, bytes(4), bytes([7]) * length, length), **changes)
+
+
+@pytest.mark.parametrize(
+    ("value", "content"),
+    [(0, "00"), (127, "7f"), (128, "8001"), (16383, "ff7f"), (16384, "808001"), (2**28, "8080808001")],
+)
+def test_varints_use_7_bits_a_byte(value, content):
+    assert varint(value).hex() == content
+
+
+@pytest.mark.parametrize("length", [0, 1, 127, 128, 16383, 16384])
+@pytest.mark.parametrize("size", [None, (1, 1), (127, 128), (16384, 1)])
+def test_files_round_trip(length, size):
+    file = file_of(length, size)
+    found = Bitstream.from_bytes(file.to_bytes())
+    assert replace(found, check=None) == file and not found.truncated
+    found.verify()
+    assert file.overhead == len(file.to_bytes()) - length
+
+
+@pytest.mark.parametrize("effort", [1, 9])
+def test_efforts_1_and_9_are_read(effort):
+    assert Bitstream.from_bytes(file_of(5, effort=effort).to_bytes()).effort == effort
+
+
+@pytest.mark.parametrize("effort", [0, 10])
+def test_efforts_0_and_10_are_refused(effort):
+    with pytest.raises(CodecError, match="header is invalid"):
+        Bitstream.from_bytes(file_of(5, effort=effort).to_bytes())
+
+
+def test_lossless_prefix_is_refused():
+    with pytest.raises(CodecError, match="header is invalid"):
+        Bitstream.from_bytes(file_of(5, prefix=True).to_bytes())
+
+
+def test_one_byte_too_many_is_damage():
+    content = file_of(5).to_bytes()
+    with pytest.raises(CodecError, match="it has 1 bytes too many"):
+        Bitstream.from_bytes(content + b"\0")
+    assert Bitstream.from_bytes(content[:-1]).truncated
+
+
+def test_only_whole_files_are_verified():
+    content = bytearray(file_of(5).to_bytes())
+    content[-1] ^= 1
+    with pytest.raises(CodecError, match="checksum does not match"):
+        Bitstream.from_bytes(bytes(content)).verify()
+    Bitstream.from_bytes(bytes(content[:-1])).verify()
+
+
+@pytest.mark.parametrize("num_bytes", [0, 1, 10, 11, 12])
+def test_first_always_keeps_the_header(num_bytes):
+    file = file_of(20)
+    kept = file.first(num_bytes)
+    assert len(kept.message) == max(num_bytes - file.overhead, 0) and kept.truncated
+
+
+def test_small_images_need_no_least_number_of_bytes():
+    side = int(SMALL_IMAGE**0.5)
+    assert fewest_bytes(None) == fewest_bytes((side, side)) == 0
+    assert fewest_bytes((1, SMALL_IMAGE + 1)) == SMALL_IMAGE // PIXELS_A_BYTE + 1
+    assert fewest_bytes((2, SMALL_IMAGE)) == 2 * SMALL_IMAGE // PIXELS_A_BYTE
+
+
+def test_large_images_need_a_byte_for_4096_pixels():
+    size = (2, SMALL_IMAGE)
+    content = file_of(200, size).to_bytes()
+    assert isinstance(Bitstream.from_bytes(content[: fewest_bytes(size)]), Bitstream)
+    with pytest.raises(CodecError, match=f"{fewest_bytes(size) - 1} bytes are too few"):
+        Bitstream.from_bytes(content[: fewest_bytes(size) - 1])
+    assert Bitstream.beginning(content[: fewest_bytes(size) - 1]) is None
+
+
+def test_images_above_the_largest_size_are_refused():
+    side = 1 << 14
+    assert side * side == LARGEST_IMAGE
+    assert Bitstream.from_bytes(file_of(LARGEST_IMAGE // PIXELS_A_BYTE, (side, side)).to_bytes()).size == (side, side)
+    with pytest.raises(CodecError, match=f"states an image of {side} x {side + 1} pixels"):
+        Bitstream.from_bytes(file_of(LARGEST_IMAGE // PIXELS_A_BYTE + 9, (side, side + 1)).to_bytes())
+    with pytest.raises(CodecError, match="states an image of 0 x 9 pixels"):
+        Bitstream.from_bytes(file_of(20, (0, 9)).to_bytes())
+
+
+def test_cut_changes_only_files_that_do_not_fit():
+    file = file_of(40)
+    size = len(file.to_bytes())
+    assert file.cut(size) is file
+    cut = file.cut(size - 5)
+    assert cut.prefix and cut.pixel_hash is None and len(cut.to_bytes()) == size - 5
+    assert Bitstream.from_bytes(cut.to_bytes()).message == file.message[: len(cut.message)]
+    again = Bitstream.from_bytes(cut.to_bytes()).cut(size - 6)
+    assert len(again.to_bytes()) == size - 6
+
+
+def test_raw_images_take_the_shortest_encoding():
+    flat, noise = torch.zeros(3, 64, 64, dtype=torch.uint8), torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8)
+    assert len(RawImage(flat).to_bytes()) < 100
+    assert len(RawImage(noise).to_bytes()) <= noise.numel() + 14
+    for image in (flat, noise):
+        found = Bitstream.from_bytes(RawImage(image).to_bytes())
+        assert isinstance(found, RawImage) and torch.equal(found.pixels, image)

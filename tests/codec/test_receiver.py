@@ -1,0 +1,134 @@
+"""The states of a receiver, the parts of a file, and the tiles of an image."""
+
+import pytest
+import torch
+
+from nelbo.codec import RawImage, SegmentKind, report_files, segments
+from nelbo.codec.receiver import Finished, NeedsGrid, NeedsPass, NeedsPrediction, NeedsStep, predict
+from nelbo.codec.tiling import Tiling
+
+
+def states_of(codec, file):
+    """Return the kinds of state that a receiver passes through, without repetitions."""
+    receiver = codec.receiver(file)
+    kinds = [type(receiver.state)]
+    while not receiver.done:
+        if receiver.needs_prediction:
+            predict(codec.chain, [receiver])
+        elif not receiver.read():
+            break
+        kinds.append(type(receiver.state))
+    return kinds
+
+
+def test_lossless_file_passes_through_every_state(codec, digits):
+    file = codec.encode([digits.images([0])[0]], verify=False)[0]
+    steps = [NeedsPrediction, NeedsStep] * codec.chain.num_steps
+    assert states_of(codec, file) == [*steps, NeedsPrediction, NeedsGrid, *[NeedsPass] * 4, Finished]
+
+
+def test_lossy_file_ends_after_the_steps(codec, digits):
+    file = codec.encode([digits.images([0])[0]], lossless=False)[0]
+    steps = [NeedsPrediction, NeedsStep] * codec.chain.num_steps
+    assert states_of(codec, file) == [*steps, NeedsPrediction, Finished]
+
+
+def test_receiver_waits_while_bytes_are_missing(codec, digits):
+    file = codec.encode([digits.images([0])[0]], verify=False)[0]
+    receiver = codec.receiver(file.first(file.overhead))
+    predict(codec.chain, [receiver])
+    before = receiver.state
+    assert not receiver.read() and receiver.state is before and receiver.position == 0
+    receiver.feed(file.message, complete=True)
+    assert receiver.read() and receiver.position > 0
+
+
+def test_pass_is_read_as_far_as_its_bytes_go(codec, digits):
+    image = digits.images([0])[0]
+    file = codec.encode([image], verify=False)[0]
+    receiver = codec.receiver(file.first(len(file.to_bytes()) - 2))
+    while receiver.needs_prediction or receiver.read():
+        if receiver.needs_prediction:
+            predict(codec.chain, [receiver])
+    state = receiver.state
+    assert isinstance(state, NeedsPass) and state.number == 3 and 0 < len(state.begun) < 16
+    row, column = 1, 0  # the corner of the last pass
+    assert list(state.begun) == image[0, row::2, column::2].flatten()[: len(state.begun)].tolist()
+    assert not receiver.read() and receiver.state.begun == state.begun
+    receiver.feed(file.message[-2:], complete=True)
+    assert receiver.read() and receiver.done and torch.equal(receiver.picture(), image)
+
+
+def test_receivers_at_one_t_share_a_prediction(codec, digits):
+    files = codec.encode(list(digits.images(range(3))), verify=False)
+    together, alone = ([codec.receiver(file) for file in files] for _ in range(2))
+    predict(codec.chain, together)
+    for receiver in alone:
+        predict(codec.chain, [receiver])
+    for a, b in zip(together, alone, strict=True):
+        assert torch.allclose(a.state.prediction.x_0, b.state.prediction.x_0, atol=1e-12)
+
+
+def test_raw_and_model_files_decode_in_order(codec, digits):
+    images = list(digits.images(range(3)))
+    first, last = codec.encode([images[0], images[2]], verify=False)
+    found = codec.decode([first, RawImage(images[1]), last])
+    assert all(torch.equal(each.image, image) for each, image in zip(found, images, strict=True))
+    assert [each.status for each in found] == ["lossless"] * 3
+
+
+def test_segment_kinds_follow_the_grammar(codec, digits):
+    file = codec.encode([digits.images([0])[0]], verify=False)[0]
+    parts, num_steps = segments(codec, file), codec.chain.num_steps
+    kinds = [SegmentKind.HEADER, *[SegmentKind.STEP] * num_steps, SegmentKind.GRID, *[SegmentKind.PASS] * 4]
+    assert [part.kind for part in parts] == kinds
+    names = [f"x_{int(t)}" for t in reversed(codec.chain.plan.steps[:-1])]
+    assert [part.name for part in parts] == ["header", *names, "grid", *(f"x_0, pass {i}" for i in range(1, 5))]
+    assert all((part.chunks > 0) == (part.kind == SegmentKind.STEP) for part in parts)
+    assert all((part.expected_bits is not None) == (part.kind == SegmentKind.STEP) for part in parts)
+
+
+def test_segment_json_has_fixed_keys(codec, digits):
+    file = codec.encode([digits.images([0])[0]], verify=False)[0]
+    keys = ["name", "start", "end", "expected_bits", "chunks", "rmse"]
+    assert all(list(part.to_json()) == keys for part in segments(codec, file))
+
+
+def test_segments_of_a_truncated_file_end_with_its_last_element(codec, digits):
+    file = codec.encode([digits.images([0])[0]], verify=False)[0]
+    whole = segments(codec, file)
+    for num_bytes in range(file.overhead, len(file.to_bytes())):
+        parts = segments(codec, file.first(num_bytes))
+        assert len(parts) < len(whole) and parts[-1].end <= num_bytes
+        assert [part.name for part in parts] == [part.name for part in whole][: len(parts)]
+
+
+def test_report_splits_only_the_files_of_the_model(codec, digits):
+    images = digits.images(range(3))
+    files = codec.encode(list(images), raw=False)
+    with_raw = report_files(codec, [*files[:2], RawImage(images[2])], images, bound=2.0)
+    without = report_files(codec, files[:2], images[:2], bound=2.0)
+    assert (with_raw.num_images, with_raw.num_raw) == (3, 1) and (without.num_images, without.num_raw) == (2, 0)
+    for part in ("header", "channel", "end", "chunks"):
+        assert getattr(with_raw, part) == pytest.approx(getattr(without, part), rel=1e-12)
+    only_raw = report_files(codec, [RawImage(image) for image in images], images, bound=2.0)
+    assert only_raw.header == only_raw.chunks == 0 and only_raw.num_raw == 3
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "rows", "columns"), [(8, 8, 1, 1), (9, 8, 2, 1), (1, 16, 1, 2), (7, 17, 1, 3)]
+)
+def test_tiles_join_to_the_image(height, width, rows, columns):
+    tiling = Tiling(height, width, (2, 8, 8))
+    assert (tiling.rows, tiling.columns, tiling.num_tiles) == (rows, columns, rows * columns)
+    image = torch.arange(2 * height * width).view(2, height, width)
+    tiles = tiling.split(image)
+    assert torch.equal(tiling.join(tiles), image)
+    real = tiling.real()
+    assert real.shape == tiles.shape and int(real.sum()) == image.numel()
+    assert torch.equal(tiles[real].sort().values, image.flatten())
+    padded = torch.full((2, rows * 8, columns * 8), -1)
+    padded[:, :height, :width] = image
+    padded[:, height:, :width] = image[:, -1:]
+    padded[:, :, width:] = padded[:, :, width - 1 : width]
+    assert torch.equal(Tiling(rows * 8, columns * 8, (2, 8, 8)).join(tiles), padded)
