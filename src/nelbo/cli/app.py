@@ -147,6 +147,6 @@ def _print_error(text: str) -> None:
 
 def _print_warning(message: Warning | str, category: type[Warning], *_: object) -> None:
     """Print a warning of nelbo in one line; warnings of other libraries are not meant for the user."""
-    if category.__module__.startswith("nelbo"):
-        text = message.message(flags_of(_command())) if isinstance(message, NelboWarning) else str(message)
+    if isinstance(message, NelboWarning):
+        text = message.message(flags_of(_command()))
         err.print(Text.assemble(("warning: ", "bold yellow"), text), soft_wrap=True)

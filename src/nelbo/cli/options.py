@@ -12,7 +12,6 @@ from nelbo.cli.flags import as_flag
 from nelbo.errors import ConfigurationError
 from nelbo.options import help_of
 from nelbo.runs.sampling_options import SamplingOptions
-from nelbo.samplers.names import SAMPLER_NAMES
 
 
 def flag_help(kind: type[Any], name: str, prefix: str = "") -> str:
@@ -46,9 +45,7 @@ ResizeOption = Annotated[
 ]
 SeedOption = Annotated[int, typer.Option(help="Random seed.")]
 JsonOption = Annotated[Path | None, typer.Option(help=f"Write the results as JSON to this file {STDOUT}.")]
-SamplerOption = Annotated[
-    str | None, typer.Option(help=f"{help_of(SamplingOptions, 'sampler')} One of {', '.join(SAMPLER_NAMES)}.")
-]
+SamplerOption = Annotated[str | None, typer.Option(help=help_of(SamplingOptions, "sampler"))]
 StepsOption = Annotated[int | None, typer.Option(help=help_of(SamplingOptions, "steps"))]
 SpacingOption = Annotated[str | None, typer.Option(help=help_of(SamplingOptions, "spacing"))]
 GuidanceOption = Annotated[float | None, typer.Option(help=help_of(SamplingOptions, "guidance"))]

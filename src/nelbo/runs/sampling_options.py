@@ -20,7 +20,7 @@ class SamplingOptions:
         ConfigurationError: an unknown value, or two options that exclude each other.
     """
 
-    sampler: Annotated[str, Doc("Sampler by name.")] = "ancestral"
+    sampler: Annotated[str, Doc(f"Sampler: {', '.join(SAMPLER_NAMES)}; ancestral by default.")] = "ancestral"
     steps: Annotated[int | None, Doc("Reverse steps, 1..T; all T by default.")] = None
     spacing: Annotated[
         str | None,

@@ -8,8 +8,10 @@ from typing import cast
 import torch
 from torch import nn
 
+from nelbo.errors import NelboWarning
 
-class TrainingWarning(UserWarning):
+
+class TrainingWarning(NelboWarning):
     """Training continues, but not exactly as requested."""
 
 
