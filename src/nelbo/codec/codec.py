@@ -78,8 +78,8 @@ class ProgressiveCodec:
         Args:
             effort: 1..9, the size of a chunk. A larger one takes more time and wastes fewer bits.
             lossless: encode the exact pixels after the last step.
-            verify: decode each lossless file and compare.
             raw: store an image without the model if its lossless file is longer, or does not decode to the same pixels.
+            verify: with `raw`, decode each lossless file and compare its pixels.
             seed: of the sender's draws; the receiver does not need it.
             progress: called after each step.
 
