@@ -20,12 +20,12 @@ from nelbo.training import Processes, is_lost_process, keep_freed_memory, leave_
 
 PAUSE = 2.0  # seconds, longer than a launcher takes to notice that a process has ended
 HELP = (
-    "Train denoising diffusion models, and use them to sample, restore, score and compress images. Their bound is "
-    "reported in bits/dim."
+    "Train denoising diffusion models, and use them to sample, restore, score and compress images. nelbo reports a "
+    "variational bound on the log-likelihood, in bits per dimension (bits/dim)."
 )
 START = (
     "Start with [bold]nelbo demo[/bold], or with [bold]nelbo train --data FOLDER --out runs/NAME[/bold]. "
-    "[bold]nelbo COMMAND --help[/bold] lists the options of a command."
+    "Run [bold]nelbo COMMAND --help[/bold] for the options of a command."
 )
 # The module and the function of each command, in the order of the help.
 COMMANDS = {
