@@ -46,7 +46,7 @@ class RestoreOptions:
         str | None,
         Doc(
             "Method: repaint (inpainting only, where it is the default) or null-space (inpainting, upscaling and "
-            "colourising). `noise` and `strength` have one method of their own."
+            "colourising). Denoising and image-to-image have a method of their own."
         ),
     ] = None
     sampler: Annotated[
