@@ -107,7 +107,7 @@ def test_invalid_overrides_are_refused(overrides, message):
         ({"variance": "fixed"}, r"unknown variance 'fixed'"),
         ({"timesteps": "stratifid"}, r"did you mean 'stratified'\?"),
         ({"schedule.kind": "cosin"}, r"unknown schedule kind 'cosin'; did you mean 'cosine'\?"),
-        ({"label_dropout": 1.5}, r"label_dropout must be a share within 0..1, got 1.5"),
+        ({"label_dropout": 1.5}, r"label_dropout must be a fraction within 0..1, got 1.5"),
         (
             {"min_snr": 5.0, "loss": "variational"},
             r"min_snr weights the simple loss; remove it or use loss='simple'",

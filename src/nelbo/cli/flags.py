@@ -1,4 +1,7 @@
-"""How an error message names an option on the command line: the Python argument `num` is the flag `--num`."""
+"""How an error message names an option on the command line: the Python argument `num` is the flag `--num`.
+
+Help texts are not here: they stand beside the fields of the options dataclasses (`Doc`), or in `options.py`.
+"""
 
 from collections.abc import Callable
 from functools import partial

@@ -1,4 +1,13 @@
-"""`ProgressiveCodec`: images to files and back."""
+"""`ProgressiveCodec`: images to files and back. Its `encode` and `decode` are the entry points.
+
+A file is decoded in this order:
+
+1. `Bitstream.from_bytes` (bitstream.py) reads the header: magic, version, flags, fingerprint, size, length, checksum.
+2. `receive` (receiver.py) reads the message with the grammar of message.py, Algorithm 4: the steps from x_T down,
+3. then the grid, which rounds the last x to pixels with offsets,
+4. then the passes of pixels, which make the image lossless.
+5. `ProgressiveCodec.decode` compares the hash of the pixels.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace

@@ -34,7 +34,11 @@ from nelbo.vae import VAE, VAEObjective, VAEOptions
 
 VARIANCES: dict[str, Variance] = {v.name: v for v in (FixedLarge(), FixedSmall(), LearnedRange())}
 TIMESTEPS = {"uniform": UniformTimesteps, "stratified": StratifiedTimesteps, "importance": ImportanceTimesteps}
-LOSSES = ("simple", "variational", "hybrid")
+LOSSES: dict[str, Callable[[Recipe], Loss]] = {
+    "simple": lambda recipe: SimpleLoss(None if recipe.min_snr is None else MinSNR(recipe.min_snr)),
+    "variational": lambda recipe: VariationalLoss(),
+    "hybrid": lambda recipe: HybridLoss(),
+}
 # By name, from the number of levels K, which only the grid prediction needs.
 PARAMETERIZATIONS: dict[str, Callable[[int], Parameterization]] = {
     "noise": lambda levels: NoisePrediction(),
@@ -95,17 +99,12 @@ def build_diffusion_objective(recipe: Recipe, levels: int) -> DiffusionObjective
     """
     _check_objective(recipe)
     schedule = build_schedule(recipe.schedule)
-    losses: dict[str, Loss] = {
-        "simple": SimpleLoss(None if recipe.min_snr is None else MinSNR(recipe.min_snr)),
-        "variational": VariationalLoss(),
-        "hybrid": HybridLoss(),
-    }
     timesteps = TIMESTEPS[known(recipe.timesteps, TIMESTEPS, "distribution of t")](schedule.num_steps)
     return DiffusionObjective(
         schedule,
         build_parameterization(recipe, levels),
         build_variance(recipe),
-        losses[recipe.loss],
+        LOSSES[recipe.loss](recipe),
         timesteps,
         levels,
         recipe.conditional,
@@ -121,7 +120,9 @@ def _check_objective(recipe: Recipe) -> None:
     if recipe.loss == "simple" and learned:
         raise ConfigurationError(f"the simple loss does not train a learned variance; use {setting('loss', 'hybrid')}.")
     if not 0 <= recipe.label_dropout <= 1:
-        raise ConfigurationError(f"{setting('label_dropout')} must be a share within 0..1, got {recipe.label_dropout}.")
+        raise ConfigurationError(
+            f"{setting('label_dropout')} must be a fraction within 0..1, got {recipe.label_dropout}."
+        )
     if recipe.min_snr is not None and recipe.loss != "simple":
         raise ConfigurationError(
             f"{setting('min_snr')} weights the simple loss; remove it or use {setting('loss', 'simple')} instead of "

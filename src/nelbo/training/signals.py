@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as requests to stop, instead of an immediate end."""
+"""SIGINT (Ctrl-C) and SIGTERM as requests to stop. `Trainer.run` uses this: it finishes the step, saves and returns."""
 
 import signal
 import threading
