@@ -1,11 +1,11 @@
-"""Bytes on disk against the bound, and previews against JPEG and WebP, on held-out fashion-mnist images.
+"""File sizes against the bound, and previews against JPEG and WebP, on held-out fashion-mnist images.
 
     python -m benchmarks.codec [--num 200] [--model fashion-mnist] [--out benchmarks/codec] [--quick]
     python -m benchmarks.codec --seconds
 
-Every file is decoded in fresh processes, in the ways of `benchmarks.exactness`; pixels must come out exactly each time.
-The curves are means over the images: RMSE on the scale of the levels against the bytes used. `--seconds` takes times
-alone, into a file of their own; they mean something on a machine that does nothing else.
+Every file is decoded in fresh processes, in each of the ways of `benchmarks.exactness`, and the number of exact images
+is recorded. The curves are means over the images: RMSE in levels against the bytes used. `--seconds` measures times
+only, and writes them to a separate file; run it on an otherwise idle machine.
 """
 
 import argparse
@@ -37,7 +37,7 @@ SHARES = (0.1, 0.25, 0.5, 0.75)
 
 
 def previews(codec: ProgressiveCodec, files: list[Bitstream], images: Tensor) -> list[dict[str, float]]:
-    """Mean RMSE at shares of each file."""
+    """Return the mean RMSE of the pictures from the first bytes of each file, at each of `SHARES`."""
     rows = []
     for share in SHARES:
         cut = [file.first(int(share * len(file.to_bytes()))) for file in files]
@@ -49,18 +49,18 @@ def previews(codec: ProgressiveCodec, files: list[Bitstream], images: Tensor) ->
 
 
 def others(images: Tensor) -> dict[str, list[CodecPoint]]:
-    """The curves of JPEG and WebP (and JPEG XL), and what each lossless format takes."""
+    """Return the curves of JPEG, WebP and, if installed, JPEG XL."""
     return {name: codec_curve(name, images) for name in available_codecs()}
 
 
 def exact_elsewhere(images: Tensor) -> dict[str, float]:
-    """Mean bytes of the lossless formats."""
+    """Return the mean size of an image in each lossless format, in bytes."""
     each = [photograph.others(Image.fromarray(image[0].numpy())) for image in images]
     return {name: sum(sizes[name] for sizes in each) / len(each) for name in each[0]}
 
 
 def beside(bytes_used: float, points: list[CodecPoint], num_dims: int) -> float | None:
-    """The RMSE that a format reaches at so many bytes, by straight lines; None where it cannot be so small."""
+    """Interpolate the RMSE of a format at a size in bytes; None below its smallest size."""
     pairs = sorted((point.bits_per_dim * num_dims / 8, point.rmse) for point in points)
     if bytes_used < pairs[0][0]:
         return None
@@ -76,9 +76,10 @@ PARTS = {
 
 
 def timings(codec: ProgressiveCodec, images: Tensor) -> list[dict[str, Any]]:
-    """Seconds an image to encode (unverified) and decode, by effort and number of images together, and where they go.
+    """Measure the seconds per image to encode (unverified) and decode, by effort and batch size, and where they go.
 
-    Of images alone the median of 5; 64 together once. Shares are of a run under the profiler, which slows Python's own.
+    Single images are the median of 5, and 64 together are timed once. The shares come from another run under the
+    profiler, which slows Python code more than the libraries.
     """
     codec.decode(codec.encode(list(images[:1]), effort=1, verify=False))  # warm
     rows = []
@@ -104,14 +105,14 @@ def timings(codec: ProgressiveCodec, images: Tensor) -> list[dict[str, Any]]:
 
 
 def clocked(work: Callable[[Any], Any], given: Any) -> tuple[float, Any]:
-    """Seconds that it took, and what came of it."""
+    """Call `work`, and return the seconds that it took and its result."""
     began = time.perf_counter()
     found = work(given)
     return time.perf_counter() - began, found
 
 
 def shares(work: Callable[[Any], Any], given: Any) -> dict[str, float]:
-    """The share of the time in each of `PARTS`: within its functions, or in the code of its file."""
+    """Return the share of the time in each of `PARTS`: within its functions, or in the code of its file."""
     profile = cProfile.Profile()
     profile.runcall(work, given)
     calls: dict[tuple[str, int, str], Any] = pstats.Stats(profile).stats  # type: ignore[attr-defined]
@@ -127,13 +128,13 @@ def shares(work: Callable[[Any], Any], given: Any) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure, print, and write what was found."""
+    """Measure, print and write the record and the figure."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.codec", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--num", type=int, default=200)
-    parser.add_argument("--model", default="fashion-mnist")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/codec"))
-    parser.add_argument("--quick", action="store_true", help="4 images: does it work?")
-    parser.add_argument("--seconds", action="store_true", help="how long it takes, and nothing else")
+    parser.add_argument("--num", type=int, default=200, help="Number of images.")
+    parser.add_argument("--model", default="fashion-mnist", help="A run folder or a bundled model.")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/codec"), help="Folder for the results.")
+    parser.add_argument("--quick", action="store_true", help="Use 4 images, to test the benchmark itself.")
+    parser.add_argument("--seconds", action="store_true", help="Measure only times.")
     options = parser.parse_args()
     num = 4 if options.quick else options.num
     run = load_as(DiffusionRun, options.model)

@@ -1,10 +1,10 @@
-"""Files decoded in fresh processes, in every way that might round differently: are the pixels exact each time?
+"""Count the files that decode exactly in fresh processes, in every way that may round differently.
 
     python -m benchmarks.exactness [--num 1000] [--model fashion-mnist] [--kept runs/exactness]
 
-The ways: as usual; one thread and one tile at a time; two threads and 64 tiles; oneDNN switched off; and the plainest
-instructions that the libraries can be held to. What is encoded here once is decoded once in each; with --kept, what was
-done before in that folder is not done again.
+The ways: as usual; one thread and one tile at a time; two threads and 64 tiles; oneDNN switched off; and the oldest
+processor instructions that the libraries can be restricted to. Each image is encoded once and decoded once in each way.
+With --kept, results in that folder are reused, so that a stopped run resumes.
 """
 
 import argparse
@@ -32,7 +32,13 @@ WITHOUT_ONEDNN = "import torch; torch.backends.mkldnn.enabled = False; import ne
 
 @dataclass(frozen=True)
 class Way:
-    """How a fresh process decodes: how the program is started, its environment, and options of `nelbo decompress`."""
+    """How a fresh process decodes.
+
+    Attributes:
+        start: arguments of Python that start nelbo.
+        environment: variables that it adds.
+        options: of `nelbo decompress`.
+    """
 
     start: tuple[str, ...] = ("-m", "nelbo")
     environment: dict[str, str] = field(default_factory=dict)
@@ -53,9 +59,10 @@ WAYS = {
 def decoded_in_every_way(
     files: Sequence[Bitstream | RawImage], images: Tensor, model: str, record: Path | None = None
 ) -> dict[str, int]:
-    """How many of the files come back as exactly their images (N, 1, H, W), by way.
+    """Count the files that decode to exactly their images (N, 1, H, W), in each way.
 
-    What the record has already is not decoded again; it is written after every way.
+    Args:
+        record: a JSON file of counts, written after each way. Ways that it already holds are not run again.
     """
     found: dict[str, int] = json.loads(record.read_text("utf-8")) if record and record.exists() else {}
     with tempfile.TemporaryDirectory() as folder:
@@ -87,7 +94,7 @@ def _decoded(folder: Path, images: Tensor, model: str, way: Way) -> int:
 
 
 def kept_files(folder: Path, run: DiffusionRun, images: Tensor) -> list[Bitstream | RawImage]:
-    """The files of the images: those that lie in a folder already, and the others encoded into it."""
+    """Return the files of the images: encode those that the folder lacks into it, and read the others."""
     folder.mkdir(parents=True, exist_ok=True)
     places = [folder / f"{i:05d}.nelbo" for i in range(len(images))]
     missing = [i for i, place in enumerate(places) if not place.exists()]
@@ -101,11 +108,11 @@ def kept_files(folder: Path, run: DiffusionRun, images: Tensor) -> list[Bitstrea
 
 
 def main() -> None:
-    """Encode, decode, count."""
+    """Encode, decode and count. The exit code is 1 if an image is not exact."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.exactness", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--num", type=int, default=1000)
-    parser.add_argument("--model", default="fashion-mnist")
-    parser.add_argument("--kept", type=Path)
+    parser.add_argument("--num", type=int, default=1000, help="Number of images.")
+    parser.add_argument("--model", default="fashion-mnist", help="A run folder or a bundled model.")
+    parser.add_argument("--kept", type=Path, help="Folder that keeps files and counts.")
     options = parser.parse_args()
     run = load_as(DiffusionRun, options.model)
     images = held_out_part(run).spread(options.num).images(range(options.num))

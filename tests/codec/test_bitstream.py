@@ -1,5 +1,7 @@
 """The container: limits of its numbers and sizes, from both sides."""
 
+import lzma
+import zlib
 from dataclasses import replace
 
 import pytest
@@ -107,6 +109,57 @@ def test_cut_changes_only_files_that_do_not_fit():
     assert Bitstream.from_bytes(cut.to_bytes()).message == file.message[: len(cut.message)]
     again = Bitstream.from_bytes(cut.to_bytes()).cut(size - 6)
     assert len(again.to_bytes()) == size - 6
+
+
+def test_cut_uses_the_bytes_that_a_shorter_length_saves():
+    """The length of the whole message takes 3 bytes, and that of the cut one 1."""
+    file = file_of(20_000)
+    assert [len(file.cut(num).to_bytes()) for num in (12, 100, 120)] == [12, 100, 120]
+
+
+def test_cut_keeps_the_fewest_bytes_of_a_large_image():
+    size = (2, SMALL_IMAGE)
+    assert len(file_of(200, size).cut(fewest_bytes(size)).to_bytes()) == fewest_bytes(size)
+    with pytest.raises(CodecError, match=f"needs at least {fewest_bytes(size)} bytes"):
+        file_of(200, size).cut(fewest_bytes(size) - 1)
+
+
+def raw_file(kind: int, shape: tuple[int, int, int], packed: bytes) -> bytes:
+    """Return a raw file with a valid checksum."""
+    head = bytes([0x9D, 0x61, 4 | kind << 4]) + b"".join(varint(side) for side in shape)
+    return head + zlib.crc32(head + packed).to_bytes(4, "big") + packed
+
+
+def pack(kind: int, content: bytes) -> bytes:
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": 9}]
+    return [content, zlib.compress(content), lzma.compress(content, lzma.FORMAT_RAW, filters=filters)][kind]
+
+
+@pytest.mark.parametrize("kind", [0, 1, 2])
+def test_raw_images_of_each_kind_are_read(kind):
+    found = Bitstream.from_bytes(raw_file(kind, (1, 2, 3), pack(kind, bytes(range(6)))))
+    assert isinstance(found, RawImage) and found.pixels.flatten().tolist() == list(range(6))
+
+
+@pytest.mark.parametrize("length", [0, 5, 7])
+@pytest.mark.parametrize("kind", [0, 1, 2])
+def test_raw_images_of_other_lengths_are_refused(kind, length):
+    with pytest.raises(CodecError, match=f"unpacks to {length} bytes of pixels, expected 6"):
+        Bitstream.from_bytes(raw_file(kind, (1, 2, 3), pack(kind, bytes(length))))
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "message"),
+    [
+        (3, (1, 2, 3), "header is invalid"),
+        (0, (0, 2, 3), "header is invalid"),
+        (0, (1, 1 << 14, 1 << 14), "unpacks to 1 bytes of pixels, expected 268435456"),
+        (0, (1, 1 << 14, (1 << 14) + 1), "header is invalid"),
+    ],
+)
+def test_raw_headers_are_checked(kind, shape, message):
+    with pytest.raises(CodecError, match=message):
+        Bitstream.from_bytes(raw_file(kind, shape, b"x"))
 
 
 def test_raw_images_take_the_shortest_encoding():

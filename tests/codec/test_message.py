@@ -196,7 +196,7 @@ def test_expectation_follows_earlier_steps():
 
 def test_expectation_rounds_as_the_specification_says():
     assert [Expectation().of(units, 3000) for units in (1, 3000, 3001)] == [1, 1, 2]
-    first = Expectation().after(3, 200)
-    assert first == Expectation(3, 200)
-    assert [first.of(units, 3000) for units in (99, 100, 166, 167)] == [1, 2, 2, 3]
-    assert first.after(5, 301) == Expectation(2 + 5, 100 + 301)
+    first = Expectation().after(3, 201)
+    assert first == Expectation(3, 201)
+    assert [first.of(units, 3000) for units in (100, 101, 167, 168)] == [1, 2, 2, 3]
+    assert first.after(5, 301) == Expectation(2 + 5, 101 + 301)

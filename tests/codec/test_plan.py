@@ -65,6 +65,7 @@ def test_wrong_shape_is_named(name, change):
         ("index_counts", [-1] * BUCKETS, "tensor index_counts has negative counts;"),
         ("number_counts", [-1] * SURPRISES, "tensor number_counts has negative counts;"),
         ("expected", [[1] * 20], "tensor expected has the shape (1, 20), expected (2, any);"),
+        ("expected", [[], []], "tensor expected has the shape (2, 0), expected (2, any);"),
     ],
 )
 def test_wrong_value_is_named(name, value, message):

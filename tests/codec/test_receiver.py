@@ -1,10 +1,14 @@
 """The states of a receiver, the parts of a file, and the tiles of an image."""
 
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 
-from nelbo.codec import RawImage, SegmentKind, report_files, segments
-from nelbo.codec.receiver import Finished, NeedsGrid, NeedsPass, NeedsPrediction, NeedsStep, predict
+from nelbo.codec import Bitstream, RawImage, SegmentKind, cut_to_error, report_files, rmse, segments
+from nelbo.codec.passes import passes
+from nelbo.codec.receiver import Finished, NeedsGrid, NeedsPass, NeedsPrediction, NeedsStep, predict, receive
 from nelbo.codec.tiling import Tiling
 
 
@@ -52,11 +56,62 @@ def test_pass_is_read_as_far_as_its_bytes_go(codec, digits):
             predict(codec.chain, [receiver])
     state = receiver.state
     assert isinstance(state, NeedsPass) and state.number == 3 and 0 < len(state.begun) < 16
-    row, column = 1, 0  # the corner of the last pass
+    row, column, _ = passes(1)[state.number]
     assert list(state.begun) == image[0, row::2, column::2].flatten()[: len(state.begun)].tolist()
     assert not receiver.read() and receiver.state.begun == state.begun
     receiver.feed(file.message[-2:], complete=True)
     assert receiver.read() and receiver.done and torch.equal(receiver.picture(), image)
+
+
+def test_picture_shows_the_pixels_of_a_truncated_pass(codec):
+    """On noise, the means of unknown pixels are not the pixels."""
+    image = torch.randint(0, 17, (1, 8, 8), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    file = codec.encode([image], raw=False)[0]
+    for cut in range(1, 20):
+        receiver = codec.receiver(file.first(len(file.to_bytes()) - cut))
+        receive(codec.chain, [receiver])
+        state = receiver.state
+        assert isinstance(state, NeedsPass)
+        row, column, _ = passes(1)[state.number]
+        shown, true = (x[0, row::2, column::2].flatten() for x in (receiver.picture(), image))
+        assert shown[: len(state.begun)].tolist() == true[: len(state.begun)].tolist() == list(state.begun)
+        assert shown.tolist() != true.tolist()
+        for row, column, _ in passes(1)[: state.number]:
+            assert torch.equal(receiver.picture()[0, row::2, column::2], image[0, row::2, column::2])
+
+
+def test_cut_to_error_takes_the_first_picture_within_it(codec, digits):
+    image = digits.images([0])[0]
+    file = codec.encode([image], verify=False)[0]
+    errors = [rmse(picture.image, image) for picture in codec.stream([file.to_bytes()])]
+    best = [error for i, error in enumerate(errors[:-1]) if 0 < error < min(errors[:i], default=math.inf)]
+    sizes = []
+    for largest in best:
+        cut = cut_to_error(codec, file, image, largest)
+        assert len(cut.to_bytes()) == len(cut_to_error(codec, file, image, largest + 1e-9).to_bytes())
+        assert rmse(codec.decode([cut])[0].image, image) <= largest
+        sizes.append(len(cut.to_bytes()))
+    assert sizes == sorted(sizes) and sizes[0] < sizes[-1] < len(file.to_bytes())
+
+
+@pytest.mark.parametrize(("excess", "kind"), [(-1, RawImage), (0, Bitstream), (1, Bitstream)])
+def test_raw_image_replaces_only_a_longer_file(codec, digits, monkeypatch, excess, kind):
+    image = digits.images([0])[0]
+    length = len(codec.encode([image], raw=False)[0].to_bytes())
+    monkeypatch.setattr(RawImage, "to_bytes", lambda self: bytes(length + excess))
+    assert isinstance(codec.encode([image])[0], kind)
+
+
+def test_raw_image_replaces_a_file_that_decodes_differently(codec, digits, monkeypatch):
+    image = digits.images([0])[0]
+    decode = type(codec).decode
+
+    def broken(self, files, **options):
+        return [replace(found, image=found.image ^ 1) for found in decode(self, files, **options)]
+
+    monkeypatch.setattr(type(codec), "decode", broken)
+    assert isinstance(codec.encode([image])[0], RawImage)
+    assert isinstance(codec.encode([image], verify=False)[0], Bitstream)
 
 
 def test_receivers_at_one_t_share_a_prediction(codec, digits):

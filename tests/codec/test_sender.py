@@ -24,10 +24,10 @@ def test_even_kl_takes_the_fewest_chunks(total, number):
     assert _number_of_chunks(FLAT, 0, kl_of(*[total / 24] * 24), 12) == number
 
 
-@pytest.mark.parametrize(("most", "number"), [(13.0, 2), (13.01, 3)])
-def test_overfull_chunk_adds_a_chunk(most, number):
-    """The first of two chunks holds `most` bits in its dimensions 7 to 12, which three chunks split."""
-    kl = kl_of(*[0.0] * 6, *[most / 6] * 6, *[(20 - most) / 12] * 12)
+@pytest.mark.parametrize(("excess", "number"), [(0.0, 2), (2.0**-20, 3)])
+def test_overfull_chunk_adds_a_chunk(excess, number):
+    """The first of two chunks holds 13 bits and the excess in its dimensions 7 to 12, which three chunks split."""
+    kl = kl_of(*[0.0] * 6, *[2.5 + excess, 2.5, 2.0, 2.0, 2.0, 2.0], *[0.5] * 12)
     assert _number_of_chunks(FLAT, 0, kl, 12) == number
 
 
@@ -49,11 +49,12 @@ def test_output_that_is_not_finite_is_an_error(codec, digits, monkeypatch):
         send_steps(codec.chain, x_0, 5, 0, None)
 
 
-def test_seed_changes_the_message_but_not_the_image(codec, digits):
-    image = digits.images([0])[0]
-    first, second = (codec.encode([image], seed=seed, verify=False)[0] for seed in (0, 1))
-    assert first.message != second.message
-    assert all(torch.equal(found.image, image) for found in codec.decode([first, second]))
+def test_seed_changes_messages_but_not_images(codec, digits):
+    images = list(digits.images(range(12)))
+    first, second = (codec.encode(images, seed=seed, verify=False) for seed in (0, 1))
+    assert [file.message for file in first] != [file.message for file in second]
+    for files in (first, second):
+        assert all(torch.equal(a.image, b) for a, b in zip(codec.decode(files), images, strict=True))
 
 
 def test_grid_spans_the_levels():

@@ -18,7 +18,7 @@ LOSSLESS, SIZED, RAW, PREFIX = 1, 2, 4, 8  # flags in the byte of the effort
 LARGEST_IMAGE = 1 << 28  # bytes of pixels
 SMALL_IMAGE, PIXELS_A_BYTE = 1 << 18, 1 << 12  # pixels; a larger image needs a byte in its file for each 4,096
 STORED, DEFLATED, LZMA = range(3)
-RESTORE = "restore it from a copy."
+RESTORE = "restore the file from a copy."
 
 
 def varint(value: int) -> bytes:
@@ -126,7 +126,10 @@ class Bitstream:
         reader = _Reader(data)
         magic, version, mode = reader.take(3)
         if magic != MAGIC or version & 0xF0 != VERSION_MARK:
-            raise CodecError("this is not a .nelbo file: it does not start with the bytes 9D 6x.")
+            raise CodecError(
+                "this is not a .nelbo file: it does not start with the bytes 9D 6x; choose a file written by "
+                "`nelbo compress`."
+            )
         if version & 0x0F != FORMAT:
             raise CodecError(
                 f"the file has version {version & 0x0F} of the format, and this nelbo reads version {FORMAT}; "

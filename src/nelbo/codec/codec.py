@@ -78,8 +78,8 @@ class ProgressiveCodec:
         Args:
             effort: 1..9, the size of a chunk. A larger one takes more time and wastes fewer bits.
             lossless: encode the exact pixels after the last step.
-            verify: decode each lossless file and compare.
             raw: store an image without the model if its lossless file is longer, or does not decode to the same pixels.
+            verify: with `raw`, decode each lossless file and compare its pixels.
             seed: of the sender's draws; the receiver does not need it.
             progress: called after each step.
 
@@ -190,7 +190,7 @@ class ProgressiveCodec:
                 f"the image is {kinds.get(given[0], given)} ({given}), and the model's images are "
                 f"{kinds.get(self.shape[0], self.shape)} ({self.shape}, C x H x W); choose a model of the same kind."
             )
-        if int(image.max()) >= self.chain.reverse.levels:
+        if int(image.max()) > self.chain.reverse.levels:
             raise ShapeError(
                 f"the image has a level of {int(image.max())}, and the model's levels are "
                 f"0..{self.chain.reverse.levels - 1}; choose a model with more levels, or scale the image."

@@ -1,4 +1,4 @@
-"""What sender and receiver expect of the number of chunks of a tile's next step, in integers."""
+"""The expected number of chunks of a tile's next step, which sender and receiver compute in integers."""
 
 from dataclasses import dataclass
 
@@ -22,7 +22,7 @@ class Expectation:
         return max(1, (2 * units * self.chunks + self.units) // (2 * self.units))
 
     def after(self, chunks: int, units: int) -> "Expectation":
-        """Return the expectation after a step of `units` expected KL took `chunks`; earlier steps count half."""
+        """Return the expectation after a step of `units` expected KL took `chunks`; the past counts half."""
         if self.units == 1:
             return Expectation(chunks, units)
         return Expectation((self.chunks + 1) // 2 + chunks, (self.units + 1) // 2 + units)

@@ -24,7 +24,7 @@ from nelbo.progress import StageProgress, no_stages
 from nelbo.randomness import CODEC, derived_seed, standard_normal
 
 EFFORT = 5  # at which the plan is fitted
-SEEN = 8  # weight of a counted symbol; a symbol that was not seen has 1
+SEEN = 8  # added to the count of a symbol each time it is sent; every count starts at 1
 MOST_PRIOR_NATS = 0.01  # L_T of an image
 
 

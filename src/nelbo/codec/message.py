@@ -39,7 +39,7 @@ def write_step(
     expected: Sequence[Expectation],
     indices: Indices,
 ) -> list[Expectation]:
-    """Write a step, and return what each tile's next step is expected to take.
+    """Write a step, and return the expectation of each tile's next number of chunks.
 
     Args:
         step: j of the plan, which sends x at steps[j].
@@ -60,7 +60,7 @@ def write_step(
 def read_step(
     decoder: RangeDecoder, plan: CodecPlan, step: int, effort: int, expected: Sequence[Expectation]
 ) -> tuple[list[list[int]], list[Expectation]]:
-    """Read what `write_step` wrote: the indices of each tile, and what its next step is expected to take.
+    """Read the output of `write_step`: the indices of each tile, and the expectation of its next number of chunks.
 
     Raises:
         Exhausted: the bytes at hand do not determine the whole step. Nothing is read.
@@ -117,7 +117,7 @@ def write_grid(encoder: RangeEncoder, offsets: Sequence[Sequence[int]]) -> None:
 
 
 def read_grid(decoder: RangeDecoder, num_tiles: int, dims: int) -> list[list[int]]:
-    """Read what `write_grid` wrote, for tiles of `dims` values each.
+    """Read the output of `write_grid`, for tiles of `dims` values each.
 
     Raises:
         Exhausted: the bytes at hand do not determine the whole grid. Nothing is read.
@@ -139,5 +139,5 @@ def write_pass(encoder: RangeEncoder, mixture: LogisticMixture, levels: NDArray[
 
 
 def read_pass(decoder: RangeDecoder, mixture: LogisticMixture, first: int) -> list[int]:
-    """Read what `write_pass` wrote, from pixel `first` on: as many levels as the bytes at hand determine."""
+    """Read the output of `write_pass` from pixel `first` on: as many levels as the bytes at hand determine."""
     return decoder.symbols(mixture.tables()[first:])
