@@ -8,7 +8,7 @@ WORKERS ?= 2
 PYTHON  ?= $(shell for p in python3.11 python3 python3.13 python3.12; do \
              $$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo test test-slow test-gpu lint docs bench wheel clean
+.PHONY: help demo test test-slow test-gpu mutants lint docs bench wheel clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -25,6 +25,9 @@ test-slow: $(VENV)/.installed-test ## the tests that take minutes
 
 test-gpu: $(VENV)/.installed-test ## the tests that need a CUDA graphics card
 	$(BIN)/python -m pytest -m gpu
+
+mutants: $(VENV)/.installed-mutants ## change the core 300 times, one place at a time, and list what no test sees (up to an hour)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutants --workers $(WORKERS)
 
 lint: $(VENV)/.installed-test ## ruff, mypy --strict and the import contract, without the tests
 	$(BIN)/ruff check .
@@ -59,6 +62,10 @@ $(VENV)/.installed: $(VENV)/.torch pyproject.toml
 
 $(VENV)/.installed-test: $(VENV)/.torch pyproject.toml
 	$(PIP) -c constraints.txt -e '.[test]'
+	@touch $@
+
+$(VENV)/.installed-mutants: $(VENV)/.torch pyproject.toml
+	$(PIP) -c constraints.txt -e '.[mutants]'
 	@touch $@
 
 $(VENV)/.installed-bench: $(VENV)/.torch pyproject.toml

@@ -1,1 +1,1 @@
-"""Measurements of speed and memory, run by hand: `make bench`."""
+"""Measurements of speed, memory and quality, run by hand; `make bench` runs one of them."""

@@ -1,13 +1,13 @@
-"""Classifier-free guidance: how often a classifier sees the class that was asked for, by the guidance scale.
+"""Classifier-free guidance: how often a classifier recognises the requested class, by guidance scale.
 
     python -m benchmarks.guidance RUN [--num 500] [--steps 20] [--out benchmarks/guidance]
 
-RUN is a class-conditional model of the digits or of fashion-mnist, whose classifiers come with nelbo:
+RUN is a class-conditional model of digits or fashion-mnist, for which nelbo bundles classifiers:
 
     nelbo train --data digits --conditional --out runs/by-class --minutes 4
 
-Classes take turns, and every scale starts from the same noise. Beside the accuracy stands the Frechet distance to the
-held-out images, which strong guidance pays with.
+The samples cycle through the classes, and every scale starts from the same noise. The Frechet distance from the
+held-out images is measured as well: strong guidance makes it larger.
 """
 
 import argparse
@@ -28,7 +28,7 @@ SCALES = (0.0, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0)
 
 @dataclass(frozen=True)
 class Row:
-    """A guidance scale, and what came of it."""
+    """The results at one guidance scale."""
 
     scale: float
     accuracy: float
@@ -39,7 +39,7 @@ class Row:
 
 
 def main() -> None:
-    """Measure, print, and write the table and a grid for each scale: a column a class."""
+    """Measure, print, and write the table and one grid per scale, with one column per class."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.guidance", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("run")
     parser.add_argument("--num", type=int, default=500)

@@ -1,10 +1,10 @@
-"""Known damage to held-out fashion-mnist images, mended by the bundled model and by what one would use without it.
+"""Restoration of damaged fashion-mnist test images, by the bundled model and by common methods without a model.
 
     python -m benchmarks.restoring [--images 100] [--calls 20] [--num 4] [--out benchmarks/restoring]
 
-For each damage `--num` draws, each of `--calls` calls of the network. PSNR is 10 log10(255^2 / mean squared error), the
-error averaged over all pixels of all images, kept ones too. Then draws of one image are ranked, by their distance to
-the mean of all and by their bound, and the rank is held against their true error.
+Each damage is restored by `--num` draws of `--calls` network calls each. PSNR is 10 log10(255^2 / mean squared error),
+with the error averaged over all pixels of all images, including kept pixels. In addition, the draws of each image are
+ranked by their distance to the mean of the draws and by their bound, and the ranks are compared with the true errors.
 """
 
 import argparse
@@ -29,43 +29,49 @@ from nelbo.plots.table import picture_table
 from nelbo.probability import data_to_levels, levels_to_data
 from nelbo.randomness import RESTORATION, image_generators
 from nelbo.restoration import Average, Mask, RePaintSampler, denoise, held_to, posterior_mean
-from nelbo.runs import DiffusionRun, Repair, load_as
+from nelbo.runs import DiffusionRun, RestoreOptions, load_as
 from nelbo.runs.restoring import SPACING, VARIANCE
 from nelbo.samplers import Sampler, Step
 from nelbo.samplers.sampler import end_of
 
 SIDE, SCRATCHES, LOOKS = 28, 6, 4
 Walk = Callable[[list[torch.Generator]], Iterator[Step]]
-Mender = Callable[[Tensor], Tensor]  # a damaged image (1, h, w) uint8 to a mended one (1, 28, 28)
+Method = Callable[[Tensor], Tensor]  # maps a damaged image (1, h, w) uint8 to a restored one (1, 28, 28)
 
 
 @dataclass(frozen=True)
 class Case:
-    """A damage: how images get it, what nelbo is told of it, and who else can mend it."""
+    """One damage.
+
+    Attributes:
+        damaged: applies it to an image.
+        options: the options that describe it to nelbo.
+        others: the methods without a model that can restore it, by name.
+    """
 
     name: str
     damaged: Callable[[Tensor, np.random.Generator], Tensor]
-    told: Callable[[np.random.Generator], Repair]
-    others: Callable[[Repair], dict[str, Mender]]
+    options: Callable[[np.random.Generator], RestoreOptions]
+    others: Callable[[RestoreOptions], dict[str, Method]]
 
 
 # ---------------------------------------------------------------- damages
 
 
 def block(generator: np.random.Generator) -> Tensor:
-    """12 x 12 pixels in the middle."""
+    """Hide 12 x 12 pixels in the middle."""
     missing = torch.zeros(SIDE, SIDE, dtype=torch.bool)
     missing[8:20, 8:20] = True
     return missing
 
 
 def scattered(generator: np.random.Generator) -> Tensor:
-    """Every second pixel, by chance."""
+    """Hide each pixel with probability 1/2."""
     return torch.from_numpy(generator.random((SIDE, SIDE)) < 0.5)
 
 
 def scratches(generator: np.random.Generator) -> Tensor:
-    """Straight lines of one or two pixels between edges."""
+    """Hide straight lines between edges, one or two pixels wide."""
     missing = np.zeros((SIDE, SIDE), np.uint8)
     for _ in range(SCRATCHES):
         ends = generator.integers(0, SIDE, 4).tolist()
@@ -77,17 +83,17 @@ def scratches(generator: np.random.Generator) -> Tensor:
 
 
 def noisy(image: Tensor, sigma: float, generator: np.random.Generator) -> Tensor:
-    """White noise, rounded and cut off at 0 and 255 as a file has it."""
+    """Add white noise, rounded and clipped to 0..255 as in a file."""
     noise = torch.from_numpy(generator.standard_normal(image.shape))
     return (image + sigma * noise).round().clamp(0, 255).to(torch.uint8)
 
 
 def smaller(image: Tensor, factor: int) -> Tensor:
-    """Means of squares, rounded."""
+    """Return the means of squares, rounded."""
     return torch.nn.functional.avg_pool2d(image.double()[None], factor)[0].round().to(torch.uint8)
 
 
-# ---------------------------------------------------------------- the others
+# ---------------------------------------------------------------- methods without a model
 
 
 def as_array(image: Tensor) -> np.ndarray:
@@ -98,25 +104,24 @@ def as_tensor(pixels: np.ndarray | Image.Image) -> Tensor:
     return torch.from_numpy(np.array(pixels, dtype=np.uint8))[None]
 
 
-def inpainters(told: Repair) -> dict[str, Mender]:
-    """OpenCV's two, with a radius of 3 pixels."""
-    mask = told["mask"]
-    assert mask is not None
-    hole = mask.numpy().astype(np.uint8)
+def inpainters(options: RestoreOptions) -> dict[str, Method]:
+    """Return the two methods of OpenCV, with a radius of 3 pixels."""
+    assert options.mask is not None
+    hole = options.mask.numpy().astype(np.uint8)
     ways = {"OpenCV Telea": cv2.INPAINT_TELEA, "OpenCV NS": cv2.INPAINT_NS}
 
-    def mender(way: int) -> Mender:
+    def method(way: int) -> Method:
         return lambda image: as_tensor(cv2.inpaint(as_array(image), hole, 3, way))
 
-    return {name: mender(way) for name, way in ways.items()}
+    return {name: method(way) for name, way in ways.items()}
 
 
-def smoothers(told: Repair) -> dict[str, Mender]:
-    """A median of 3 x 3, and OpenCV's non-local means at three strengths."""
-    sigma = told["noise"]
+def smoothers(options: RestoreOptions) -> dict[str, Method]:
+    """Return a 3 x 3 median filter, and OpenCV's non-local means with three strengths."""
+    sigma = options.noise
     assert sigma is not None
 
-    def nl_means(share: float) -> Mender:
+    def nl_means(share: float) -> Method:
         return lambda image: as_tensor(cv2.fastNlMeansDenoising(as_array(image), None, h=float(share * sigma)))
 
     median = ImageFilter.MedianFilter(3)
@@ -126,29 +131,31 @@ def smoothers(told: Repair) -> dict[str, Mender]:
     }
 
 
-def enlargers(told: Repair) -> dict[str, Mender]:
-    """Pillow's."""
+def enlargers(options: RestoreOptions) -> dict[str, Method]:
+    """Return two interpolations of Pillow."""
     ways = {"bicubic": Image.Resampling.BICUBIC, "Lanczos": Image.Resampling.LANCZOS}
 
-    def mender(way: Image.Resampling) -> Mender:
+    def method(way: Image.Resampling) -> Method:
         return lambda image: as_tensor(Image.fromarray(as_array(image)).resize((SIDE, SIDE), way))
 
-    return {name: mender(way) for name, way in ways.items()}
+    return {name: method(way) for name, way in ways.items()}
 
 
 def masked(name: str, hide: Callable[[np.random.Generator], Tensor]) -> Case:
-    """What stands in the holes is the same for all: black."""
-    return Case(name, lambda image, generator: image, lambda generator: {"mask": hide(generator)}, inpainters)
+    """Return the case of a mask. Missing pixels are black for every method."""
+    return Case(
+        name, lambda image, generator: image, lambda generator: RestoreOptions(mask=hide(generator)), inpainters
+    )
 
 
 CASES = [
     masked("12x12 block missing", block),
     masked("half of the pixels missing", scattered),
     masked("scratches", scratches),
-    Case("noise of 25 levels", lambda image, g: noisy(image, 25, g), lambda g: {"noise": 25.0}, smoothers),
-    Case("noise of 50 levels", lambda image, g: noisy(image, 50, g), lambda g: {"noise": 50.0}, smoothers),
-    Case("2x smaller", lambda image, g: smaller(image, 2), lambda g: {"upscale": 2}, enlargers),
-    Case("4x smaller", lambda image, g: smaller(image, 4), lambda g: {"upscale": 4}, enlargers),
+    Case("noise of 25 levels", lambda image, g: noisy(image, 25, g), lambda g: RestoreOptions(noise=25.0), smoothers),
+    Case("noise of 50 levels", lambda image, g: noisy(image, 50, g), lambda g: RestoreOptions(noise=50.0), smoothers),
+    Case("2x smaller", lambda image, g: smaller(image, 2), lambda g: RestoreOptions(upscale=2), enlargers),
+    Case("4x smaller", lambda image, g: smaller(image, 4), lambda g: RestoreOptions(upscale=4), enlargers),
 ]
 
 
@@ -160,22 +167,22 @@ def squared_error(image: Tensor, truth: Tensor) -> float:
 
 
 def psnr(errors: list[float]) -> float:
-    """Of mean squared errors, averaged first: one perfect image doesn't make it infinite."""
+    """Return the PSNR of the averaged mean squared errors. One perfect image does not make it infinite."""
     return 10 * math.log10(255**2 / (sum(errors) / len(errors)))
 
 
 def rank_correlation(a: Tensor, b: Tensor) -> float:
-    """Spearman's, of two rows of numbers."""
+    """Return Spearman's rank correlation of two rows of numbers."""
     ranks = torch.stack([a, b]).argsort(1).argsort(1).double()
     return float(torch.corrcoef(ranks)[0, 1])
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Draws ranked within each image: the correlation with their true rank, and the PSNR of three places.
+    """Draws ranked within each image: the correlation with their true ranks, and the PSNR of three ranks.
 
     Attributes:
-        middle: the later of the two middle places where the number of draws is even.
+        middle: the middle rank; with an even number of draws the later of the two.
     """
 
     by: str
@@ -186,7 +193,7 @@ class Ranking:
 
 
 def ranking(by: str, scores: Tensor, errors: Tensor) -> Ranking:
-    """Scores and true squared errors are (images, draws), the lower the better."""
+    """Rank draws by scores (images, draws), and compare with true squared errors of this shape; lower is better."""
     order = scores.argsort(1)
     ranked = errors.gather(1, order)
     correlation = sum(rank_correlation(s, e) for s, e in zip(scores, errors, strict=True)) / len(scores)
@@ -196,12 +203,12 @@ def ranking(by: str, scores: Tensor, errors: Tensor) -> Ranking:
 
 @dataclass(frozen=True)
 class Row:
-    """One way to mend one damage.
+    """One method for one damage.
 
     Attributes:
-        errors: the mean squared error of each image, for "a draw" the mean over its draws.
-        calls: of the network, an image.
-        seconds: of one core, an image.
+        errors: the mean squared error of each image; for "one draw" the mean over its draws.
+        calls: network calls per image.
+        seconds: processor seconds per image.
     """
 
     damage: str
@@ -216,147 +223,147 @@ class Row:
 
     @property
     def standard_error(self) -> float:
-        """Of the PSNR, from how images differ."""
+        """Standard error of the PSNR, from the variation over images."""
         errors = np.array(self.errors)
         return float(10 / math.log(10) * errors.std(ddof=1) / math.sqrt(len(errors)) / errors.mean())
 
     def nearer_than(self, other: "Row") -> float:
-        """The share of images on which this error is the smaller."""
+        """Return the share of images on which this error is smaller."""
         return float(np.mean(np.array(self.errors) < np.array(other.errors)))
 
 
-# ---------------------------------------------------------------- nelbo: as run.restore does it, all images at once
+# ---------------------------------------------------------------- nelbo: like run.restore, but all images in one batch
 
 
-def walk_for(run: DiffusionRun, told: list[Repair], y: Tensor, method: str, calls: int) -> Walk:
-    """How a draw for each damaged image comes about, in `calls` calls; RePaint walks each step but one twice."""
+def walk_for(run: DiffusionRun, options: list[RestoreOptions], y: Tensor, method: str, calls: int) -> Walk:
+    """Return how to make one draw for each damaged image in `calls` calls. RePaint takes all steps but one twice."""
 
     def from_noise(steps: int) -> Sampler:
         return run.sampler(steps=steps, spacing=SPACING, variance=VARIANCE)
 
-    noise, factor = told[0].get("noise"), told[0].get("upscale")
+    noise, factor = options[0].noise, options[0].upscale
     if noise is not None:
         sampler = run.sampler()
         return lambda generators: denoise(sampler, y, noise * 2 / 255, generators, calls)
     if factor is not None:
         walker = held_to(from_noise(calls), Average(factor), y)
     else:
-        kept = torch.stack([~how["mask"] for how in told]).unsqueeze(1)  # type: ignore[operator]
+        kept = torch.stack([~each.mask for each in options]).unsqueeze(1)  # type: ignore[operator]
         repaint = RePaintSampler(from_noise((calls + 1) // 2).reverse, y, kept, jump=1, resamplings=2)
         walker = repaint if method == "repaint" else held_to(from_noise(calls), Mask(kept), y)
     return lambda generators: walker.trajectory((len(y), *run.shape), generators)
 
 
 def drawn(walk: Walk, num_images: int, num: int) -> Tensor:
-    """(images, num, 1, 28, 28) uint8: one draw of each image at a time."""
+    """Draw (images, num, 1, 28, 28) uint8, one draw of each image at a time."""
     draws = [end_of(walk(image_generators(seed, 0, num_images, RESTORATION))) for seed in range(num)]
     return data_to_levels(torch.stack(draws, 1), 256).to(torch.uint8)
 
 
 @dataclass(frozen=True)
-class Mended:
-    """A case as measured, and its first images for the picture."""
+class Measured:
+    """The measurements of one case, and its images for the picture."""
 
     rows: list[Row]
     rankings: list[Ranking]
     shown: list[list[Tensor]]
 
 
-def measure(run: DiffusionRun, case: Case, images: Tensor, calls: int, num: int) -> Mended:
-    """All ways to mend one damage, on the same damaged images."""
-    damaged, told = [], []
+def measure(run: DiffusionRun, case: Case, images: Tensor, calls: int, num: int) -> Measured:
+    """Measure all methods for one damage, on the same damaged images."""
+    damaged, options = [], []
     for i, image in enumerate(images):
         generator = np.random.default_rng([CASES.index(case), i])
-        how = case.told(generator)
-        hidden = image if how.get("mask") is None else image.masked_fill(how["mask"], 0)  # type: ignore[arg-type]
+        each = case.options(generator)
+        hidden = image if each.mask is None else image.masked_fill(each.mask, 0)
         damaged.append(case.damaged(hidden, generator))
-        told.append(how)
+        options.append(each)
     rows, columns = [], [list(images), damaged]
 
-    def keep(way: str, mended: list[list[Tensor]], calls: int, seconds: float) -> None:
-        """A row of one way, whose answers to each image are one or several."""
+    def keep(way: str, restored: list[list[Tensor]], calls: int, seconds: float) -> None:
+        """Add the row of one method, with one or several results for each image."""
         errors = [
             sum(squared_error(each, image) for each in answers) / len(answers)
-            for answers, image in zip(mended, images, strict=True)
+            for answers, image in zip(restored, images, strict=True)
         ]
         rows.append(Row(case.name, way, errors, calls, seconds / len(images)))
 
-    for name in case.others(told[0]):
+    for name in case.others(options[0]):
         start = time.process_time()
-        mended = [case.others(how)[name](image) for image, how in zip(damaged, told, strict=True)]
-        keep(name, [[image] for image in mended], 0, time.process_time() - start)
+        restored = [case.others(each)[name](image) for image, each in zip(damaged, options, strict=True)]
+        keep(name, [[image] for image in restored], 0, time.process_time() - start)
         if len(columns) < 4:
-            columns.append(mended)
+            columns.append(restored)
     y, rankings = levels_to_data(torch.stack(damaged), 256), list[Ranking]()
     for method, name, some in plans(case, num):
         start = time.process_time()
-        draws = drawn(walk_for(run, told, y, method, calls), len(images), some)
+        draws = drawn(walk_for(run, options, y, method, calls), len(images), some)
         seconds = time.process_time() - start
         spent = 2 * ((calls + 1) // 2) - 1 if method == "repaint" else calls
-        keep(f"{name}, a draw", [list(row) for row in draws], spent, seconds / some)
+        keep(f"{name}, one draw", [list(row) for row in draws], spent, seconds / some)
         columns.append(list(draws[:, 0]))
         if some > 1:
             columns.append(list(draws.double().mean(1)))
             keep(f"{name}, mean of {num}", [[image] for image in columns[-1]], num * spent, seconds)
             rankings = rankings_of(run, draws, images)
-    noise = told[0].get("noise")
+    noise = options[0].noise
     if noise is not None:
         start = time.process_time()
         columns[-1] = list((posterior_mean(run.reverse(clip=True), y, noise * 2 / 255) + 1) * 127.5)
         keep("nelbo, posterior mean", [[image] for image in columns[-1]], 1, time.process_time() - start)
-    return Mended(rows, rankings, [list(row) for row in zip(*columns, strict=True)])
+    return Measured(rows, rankings, [list(row) for row in zip(*columns, strict=True)])
 
 
 def plans(case: Case, num: int) -> list[tuple[str, str, int]]:
-    """Method, name, and how many draws: RePaint for masks, with a draw by null space beside it, which does the rest."""
+    """Return method, name and number of draws: RePaint and one null-space draw for masks, else the null space."""
     if case.others is inpainters:
         return [("repaint", "nelbo, RePaint", num), ("null-space", "nelbo, null space", 1)]
     return [("null-space", "nelbo", num)]
 
 
 def rankings_of(run: DiffusionRun, draws: Tensor, images: Tensor) -> list[Ranking]:
-    """By the distance to the mean of the draws, and by the bound from 4 looks at each."""
+    """Rank by the distance to the mean of the draws, and by the bound from 4 values of t for each draw."""
     errors = (draws.double() - images[:, None].double()).square().mean((2, 3, 4))
     distance = (draws.double() - draws.double().mean(1, keepdim=True)).square().mean((2, 3, 4))
     bound = run.score(draws.flatten(0, 1), steps_per_image=LOOKS).view(errors.shape)
     return [ranking("distance to the mean of draws", distance, errors), ranking("bound", bound, errors)]
 
 
-# ---------------------------------------------------------------- telling
+# ---------------------------------------------------------------- output
 
 
 def best_other(rows: list[Row]) -> Row:
-    """The best of those that need no network, chosen on these very images."""
+    """Return the best method without a network, chosen on the same images."""
     return max((row for row in rows if not row.calls), key=lambda row: row.psnr)
 
 
-def in_markdown(mended: dict[str, Mended], command: str) -> str:
-    """Both tables."""
+def in_markdown(measured: dict[str, Measured], command: str) -> str:
+    """Return both tables."""
     lines = ["# Restoring fashion-mnist", "", f"    {command}", ""]
     lines += [
-        "Nearer: the share of images on which the error is smaller than that of the best way without a network.",
+        "Better: the share of images on which the error is smaller than that of the best method without a network.",
         "",
     ]
-    lines += ["| damage | way | PSNR, dB | nearer | calls of the network | seconds of a core |"]
+    lines += ["| damage | method | PSNR, dB | better | network calls | seconds on one core |"]
     lines += ["|---|---|---:|---:|---:|---:|"]
-    for each in mended.values():
+    for each in measured.values():
         for row in each.rows:
-            nearer = f"{row.nearer_than(best_other(each.rows)):.0%}" if row.calls else ""
+            better = f"{row.nearer_than(best_other(each.rows)):.0%}" if row.calls else ""
             value = f"{row.psnr:.2f} ± {row.standard_error:.2f}"
-            lines.append(f"| {row.damage} | {row.way} | {value} | {nearer} | {row.calls or ''} | {row.seconds:.3f} |")
-    lines += ["", "Draws of nelbo ranked within each image, PSNR by rank.", ""]
+            lines.append(f"| {row.damage} | {row.way} | {value} | {better} | {row.calls or ''} | {row.seconds:.3f} |")
+    lines += ["", "Draws of nelbo, ranked within each image: PSNR by rank.", ""]
     lines += ["| damage | ranked by | rank correlation | first | middle | last |", "|---|---|---:|---:|---:|---:|"]
-    for name, each in mended.items():
+    for name, each in measured.items():
         for r in each.rankings:
             numbers = f"{r.correlation:.2f} | {r.best:.2f} | {r.middle:.2f} | {r.worst:.2f}"
             lines.append(f"| {name} | {r.by} | {numbers} |")
     return "\n".join(lines) + "\n"
 
 
-def picture(mended: dict[str, Mended], place: int) -> object:
-    """A row for each damage: the image, what was left of it, the others, and nelbo."""
+def picture(measured: dict[str, Measured], place: int) -> object:
+    """Return a picture with one row per damage: the image, the damaged image, the other methods, and nelbo."""
     rows: list[list[Tensor | None]] = []
-    for each in mended.values():
+    for each in measured.values():
         images = [as_large(levels_to_data(image, 256)) for image in each.shown[place]]
         rows.append([*images[:2], None, *images[2:4], None, *images[4:]])
     captions = [
@@ -370,13 +377,13 @@ def picture(mended: dict[str, Mended], place: int) -> object:
             "mean",
         ]
         + (["null space"] if len(each.shown[place]) > 6 else [])
-        for each in mended.values()
+        for each in measured.values()
     ]
-    return picture_table(rows, left=list(mended), captions=captions)
+    return picture_table(rows, left=list(measured), captions=captions)
 
 
 def as_large(image: Tensor) -> Tensor:
-    """Smaller images with each pixel as a square."""
+    """Enlarge a small image: each pixel becomes a square."""
     factor = SIDE // image.shape[-1]
     return image.repeat_interleave(factor, -1).repeat_interleave(factor, -2)
 
@@ -386,37 +393,37 @@ def rounded(errors: list[float]) -> list[float]:
 
 
 def main() -> None:
-    """Measure, print, and write what was found."""
+    """Measure, print the tables, and write them with the picture."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.restoring", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--images", type=int, default=100)
-    parser.add_argument("--calls", type=int, default=20, help="of the network, for one draw")
-    parser.add_argument("--num", type=int, default=4, help="draws an image")
+    parser.add_argument("--calls", type=int, default=20, help="network calls for one draw")
+    parser.add_argument("--num", type=int, default=4, help="draws per image")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/restoring"))
     options = parser.parse_args()
     run = load_as(DiffusionRun, "fashion-mnist")
     test = load_data("fashion-mnist").test
     images = test.spread(options.images).images(range(options.images))
-    mended = {}
+    measured = {}
     for case in CASES:
         start = time.perf_counter()
-        mended[case.name] = measure(run, case, images, options.calls, options.num)
+        measured[case.name] = measure(run, case, images, options.calls, options.num)
         print(f"{case.name}: {time.perf_counter() - start:.0f} s", flush=True)
     command = f"python -m benchmarks.restoring --images {options.images} --calls {options.calls} --num {options.num}"
-    text = in_markdown(mended, command)
+    text = in_markdown(measured, command)
     print(text)
     record = {
         "version": nelbo.__version__,
         "command": command,
         "rows": [
             {**asdict(row), "psnr": row.psnr, "standard_error": row.standard_error, "errors": rounded(row.errors)}
-            for each in mended.values()
+            for each in measured.values()
             for row in each.rows
         ],
-        "rankings": {name: [asdict(ranking) for ranking in each.rankings] for name, each in mended.items()},
+        "rankings": {name: [asdict(ranking) for ranking in each.rankings] for name, each in measured.items()},
     }
     write_json(options.out / "restoring.json", json.loads(json.dumps(record)))
     write_text(options.out / "restoring.md", text)
-    save(picture(mended, min(18, options.images - 1)), options.out / "examples.png")  # type: ignore[arg-type]
+    save(picture(measured, min(18, options.images - 1)), options.out / "examples.png")  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Quality against network calls: the Frechet distance of every sampler's images to held-out ones, and its time.
+"""Quality against network calls: the Frechet distance of each sampler's images to held-out images, and the time.
 
     python -m benchmarks.samplers [--num 1000] [--model fashion-mnist] [--out benchmarks/samplers] [--cells 20 200]
 
-Every cell is a sampler with a number of steps; all start from the same noise, that of seed 0. Images are kept batch by
-batch in `--kept`, so that a run that was stopped goes on where it was and a cell that is there costs nothing. Distances
-are through the bundled classifier's features, with a bootstrap interval, and compare with one another only at the same
-number of images. Seconds are those of drawing by the clock, and mean something on a machine that does nothing else.
+A cell is a sampler with a number of steps. All cells start from the same noise, that of seed 0. Images are stored batch
+by batch in `--kept`: a stopped run resumes, and a finished cell is not drawn again. The distance uses features of the
+bundled classifier, with a bootstrap interval; compare it only between equal numbers of images. Seconds are wall-clock
+times of drawing, and are meaningful only on an otherwise idle machine.
 """
 
 import argparse
@@ -32,7 +32,7 @@ BATCH, SHOWN = 125, 40
 
 @dataclass(frozen=True)
 class Cell:
-    """A sampler, its steps, and how they are spread."""
+    """A sampler, its number of steps, and their spacing."""
 
     sampler: str
     steps: int
@@ -40,7 +40,7 @@ class Cell:
 
     @property
     def calls(self) -> int:
-        """Of the network, an image."""
+        """Network calls per image."""
         return SAMPLERS[self.sampler].calls_for(self.steps)
 
     @property
@@ -50,7 +50,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A cell and what was found."""
+    """The measurements of a cell."""
 
     sampler: str
     steps: int
@@ -73,7 +73,7 @@ CELLS += [Cell("ancestral", steps) for steps in (5, 10, 20, 50, 200, 1000)]
 
 
 def drawn(run: DiffusionRun, cell: Cell, num: int, kept: Path) -> tuple[Tensor, float]:
-    """The images of a cell, from disk where they are there, and the seconds that one took when it was drawn."""
+    """Return the images of a cell, from disk where they exist, and the seconds that drawing one image took."""
     folder, parts, seconds = kept / cell.name, [], 0.0
     folder.mkdir(parents=True, exist_ok=True)
     for start in range(0, num, BATCH):
@@ -98,7 +98,7 @@ def keep(path: Path, images: Tensor, seconds: float) -> None:
 
 
 def measured(run: DiffusionRun, cells: Iterable[Cell], num: int, kept: Path, out: Path) -> list[Row]:
-    """One row a cell; a grid of each cell's first images is drawn beside it."""
+    """Return one row per cell, and write a grid of its first images."""
     features, reference, rows = features_for(run.config.data, None, device=None), held_out_part(run), []
     for cell in cells:
         images, seconds = drawn(run, cell, num, kept)
@@ -111,8 +111,10 @@ def measured(run: DiffusionRun, cells: Iterable[Cell], num: int, kept: Path, out
 
 
 def as_table(rows: list[Row]) -> str:
-    """Markdown, the fewest calls first."""
-    lines = ["| sampler | steps | spacing | calls | Frechet distance | interval | kernel distance | s an image |"]
+    """Return a Markdown table, sorted by network calls."""
+    lines = [
+        "| sampler | steps | spacing | calls | Frechet distance | interval | kernel distance | seconds per image |"
+    ]
     lines += ["|---|---|---|---|---|---|---|---|"]
     for row in sorted(rows, key=lambda row: (row.calls, row.distance)):
         lines.append(
@@ -123,13 +125,13 @@ def as_table(rows: list[Row]) -> str:
 
 
 def main() -> None:
-    """Measure, and write the table, the figures and the picture."""
+    """Measure, and write the table, the JSON file and the figure."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.samplers", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--num", type=int, default=1000, help="images a cell (1000)")
+    parser.add_argument("--num", type=int, default=1000, help="images per cell (default: 1000)")
     parser.add_argument("--model", default="fashion-mnist")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/samplers"))
-    parser.add_argument("--kept", type=Path, default=Path("runs/samplers"), help="where images are kept")
-    parser.add_argument("--cells", type=int, nargs="*", help="only cells of so many calls")
+    parser.add_argument("--kept", type=Path, default=Path("runs/samplers"), help="folder for the images")
+    parser.add_argument("--cells", type=int, nargs="*", help="only cells with these numbers of network calls")
     options = parser.parse_args()
     run = load_as(DiffusionRun, options.model)
     chosen = [cell for cell in CELLS if not options.cells or cell.calls in options.cells]

@@ -1,7 +1,8 @@
-"""Train the classifiers that come with nelbo, whose features its Frechet distances look through.
+"""Train the bundled classifiers, whose features the Frechet distances compare.
 
-`python -m benchmarks.train_classifier digits` (or fashion-mnist) writes src/nelbo/models/classifiers/NAME.safetensors
-anew, with the accuracy on the held-out images: about half a minute, or a few for fashion-mnist, on one processor core.
+`python -m benchmarks.train_classifier digits` (or fashion-mnist) overwrites
+src/nelbo/models/classifiers/NAME.safetensors and measures the accuracy on the held-out images. It takes about half a
+minute for digits and a few minutes for fashion-mnist on one CPU core.
 """
 
 import argparse
@@ -21,7 +22,7 @@ FOLDER = Path(__file__).parents[1] / "src" / "nelbo" / "models" / "classifiers"
 
 @dataclass(frozen=True)
 class Plan:
-    """How the classifier of a set is made."""
+    """The network and the training of a classifier."""
 
     options: ClassifierOptions
     steps: int
@@ -35,14 +36,14 @@ PLANS = {
 
 
 def main() -> None:
-    """Train, measure and write one of them."""
+    """Train, measure and save one classifier."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.train_classifier", description=__doc__)
     parser.add_argument("data", choices=PLANS)
-    parser.add_argument("--out", type=Path, help="the file to write, if not the bundled one")
+    parser.add_argument("--out", type=Path, help="file to write instead of the bundled one")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     plan, began = PLANS[arguments.data], time.monotonic()
-    torch.set_num_threads(1)  # the sums of several threads would come in another order
+    torch.set_num_threads(1)  # several threads would sum in another order
 
     def progress(done: int, total: int) -> None:
         if done % 100 == 0:

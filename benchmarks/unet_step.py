@@ -1,18 +1,19 @@
-"""Our U-Net's training and sampling step against diffusers' `UNet2DModel` of the same 35.7M configuration.
+"""Training and sampling step of nelbo's U-Net against diffusers' `UNet2DModel`, both with 35.7M parameters.
 
     python -m benchmarks.unet_step [--quick] [--compile] [--device cuda] [--json]
 
-Every candidate lives in a process of its own, so that its peak memory is its own, and the processes take turns: in each
-round the candidates run in one order and then in the opposite one (A B B A), so that a machine that slows down or is
-shared harms them alike. A turn is a step to wake up and three that count; the medians are reported. "Share" divides the
-U-Net's arithmetic (12.44 GFLOP forward for one 32x32 image, three times that to train) by what a large square matrix
-product of the same dtype reaches in this run; a network that does the same with fewer products may pass 100%.
+Every candidate runs in its own process, so that its peak memory can be measured. The processes take turns: in each
+round the candidates run in one order and then in the reverse order (A B B A), so a machine that slows down or is shared
+affects all of them equally. A turn is one warm-up step and three measured steps; the medians are reported. "Share" is
+the rate of the U-Net's arithmetic (12.44 GFLOP forward for one 32x32 image, three times that for training) divided by
+the rate of a large square matrix product of the same dtype in this run. A network that needs fewer products for the
+same result can exceed 100%.
 
-Where the rest of the share goes, by a profile of an earlier eager bfloat16 step (AMX, one thread, processor time,
-batch 8): convolutions and matrix products take about half of the step, and themselves reach about half the rate of the
-large square product; group normalisation takes about an eighth, copies (weights and gradients between float32 and
-bfloat16, layouts) about a seventh, SiLU, additions, dropout and Adam the rest. None of these does a matrix product, so
-even perfect convolutions would leave an eager step at about half the rate.
+A profile of an earlier eager bfloat16 step (AMX, one thread, CPU time, batch 8) explains the rest of the share.
+Convolutions and matrix products take about half of the step and reach about half the rate of the large square product.
+Group normalisation takes about an eighth, copies (weights and gradients between float32 and bfloat16, layouts) about a
+seventh; SiLU, additions, dropout and Adam take the rest. None of these computes a matrix product, so even perfect
+convolutions would leave an eager step at about half the rate.
 """
 
 import argparse
@@ -37,7 +38,7 @@ STEPS_A_TURN = 3
 
 @dataclass(frozen=True)
 class Candidate:
-    """One way to run the network: whose it is, in which dtype its convolutions compute, and whether it is compiled."""
+    """One way to run the network: its package, the dtype of its convolutions, and whether it is compiled."""
 
     package: str
     dtype: str
@@ -53,18 +54,18 @@ class Candidate:
 
 @dataclass
 class Result:
-    """Seconds for each repetition of a step, and the peak memory in bytes after the last of them."""
+    """Seconds of each repetition of a step, and the peak memory in bytes after the last one."""
 
     seconds: dict[str, list[float]] = field(default_factory=lambda: {"sample": [], "train": []})
     peak: dict[str, int] = field(default_factory=dict)
 
     def rate(self, phase: str, batch: int) -> float:
-        """Images per second, from the median step."""
+        """Return the images per second of the median step."""
         return batch / statistics.median(self.seconds[phase])
 
 
 def ours() -> nn.Module:
-    """Build `UNet.cifar10()` with its weights laid out as the trainer lays them, in a process that keeps its memory."""
+    """Build `UNet.cifar10()` in the memory format that the trainer uses, in a process that keeps freed memory."""
     from nelbo.networks import UNet
     from nelbo.training import keep_freed_memory
 
@@ -74,14 +75,14 @@ def ours() -> nn.Module:
 
 
 def as_trained(network: nn.Module, device: torch.device) -> nn.Module:
-    """Our network as the trainer compiles it."""
-    from nelbo.training import compiled  # not above: the other package's process would carry it along
+    """Return nelbo's network compiled as by the trainer."""
+    from nelbo.training import compiled  # not at the top: the process of diffusers would import it too
 
     return compiled(network, device, recorded=True)
 
 
 def as_sampled(candidate: Candidate, network: nn.Module) -> nn.Module:
-    """Our network as `Run.sample` runs it; theirs as it is."""
+    """Return nelbo's network as `Run.sample` runs it, or diffusers' network unchanged."""
     if candidate.package != "nelbo" or candidate.dtype != "bfloat16":
         return network
     from nelbo.networks import InBFloat16
@@ -125,7 +126,7 @@ class Steps:
         self.t = torch.randint(1, 1001, (batch,), device=device)
 
     def predict(self, run: Callable[..., object]) -> Tensor:
-        """Return the prediction, autocast to the candidate's dtype; diffusers wraps its own in a record."""
+        """Return the prediction under autocast to the candidate's dtype; diffusers returns it inside a record."""
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             output = run(self.x_t, self.t)
         prediction = output if isinstance(output, Tensor) else output.sample  # type: ignore[attr-defined]
@@ -141,7 +142,7 @@ class Steps:
         self.optimizer.zero_grad(set_to_none=True)
 
     def sample(self) -> None:
-        """Run what one reverse step asks of the network."""
+        """Run the network as one reverse step does."""
         self.network.eval()
         with torch.no_grad():
             self.predict(self.look)
@@ -157,20 +158,20 @@ class Steps:
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait for the device; a processor is never behind."""
+    """Wait for the GPU; CPU work is synchronous."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def peak_memory(device: torch.device) -> int:
-    """Return the most bytes this process has held: on the graphics card, or resident on the machine."""
+    """Return the peak memory of this process in bytes: allocated on the GPU, or resident in main memory."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def matmul_rate(dtype: str, device: torch.device, size: int, repetitions: int) -> float:
-    """Return GFLOP/s of a square matrix product, the best of several: what this machine can do in that dtype."""
+    """Return the GFLOP/s of a square matrix product, the best of several, as the rate that this machine can reach."""
     a, b = (torch.randn(size, size, device=device).to(getattr(torch, dtype)) for _ in range(2))
     seconds = []
     for _ in range(repetitions + 1):
@@ -182,18 +183,18 @@ def matmul_rate(dtype: str, device: torch.device, size: int, repetitions: int) -
     return 2e-9 * size**3 / min(seconds[1:])
 
 
-# ---- one process for each candidate: a phase comes in on a line, seconds and peak go out on a line
+# ---- one process per candidate: it reads one phase per line and writes seconds and peak memory per line
 
 
 def serve(candidate: Candidate, batch: int, device: torch.device) -> None:
-    """Answer each line of standard input (a phase) with the seconds of one step and the peak memory so far."""
+    """Run one step per line of standard input, the phase; print its seconds and the peak memory so far."""
     steps = Steps(candidate, batch, device)
     for line in sys.stdin:
         print(json.dumps([steps.timed(line.strip()), peak_memory(device)]), flush=True)
 
 
 class Worker:
-    """The other end of `serve`."""
+    """The parent's side of a process that runs `serve`."""
 
     def __init__(self, candidate: Candidate, batch: int, device: torch.device) -> None:
         specification = json.dumps(asdict(candidate))
@@ -204,13 +205,13 @@ class Worker:
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def step(self, phase: str, keep: bool = True) -> None:
-        """Run one step there; `keep` its time unless it only warms up."""
+        """Run one step in the process; record its time if `keep`, otherwise it is a warm-up."""
         assert self.process.stdin and self.process.stdout
         self.process.stdin.write(phase + "\n")
         self.process.stdin.flush()
         answer = self.process.stdout.readline()
         if not answer:
-            raise SystemExit(f"the process that measures '{self.name}' ended early; its message is above")
+            raise SystemExit(f"the process that measures '{self.name}' ended early; its error message is above")
         seconds, self.result.peak[phase] = json.loads(answer)
         if keep:
             self.result.seconds[phase].append(seconds)
@@ -218,7 +219,7 @@ class Worker:
 
 @contextmanager
 def workers(candidates: list[Candidate], batch: int, device: torch.device) -> Iterator[list[Worker]]:
-    """Start a process for each candidate, and end them all in the end."""
+    """Start one process per candidate, and end them all after the block."""
     started: list[Worker] = []
     try:
         for candidate in candidates:
@@ -231,7 +232,7 @@ def workers(candidates: list[Candidate], batch: int, device: torch.device) -> It
 
 
 def measure(candidates: list[Candidate], batch: int, device: torch.device, rounds: int) -> dict[Candidate, Result]:
-    """Measure every candidate, sampling before training because the peak of a process never falls."""
+    """Measure every candidate; sampling comes first, because the peak memory of a process never falls."""
     with workers(candidates, batch, device) as team:
         for phase in ("sample", "train"):
             for worker in team:
@@ -239,7 +240,7 @@ def measure(candidates: list[Candidate], batch: int, device: torch.device, round
                     worker.step(phase, keep=False)
             for _ in range(rounds):
                 for worker in [*team, *reversed(team)]:
-                    worker.step(phase, keep=False)  # caches and threads are awake again, as they are within a run
+                    worker.step(phase, keep=False)  # warms caches and threads up, as they are during a run
                     for _ in range(STEPS_A_TURN):
                         worker.step(phase)
         return {candidate: worker.result for candidate, worker in zip(candidates, team, strict=True)}
@@ -249,7 +250,7 @@ def measure(candidates: list[Candidate], batch: int, device: torch.device, round
 
 
 def report(results: dict[Candidate, Result], matmul: dict[str, float], batch: int) -> list[dict[str, object]]:
-    """Put the figures of every candidate into one flat record."""
+    """Return one flat record of figures per candidate."""
     records: list[dict[str, object]] = []
     for candidate, result in results.items():
         train, sample = result.rate("train", batch), result.rate("sample", batch)
@@ -270,7 +271,7 @@ def report(results: dict[Candidate, Result], matmul: dict[str, float], batch: in
 
 
 def ratios(results: dict[Candidate, Result], batch: int) -> dict[str, dict[str, float]]:
-    """Return our speed as a multiple of diffusers' float32 in eager mode, which is its default."""
+    """Return nelbo's speed relative to diffusers in eager float32, its default."""
     theirs = next((result for candidate, result in results.items() if candidate.package == "diffusers"), None)
     if theirs is None:
         return {}
@@ -314,11 +315,15 @@ def show(record: dict[str, object]) -> None:
 def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.unet_step", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--batch", type=int, default=32, help="images in a step (32)")
-    parser.add_argument("--rounds", type=int, default=2, help="rounds of A B B A; each gives six times (2)")
+    parser.add_argument("--batch", type=int, default=32, help="images per step (32)")
+    parser.add_argument(
+        "--rounds", type=int, default=2, help="rounds of A B B A; each measures six steps per candidate (2)"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")
-    parser.add_argument("--compile", action="store_true", help="measure torch.compile too (minutes of compiling)")
-    parser.add_argument("--quick", action="store_true", help="one round and a small matrix product: does it work?")
+    parser.add_argument("--compile", action="store_true", help="also measure torch.compile (compiling takes minutes)")
+    parser.add_argument(
+        "--quick", action="store_true", help="one round and a small matrix product, to check that it works"
+    )
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -337,7 +342,7 @@ def main() -> None:
         candidates.append(Candidate("nelbo", "bfloat16", compiled=True))
     if find_spec("diffusers") is None:
         print(
-            "diffusers is not installed, so there is nothing to compare with: pip install 'nelbo[bench]'",
+            "diffusers is not installed, so only nelbo is measured; install it by pip install 'nelbo[bench]'",
             file=sys.stderr,
         )
     else:

@@ -1,4 +1,4 @@
-"""What a text for people says can be run: its Python, what that prints, and the commands that it shows."""
+"""Find the parts of a text that can be run: Python blocks with their output, and commands."""
 
 import re
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ class Block:
     """A fenced block of Python.
 
     Attributes:
-        code: as it stands.
-        prints: the block of `text` that follows it with nothing in between, or "".
-        slow: its title says so.
+        code: the code.
+        prints: the `text` block that follows directly, or "".
+        slow: whether "slow" is in its title.
     """
 
     code: str
@@ -28,7 +28,7 @@ class Block:
 
 
 def python_blocks(text: str) -> list[Block]:
-    """The blocks of ```python, in order."""
+    """Return the ```python blocks in order."""
     fences = list(FENCE.finditer(text))
     blocks = []
     for fence, after in pairwise([*fences, None]):
@@ -40,7 +40,7 @@ def python_blocks(text: str) -> list[Block]:
 
 
 def commands_in(text: str) -> list[str]:
-    """What follows `nelbo` in every command shown: in fenced blocks that are no Python, and in `code` within a line."""
+    """Return what follows `nelbo` in each command: in fenced blocks other than Python, and in `code` within a line."""
     shown = [fence["body"].replace("\\\n", " ") for fence in FENCE.finditer(text) if "python" not in fence["info"]]
     lines = [line.split("#")[0] for body in shown for line in body.splitlines()]
     inline = re.findall(r"`([^`\n]+)`", FENCE.sub("", text))
@@ -49,7 +49,11 @@ def commands_in(text: str) -> list[str]:
 
 
 def unknown_options(line: str) -> set[str]:
-    """The options of a command line (without the `nelbo`) that the command doesn't have; KeyError if it isn't one."""
+    """Return the options of a command line (without `nelbo`) that its command does not have.
+
+    Raises:
+        KeyError: there is no such command.
+    """
     command, words = typer.main.get_command(app), line.split()
     while hasattr(command, "commands"):
         command = command.commands[words.pop(0)]

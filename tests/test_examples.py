@@ -1,6 +1,6 @@
-"""The notebooks of `examples/`: whole, short, on the public interface alone; and they run, at smaller sizes than shown.
+"""The notebooks of `examples/` have stored outputs and short cells, use public names only, and run at smaller sizes.
 
-As papermill does it, values are put in after the cell that is tagged "parameters".
+As in papermill, the test sets other values after the cell with the tag "parameters".
 """
 
 import ast
@@ -27,7 +27,7 @@ def code_of(name: str) -> list[str]:
 
 
 def executed(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
-    """What is known after the last cell."""
+    """Run the cells and return the variables after the last one."""
     monkeypatch.chdir(folder)
     known: dict[str, object] = {"__name__": "__notebook__"}
     for number, cell in enumerate(cells(name)):
@@ -39,22 +39,24 @@ def executed(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[s
     return known
 
 
-def test_there_is_no_other_notebook():
+def test_every_notebook_is_tested():
     assert {path.stem for path in EXAMPLES.glob("*.ipynb")} == set(SMALL)
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_cells_are_short_without_output_and_have_names(name: str):
+def test_cells_are_short_and_executed_in_order(name: str):
     assert len({cell["id"] for cell in cells(name)}) == len(cells(name))
-    for cell in cells(name):
-        if cell["cell_type"] == "code":
-            assert cell["outputs"] == [] and cell["execution_count"] is None
-            assert len(cell["source"]) <= LONGEST
+    code = [cell for cell in cells(name) if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
+    for cell in code:
+        assert len(cell["source"]) <= LONGEST
+        assert all(output["output_type"] in ("stream", "display_data", "execute_result") for output in cell["outputs"])
+    assert any("image/png" in output.get("data", {}) for cell in code for output in cell["outputs"])
     assert sum("parameters" in cell["metadata"].get("tags", []) for cell in cells(name)) == 1
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_only_what_is_public_is_used(name: str):
+def test_only_public_names_are_used(name: str):
     tree = ast.parse("\n".join(code_of(name)))
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
@@ -63,7 +65,7 @@ def test_only_what_is_public_is_used(name: str):
         assert not (isinstance(node, ast.Attribute) and node.attr.startswith("_"))
 
 
-def test_the_mlp_walk_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_mlp_walk_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     known = executed("mlp_walk_through", tmp_path, monkeypatch)
     assert known["samples"].shape == (200, 2, 1, 1)
     assert (tmp_path / "points.gif").read_bytes().startswith(b"GIF89a")
@@ -71,7 +73,7 @@ def test_the_mlp_walk_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_one_image_through_the_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """The sum by hand is the bound's within |z| < 4.5 (24 draws), and the report's own parts add up to it."""
+    """The sum by hand equals the bound within |z| < 4.5 (24 draws), and the parts of the report add up to its total."""
     known = executed("one_image_through_the_bound", tmp_path, monkeypatch)
     assert abs(known["z"]) < 4.5
     assert known["in_all"] == pytest.approx(known["report"].total, abs=1e-9)

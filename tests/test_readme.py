@@ -1,16 +1,19 @@
-"""The README does what it says: its Python runs as it stands, and its commands take the options that it shows."""
+"""The README stays short, its Python runs, and its commands have the options that it shows."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.prose import commands_in, python_blocks, unknown_options
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+MOST_LINES = 120
 
 
 @pytest.mark.slow
-def test_the_python_runs_as_it_stands():
+def test_python_block_runs():
     (block,) = python_blocks(README)
     names: dict[str, object] = {}
     exec(block.code, names)
@@ -18,5 +21,16 @@ def test_the_python_runs_as_it_stands():
 
 
 @pytest.mark.parametrize("line", commands_in(README))
-def test_the_commands_take_the_options_shown(line: str):
+def test_commands_have_the_options_shown(line: str):
     assert unknown_options(line) == set()
+
+
+def test_readme_has_at_most_120_lines():
+    assert len(README.splitlines()) <= MOST_LINES
+
+
+def test_links_of_the_repository_texts_exist():
+    for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md"):
+        place = ROOT / name
+        for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", place.read_text(encoding="utf-8")):
+            assert (place.parent / link).exists(), f"{name} links to {link}"

@@ -1,4 +1,4 @@
-"""`python -m nelbo`, which is how `accelerate launch` and `torchrun` start several processes."""
+"""Run the command line as `python -m nelbo`, the form that `accelerate launch` and `torchrun` need."""
 
 from nelbo.cli import main
 

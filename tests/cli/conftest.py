@@ -1,4 +1,4 @@
-"""The command line, called as a person's shell would call it, in this process."""
+"""The command line, called in this process."""
 
 import sys
 import warnings
@@ -45,7 +45,7 @@ class Outcome:
 def nelbo_cli(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Callable[..., Outcome]:
-    """`nelbo_cli("train", "--data", ...)`: exit code and what was printed; the working folder is the test's own."""
+    """`nelbo_cli("train", "--data", ...)`: returns exit code and output. The working folder belongs to the test."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "400")
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
@@ -67,7 +67,7 @@ def nelbo_cli(
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run on 24 PNGs of two classes, which lie in `pictures` beside it."""
+    """The folder of a run trained on 24 PNGs of two classes; they are in `pictures` beside it."""
     place = tmp_path_factory.mktemp("cli")
     pictures = write_pictures(place / "pictures", 24, classes=2)
     torch.set_num_threads(1)

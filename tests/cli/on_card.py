@@ -1,4 +1,4 @@
-"""Every command on another device than the processor; `test_device.py` runs this in a process of its own."""
+"""Every command on a simulated device; `test_device.py` runs this file in a process of its own."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ from PIL import Image
 
 from nelbo.codec import FittingOptions
 from nelbo.runs import codec_plan as codec_run
-from nelbo.runs import diffusion_run
+from nelbo.runs import diffusion_model
 from tests.card import Disguised, OnCard
 from tests.cli.conftest import Outcome
 from tests.codec.conftest import FIT, TINY
@@ -20,7 +20,7 @@ CARD = ("--device", "card")
 
 @pytest.fixture(autouse=True)
 def disguised(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(diffusion_run, "bf16_wanted", lambda precision: False)
+    monkeypatch.setattr(diffusion_model, "bf16_wanted", lambda precision: False)
     before = torch.__future__.get_overwrite_module_params_on_conversion()
     torch.__future__.set_overwrite_module_params_on_conversion(True)  # parameters become tensors of another class
     yield
@@ -29,7 +29,7 @@ def disguised(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def on_card(nelbo_cli: Callable[..., Outcome]) -> Callable[..., Outcome]:
-    """`nelbo_cli` with --device card; the command must end well."""
+    """`nelbo_cli` with --device card; the command must succeed."""
 
     def call(*arguments: object) -> Outcome:
         with Disguised():
@@ -40,7 +40,7 @@ def on_card(nelbo_cli: Callable[..., Outcome]) -> Callable[..., Outcome]:
     return call
 
 
-def test_the_disguise_refuses_what_a_card_refuses():
+def test_simulated_card_refuses_mixed_devices():
     with Disguised():
         here, there = torch.arange(3.0), torch.arange(3.0, device="card")
         assert isinstance(there + 1, OnCard)

@@ -1,4 +1,4 @@
-"""compress, decompress, inspect and codec, as a person's shell would call them."""
+"""`nelbo compress`, `decompress`, `inspect` and `codec`."""
 
 import json
 from dataclasses import replace
@@ -32,14 +32,14 @@ def pixels_of(path):
     return np.asarray(Image.open(path))
 
 
-def test_there_and_back(nelbo_cli, model, picture, tmp_path):
+def test_round_trip_is_exact(nelbo_cli, model, picture, tmp_path):
     made = nelbo_cli("compress", picture, "-m", model, "-o", "four.nelbo")
     assert made.code == 0 and "1 image, " in made.out and "bits/dim" in made.out
     assert nelbo_cli("decompress", "four.nelbo", "-o", "back.png", "-m", model).code == 0
     assert np.array_equal(pixels_of(tmp_path / "back.png"), pixels_of(picture))
 
 
-def test_the_model_is_found_by_its_fingerprint(nelbo_cli, model, picture, tmp_path, monkeypatch):
+def test_model_is_found_by_its_fingerprint(nelbo_cli, model, picture, tmp_path, monkeypatch):
     nelbo_cli("compress", picture, "-m", model, "-o", "four.nelbo")
     lost = nelbo_cli("decompress", "four.nelbo", "-o", "back.png")
     assert lost.code == 2 and "fingerprint" in lost.err and "NELBO_MODELS" in lost.err
@@ -66,7 +66,7 @@ def test_a_folder_of_images_becomes_a_folder_of_files(nelbo_cli, model, picture,
         assert np.array_equal(pixels_of(tmp_path / "back" / f"{i}.png"), pixels_of(folder / f"{i}.png"))
 
 
-def test_one_bad_file_is_no_matter_to_the_others(nelbo_cli, model, picture, tmp_path):
+def test_one_bad_file_does_not_stop_the_rest(nelbo_cli, model, picture, tmp_path):
     folder = tmp_path / "files"
     for name in ("a", "b", "c", "d"):
         assert nelbo_cli("compress", picture, "-m", model, "-o", f"files/{name}.nelbo").code == 0
@@ -82,7 +82,7 @@ def test_one_bad_file_is_no_matter_to_the_others(nelbo_cli, model, picture, tmp_
     assert np.array_equal(pixels_of(tmp_path / "back" / "d.png"), pixels_of(picture))
 
 
-def test_a_model_that_is_not_there_is_one_mistake(nelbo_cli, model, picture):
+def test_missing_model_is_reported_once(nelbo_cli, model, picture):
     for name in ("a", "b"):
         nelbo_cli("compress", picture, "-m", model, "-o", f"files/{name}.nelbo")
     found = nelbo_cli("decompress", "files", "-o", "back", "-m", "nowhere")
@@ -90,19 +90,19 @@ def test_a_model_that_is_not_there_is_one_mistake(nelbo_cli, model, picture):
 
 
 def with_another_hash(content):
-    """The same file with a wrong hash of its pixels, and the right sum."""
+    """Return the file with a wrong hash of its pixels and a correct checksum."""
     file = Bitstream.from_bytes(content)
     return replace(file, pixel_hash=bytes(4 * [7]), check=None).to_bytes()
 
 
-def test_a_file_that_is_cut_short_is_no_success(nelbo_cli, model, picture, tmp_path):
+def test_truncated_file_exits_with_code_1(nelbo_cli, model, picture, tmp_path):
     nelbo_cli("compress", picture, "-m", model, "-o", "four.nelbo")
     (tmp_path / "four.nelbo").write_bytes((tmp_path / "four.nelbo").read_bytes()[:24])
     found = nelbo_cli("decompress", "four.nelbo", "-o", "back.png", "-m", model)
-    assert found.code == 1 and "the file is cut short" in found.err and (tmp_path / "back.png").exists()
+    assert found.code == 1 and "the file is truncated" in found.err and (tmp_path / "back.png").exists()
 
 
-def test_an_image_is_not_overwritten_by_its_own_file(nelbo_cli, model, picture, tmp_path):
+def test_image_is_not_overwritten(nelbo_cli, model, picture, tmp_path):
     before = picture.read_bytes()
     refused = nelbo_cli("compress", picture, "-m", model, "-o", picture)
     assert refused.code == 2 and "must end in .nelbo" in refused.err and picture.read_bytes() == before
@@ -111,8 +111,18 @@ def test_an_image_is_not_overwritten_by_its_own_file(nelbo_cli, model, picture, 
     assert refused.code == 2 and (tmp_path / "named.nelbo").read_bytes() == before
 
 
+def test_image_behind_a_link_is_not_overwritten(nelbo_cli, model, picture, tmp_path):
+    real = tmp_path / "real.nelbo"
+    picture.rename(real)
+    picture.symlink_to(real)
+    before = real.read_bytes()
+    refused = nelbo_cli("compress", picture, "-m", model, "-o", real)
+    assert refused.code == 2 and "would overwrite" in refused.err
+    assert real.read_bytes() == before
+
+
 @pytest.mark.parametrize("kind", ["alpha", "16 bits", "opaque"])
-def test_what_reading_loses_is_told(nelbo_cli, model, picture, tmp_path, kind):
+def test_losses_in_reading_are_reported(nelbo_cli, model, picture, tmp_path, kind):
     grey = pixels_of(picture)
     if kind == "16 bits":
         Image.fromarray(grey.astype(np.uint16) * 257).save("x.png")
@@ -122,10 +132,10 @@ def test_what_reading_loses_is_told(nelbo_cli, model, picture, tmp_path, kind):
         Image.fromarray(np.stack([0 * grey, alpha], 2), "LA").save("x.png")
     done = nelbo_cli("compress", "x.png", "-m", model, "-o", "x.nelbo")
     expected = {"alpha": "its transparency became white", "16 bits": "its 16 bits became 8", "opaque": ""}[kind]
-    assert expected in done.err and ("that is what comes back" in done.err) == bool(expected)
+    assert expected in done.err and ("decoding gives this image back" in done.err) == bool(expected)
 
 
-def test_what_is_stored_as_it_is_has_no_parts(nelbo_cli, model, tmp_path):
+def test_raw_file_has_no_parts(nelbo_cli, model, tmp_path):
     Image.fromarray(np.arange(1, dtype=np.uint8).reshape(1, 1)).save("one.png")
     assert nelbo_cli("compress", "one.png", "-m", model, "-o", "one.nelbo").code == 0
     assert json.loads(nelbo_cli("inspect", "one.nelbo", "--json", "-").out)["kind"] == "raw"
@@ -134,27 +144,27 @@ def test_what_is_stored_as_it_is_has_no_parts(nelbo_cli, model, tmp_path):
     assert seen.code == 0 and "has no previews" in seen.err
 
 
-def test_a_report_looks_at_the_sizes_first(nelbo_cli, model, tmp_path):
+def test_report_checks_sizes_before_compressing(nelbo_cli, model, tmp_path):
     Image.fromarray(np.zeros((9, 8), np.uint8)).save("x.png")
     refused = nelbo_cli("compress", "x.png", "-m", model, "-o", "x.nelbo", "--report")
     assert refused.code == 2 and "x.png is (1, 9, 8)" in refused.err and not (tmp_path / "x.nelbo").exists()
 
 
-def test_the_bundled_plan_is_not_replaced(nelbo_cli):
+def test_bundled_plan_is_not_replaced(nelbo_cli):
     refused = nelbo_cli("codec", "fashion-mnist", "--again")
-    assert refused.code == 2 and "is bundled" in refused.err
+    assert refused.code == 2 and "is a bundled model" in refused.err
 
 
-def test_previews_say_what_they_are(nelbo_cli, model, picture):
+def test_previews_are_announced(nelbo_cli, model, picture):
     nelbo_cli("compress", picture, "-m", model, "-o", "four.nelbo")
     seen = nelbo_cli("decompress", "four.nelbo", "-o", "back.png", "-m", model, "--bytes", 24)
-    assert seen.code == 0 and "a preview from 24 of" in seen.err and "nothing can check" in seen.err
+    assert seen.code == 0 and "a preview from 24 of" in seen.err and "cannot be verified" in seen.err
 
 
-def test_inspect_tells_the_parts(nelbo_cli, model, picture, tmp_path):
+def test_inspect_lists_the_parts(nelbo_cli, model, picture, tmp_path):
     nelbo_cli("compress", picture, "-m", model, "-o", "four.nelbo")
-    told = nelbo_cli("inspect", "four.nelbo", "-m", model, "--original", picture, "--json", "parts.json")
-    assert told.code == 0 and "lossless, 8x8" in told.out and "x_0, pass 4" in told.out
+    shown = nelbo_cli("inspect", "four.nelbo", "-m", model, "--original", picture, "--json", "parts.json")
+    assert shown.code == 0 and "lossless, 8x8" in shown.out and "x_0, pass 4" in shown.out
     parts = json.loads((tmp_path / "parts.json").read_text())["segments"]
     assert parts[-1]["rmse"] == 0 and parts[0]["name"] == "header"
 
@@ -174,9 +184,9 @@ def test_files_are_cut_on_request(nelbo_cli, model, picture, tmp_path):
             assert (tmp_path / "cut.nelbo").stat().st_size <= 26
 
 
-def test_the_report_compares_with_the_bound(nelbo_cli, model):
-    told = nelbo_cli("compress", "digits", "-m", model, "--num", 4, "--report", "--json", "-")
-    report = json.loads(told.out)["report"]
+def test_report_compares_with_the_bound(nelbo_cli, model):
+    shown = nelbo_cli("compress", "digits", "-m", model, "--num", 4, "--report", "--json", "-")
+    report = json.loads(shown.out)["report"]
     assert report["num_images"] == 4 and report["over_bound"] == pytest.approx(report["total"] / report["bound"])
     assert "lossless end" in nelbo_cli("compress", "digits", "-m", model, "--num", 4, "--report").out
 
@@ -184,14 +194,14 @@ def test_the_report_compares_with_the_bound(nelbo_cli, model):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("compress", "digits", "-o", "x", "--max-bytes", "50", "--rmse", "3"), "each say where a file ends"),
-        (("compress", "digits"), "name the file or folder to write by --out"),
-        (("compress", "digits", "-o", "x", "--lossy-only", "--report"), "--report is of lossless files"),
+        (("compress", "digits", "-o", "x", "--max-bytes", "50", "--rmse", "3"), "each set the end of a file"),
+        (("compress", "digits"), "set --out to the file or folder to write"),
+        (("compress", "digits", "-o", "x", "--lossy-only", "--report"), "--report needs lossless files"),
         (("decompress", "nothing.nelbo", "-o", "x.png"), "nothing.nelbo cannot be read"),
         (("decompress", "text.nelbo", "-o", "x.png"), "text.nelbo: this is not a .nelbo file"),
         (("inspect", "text.nelbo"), "this is not a .nelbo file"),
-        (("decompress", ".", "-o", "x"), "no .nelbo file"),
-        (("codec",), "is there already; --again would replace it"),
+        (("decompress", ".", "-o", "x"), "not a .nelbo file"),
+        (("codec",), "already exists; --again replaces it"),
     ],
 )
 def test_mistakes_are_one_sentence(nelbo_cli, model, tmp_path, arguments, message):
@@ -202,18 +212,18 @@ def test_mistakes_are_one_sentence(nelbo_cli, model, tmp_path, arguments, messag
     assert found.code == 2 and message in found.err and "Traceback" not in found.err
 
 
-def test_damage_is_an_error_and_a_look_is_on_request(nelbo_cli, model, picture, tmp_path):
+def test_damaged_file_decodes_only_on_request(nelbo_cli, model, picture, tmp_path):
     nelbo_cli("compress", picture, "-m", model, "-o", "four.nelbo")
     content = bytearray((tmp_path / "four.nelbo").read_bytes())
     content[-1] ^= 1
     (tmp_path / "four.nelbo").write_bytes(content)
     refused = nelbo_cli("decompress", "four.nelbo", "-o", "back.png", "-m", model)
     assert refused.code == 2 and "checksum" in refused.err and not (tmp_path / "back.png").exists()
-    looked = nelbo_cli("decompress", "four.nelbo", "-o", "back.png", "-m", model, "--unverified")
-    assert looked.code == 0 and "unverified" in looked.err
+    unverified = nelbo_cli("decompress", "four.nelbo", "-o", "back.png", "-m", model, "--unverified")
+    assert unverified.code == 0 and "unverified" in unverified.err
 
 
-def test_a_run_without_a_plan_says_how_to_get_one(nelbo_cli, model, tmp_path, picture):
+def test_run_without_a_plan_names_nelbo_codec(nelbo_cli, model, tmp_path, picture):
     bare = tmp_path / "bare"
     bare.mkdir()
     for name in ("config.json", "model.safetensors"):

@@ -1,4 +1,4 @@
-"""Every command, used as it is meant to be."""
+"""Every command in its ordinary use."""
 
 import csv
 import json
@@ -11,8 +11,10 @@ import typer
 from PIL import Image
 
 import nelbo
+import nelbo.cli.app
 from nelbo.cli.app import app
-from nelbo.cli.train import eta, parse_setting
+from nelbo.cli.display import TrainingDisplay, duration
+from nelbo.cli.options import parse_setting
 from nelbo.errors import ConfigurationError
 from nelbo.studies.training import with_one_budget
 from tests.cli.conftest import TINY
@@ -21,20 +23,25 @@ COMMANDS = typer.main.get_command(app).commands
 
 
 def strict(text):
-    """JSON as the standard has it: no NaN, no Infinity."""
+    """Parse JSON strictly: without NaN and Infinity."""
 
     def refuse(word):
-        raise AssertionError(f"{word} is no JSON")
+        raise AssertionError(f"{word} is not JSON")
 
     return json.loads(text, parse_constant=refuse)
 
 
-def test_the_version(nelbo_cli):
+def test_version_is_printed(nelbo_cli):
     asked = nelbo_cli("--version")
     assert (asked.code, asked.out) == (0, f"{nelbo.__version__}\n")
 
 
-def test_nothing_asked_shows_the_help(nelbo_cli):
+def test_typer_finds_the_program():
+    """`typer nelbo.cli.app utils docs` prints the reference page, and searches the names of the module."""
+    assert "app" in dir(nelbo.cli.app)
+
+
+def test_no_arguments_show_the_help(nelbo_cli):
     asked = nelbo_cli()
     for name in COMMANDS:
         assert name in asked.out + asked.err
@@ -54,7 +61,7 @@ def test_help_explains_every_option(nelbo_cli, name):
     assert COMMANDS[name].help.split(".")[0][:40] in shown.out
 
 
-def test_training_leaves_a_folder_that_explains_itself(trained):
+def test_training_writes_a_complete_folder(trained):
     assert {"config.json", "model.safetensors", "metrics.jsonl", "samples.png", "loss.png"} <= {
         path.name for path in trained.iterdir()
     }
@@ -65,13 +72,13 @@ def test_training_leaves_a_folder_that_explains_itself(trained):
     assert config["training"]["minutes"] is None
 
 
-def test_training_says_what_it_does_and_what_to_do_next(nelbo_cli, trained, tmp_path):
+def test_training_prints_its_settings_and_next_commands(nelbo_cli, trained, tmp_path):
     run = shutil.copytree(trained, tmp_path / "run")
-    went_on = nelbo_cli("train", "--out", run, "--steps", 5)
-    assert went_on.code == 0
-    assert "23 images to train on, 1 held out, 3 x 8 x 8 (C x H x W), 256 levels" in went_on.err
-    assert "going on from step 4" in went_on.err
-    assert f"nelbo sample {run}" in went_on.err
+    resumed = nelbo_cli("train", "--out", run, "--steps", 5)
+    assert resumed.code == 0
+    assert "23 training images, 1 held out, 3 x 8 x 8 (C x H x W), 256 levels" in resumed.err
+    assert "resuming from step 4" in resumed.err
+    assert f"nelbo sample {run}" in resumed.err
 
 
 def test_samples_become_a_picture_or_an_array(nelbo_cli, trained, tmp_path):
@@ -88,7 +95,7 @@ def test_samples_become_a_picture_or_an_array(nelbo_cli, trained, tmp_path):
     assert Image.open(tmp_path / "other.png").tobytes() != first
 
 
-def test_an_evaluation_in_json_has_the_promised_keys(nelbo_cli, trained, tmp_path):
+def test_evaluate_json_has_the_documented_keys(nelbo_cli, trained, tmp_path):
     asked = nelbo_cli("evaluate", trained, "--json", "-", "--steps-per-image", 0)
     assert asked.code == 0
     found = strict(asked.out)
@@ -115,7 +122,7 @@ def test_an_evaluation_in_json_has_the_promised_keys(nelbo_cli, trained, tmp_pat
     assert (found["clip"], found["num_steps"]) == (True, 5)
 
 
-def test_an_evaluation_of_other_images_takes_all_of_them(nelbo_cli, trained):
+def test_evaluate_data_uses_all_its_images(nelbo_cli, trained):
     asked = nelbo_cli("evaluate", trained, "--data", trained.parent / "pictures", "--json", "-")
     assert strict(asked.out)["num_images"] == 24
     some = strict(nelbo_cli("evaluate", trained, "--data", trained.parent / "pictures", "--num", 6, "--json", "-").out)
@@ -123,7 +130,7 @@ def test_an_evaluation_of_other_images_takes_all_of_them(nelbo_cli, trained):
     assert some["bits_per_dim"]["standard_error"] > 0
 
 
-def test_a_run_finds_its_data_from_another_folder(nelbo_cli, pictures, tmp_path, monkeypatch):
+def test_run_finds_its_data_from_another_folder(nelbo_cli, pictures, tmp_path, monkeypatch):
     pictures("pics", num=6)
     assert nelbo_cli("train", "--data", "pics", "--out", "run", *TINY).code == 0
     assert json.loads((tmp_path / "run" / "config.json").read_text())["data"]["spec"] == str(tmp_path / "pics")
@@ -133,7 +140,7 @@ def test_a_run_finds_its_data_from_another_folder(nelbo_cli, pictures, tmp_path,
     assert nelbo_cli("evaluate", tmp_path / "run").code == 0
 
 
-def test_an_old_run_with_a_path_as_it_was_typed_goes_on(nelbo_cli, pictures, tmp_path):
+def test_old_run_with_a_relative_path_resumes(nelbo_cli, pictures, tmp_path):
     pictures("pics", num=6)
     assert nelbo_cli("train", "--data", "pics", "--out", "run", *TINY).code == 0
     path = tmp_path / "run" / "config.json"
@@ -141,17 +148,17 @@ def test_an_old_run_with_a_path_as_it_was_typed_goes_on(nelbo_cli, pictures, tmp
     config["data"]["spec"] = "pics"
     path.write_text(json.dumps(config))
     assert nelbo_cli("evaluate", "run").code == 0
-    assert "going on from step 4" in nelbo_cli("train", "--data", "./pics", "--out", "run", *TINY).err
+    assert "resuming from step 4" in nelbo_cli("train", "--data", "./pics", "--out", "run", *TINY).err
     assert json.loads(path.read_text())["data"]["spec"] == str(tmp_path / "pics")
 
 
-def test_names_of_data_are_kept_as_names(nelbo_cli, tmp_path):
+def test_data_set_names_stay_names(nelbo_cli, tmp_path):
     (tmp_path / "digits").mkdir()
     assert nelbo_cli("train", "--data", "digits", "--out", "run", *TINY).code == 0
     assert json.loads((tmp_path / "run" / "config.json").read_text())["data"]["spec"] == "digits"
 
 
-def test_an_evaluation_names_and_counts_what_it_leaves_out(nelbo_cli, trained, pictures):
+def test_evaluate_lists_and_counts_skipped_images(nelbo_cli, trained, pictures):
     place = pictures("mine", num=6)
     (place / "letter.png").write_text("dear")
     pictures("mine/large", num=2, size=(20, 12))
@@ -169,7 +176,7 @@ def test_an_evaluation_names_and_counts_what_it_leaves_out(nelbo_cli, trained, p
     assert [reject["reason"] for reject in found["rejects"]] == ["it is not a PNG, JPEG, WebP, BMP or TIFF image"]
 
 
-def test_a_run_names_what_could_not_be_read_and_misses_none_of_its_held_out_images(nelbo_cli, pictures):
+def test_unreadable_files_are_not_missing_held_out_images(nelbo_cli, pictures):
     place = pictures(num=6)
     (place / "letter.png").write_text("dear")
     assert nelbo_cli("train", "--data", place, "--out", "run", *TINY).code == 0
@@ -178,23 +185,28 @@ def test_a_run_names_what_could_not_be_read_and_misses_none_of_its_held_out_imag
     assert (found["fraction_of_images"], len(found["rejects"])) == (1.0, 1)
 
 
-def test_many_files_left_out_are_counted(nelbo_cli, trained, pictures):
+def test_many_skipped_files_are_counted(nelbo_cli, trained, pictures):
     place = pictures("mine", num=2)
     for i in range(12):
         (place / f"letter-{i}.png").write_text("dear")
     shown = nelbo_cli("score", place, "-m", trained)
     assert shown.err.count("it is not a PNG") == 10
-    assert "left out 2 more (--json lists them)" in shown.err
+    assert "skipped 2 more (--json lists them)" in shown.err
 
 
 @pytest.mark.parametrize("name", ["data", "train"])
-def test_the_policy_for_odd_images_is_told(nelbo_cli, name):
+def test_help_states_how_images_are_read(nelbo_cli, name):
     shown = " ".join(nelbo_cli(name, "--help").out.split())
-    for part in ("16-bit grey is scaled to 8 bits", "transparent lies on white", "at most 256 a side", "--size N"):
+    for part in (
+        "16-bit grey is scaled to 8 bits",
+        "Transparent pixels are put on white",
+        "at most 256 pixels a side",
+        "--size N",
+    ):
         assert part in shown
 
 
-def test_an_evaluation_for_people(nelbo_cli, trained):
+def test_evaluate_prints_the_terms(nelbo_cli, trained):
     shown = nelbo_cli("evaluate", trained)
     for part in ("L_T (prior)", "L_0 (decoder)", "L (total)", "bits/dim", "variance calibrated", "clip off"):
         assert part in shown.out
@@ -217,7 +229,7 @@ def test_scores_rank_the_images(nelbo_cli, trained, tmp_path):
     assert found["rejects"] == []
 
 
-def test_scoring_a_single_picture_and_one_of_another_size(nelbo_cli, trained, pictures):
+def test_score_of_one_image_and_of_another_size(nelbo_cli, trained, pictures):
     one = next((trained.parent / "pictures").rglob("*.png"))
     assert "1 image," in nelbo_cli("score", one, "-m", trained).out
     large = pictures("large", num=2, size=(20, 12))
@@ -238,7 +250,7 @@ def test_data_in_words_and_in_json(nelbo_cli, pictures):
     assert (found["modes"], found["ignored"], found["rejects"]) == ({"RGB": 6}, {".txt": 1}, [])
 
 
-def test_information_about_this_machine(nelbo_cli):
+def test_info_describes_this_machine(nelbo_cli):
     found = strict(nelbo_cli("info", "--json", "-").out)
     assert {"nelbo", "torch", "python", "devices", "threads", "bundled models"} <= found.keys()
     assert found["devices"][0] == "cpu"
@@ -253,7 +265,7 @@ def test_presets_are_listed_and_shown(nelbo_cli):
     assert shown["network"]["base"] == 128
 
 
-def test_settings_are_json_or_words():
+def test_settings_are_json_or_strings():
     assert parse_setting("network.multipliers=[1,2]") == ("network.multipliers", [1, 2])
     assert parse_setting("loss=simple") == ("loss", "simple")
     assert parse_setting("training.minutes=null") == ("training.minutes", None)
@@ -263,7 +275,7 @@ def test_settings_are_json_or_words():
             parse_setting(text)
 
 
-def test_one_budget_replaces_the_other():
+def test_a_budget_replaces_the_other_one():
     assert with_one_budget({"training.steps": 5}) == {"training.steps": 5, "training.minutes": None}
     both = {"training.steps": 5, "training.minutes": 1.0}
     assert with_one_budget(both) == both
@@ -271,10 +283,10 @@ def test_one_budget_replaces_the_other():
 
 
 def test_durations():
-    assert [eta(seconds) for seconds in (5, 65, 3725)] == ["0:05", "1:05", "1:02:05"]
+    assert [duration(seconds) for seconds in (5, 65, 3725)] == ["0:05", "1:05", "1:02:05"]
 
 
-def test_ctrl_c_is_no_traceback(nelbo_cli, trained, monkeypatch):
+def test_ctrl_c_prints_no_traceback(nelbo_cli, trained, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
@@ -282,11 +294,9 @@ def test_ctrl_c_is_no_traceback(nelbo_cli, trained, monkeypatch):
     assert nelbo_cli("sample", trained).code == 130
 
 
-def test_ctrl_c_in_training_says_that_it_was_saved(nelbo_cli, trained, tmp_path, monkeypatch):
+def test_ctrl_c_in_training_saves_the_state(nelbo_cli, trained, tmp_path, monkeypatch):
     import os
     import signal
-
-    from nelbo.cli.train import TrainingDisplay
 
     run = shutil.copytree(trained, tmp_path / "run")
     stepped = TrainingDisplay.stepped
@@ -299,11 +309,11 @@ def test_ctrl_c_in_training_says_that_it_was_saved(nelbo_cli, trained, tmp_path,
     monkeypatch.setattr(TrainingDisplay, "stepped", press)
     left = nelbo_cli("train", "--out", run, "--steps", 400)
     assert left.code == 0
-    assert "stopped by SIGINT at step 6, and saved; the same command goes on from there" in left.err
+    assert "stopped by SIGINT at step 6; the state is saved, and the same command resumes" in left.err
     assert "is trained" not in left.err
 
 
-def test_a_rate_distortion_curve_adds_up_to_the_bound(nelbo_cli, trained, tmp_path):
+def test_rate_distortion_curve_sums_to_the_bound(nelbo_cli, trained, tmp_path):
     line = ("plot", "rate-distortion", trained, "--num", 2, "--csv", "curve.csv", "--json", "curve.json")
     shown = nelbo_cli(*line)
     assert shown.code == 0
@@ -328,7 +338,7 @@ def test_a_rate_distortion_curve_adds_up_to_the_bound(nelbo_cli, trained, tmp_pa
         ("progressive", ["--num", 2, "--steps", 5, "--columns", 4]),
     ],
 )
-def test_the_papers_figures(nelbo_cli, trained, tmp_path, figure, options):
+def test_figures_of_the_paper_are_drawn(nelbo_cli, trained, tmp_path, figure, options):
     options = [trained.parent / "pictures" if option == "pictures" else option for option in options]
     assert nelbo_cli("plot", figure, trained, *options, "--out", "it.png").code == 0
     with Image.open(tmp_path / "it.png") as picture:
@@ -340,10 +350,10 @@ def test_schedules_need_no_run(nelbo_cli, tmp_path):
     assert (tmp_path / "schedules.png").exists()
 
 
-def test_a_run_with_the_name_of_a_schedule_is_drawn_itself(nelbo_cli, trained, tmp_path, monkeypatch):
+def test_run_named_like_a_schedule_is_drawn(nelbo_cli, trained, tmp_path, monkeypatch):
     shutil.copytree(trained, tmp_path / "linear")
     drawn = {}
-    monkeypatch.setattr("nelbo.cli.plot.schedules.schedule_curves", drawn.update)
+    monkeypatch.setattr("nelbo.plots.schedule_curves", drawn.update)
     monkeypatch.setattr("nelbo.cli.plot.schedules.keep", lambda figure, path: None)
     assert nelbo_cli("plot", "schedules", "linear").code == 0
     assert drawn["linear"].num_steps == 10
@@ -354,7 +364,7 @@ def test_scores_as_csv_on_standard_output(nelbo_cli, trained):
     assert rows[0] == "image,bits_per_dim" and len(rows) == 25
 
 
-def test_csv_on_standard_output_keeps_no_json_from_its_file(nelbo_cli, trained, tmp_path):
+def test_csv_on_standard_output_and_json_in_a_file(nelbo_cli, trained, tmp_path):
     pictures, both = trained.parent / "pictures", ("--csv", "-", "--json", "it.json")
     rows = nelbo_cli("score", pictures, "-m", trained, *both).out.splitlines()
     assert len(rows) == 1 + len(strict((tmp_path / "it.json").read_text())["scores"])
@@ -364,36 +374,48 @@ def test_csv_on_standard_output_keeps_no_json_from_its_file(nelbo_cli, trained, 
     assert not (tmp_path / "-").exists()
 
 
-def test_one_image_tells_no_spread(nelbo_cli, trained):
+def test_one_image_has_no_standard_error(nelbo_cli, trained):
     shown = nelbo_cli("evaluate", trained, "--num", 1).out
-    assert "nan" not in shown and "one image cannot tell" in shown
+    assert "nan" not in shown and "one image cannot show" in shown
 
 
-def test_the_two_forms_of_the_bound(nelbo_cli, trained):
+def test_evaluate_compares_two_forms_of_the_bound(nelbo_cli, trained):
     shown = nelbo_cli("evaluate", trained, "--num", 2, "--forms")
     assert shown.code == 0
     assert "eq. 3: ratios along a path" in shown.out and "standard errors" in shown.out
     found = strict(nelbo_cli("evaluate", trained, "--num", 2, "--forms", "--json", "-").out)
     assert {"z", "variance_ratio", "ratio", "divergence"} <= set(found) and found["num_images"] == 1
-    assert "leave one of them out" in nelbo_cli("evaluate", trained, "--forms", "--clip").err
-    assert "it takes no --steps-per-image" in nelbo_cli("evaluate", trained, "--forms", "--steps-per-image", 3).err
+    assert "remove one of them" in nelbo_cli("evaluate", trained, "--forms", "--clip").err
+    assert "it has no --steps-per-image" in nelbo_cli("evaluate", trained, "--forms", "--steps-per-image", 3).err
 
 
-def test_eq_16_beside_them(nelbo_cli, trained):
+def test_evaluate_forms_lists_skipped_files(nelbo_cli, trained, pictures):
+    place = pictures("mine", num=3)
+    (place / "letter.png").write_text("dear")
+    asked = ("evaluate", trained, "--data", place, "--num", 2, "--forms")
+    assert "letter.png: " in nelbo_cli(*asked).err
+    found = strict(nelbo_cli(*asked, "--json", "-").out)
+    assert (found["fraction_of_images"], len(found["rejects"])) == (pytest.approx(2 / 4), 1)
+
+
+def test_evaluate_adds_eq_16_to_the_forms(nelbo_cli, trained):
     asked = ("evaluate", trained, "--data", trained.parent / "pictures", "--num", 3, "--forms", "--known")
     shown = nelbo_cli(*asked)
     assert shown.code == 0 and "eq. 16: a KL at each t, and H(x_0)" in shown.out
     found = strict(nelbo_cli(*asked, "--json", "-").out)
     assert abs(found["known_z"]) < 4 and found["known"]["bits_per_dim"] > found["entropy"] > 0
-    assert "--forms compares; give that too" in nelbo_cli("evaluate", trained, "--known").err
+    assert "comparison of --forms; give --forms too" in nelbo_cli("evaluate", trained, "--known").err
 
 
-def test_the_likelihood_beside_the_bound(nelbo_cli, trained):
+def test_evaluate_adds_the_likelihood(nelbo_cli, trained):
     asked = ("evaluate", trained, "--data", trained.parent / "pictures", "--num", 3, "--ode")
     shown = nelbo_cli(*asked, "--tolerance", 1e9)
     assert shown.code == 0, shown.err
     assert "variational, by the chain" in shown.out and "by the probability-flow ODE" in shown.out
-    assert "8 steps of Heun's method" in shown.out and "(tolerance 1e+09); 1 probe an image; 28 calls" in shown.out
+    assert (
+        "8 steps of Heun's method" in shown.out
+        and "(tolerance 1e+09); 1 probe per image; 28 network calls per image" in shown.out
+    )
     assert "not reached" not in shown.err
     found = strict(nelbo_cli(*asked, "--tolerance", 1e9, "--probes", 2, "--json", "-").out)
     ode = found["ode"]
@@ -402,28 +424,28 @@ def test_the_likelihood_beside_the_bound(nelbo_cli, trained):
     assert found["bits_per_dim"]["total"] > 0 and "ode" not in strict(nelbo_cli(*asked[:-1], "--json", "-").out)
 
 
-def test_a_tolerance_that_was_not_reached_is_told(nelbo_cli, trained):
+def test_unreached_tolerance_is_reported(nelbo_cli, trained):
     asked = ("evaluate", trained, "--num", 1, "--ode", "--tolerance", 1e-9)
-    told = nelbo_cli(*asked, "--json", "-")
-    assert told.code == 0 and strict(told.out)["ode"]["reached"] is False
+    shown = nelbo_cli(*asked, "--json", "-")
+    assert shown.code == 0 and strict(shown.out)["ode"]["reached"] is False
     assert (
-        "tolerance of 1e-09 bits/dim was not reached: the likelihood took all 9 steps of the schedule, whose last"
-        in told.err
+        "tolerance of 1e-09 bits/dim was not reached: the likelihood used all 9 steps of the schedule, whose last"
+        in shown.err
     )
     assert "nan" not in nelbo_cli(*asked).out
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "named"),
     [
-        (("--ode", "--clip"), "--ode takes steps of its own and no --clip or --forms"),
-        (("--ode", "--forms"), "--ode takes steps of its own"),
-        (("--ode", "--steps", 4), "leave them and --steps out"),
-        (("--tolerance", 0.1), "--tolerance and --probes are those of --ode; give that too"),
-        (("--probes", 2), "those of --ode; give that too"),
+        (("--ode", "--clip"), "--ode chooses its own steps and has no --clip, --forms or --steps"),
+        (("--ode", "--forms"), "--ode chooses its own steps"),
+        (("--ode", "--steps", 4), "--steps; remove them"),
+        (("--tolerance", 0.1), "--tolerance and --probes belong to --ode; give --ode too"),
+        (("--probes", 2), "belong to --ode; give --ode too"),
         (("--ode", "--tolerance", 0), "--tolerance must be above 0 bits/dim, got 0.0"),
     ],
 )
-def test_what_the_likelihood_cannot_be_asked_with(nelbo_cli, trained, options, told):
+def test_options_that_ode_excludes_are_refused(nelbo_cli, trained, options, named):
     refused = nelbo_cli("evaluate", trained, *options)
-    assert refused.code == 2 and told in refused.err
+    assert refused.code == 2 and named in refused.err

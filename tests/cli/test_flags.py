@@ -1,14 +1,20 @@
-"""Every flag that a message names is one that can be given."""
+"""Every flag that a message names exists."""
 
 import re
 from pathlib import Path
 
+import pytest
 import typer
 
 import nelbo
 from nelbo.cli.app import app
+from nelbo.cli.flags import OWN_FLAGS, RENAMED, as_flag, flags_of
+from nelbo.errors import SETTING
 
-OTHERS = {"--index-url", "--help", "--version"}  # pip's, and the program's own
+PROGRAM = typer.main.get_command(app)
+OTHERS = {"--index-url", "--help", "--version", "--no-"}  # of pip and of the program; the start of a negated flag
+PYTHON_ONLY = {"draws", "learned_variance", "options", "exact"}  # options that no command has
+SOURCES = list(Path(nelbo.__file__).parent.rglob("*.py"))
 
 
 def options_of(command):
@@ -17,7 +23,30 @@ def options_of(command):
 
 
 def test_flags_in_messages_exist():
-    options = options_of(typer.main.get_command(app)) | OTHERS
-    sources = Path(nelbo.__file__).parent.rglob("*.py")
-    named = {flag: path.name for path in sources for flag in re.findall(r"--[a-z][a-z-]+", path.read_text())}
+    options = options_of(PROGRAM) | OTHERS
+    named = {flag: path.name for path in SOURCES for flag in re.findall(r"--[a-z][a-z-]+", path.read_text())}
     assert {flag: where for flag, where in named.items() if flag not in options} == {}
+
+
+def test_options_in_messages_have_flags():
+    options = options_of(PROGRAM)
+    pattern = re.compile(r"\boption\(['\"](\w+)['\"]")
+    named = {name: path.name for path in SOURCES for name in pattern.findall(path.read_text())}
+    renamed = {name for names in RENAMED.values() for name in names}
+    unknown = {name: where for name, where in named.items() if as_flag(name, None) not in options}
+    assert {name: where for name, where in unknown.items() if name not in renamed | PYTHON_ONLY} == {}
+
+
+@pytest.mark.parametrize("command", RENAMED)
+def test_renamed_flags_belong_to_their_command(command):
+    assert set(RENAMED[command].values()) <= options_of(PROGRAM.commands[command])
+
+
+def test_own_flags_of_settings_belong_to_train():
+    assert set(OWN_FLAGS.values()) <= options_of(PROGRAM.commands["train"])
+
+
+def test_flags_depend_on_the_command():
+    assert flags_of("decompress")("max_bytes", "9") == "--bytes 9"
+    assert flags_of("compress")("max_bytes", "9") == "--max-bytes 9"
+    assert flags_of("decompress")(SETTING + "training.steps", "9") == "--steps 9"

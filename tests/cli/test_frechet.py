@@ -1,4 +1,4 @@
-"""`nelbo frechet`: the figure with all it depends on, and mistakes as one sentence."""
+"""`nelbo frechet`: the distance with all that it depends on, and errors in one sentence."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 
 
 class Rows(nn.Module):
-    """Two numbers an image."""
+    """Two features per image."""
 
     def forward(self, images: Tensor) -> Tensor:
         return images.float().mean((1, 3))[:, :2]
@@ -27,7 +27,7 @@ def rows(tmp_path: Path, trained: Path) -> Path:
     return path
 
 
-def test_prints_and_writes_everything(nelbo_cli, trained: Path, rows: Path):
+def test_distance_is_printed_and_written(nelbo_cli, trained: Path, rows: Path):
     done = nelbo_cli(
         *("frechet", trained, "--features", rows, "--reference", "train", "--num", 6, "--steps", 2),
         *("--resamples", 20, "--seed", 3, "--json", "found.json", "--precision", "fp32", "--device", "cpu"),
@@ -41,9 +41,9 @@ def test_prints_and_writes_everything(nelbo_cli, trained: Path, rows: Path):
     assert "features rows.pt: 2 of a TorchScript module" in done.out
 
 
-def test_mistakes(nelbo_cli, trained: Path, rows: Path):
+def test_mistakes_are_one_sentence(nelbo_cli, trained: Path, rows: Path):
     for arguments, message in (
-        ((), "give a network by --features"),
+        ((), "set --features to"),
         (("--features", rows, "--num", 4, "--steps", 2), "1 reference image(s) have no covariance"),
         (("--features", rows, "--reference", "both"), "part of the data (--reference)"),
         (("--features", "absent.pt"), "is no file"),
@@ -59,7 +59,7 @@ def test_mistakes(nelbo_cli, trained: Path, rows: Path):
         (("--num", 4, "--reference", "train", "--resamples", 3), "--resamples must be at least 20, got 3"),
     ],
 )
-def test_what_cannot_be_compared_is_told_before_sampling(nelbo_cli, trained, rows, monkeypatch, arguments, message):
+def test_impossible_comparison_is_refused_before_sampling(nelbo_cli, trained, rows, monkeypatch, arguments, message):
     monkeypatch.setattr(nelbo.runs.DiffusionRun, "sample", lambda *_, **__: pytest.fail("it sampled first"))
     done = nelbo_cli("frechet", trained, "--features", rows, *arguments, "--device", "cpu")
     assert done.code == 2 and message in done.err

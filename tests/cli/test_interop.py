@@ -1,4 +1,4 @@
-"""`nelbo import` and `nelbo export`, as a shell would call them."""
+"""`nelbo import` and `nelbo export`."""
 
 import json
 import shutil
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 
-def test_out_and_in_again(nelbo_cli, trained, tmp_path):
+def test_export_and_import_again(nelbo_cli, trained, tmp_path):
     out = nelbo_cli("export", trained, "--out", "pipeline")
     assert out.code == 0
     assert "note: the calibrated variance is not exported" in out.err
@@ -24,27 +24,27 @@ def test_out_and_in_again(nelbo_cli, trained, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_program(nelbo_cli, trained, tmp_path):
+def test_export_of_a_torch_program(nelbo_cli, trained, tmp_path):
     assert "differ from the model's by" in nelbo_cli("export", trained, "--format", "torch", "--out", "program").err
     assert torch.export.load(tmp_path / "program" / "model.pt2") is not None
 
 
-def test_a_run_as_it_is(nelbo_cli, trained):
+def test_run_is_exported_unchanged(nelbo_cli, trained):
     assert nelbo_cli("export", trained, "--format", "nelbo", "--out", "run").code == 0
     assert nelbo_cli("import", "run", "--out", "again").code == 0
     assert nelbo_cli("sample", "again", "--num", "1", "--steps", "1", "--out", "one.npy").code == 0
 
 
-def test_an_imported_model_has_no_images_of_its_own(nelbo_cli, trained):
+def test_imported_model_has_no_data(nelbo_cli, trained):
     nelbo_cli("export", trained, "--out", "pipeline")
     nelbo_cli("import", "pipeline", "--out", "back")
     for command in (("evaluate", "back"), ("train", "--out", "back")):
         outcome = nelbo_cli(*command)
         assert outcome.code == 2
-        assert "imported without its images; name some by --data" in outcome.err
+        assert "imported without its images; set --data to images" in outcome.err
 
 
-def test_mistakes(nelbo_cli, trained):
+def test_mistakes_are_one_sentence(nelbo_cli, trained):
     for command, reason in (
         (("import", "nothing", "--out", "back"), "nothing is not a folder"),
         (("import", trained, "--out", trained), "is not empty; choose another --out"),

@@ -1,4 +1,4 @@
-"""Every mistake of a person gets one sentence that says what to change, and exit code 2."""
+"""Every mistake of the user gives one sentence that says what to change, and exit code 2."""
 
 import shutil
 import subprocess
@@ -13,7 +13,7 @@ from tests.cli.conftest import TINY
 
 @pytest.fixture
 def refused(nelbo_cli):
-    """`refused("train", ...)` must fail with code 2 and one sentence, which is returned."""
+    """`refused("train", ...)` checks for exit code 2 and one sentence, and returns the sentence."""
 
     def call(*arguments):
         outcome = nelbo_cli(*arguments)
@@ -26,16 +26,16 @@ def refused(nelbo_cli):
 
 
 class TestData:
-    def test_a_folder_that_is_not_there(self, refused):
+    def test_missing_folder(self, refused):
         assert "nowhere" in refused("train", "--data", "nowhere", "--out", "run")
 
-    def test_an_empty_folder(self, refused, tmp_path):
+    def test_empty_folder(self, refused, tmp_path):
         (tmp_path / "empty").mkdir()
         for command in (("train", "--out", "run", "--data"), ("data",)):
             assert "holds no images: no file in it or its sub-folders ends in .png" in refused(*command, "empty")
         assert not (tmp_path / "run").exists()
 
-    def test_one_corrupt_jpeg_among_good_images(self, nelbo_cli, refused, pictures):
+    def test_one_corrupt_image_among_good_ones(self, nelbo_cli, refused, pictures):
         place = pictures(num=8)
         picture = Image.open(next(place.iterdir())).resize((64, 64))
         picture.save(place / "bad.jpg")
@@ -44,15 +44,15 @@ class TestData:
         assert "1 file(s) cannot be used" in message
         assert "bad.jpg" in message
         assert "--on-reject skip" in message
-        went_on = nelbo_cli("train", "--data", place, "--out", "run", *TINY)
-        assert went_on.code == 0
-        assert "bad.jpg" in went_on.err
-        assert "7 images to train on, 1 held out" in went_on.err
+        resumed = nelbo_cli("train", "--data", place, "--out", "run", *TINY)
+        assert resumed.code == 0
+        assert "bad.jpg" in resumed.err
+        assert "7 training images, 1 held out" in resumed.err
         shown = nelbo_cli("data", place)
         assert shown.code == 0
         assert "bad.jpg" in shown.out
 
-    def test_a_text_file_named_png(self, nelbo_cli, refused, pictures, tmp_path):
+    def test_text_file_named_png(self, nelbo_cli, refused, pictures, tmp_path):
         (tmp_path / "texts").mkdir()
         (tmp_path / "texts" / "letter.png").write_text("dear")
         message = refused("train", "--data", "texts", "--out", "run")
@@ -67,7 +67,7 @@ class TestData:
         assert "images of 2 sizes: 8x8 (3), 10x9 (2); give them one size, such as --size 64" in message
         assert nelbo_cli("train", "--data", "mixed", "--size", "8", "--out", "run", *TINY).code == 0
 
-    def test_large_pictures_without_a_size(self, nelbo_cli, refused, pictures, tmp_path):
+    def test_large_images_without_a_size(self, nelbo_cli, refused, pictures, tmp_path):
         pictures("large", num=2, size=(400, 300))
         np.save(tmp_path / "large.npy", np.zeros((2, 300, 400, 3), dtype=np.uint8))
         for data in ("large", "large.npy"):
@@ -79,7 +79,7 @@ class TestData:
         assert nelbo_cli("train", "--data", "large", "--size", "8", "--out", "run", *TINY).code == 0
         assert nelbo_cli("evaluate", "run").code == 0
 
-    def test_grey_pictures_of_16_bits_train(self, nelbo_cli, tmp_path):
+    def test_grey_images_of_16_bits_train(self, nelbo_cli, tmp_path):
         (tmp_path / "deep").mkdir()
         for i in range(4):
             Image.fromarray(np.full((8, 8), 9000 * i, dtype=np.uint16)).save(tmp_path / "deep" / f"{i}.png")
@@ -87,13 +87,13 @@ class TestData:
         assert trained.code == 0
         assert "1 x 8 x 8 (C x H x W), 256 levels" in trained.err
 
-    def test_pictures_of_one_pixel_train(self, nelbo_cli, pictures):
+    def test_images_of_one_pixel_train(self, nelbo_cli, pictures):
         place = pictures(num=5, size=(1, 1))
         trained = nelbo_cli("train", "--data", place, "--out", "run", *TINY)
         assert trained.code == 0
         assert "3 x 1 x 1" in trained.err
 
-    def test_a_path_with_brackets_is_shown_as_it_is(self, refused):
+    def test_path_with_brackets_is_shown_literally(self, refused):
         assert "photos[/old] :smile:" in refused("train", "--data", "photos[/old] :smile:", "--out", "run")
 
 
@@ -103,10 +103,10 @@ class TestRun:
         return shutil.copytree(trained, tmp_path / "copy")
 
     @pytest.mark.parametrize("command", [("sample",), ("evaluate",), ("score", "digits", "-m")])
-    def test_a_run_that_is_not_there(self, refused, command):
-        assert "there is not a run folder or bundled model 'nowhere'" in refused(*command, "nowhere")
+    def test_missing_run(self, refused, command):
+        assert "no run folder or bundled model 'nowhere'" in refused(*command, "nowhere")
 
-    def test_a_run_without_weights(self, refused, copy):
+    def test_run_without_weights(self, refused, copy):
         (copy / "model.safetensors").unlink()
         assert "model.safetensors is missing; expected the weights that training saves" in refused("sample", copy)
 
@@ -115,7 +115,7 @@ class TestRun:
         path.write_bytes(path.read_bytes()[:5000])
         assert "model.safetensors is damaged or cut short (5000 bytes" in refused("evaluate", copy)
 
-    def test_a_truncated_state(self, refused, copy):
+    def test_truncated_state(self, refused, copy):
         path = copy / "state.safetensors"
         path.write_bytes(path.read_bytes()[:5000])
         assert "state.safetensors is damaged or cut short" in refused("train", "--out", copy, "--steps", 9)
@@ -129,46 +129,46 @@ class TestRun:
             ("plot", "forward", "{run}", "--data", "{data}"),
         ],
     )
-    def test_other_levels(self, refused, trained, tmp_path, command):
+    def test_images_of_other_levels(self, refused, trained, tmp_path, command):
         images = np.zeros((2, 8, 8, 3), dtype=np.uint8)
         np.savez(tmp_path / "coarse.npz", images=images, levels=16)
         message = refused(*(part.format(run=trained, data="coarse.npz") for part in command))
         assert "coarse has 16 levels and the model was trained on 256: their bits cannot be compared" in message
 
-    def test_another_shape_names_the_flag_that_helps(self, nelbo_cli, refused, trained, tmp_path):
+    def test_other_shape_names_the_resize_flag(self, nelbo_cli, refused, trained, tmp_path):
         np.save(tmp_path / "tall.npy", np.zeros((2, 9, 8, 3), dtype=np.uint8))
         for command in (("evaluate", trained, "--data", "tall.npy"), ("score", "tall.npy", "-m", trained)):
             message = refused(*command)
             assert "the images are 3 x 9 x 8" in message
-            assert "--resize brings pictures to that" in message
+            assert "resize them (--resize)" in message
             assert nelbo_cli(*command, "--resize").code == 0
 
-    def test_resizing_nothing(self, refused, trained):
+    def test_resize_needs_data(self, refused, trained):
         message = refused("evaluate", trained, "--resize")
-        assert "--resize brings the images of --data to the model's size; give that too." in message
+        assert "--resize converts the images of --data to the model's size; give --data too." in message
 
-    def test_another_configuration(self, refused, copy, trained):
+    def test_resuming_with_another_configuration(self, refused, copy, trained):
         message = refused(
             "train", "--data", trained.parent / "pictures", "--out", copy, *TINY, "--learning-rate", "0.5", "--flip"
         )
-        assert "training.flip: False there, True given; training.learning_rate: 0.002 there, 0.5 given)" in message
+        assert "training.flip: False stored, True given; training.learning_rate: 0.002 stored, 0.5 given)" in message
 
-    def test_no_data_and_no_run(self, refused):
-        assert "say what to train on by --data" in refused("train", "--out", "run")
+    def test_training_needs_data_or_a_run(self, refused):
+        assert "set --data to the images to train on" in refused("train", "--out", "run")
         assert "--size, --mode and --held-out say how to read --data" in refused("train", "--out", "run", "--size", 8)
 
-    def test_a_file_where_the_run_should_be(self, refused, tmp_path):
+    def test_file_in_place_of_the_run_folder(self, refused, tmp_path):
         (tmp_path / "run").write_text("")
         assert "run is a file; --out needs a folder" in refused("train", "--data", "digits", "--out", "run", *TINY)
 
-    def test_a_full_disk(self, refused, pictures, tmp_path):
+    def test_full_disk(self, refused, pictures, tmp_path):
         disk = tmp_path / "disk"
         disk.mkdir()
         mount = ["mount", "-t", "tmpfs", "-o", "size=48k", "tmpfs", str(disk)]
         try:
             subprocess.run(mount, check=True, capture_output=True)
         except (OSError, subprocess.CalledProcessError) as error:
-            pytest.skip(f"no small file system can be mounted here: {error}")
+            pytest.skip(f"a small file system cannot be mounted here: {error}")
         try:
             message = refused("train", "--data", pictures(), "--out", disk / "run", *TINY)
             assert "could not be written: the disk is full; free space or choose another folder with --out" in message
@@ -178,7 +178,7 @@ class TestRun:
 
 
 class TestOptions:
-    def test_tensorboard_without_the_extra(self, refused, pictures, monkeypatch):
+    def test_tensorboard_is_not_installed(self, refused, pictures, monkeypatch):
         monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
         message = refused("train", "--data", pictures(), "--out", "run", *TINY, "--tensorboard")
         assert "--tensorboard needs the package tensorboard; install it by `pip install nelbo[tensorboard]`" in message
@@ -205,7 +205,7 @@ class TestOptions:
             (["--set", "network.base=7"], "`base` is 7, but must be an even number"),
         ],
     )
-    def test_training(self, refused, pictures, tmp_path, arguments, message):
+    def test_training_options(self, refused, pictures, tmp_path, arguments, message):
         assert message in refused("train", "--data", pictures(), "--out", "run", *arguments)
         assert not (tmp_path / "run").exists()
 
@@ -214,13 +214,13 @@ class TestOptions:
         [
             (["--steps", "11"], "the number of steps must be within 1..10, got 11; change --steps."),
             (["--sampler", "ancestrel"], "unknown sampler 'ancestrel'; did you mean 'ancestral'?"),
-            (["--variance", "nul"], "unknown variance (of this model) 'nul'"),
+            (["--variance", "nul"], "unknown variance of this model 'nul'"),
             (["--out", "samples.jpg"], "--out samples.jpg must end in .png, .webp or .npy."),
-            (["--label", "1"], "is not class-conditional; leave --label out."),
+            (["--label", "1"], "is not class-conditional; remove --label"),
             (["--device", "toaster"], "--device toaster cannot be used here"),
         ],
     )
-    def test_sampling(self, refused, trained, arguments, message):
+    def test_sampling_options(self, refused, trained, arguments, message):
         assert message in refused("sample", trained, "--num", "1", *arguments)
 
     @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ class TestOptions:
             ["score", "digits"],
         ],
     )
-    def test_values_that_no_option_takes(self, nelbo_cli, arguments):
+    def test_usage_errors(self, nelbo_cli, arguments):
         outcome = nelbo_cli(*arguments)
         assert outcome.code == 2
         assert "Error" in outcome.err

@@ -1,4 +1,4 @@
-"""Every figure of `nelbo plot` on tiny runs, and the mistakes that can be made with it."""
+"""Every figure of `nelbo plot` on tiny runs, and its error messages."""
 
 import json
 import math
@@ -24,7 +24,7 @@ TINY_POINTS = {
 
 @pytest.fixture(scope="session")
 def points(tmp_path_factory):
-    """`points("moons")` is the folder of a run on that toy set."""
+    """`points("moons")` returns the folder of a run on that toy set."""
     place, made = tmp_path_factory.mktemp("points"), {}
 
     def folder(name: str):
@@ -41,19 +41,19 @@ def colours(path) -> int:
         return len(picture.convert("RGB").getcolors(10**7))
 
 
-def test_samples_that_share_a_latent(nelbo_cli, trained, tmp_path):
+def test_shared_latents_are_drawn(nelbo_cli, trained, tmp_path):
     assert nelbo_cli("plot", "shared", trained, "--num", 2, "--rows", 3, "--steps", 5).code == 0
     assert colours(tmp_path / "shared.png") > 50
 
 
-def test_from_one_image_to_another(nelbo_cli, trained, tmp_path):
+def test_interpolation_is_drawn(nelbo_cli, trained, tmp_path):
     data = ("--data", trained.parent / "pictures")
     line = ("plot", "interpolation", trained, *data, "--pair", 3, 1, "--columns", 3, "--rows", 2, "--steps", 5)
     assert nelbo_cli(*line).code == 0
     assert colours(tmp_path / "interpolation.png") > 50
 
 
-def test_neighbours_in_words_json_and_a_picture(nelbo_cli, trained, tmp_path):
+def test_neighbours_are_printed_written_and_drawn(nelbo_cli, trained, tmp_path):
     line = ("plot", "neighbours", trained, "--num", 3, "--neighbours", 2, "--steps", 5)
     shown = nelbo_cli(*line, "--json", "near.json")
     assert shown.code == 0
@@ -75,7 +75,7 @@ def test_points_of_every_toy_set(nelbo_cli, points, tmp_path, name):
     found = json.loads((tmp_path / "it.json").read_text())
     assert list(found["score_error"]) == ["10", "5"]
     assert all((error is None) == (name != "eight-gaussians") for error in found["score_error"].values())
-    assert ("learned score against exact" in shown.out) == (name == "eight-gaussians")
+    assert ("learned score against exact score" in shown.out) == (name == "eight-gaussians")
     gap = found["gap"]
     if name in ("moons", "spiral"):
         assert gap is None
@@ -83,7 +83,7 @@ def test_points_of_every_toy_set(nelbo_cli, points, tmp_path, name):
         return
     assert gap["at_least"] == pytest.approx(gap["samples"]["raw"] - gap["samples"]["floor"])
     assert gap["at_most"] == pytest.approx(gap["bound"] - gap["entropy"])
-    assert 0 < gap["at_least"] < gap["at_most"]  # nothing is learned in four steps
+    assert 0 < gap["at_least"] < gap["at_most"]  # four steps of training learn nothing
     cell = 2 * math.log(8 / 255)
     known = {"checkerboard": math.log(8), "eight-gaussians": math.log(8) + 1 + math.log(2 * math.pi * 0.02)}
     assert gap["entropy"] == pytest.approx(known[name] - cell, abs=0.02)  # of the density, on a grid of levels
@@ -97,55 +97,58 @@ def test_points_of_every_toy_set(nelbo_cli, points, tmp_path, name):
     ],
 )
 @pytest.mark.parametrize("ending", ["gif", "webp"])
-def test_pictures_that_move(nelbo_cli, trained, tmp_path, figure, options, frames, ending):
+def test_animations_of_images(nelbo_cli, trained, tmp_path, figure, options, frames, ending):
     options = [trained.parent / "pictures" if option == "pictures" else option for option in options]
     assert nelbo_cli("plot", figure, trained, *options, "--animate", "--out", f"it.{ending}").code == 0
     with Image.open(tmp_path / f"it.{ending}") as picture:
         assert picture.n_frames == frames
 
 
-def test_points_that_move(nelbo_cli, points, tmp_path):
+def test_animation_of_points(nelbo_cli, points, tmp_path):
     assert nelbo_cli("plot", "points", points("moons"), "--num", 50, "--columns", 3, "--animate").code == 0
     with Image.open(tmp_path / "points.gif") as picture:
-        assert picture.n_frames == 6  # forth and back
+        assert picture.n_frames == 6  # forward and reverse chain
 
 
 @pytest.mark.parametrize("figure", ["forward", "progressive", "shared", "interpolation", "neighbours"])
-def test_points_are_no_pictures(nelbo_cli, points, figure):
-    told = nelbo_cli("plot", figure, points("moons"))
-    assert told.code == 2
-    assert "makes no pictures of 1 or 3 channels; what makes points is drawn by `nelbo plot points" in told.err
+def test_figures_of_images_refuse_points(nelbo_cli, points, figure):
+    shown = nelbo_cli("plot", figure, points("moons"))
+    assert shown.code == 2
+    assert "does not generate images of 1 or 3 channels; `nelbo plot points" in shown.err
 
 
 @pytest.mark.parametrize(
     ("line", "named"),
     [
-        (("points", "RUN"), "makes images of 3 x 8 x 8, not points; draw them by `nelbo plot progressive`"),
-        (("interpolation", "RUN", "--data", "DATA", "--pair", 0, 24), "--pair 0 24 names images of"),
-        (("interpolation", "RUN", "--data", "DATA", "--pair", 0, 24), "which are numbered 0..23"),
+        (("points", "RUN"), "generates images of 3 x 8 x 8, not points; draw them by `nelbo plot progressive`"),
+        (("interpolation", "RUN", "--data", "DATA", "--pair", 0, 24), "--pair 0 24: the images of"),
+        (("interpolation", "RUN", "--data", "DATA", "--pair", 0, 24), "are numbered 0..23"),
         (("neighbours", "RUN", "--num", 1, "--steps", 1, "--neighbours", 24), "--neighbours must be within 1..23"),
         (("shared", "RUN", "--steps", 11), "11"),
         (("forward", "RUN", "--data", "digits"), "the images are 1 x 8 x 8"),
-        (("progressive", "nowhere", "--animate", "--out", "it.png"), "must end in one of .gif, .webp"),  # told first
+        (
+            ("progressive", "nowhere", "--animate", "--out", "it.png"),
+            "must end in one of .gif, .webp",
+        ),  # checked before the run
         (("points", "nowhere", "--out", "it.gif"), "must end in one of .png, .pdf, .svg"),
         (("shared", "nowhere", "--out", "it.gif"), "must end in one of .png, .pdf, .svg"),
-        (("shared", "nowhere"), "there is not a run folder or bundled model 'nowhere'"),
+        (("shared", "nowhere"), "no run folder or bundled model 'nowhere'"),
     ],
 )
-def test_mistakes_are_said_in_a_sentence(nelbo_cli, trained, tmp_path, line, named):
+def test_mistakes_are_one_sentence(nelbo_cli, trained, tmp_path, line, named):
     places = {"RUN": trained, "DATA": trained.parent / "pictures"}
-    told = nelbo_cli("plot", *(places.get(part, part) for part in line))
-    assert told.code == 2
-    assert told.err.strip().startswith("error: ") and named in told.err
+    shown = nelbo_cli("plot", *(places.get(part, part) for part in line))
+    assert shown.code == 2
+    assert shown.err.strip().startswith("error: ") and named in shown.err
     assert not list(tmp_path.iterdir())
 
 
-def test_too_many_neighbours_are_told_before_sampling(nelbo_cli, trained, monkeypatch):
+def test_too_many_neighbours_are_refused_before_sampling(nelbo_cli, trained, monkeypatch):
     monkeypatch.setattr(nelbo.runs.DiffusionRun, "sample", lambda *_, **__: pytest.fail("it sampled first"))
-    told = nelbo_cli("plot", "neighbours", trained, "--neighbours", 24)
-    assert told.code == 2 and "--neighbours must be within 1..23, got 24" in told.err
+    shown = nelbo_cli("plot", "neighbours", trained, "--neighbours", 24)
+    assert shown.code == 2 and "--neighbours must be within 1..23, got 24" in shown.err
 
 
-def test_more_steps_than_the_chain_has_are_refused_for_points(nelbo_cli, points):
-    told = nelbo_cli("plot", "points", points("moons"), "--steps", 11)
-    assert told.code == 2 and "11" in told.err
+def test_too_many_steps_are_refused_for_points(nelbo_cli, points):
+    shown = nelbo_cli("plot", "points", points("moons"), "--steps", 11)
+    assert shown.code == 2 and "11" in shown.err

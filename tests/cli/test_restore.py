@@ -1,4 +1,4 @@
-"""`nelbo restore`: what is known comes back, what is written can be read, and every mistake has its sentence."""
+"""`nelbo restore`: known pixels come back, files can be read, and each error is one sentence."""
 
 import itertools
 from pathlib import Path
@@ -11,7 +11,6 @@ from PIL import Image
 import nelbo
 from nelbo.errors import ConfigurationError, ShapeError
 from nelbo.restoration import posterior_mean
-from nelbo.runs import Repair
 
 LUMA = np.array([0.299, 0.587, 0.114])
 
@@ -23,7 +22,7 @@ def picture(path: str, shape: tuple[int, ...] = (8, 8, 3), seed: int = 0) -> np.
 
 
 def mask(path: str, shape: tuple[int, int] = (8, 8)) -> np.ndarray:
-    """White, to be filled in, in the middle."""
+    """Write a mask whose middle is white: to be filled in."""
     pixels = np.zeros(shape, np.uint8)
     pixels[2:6, 3:7] = 255
     Image.fromarray(pixels).save(path)
@@ -32,7 +31,7 @@ def mask(path: str, shape: tuple[int, int] = (8, 8)) -> np.ndarray:
 
 @pytest.fixture
 def refused(nelbo_cli, trained: Path):
-    """`refused("x.png", "--mask", ...)` must fail with code 2 and one sentence, which is returned."""
+    """`refused("x.png", "--mask", ...)` checks for exit code 2 and one sentence, and returns it."""
 
     def call(image: str, *arguments: object, model: object = trained) -> str:
         outcome = nelbo_cli("restore", image, "-m", model, *arguments)
@@ -43,7 +42,7 @@ def refused(nelbo_cli, trained: Path):
     return call
 
 
-class TestWhatIsKnownComesBack:
+class TestKnownPixelsComeBack:
     @pytest.mark.parametrize(
         "how",
         [
@@ -54,14 +53,14 @@ class TestWhatIsKnownComesBack:
         ],
     )
     @pytest.mark.parametrize("steps", [3, 10])
-    def test_kept_pixels(self, nelbo_cli, trained: Path, how: tuple[str, ...], steps: int):
+    def test_kept_pixels_come_back_exactly(self, nelbo_cli, trained: Path, how: tuple[str, ...], steps: int):
         image, hole = picture("x.png"), mask("mask.png")
         for out, more in (("out.png", ()), ("mean.png", ("--mean",))):
             done = nelbo_cli(
                 *("restore", "x.png", "-m", trained, "--mask", "mask.png", "--steps", steps, "--num", 3),
                 *("--out", out, *more, *how),
             )
-            assert done.code == 0 and f"the restored image: {out}" in done.err
+            assert done.code == 0 and f"the restored image is in {out}" in done.err
             restored = np.asarray(Image.open(out))
             assert np.array_equal(restored[~hole], image[~hole])
             assert not np.array_equal(restored[hole], image[hole])
@@ -69,8 +68,8 @@ class TestWhatIsKnownComesBack:
         assert np.array_equal(np.load("x.npy")[:, :, ~hole], np.broadcast_to(image[~hole].T, (4, 3, 48)))
 
     @pytest.mark.parametrize("how", [(), ("--sampler", "unipc", "--steps", 3), ("--sampler", "heun", "--steps", 2)])
-    def test_means_of_squares(self, nelbo_cli, trained: Path, how: tuple[str, ...]):
-        """Up to rounding, also close to black and to white, where many pixels are cut off."""
+    def test_means_of_squares_come_back(self, nelbo_cli, trained: Path, how: tuple[str, ...]):
+        """Up to rounding, also near black and white, where many pixels are clipped."""
         small = np.linspace(0, 255, 48).round().astype(np.uint8).reshape(4, 4, 3)
         Image.fromarray(small).save("small.png")
         assert nelbo_cli("restore", "small.png", "-m", trained, "--upscale", 2, "--out", "large.npy", *how).code == 0
@@ -80,7 +79,7 @@ class TestWhatIsKnownComesBack:
         assert not (large == small.repeat(2, 0).repeat(2, 1).transpose(2, 0, 1)).all()
 
     @pytest.mark.parametrize("how", [(), ("--sampler", "unipc", "--steps", 3), ("--sampler", "heun", "--steps", 2)])
-    def test_brightness(self, nelbo_cli, trained: Path, how: tuple[str, ...]):
+    def test_brightness_comes_back(self, nelbo_cli, trained: Path, how: tuple[str, ...]):
         grey = np.linspace(0, 255, 64).round().astype(np.uint8).reshape(8, 8)
         Image.fromarray(grey).save("grey.png")
         assert nelbo_cli("restore", "grey.png", "-m", trained, "--colour", "--out", "colour.npy", *how).code == 0
@@ -89,73 +88,81 @@ class TestWhatIsKnownComesBack:
         assert (coloured[:, 0] != coloured[:, 2]).any()
 
 
-class TestWhatIsWritten:
-    def test_draws_and_their_spread(self, nelbo_cli, trained: Path):
+class TestOutput:
+    def test_spread_figure_is_written(self, nelbo_cli, trained: Path):
         picture("x.png")
         done = nelbo_cli("restore", "x.png", "-m", trained, "--noise", 25, "--spread", "s.png", "--num", 2)
-        assert done.code == 0 and "the draws and their spread: s.png" in done.err
+        assert done.code == 0 and "the draws and their spread are in s.png" in done.err
         assert Image.open("restored.png").size == (8, 8)
         assert Image.open("s.png").size[0] > 400
 
     @pytest.mark.parametrize(
         "how", [("--strength", 0.5), ("--noise", 25), ("--noise", 25, "--sampler", "ddim", "--eta", 1)]
     )
-    def test_a_seed_is_always_the_same_draw(self, nelbo_cli, trained: Path, how):
+    def test_seed_gives_the_same_draw(self, nelbo_cli, trained: Path, how):
         picture("x.png")
         for out, more in (("a", ()), ("b", ("--batch-size", 1)), ("c", ("--seed", 1)), ("d", ("--num", 2))):
             assert nelbo_cli("restore", "x.png", "-m", trained, *how, "--out", f"{out}.npy", *more).code == 0
         a, b, c, d = (np.load(f"{name}.npy").astype(int) for name in "abcd")
         assert a.shape == (4, 3, 8, 8)
-        assert np.abs(a - b).max() <= 1 and np.abs(a[:2] - d).max() <= 1  # a batch may round otherwise
+        assert np.abs(a - b).max() <= 1 and np.abs(a[:2] - d).max() <= 1  # another batch size may round differently
         assert np.abs(a - c).max() > 5 and np.abs(a[0] - a[1]).max() > 5
 
-    def test_grey_serves_a_model_in_colour(self, nelbo_cli, trained: Path):
+    def test_colour_model_accepts_a_grey_image(self, nelbo_cli, trained: Path):
         picture("grey.png", (8, 8))
         assert nelbo_cli("restore", "grey.png", "-m", trained, "--strength", 0.1).code == 0
         assert Image.open("restored.png").mode == "RGB"
 
 
-class TestMistakes:
+class TestErrors:
     @pytest.fixture(autouse=True)
     def files(self, nelbo_cli) -> None:
         picture("x.png")
         mask("mask.png")
 
-    def test_nothing_that_was_given_is_lost(self, refused):
+    def test_inputs_are_not_overwritten(self, refused):
         for lost in ("x.png", "mask.png"):
             before = Path(lost).read_bytes()
-            assert f"--out {lost} would overwrite" in refused("x.png", "--mask", "mask.png", "--out", lost)
+            assert f"--out {lost} would overwrite an input file" in refused(
+                "x.png", "--mask", "mask.png", "--out", lost
+            )
             assert Path(lost).read_bytes() == before
         same = ("--num", 2, "--out", "same.png", "--spread", "same.png")
         assert "--out and --spread are both same.png" in refused("x.png", "--noise", 5, *same)
         assert "there is no file nope.png" in refused("nope.png", "--noise", 5)
-        assert "--noise 1e+09 is above the" in refused("x.png", "--noise", 1e9)
+        assert "--noise 1e+09 is above this model's largest noise" in refused("x.png", "--noise", 1e9)
 
-    def test_not_exactly_one_damage(self, refused):
+    def test_exactly_one_damage_is_required(self, refused):
         assert "--colour or --strength; got none" in refused("x.png")
         assert "got --mask and --noise" in refused("x.png", "--mask", "mask.png", "--noise", 5)
         assert "got --upscale and --colour and --strength" in refused(
             "x.png", "--upscale", 2, "--colour", "--strength", 0.5
         )
 
-    def test_images_that_do_not_fit(self, refused):
+    def test_wrong_image_sizes_and_modes_are_refused(self, refused):
         picture("large.png", (9, 12, 3))
         picture("small.png", (4, 4, 3))
-        assert "large.png is 12x9, and the model makes 8x8; crop or resize it" in refused("large.png", "--noise", 5)
+        assert "large.png is 12x9, but the model's images are 8x8; crop or resize it" in refused(
+            "large.png", "--noise", 5
+        )
         message = refused("x.png", "--upscale", 2)
-        assert "x.png is 8x8, and the model makes 8x8, so for --upscale 2 the image is 4x4" in message
-        assert "--upscale 3: the model's 8 x 8 pixels can be 2, 4, 8 times as many a side" in refused(
+        assert "x.png is 8x8, but the model's images are 8x8, so for --upscale 2 the image must be 4x4" in message
+        assert "and divide both sides of the model's images, 8 x 8, got 3; possible: 2, 4, 8." in refused(
             "small.png", "--upscale", 3
         )
-        assert "--upscale 1: the model's 8 x 8 pixels can be 2, 4, 8 times" in refused("x.png", "--upscale", 1)
-        assert "x.png has its colours; a grey image is expected here" in refused("x.png", "--colour")
+        assert "and divide both sides of the model's images, 8 x 8, got 1; possible: 2, 4, 8." in refused(
+            "x.png", "--upscale", 1
+        )
+        assert "x.png is in colour, but a grey image is expected for --colour" in refused("x.png", "--colour")
         picture("fashion.png", (28, 28, 3))
         picture("boot.png", (28, 28))
         message = refused("fashion.png", "--noise", 5, model="fashion-mnist")
-        assert "is in colour, and the model is grey; a grey image is expected" in message
-        assert "has no colour to give; leave --colour out" in refused("boot.png", "--colour", model="fashion-mnist")
+        assert "is in colour, but a grey image is expected because the model's images are grey" in message
+        assert "images are grey and have no colours; remove --colour" in refused(
+            "boot.png", "--colour", model="fashion-mnist"
+        )
 
-    def test_files_that_are_no_image(self, refused, tmp_path: Path):
+    def test_files_that_are_not_one_image_are_refused(self, refused, tmp_path: Path):
         (tmp_path / "letter.png").write_text("dear")
         assert "letter.png cannot be used: it is not a PNG" in refused("letter.png", "--noise", 5)
         assert "nowhere.png" in refused("nowhere.png", "--noise", 5)
@@ -164,64 +171,72 @@ class TestMistakes:
         picture("two/b.png")
         assert "two holds several images; name one file" in refused("two", "--noise", 5)
 
-    def test_masks_that_are_none(self, refused, tmp_path: Path):
+    def test_wrong_masks_are_refused(self, refused, tmp_path: Path):
         (tmp_path / "letter.png").write_text("dear")
         assert "letter.png cannot be used" in refused("x.png", "--mask", "letter.png")
         mask("large.png", (9, 12))
-        assert "the mask large.png is 12x9, and the image 8x8" in refused("x.png", "--mask", "large.png")
-        for level, words in ((0, "black all over: nothing is missing"), (255, "white all over: nothing is left")):
+        assert "the mask large.png is 12x9, but the model's images are 8x8" in refused("x.png", "--mask", "large.png")
+        for level, words in ((0, "the mask marks no pixel as missing"), (255, "the mask marks every pixel as missing")):
             Image.fromarray(np.full((8, 8), level, np.uint8)).save("flat.png")
             assert words in refused("x.png", "--mask", "flat.png")
         Image.fromarray(np.full((8, 8), 127, np.uint8)).save("grey.png")
         message = refused("x.png", "--mask", "grey.png")
-        assert "grey.png has grey (127), and must be black (kept) and white (to be filled in) only" in message
+        assert "grey.png has grey pixels (127), but must have only black (keep) and white (fill in)" in message
         assert "the mask x.png has colours" in refused("x.png", "--mask", "x.png")
 
-    def test_numbers_out_of_range(self, refused):
+    def test_numbers_out_of_range_are_refused(self, refused):
         for noise in (0, -3, "nan"):
-            assert "--noise is a standard deviation in grey levels, above 0" in refused("x.png", "--noise", noise)
-        assert "is above the" in refused("x.png", "--noise", 1e9)
+            assert "--noise is a standard deviation in grey levels: it must be above 0" in refused(
+                "x.png", "--noise", noise
+            )
+        assert "is above this model's largest noise" in refused("x.png", "--noise", 1e9)
         assert "--strength is a share of the chain" in refused("x.png", "--strength", 1.5)
         assert "--strength is a share of the chain" in refused("x.png", "--strength", 0)
-        assert "change --steps" in refused("x.png", "--strength", 0.5, "--steps", 0)
+        assert "--steps must be within 1..10, got 0" in refused("x.png", "--strength", 0.5, "--steps", 0)
         for damage in (("--mask", "mask.png"), ("--strength", 0.5), ("--noise", 5)):
-            assert "number of steps must be within 1..10, got 11" in refused("x.png", *damage, "--steps", 11)
+            assert "--steps must be within 1..10, got 11" in refused("x.png", *damage, "--steps", 11)
         assert "--jump must be at least 1" in refused("x.png", "--mask", "mask.png", "--jump", 0)
-        assert "at most 3" in refused("x.png", "--mask", "mask.png", "--jump", 4, "--steps", 4)
+        assert "--jump must be below the number of steps, 4, got 4" in refused(
+            "x.png", "--mask", "mask.png", "--jump", 4, "--steps", 4
+        )
 
-    def test_what_does_not_go_together(self, refused):
+    def test_options_that_exclude_each_other_are_refused(self, refused):
         picture("small.png", (4, 4, 3))
-        assert "--method repaint fills in what a --mask hides" in refused(
+        assert "--strength does not support --method; remove --method" in refused(
             "x.png", "--strength", 0.5, "--method", "repaint"
         )
-        assert "leave it out with --upscale" in refused("small.png", "--upscale", 2, "--method", "repaint")
-        assert "by no --method" in refused("x.png", "--noise", 5, "--method", "null-space")
-        assert "of --method repaint" in refused("x.png", "--noise", 5, "--jump", 2)
-        assert "are of --method repaint" in refused(
+        assert "--upscale supports --method null-space only, got 'repaint'; remove --method" in refused(
+            "small.png", "--upscale", 2, "--method", "repaint"
+        )
+        assert "--noise does not support --method; remove --method" in refused(
+            "x.png", "--noise", 5, "--method", "null-space"
+        )
+        assert "--noise does not support --jump; remove --jump" in refused("x.png", "--noise", 5, "--jump", 2)
+        assert "--resamplings can be used with --method repaint only" in refused(
             "x.png", "--mask", "mask.png", "--method", "null-space", "--resamplings", 2
         )
-        assert "method" in refused("x.png", "--mask", "mask.png", "--method", "magic")
-        assert "sampler" in refused("x.png", "--noise", 5, "--sampler", "magic")
+        assert "unknown method 'magic'" in refused("x.png", "--mask", "mask.png", "--method", "magic")
+        assert "unknown sampler 'magic'" in refused("x.png", "--noise", 5, "--sampler", "magic")
         message = refused("x.png", "--mask", "mask.png", "--method", "repaint", "--sampler", "heun")
-        assert "leave --sampler out, or give --method null-space" in message
+        assert "uses the ancestral sampler; remove --sampler, or set --method null-space" in message
         message = refused("x.png", "--noise", 5, "--sampler", "heun")
-        assert "--sampler heun draws no noise" in message and "ddim with --eta 1" in message
-        assert "--eta means nothing" in refused("x.png", "--noise", 5, "--eta", 0.5)
+        assert "the sampler 'heun' draws no noise" in message and "--sampler ddim with --eta 1" in message
+        assert "'ancestral' does not support --eta" in refused("x.png", "--noise", 5, "--eta", 0.5)
 
-    def test_where_it_cannot_be_written_is_said_before_the_work(self, refused):
+    def test_wrong_output_files_are_refused_early(self, refused):
         assert "--out x.txt must end in .png" in refused("x.png", "--noise", 5, "--out", "x.txt")
-        assert "--spread shows how draws differ: give --num 2" in refused(
+        assert "--spread shows how the draws differ; set --num 2" in refused(
             "x.png", "--noise", 5, "--spread", "s.png", "--num", 1
         )
         assert "must end in one of .png, .pdf, .svg" in refused("x.png", "--noise", 5, "--spread", "s.gif")
 
-    def test_other_models(self, refused, monkeypatch: pytest.MonkeyPatch):
+    def test_models_without_256_levels_are_refused(self, refused, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(nelbo.DiffusionRun, "levels", 17)
-        assert "knows 17 levels, and pictures have 256" in refused("x.png", "--noise", 5)
+        assert "has 17 levels, but pictures have 256" in refused("x.png", "--noise", 5)
 
 
 class TestFromPython:
-    """What the command line cannot come to."""
+    """Behaviour that the command line cannot show."""
 
     @pytest.fixture
     def run(self, trained: Path) -> nelbo.DiffusionRun:
@@ -229,10 +244,10 @@ class TestFromPython:
         assert isinstance(run, nelbo.DiffusionRun)
         return run
 
-    def test_progress_and_the_posterior_mean(self, run: nelbo.DiffusionRun):
+    def test_progress_counts_all_steps(self, run: nelbo.DiffusionRun):
         heard: list[tuple[int, int]] = []
         image = torch.full((3, 8, 8), 100, dtype=torch.uint8)
-        how: Repair = {"steps": 2, "num": 3, "batch_size": 2, "progress": lambda *numbers: heard.append(numbers)}
+        how = {"steps": 2, "num": 3, "batch_size": 2, "progress": lambda *numbers: heard.append(numbers)}
         restored = run.restore(image, noise=1e-3, **how)
         assert heard[-1] == (4, 4) and all(before <= after for before, after in itertools.pairwise(heard))
         assert restored.draws.shape == (3, 3, 8, 8) and restored.draws.dtype == torch.uint8
@@ -244,22 +259,26 @@ class TestFromPython:
         assert heard[-1] == (2 * 7, 2 * 7)
 
     def test_noise_is_in_grey_levels(self):
-        """25 levels of 255 are 50/255 of data in [-1, 1]; the mean is E[x_0|y] there, in levels again."""
+        """25 of 255 levels are 50/255 in units of data; the mean is E[x_0|y] there, converted back to levels."""
         run = nelbo.load("fashion-mnist", device="cpu")
         image = torch.randint(0, 256, run.shape, generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
         expected = posterior_mean(run.reverse(clip=True), (image / 127.5 - 1).unsqueeze(0), 50 / 255)[0]
         found = run.restore(image, noise=25.0, num=1, steps=1).mean
         torch.testing.assert_close(found, ((expected + 1) * 127.5).double(), atol=0.05, rtol=0)
 
-    def test_mistakes(self, run: nelbo.DiffusionRun):
+    def test_wrong_values_are_refused(self, run: nelbo.DiffusionRun):
         image = torch.zeros(3, 8, 8, dtype=torch.uint8)
         with pytest.raises(ShapeError, match=r"must be 3 x 8 x 8 .* got 1 x 8 x 8"):
             run.restore(image[:1], noise=5.0)
-        with pytest.raises(ShapeError, match=r"integer levels 0\.\.255"):
+        with pytest.raises(ShapeError, match=r"integer levels 0\.\.255, got torch.float32"):
             run.restore(image.float(), noise=5.0)
-        with pytest.raises(ShapeError, match=r"the mask must be bool \(8, 8\), .* got torch.uint8 \(3, 8, 8\)"):
+        with pytest.raises(
+            ShapeError, match=r"the mask must be a bool tensor \(height, width\), .* got torch.uint8 \(3, 8, 8\)"
+        ):
             run.restore(image, mask=image)
         with pytest.raises(ConfigurationError, match="num must be at least 1, got 0"):
             run.restore(image, noise=5.0, num=0)
-        with pytest.raises(ConfigurationError, match="--batch-size must be at least 1, got 0"):
+        with pytest.raises(ConfigurationError, match="batch_size must be at least 1, got 0"):
             run.restore(image, noise=5.0, batch_size=0)
+        with pytest.raises(ConfigurationError, match=r"unknown option 'nmu'; did you mean 'num'\?"):
+            run.restore(image, noise=5.0, nmu=8)

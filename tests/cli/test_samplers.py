@@ -1,4 +1,4 @@
-"""`nelbo sample` with every sampler, guidance, and the picture of several."""
+"""`nelbo sample` with every sampler and with guidance, and `nelbo plot samplers`."""
 
 import numpy as np
 import pytest
@@ -10,18 +10,18 @@ SMALL = ("network.base=8", "network.groups=4", "network.blocks=1", "network.mult
 
 
 def drawn(nelbo_cli, tmp_path, *options):
-    told = nelbo_cli("sample", "fashion-mnist", "--num", 2, "--out", "x.npy", "--precision", "fp32", *options)
-    assert told.code == 0, told.err
+    done = nelbo_cli("sample", "fashion-mnist", "--num", 2, "--out", "x.npy", "--precision", "fp32", *options)
+    assert done.code == 0, done.err
     return np.load(tmp_path / "x.npy")
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_every_sampler_by_name(nelbo_cli, tmp_path, name):
+def test_every_sampler_draws_images(nelbo_cli, tmp_path, name):
     images = drawn(nelbo_cli, tmp_path, "--sampler", name, "--steps", 3)
     assert images.shape == (2, 1, 28, 28) and images.std() > 10
 
 
-def test_spacing_eta_churn_and_threshold_change_the_images(nelbo_cli, tmp_path):
+def test_sampling_options_change_the_images(nelbo_cli, tmp_path):
     plain = drawn(nelbo_cli, tmp_path, "--sampler", "ddim", "--steps", 4)
     for options in (("--spacing", "karras"), ("--eta", 1), ("--threshold", 0.9)):
         assert not np.array_equal(plain, drawn(nelbo_cli, tmp_path, "--sampler", "ddim", "--steps", 4, *options))
@@ -50,20 +50,20 @@ def test_spacing_eta_churn_and_threshold_change_the_images(nelbo_cli, tmp_path):
         (("--steps", 0), "the number of steps must be within 1..1000, got 0"),
     ],
 )
-def test_mistakes_are_said_in_a_sentence(nelbo_cli, tmp_path, options, named):
-    told = nelbo_cli("sample", "fashion-mnist", "--num", 1, "--out", "x.npy", *options)
-    assert told.code == 2 and not (tmp_path / "x.npy").exists()
-    assert named in told.err and told.err.strip().count("\n") == 0
+def test_wrong_options_give_one_sentence(nelbo_cli, tmp_path, options, named):
+    done = nelbo_cli("sample", "fashion-mnist", "--num", 1, "--out", "x.npy", *options)
+    assert done.code == 2 and not (tmp_path / "x.npy").exists()
+    assert named in done.err and done.err.strip().count("\n") == 0
 
 
-def test_a_class_by_name_by_number_and_guided(nelbo_cli, tmp_path):
+def test_class_labels_and_guidance(nelbo_cli, tmp_path):
     settings = [part for setting in SMALL for part in ("--set", setting)]
-    told = nelbo_cli("train", "--data", "digits", "--out", "by-class", "--steps", 3, "--conditional", *settings)
-    assert told.code == 0, told.err
+    done = nelbo_cli("train", "--data", "digits", "--out", "by-class", "--steps", 3, "--conditional", *settings)
+    assert done.code == 0, done.err
 
     def sampled(*options):
-        told = nelbo_cli("sample", "by-class", "--num", 4, "--steps", 3, "--out", "x.npy", *options)
-        assert told.code == 0, told.err
+        done = nelbo_cli("sample", "by-class", "--num", 4, "--steps", 3, "--out", "x.npy", *options)
+        assert done.code == 0, done.err
         return np.load(tmp_path / "x.npy")
 
     seven = sampled("--label", 7)
@@ -74,27 +74,27 @@ def test_a_class_by_name_by_number_and_guided(nelbo_cli, tmp_path):
         (("--guidance", 2), "--guidance follows a class; give --label too"),
         (("--label", 1, "--guidance", 2, "--guidance-interval", 0.9, 0.1), "two rising shares of the chain"),
     ):
-        told = nelbo_cli("sample", "by-class", "--num", 1, "--steps", 2, "--out", "y.npy", *options)
-        assert told.code == 2 and named in told.err
+        done = nelbo_cli("sample", "by-class", "--num", 1, "--steps", 2, "--out", "y.npy", *options)
+        assert done.code == 2 and named in done.err
 
 
-def test_the_picture_of_several_samplers(nelbo_cli, tmp_path):
-    told = nelbo_cli(
+def test_plot_samplers_writes_a_picture(nelbo_cli, tmp_path):
+    done = nelbo_cli(
         *("plot", "samplers", "fashion-mnist", "--sampler", "ddim", "--sampler", "heun", "--calls", 1, "--calls", 4),
         *("--num", 1, "--out", "several.png"),
     )
-    assert told.code == 0, told.err
+    assert done.code == 0, done.err
     with Image.open(tmp_path / "several.png") as picture:
         assert picture.width > 200 and picture.height > 200
-    told = nelbo_cli("plot", "samplers", "fashion-mnist", "--sampler", "huen", "--out", "no.png")
-    assert told.code == 2 and "did you mean 'heun'" in told.err
+    done = nelbo_cli("plot", "samplers", "fashion-mnist", "--sampler", "huen", "--out", "no.png")
+    assert done.code == 2 and "did you mean 'heun'" in done.err
 
 
-def test_what_cannot_be_written_is_told_before_the_work(nelbo_cli, tmp_path):
+def test_wrong_output_files_are_refused_early(nelbo_cli, tmp_path):
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "file").write_text("")
     for out, named in (("folder.png", "folder.png is a folder"), ("file/x.png", "file is a file, not a folder")):
-        told = nelbo_cli("sample", "fashion-mnist", "--out", out)  # all of 64,000 calls, were it not refused
-        assert told.code == 2 and named in told.err
-    told = nelbo_cli("plot", "samplers", "fashion-mnist", "--sampler", "ddim", "--calls", 1001, "--out", "no.png")
-    assert told.code == 2 and "--calls 1001: ddim has at most 1000 here" in told.err
+        done = nelbo_cli("sample", "fashion-mnist", "--out", out)  # without the refusal this would take 64,000 calls
+        assert done.code == 2 and named in done.err
+    done = nelbo_cli("plot", "samplers", "fashion-mnist", "--sampler", "ddim", "--calls", 1001, "--out", "no.png")
+    assert done.code == 2 and "--calls 1001: ddim has at most 1000 here" in done.err

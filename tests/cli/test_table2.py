@@ -1,4 +1,4 @@
-"""`nelbo table2`: every cell reaches every form of the table."""
+"""`nelbo table2`: every cell is in every form of the table."""
 
 import csv
 import json
@@ -8,13 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
-from nelbo.cli import table2 as command
+import nelbo.studies
 from nelbo.studies import CellRecord, GridOptions, Table2, table2_cells
 
 
 @pytest.fixture
 def grid(monkeypatch):
-    """A whole grid that nobody had to train: three cells failed in three ways."""
+    """A complete grid without any training, in which three cells failed in three ways."""
     records = [
         CellRecord(cell, None, 9, 0.1, 2 + i / 100, 0.01, {"distance": 5.0 + i, "low": 4.0, "high": 99.0})
         for i, cell in enumerate(table2_cells())
@@ -29,8 +29,10 @@ def grid(monkeypatch):
         return Table2(options, records, None, 17, 1500, 297, "against nothing")
 
     samples = torch.zeros(3, 1, 8, 8, dtype=torch.uint8)
-    monkeypatch.setattr(command, "run_table2", run)
-    monkeypatch.setattr(command, "drawn_samples", lambda folder: [(record.cell, samples) for record in records[3:]])
+    monkeypatch.setattr(nelbo.studies, "run_table2", run)
+    monkeypatch.setattr(
+        nelbo.studies, "drawn_samples", lambda folder: [(record.cell, samples) for record in records[3:]]
+    )
     return records
 
 
@@ -46,14 +48,14 @@ def test_every_cell_is_in_every_form(nelbo_cli, tmp_path, grid):
     assert [row["name"] for row in rows] == [cell.name for cell in table2_cells()]
     assert (rows[3]["bits_per_dim"], rows[3]["frechet_distance"], rows[0]["bits_per_dim"]) == ("2.03", "8.0", "")
     page = (folder / "table2.md").read_text()
-    assert "…" not in made.out  # nothing is cut off in a terminal of 80 columns
+    assert "…" not in made.out  # no cell is cut off in a terminal of 80 columns
     for text in (page, made.out):
         for record in grid[3:]:
             assert f"{record.bits_per_dim:.3f}" in text
         for record in grid[:3]:
             assert record.unstable in text
         assert "seed 4" in text
-        assert "4.09 bits/dim of a uniform over 17 levels" in text
+        assert "above 4.09 bits/dim, that of a uniform distribution over 17 levels" in text
         assert text.count("(1.0e+07)") == 1
     assert page.count("unstable (1.0e+07)") == 1
     for i, record in enumerate(grid[3:], 3):
@@ -66,14 +68,14 @@ def test_every_cell_is_in_every_form(nelbo_cli, tmp_path, grid):
         assert len(set(picture.getdata())) > 10
 
 
-def test_the_command_in_the_page_makes_the_same_grid(nelbo_cli, tmp_path, grid, monkeypatch):
+def test_printed_command_repeats_the_grid(nelbo_cli, tmp_path, grid, monkeypatch):
     asked = []
 
     def run(folder, options, listener):
         asked.append(options)
         return Table2(options, [], None, 17, 1, 1, "")
 
-    monkeypatch.setattr(command, "run_table2", run)
+    monkeypatch.setattr(nelbo.studies, "run_table2", run)
     nelbo_cli("table2", "--data", "digits", "--out", "a b", "--minutes", 2, "--set", "network.fourier=[1,2]")
     line = (tmp_path / "a b" / "table2.md").read_text().splitlines()[2].strip()
     nelbo_cli(*shlex.split(line)[1:])
@@ -81,7 +83,7 @@ def test_the_command_in_the_page_makes_the_same_grid(nelbo_cli, tmp_path, grid, 
     assert asked[0] == asked[1] == GridOptions("digits", minutes=2.0, overrides={"network.fourier": [1, 2]})
 
 
-def test_a_mistake_is_one_sentence(nelbo_cli):
+def test_two_budgets_are_refused(nelbo_cli):
     asked = nelbo_cli("table2", "--data", "digits", "--out", "grid", "--minutes", 1, "--steps", 1)
     assert asked.code == 2
     assert "--minutes or --steps" in asked.err

@@ -11,7 +11,7 @@ from PIL import Image
 from nelbo.codec import FittingOptions, ProgressiveCodec
 from nelbo.data import ImageDataset, load_data
 from nelbo.runs import DiffusionRun, fit_codec, load_as
-from nelbo.studies.training import data_of, train
+from nelbo.studies import data_of, train
 
 TINY = {
     "schedule.num_steps": 60,

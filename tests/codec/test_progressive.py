@@ -154,7 +154,7 @@ def test_file_is_cut_by_bytes_or_error(codec, digits):
 def test_cut_file_is_readable():
     large = Bitstream(bytes(8), 5, (2000, 3000), bytes(4), bytes(range(1, 250)) * 40, 249 * 40)
     with pytest.raises(
-        CodecError, match="is too few for an image of \\(2000, 3000\\) pixels, which needs at least 1,465 bytes"
+        CodecError, match="to 1,400 bytes, but an image of \\(2000, 3000\\) pixels needs at least 1,465"
     ):
         large.cut(1400)
     assert isinstance(Bitstream.from_bytes(large.cut(1500).to_bytes()), Bitstream)
@@ -163,6 +163,17 @@ def test_cut_file_is_readable():
     lossy = Bitstream(bytes(3), 5, None, None, bytes(range(1, 100)), 99)
     with pytest.raises(CodecError, match="was encoded as lossy cannot be cut"):
         lossy.cut(50)
+
+
+def test_a_cut_may_leave_only_the_header():
+    file = Bitstream(bytes(3), 5, None, bytes(4), bytes(range(1, 100)), 99)
+    header = 11  # bytes: magic, version and effort 3, fingerprint 3, length 1, checksum 4
+    content = file.cut(header).to_bytes()
+    assert len(content) == header
+    read = Bitstream.from_bytes(content)
+    assert isinstance(read, Bitstream) and read.message == b"" and read.prefix
+    with pytest.raises(CodecError, match=f"{header - 1} is less than the {header} bytes"):
+        file.cut(header - 1)
 
 
 def test_lossy_files_are_shorter_and_inexact(codec, digits):

@@ -64,6 +64,21 @@ def test_guidance_doubles_batch_only_inside_interval():
     torch.testing.assert_close(mixed.noise, x_t * torch.tensor([0.1 + 2 * 0.4, 0.6]).view(-1, 1, 1, 1))
 
 
+def test_both_ends_of_the_interval_are_guided():
+    guided = ReverseProcess(Labelled(), SCHEDULE, guidance=Guidance(2.0, first=20, last=60))
+    x_t = torch.randn(4, 1, 2, 2, generator=torch.Generator().manual_seed(0))
+    found = guided.predict(x_t, torch.tensor([19, 20, 60, 61]), torch.tensor([3, 3, 3, 3]))
+    inside = 0.1 + 2 * (0.5 - 0.1)
+    torch.testing.assert_close(found.noise, x_t * torch.tensor([0.5, inside, inside, 0.5]).view(-1, 1, 1, 1))
+
+
+def test_an_interval_of_one_step_is_guided():
+    guided = ReverseProcess(Labelled(), SCHEDULE, guidance=Guidance(2.0, first=20, last=20))
+    x_t = torch.randn(3, 1, 2, 2, generator=torch.Generator().manual_seed(0))
+    found = guided.predict(x_t, torch.tensor([19, 20, 21]), torch.tensor([3, 3, 3]))
+    torch.testing.assert_close(found.noise, x_t * torch.tensor([0.5, 0.1 + 2 * (0.5 - 0.1), 0.5]).view(-1, 1, 1, 1))
+
+
 def test_guidance_keeps_variance_of_label():
     x_t, t, label = torch.randn(2, 1, 2, 2), torch.tensor([5, 50]), torch.tensor([0, 1])
     alone = ReverseProcess(Labelled(2), SCHEDULE, variance=LearnedRange()).predict(x_t, t, label)

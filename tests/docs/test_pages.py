@@ -1,7 +1,7 @@
-"""Every page does what it says: its Python runs and prints what stands below it, its commands and pictures exist.
+"""The pages are correct: their Python runs and prints what is shown, and their commands and pictures exist.
 
-A page's blocks share one namespace and run in a folder of their own. What a block prints must be the ```text block
-right after it, to the letter. A block with "slow" in its title runs, after the others of its page, in the slow tests.
+The blocks of a page share one namespace and run in an empty folder. The output of a block must equal the ```text block
+directly after it. A block with "slow" in its title runs in the slow tests, after the other blocks of its page.
 """
 
 import io
@@ -16,6 +16,7 @@ import pytest
 import typer
 
 from nelbo.cli import plot
+from nelbo.cli.app import app
 from tests.prose import Block, commands_in, python_blocks, unknown_options
 
 ROOT = Path(__file__).parents[2]
@@ -34,22 +35,22 @@ def run(blocks: list[Block], folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
         printed = io.StringIO()
         with redirect_stdout(printed):
             exec(compile(block.code, f"block {number}", "exec"), names)
-        assert printed.getvalue() == block.prints, f"block {number} printed something else than the page shows"
+        assert printed.getvalue() == block.prints, f"block {number} does not print what the page shows"
 
 
 @pytest.mark.parametrize("page", WITH_PYTHON)
-def test_the_python_runs_and_prints_what_is_shown(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_python_prints_what_is_shown(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     run([block for block in python_blocks(TEXTS[page]) if not block.slow], tmp_path, monkeypatch)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", WITH_SLOW)
-def test_the_slow_python_runs_too(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_slow_python_prints_what_is_shown(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     run(python_blocks(TEXTS[page]), tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize(("page", "line"), COMMANDS, ids=[f"{page}: {line}" for page, line in COMMANDS])
-def test_the_commands_take_the_options_shown(page: str, line: str):
+def test_commands_have_the_options_shown(page: str, line: str):
     assert unknown_options(line) == set()
 
 
@@ -59,35 +60,54 @@ def test_every_theory_page_has_python():
 
 
 @pytest.mark.parametrize("page", [name for name, text in TEXTS.items() if "](" in text])
-def test_pictures_are_there_and_the_page_names_the_command_that_made_them(page: str):
+def test_pictures_exist_with_the_command_that_draws_them(page: str):
     for link in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", TEXTS[page]):
         picture = (PAGES[page].parent / link).resolve()
         assert picture.is_file() and picture.is_relative_to(ROOT / "docs" / "images")
         target = f"docs/images/{picture.name}"
         copied = re.search(rf"^cp (\S+)/\S+ {re.escape(target)}$", TEXTS[page], re.MULTILINE)
-        assert f"--out {copied[1] if copied else target}" in TEXTS[page]  # a command that draws several has a folder
+        assert (
+            f"--out {copied[1] if copied else target}" in TEXTS[page]
+        )  # a command that draws several pictures writes them to a folder
 
 
-def test_the_page_of_figures_has_every_plot_command():
+def test_figures_page_has_every_plot_command():
     commands = {line.split()[1] for line in commands_in(TEXTS["how-to/figures.md"]) if line.startswith("plot ")}
     assert commands == set(typer.main.get_command(plot.app).commands)
 
 
-def test_every_picture_is_shown_somewhere():
+def test_every_picture_is_shown():
     shown = {Path(link).name for text in TEXTS.values() for link in re.findall(r"\]\(([^)]+)\)", text)}
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     unseen = {path.name for path in (ROOT / "docs" / "images").iterdir()} - shown
     assert all(name in readme for name in unseen)
 
 
+def assert_command_line_is_complete(page: str) -> None:
+    """Check that a page contains each command with its heading and each of its options."""
+    program = typer.main.get_command(app)
+    commands = {f"nelbo {name}": command for name, command in program.commands.items()}
+    commands |= {f"nelbo plot {name}": command for name, command in program.commands["plot"].commands.items()}
+    for name, command in commands.items():
+        _, _, section = page.partition(f'<h{2 + name.count("plot ")} id="{name.replace(" ", "-")}">')
+        section = re.split("<h[23]", section)[0]
+        assert section, f"{name} is missing"
+        for parameter in getattr(command, "params", []):
+            assert all(option in section for option in parameter.opts if option.startswith("--")), name
+
+
 @pytest.mark.slow
-def test_the_site_builds_without_a_warning_and_asks_no_other_server(tmp_path: Path):
-    pytest.importorskip("mkdocs", reason="the site is built by the extra nelbo[docs]")
+def test_site_builds_without_warnings_or_network(tmp_path: Path):
+    pytest.importorskip("mkdocs", reason="building the site needs the extra nelbo[docs]")
     build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
     done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stderr) == (0, "")
-    pages = list((tmp_path / "site").rglob("*.html"))
+    site = tmp_path / "site"
+    assert_command_line_is_complete((site / "command-line.html").read_text(encoding="utf-8"))
+    for name in ("mlp_walk_through", "one_image_through_the_bound"):
+        assert (site / "notebooks" / f"{name}.html").is_file() and list((site / "notebooks").glob(f"{name}_*.png"))
+    pages = list(site.rglob("*.html"))
     assert len(pages) >= len(PAGES)
     for page in pages:
         text = page.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The paper map is whole and alive: every equation and algorithm has a function that imports and a test that exists."""
+"""The paper map is complete: every equation and algorithm has a function that exists and a test that exists."""
 
 import ast
 import importlib
@@ -18,7 +18,7 @@ EXPECTED = {
 
 
 def rows_of(text: str) -> dict[str, tuple[list[str], list[str], str]]:
-    """The rows of the tables: what of the paper -> (functions, tests, the row as it stands)."""
+    """Return the rows of the tables: the item of the paper -> (functions, tests, the row)."""
     rows = {}
     for line in text.splitlines():
         if re.match(r"\| (Equation|Algorithm|Figure|Table) \d", line):
@@ -32,7 +32,7 @@ ROWS = rows_of((ROOT / "docs" / "paper-map.md").read_text(encoding="utf-8"))
 
 
 def found(dotted: str) -> object:
-    """The object of a dotted name; ImportError or AttributeError if there is none."""
+    """Return the object of a dotted name; ImportError or AttributeError if there is none."""
     parts = dotted.split(".")
     for cut in range(len(parts), 0, -1):
         try:
@@ -46,7 +46,7 @@ def found(dotted: str) -> object:
 
 
 def has_test(node: str) -> bool:
-    """Whether a pytest node such as tests/x.py::TestThis::test_that is written down in its file."""
+    """Return whether a pytest node such as tests/x.py::TestThis::test_that is defined in its file."""
     place, *names = node.split("::")
     path = ROOT / place
     if not path.is_file() or not names:
@@ -60,12 +60,12 @@ def has_test(node: str) -> bool:
     return names[-1].startswith("test")
 
 
-def test_nothing_is_missing():
+def test_every_item_has_a_row():
     assert set(ROWS) == EXPECTED
 
 
 @pytest.mark.parametrize("name", sorted(ROWS))
-def test_each_entry_is_alive(name: str):
+def test_functions_and_tests_exist(name: str):
     functions, tests, row = ROWS[name]
     assert "not yet" not in row and functions and tests
     for dotted in functions:
@@ -73,11 +73,11 @@ def test_each_entry_is_alive(name: str):
     assert [node for node in tests if not has_test(node)] == []
 
 
-def test_a_dead_entry_would_be_noticed():
+def test_missing_names_are_noticed():
     with pytest.raises(AttributeError):
         found("nelbo.diffusion.ForwardProcess.stop")
     with pytest.raises(ImportError):
         found("melbo.diffusion")
-    assert not has_test("tests/docs/test_paper_map.py::test_that_is_not_there")
-    assert not has_test("tests/docs/test_no_such_file.py::test_nothing_is_missing")
-    assert has_test("tests/docs/test_paper_map.py::test_nothing_is_missing")
+    assert not has_test("tests/docs/test_paper_map.py::test_that_does_not_exist")
+    assert not has_test("tests/docs/test_no_such_file.py::test_every_item_has_a_row")
+    assert has_test("tests/docs/test_paper_map.py::test_every_item_has_a_row")

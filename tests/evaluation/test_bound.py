@@ -1,6 +1,6 @@
-"""The estimator over a data set: unbiased, with honest standard errors, and blind to the batch.
+"""The estimator over a data set: unbiased, with correct standard errors, independent of the batch size.
 
-Statistical checks use |z| < 4.5 (a false alarm once in 150,000 seeds for each), the seeds are fixed.
+Statistical checks use |z| < 4.5 with fixed seeds (false alarm rate 1 in 150,000 each).
 """
 
 import json
@@ -30,8 +30,8 @@ def images(num: int, seed: int = 0, levels: int = 17) -> ArrayDataset:
     return ArrayDataset(level.to(torch.uint8), levels=levels)
 
 
-def test_a_stratified_subset_is_unbiased_against_the_full_sum():
-    """Each image's own score over 150 seeds: three of nine terms against all nine, with and without a proposal."""
+def test_stratified_estimate_is_unbiased():
+    """Scores of each image over 150 seeds: a subset of the nine terms against all nine, with and without a proposal."""
     few = images(4)
     proposal = expected_terms(REVERSE, DATA.mse(SCHEDULE))
     options = {"full": {"steps_per_image": None}, "even": {"steps_per_image": 3}}
@@ -49,13 +49,13 @@ def test_a_stratified_subset_is_unbiased_against_the_full_sum():
     assert float(scores["proposal"].var(0).mean()) < float(scores["even"].var(0).mean())
 
 
-def test_the_full_sum_has_the_bounds_expectation():
-    """Against `VariationalBound.terms` with draws of its own, term by term, 2,000 images."""
+def test_full_sum_matches_the_variational_bound():
+    """Compare with independent draws of `VariationalBound.terms`, term by term, on 2,000 images."""
     some = images(2000, 1)
     report = evaluate_bound(REVERSE, some, steps_per_image=None, batch_size=500)
     x_0 = levels_to_data(some.images(torch.arange(2000)), 17)
     terms, again = (VariationalBound(REVERSE).terms(x_0, torch.Generator().manual_seed(seed)) for seed in (2, 3))
-    decoder = (terms.decoder + again.decoder) / 2  # L_0 is looked at twice
+    decoder = (terms.decoder + again.decoder) / 2  # L_0 is the mean of two draws
     bits = 1 / (9 * math.log(2))
     assert report.prior == pytest.approx(float(terms.prior.mean()) * bits, rel=1e-5)
     for mine, theirs in ((report.decoder, decoder), (report.denoising, terms.denoising.sum(1))):
@@ -69,7 +69,7 @@ def test_the_full_sum_has_the_bounds_expectation():
     assert sum(step.bits_per_dim for step in report.per_step) + report.prior == pytest.approx(report.total, rel=1e-6)
 
 
-def test_the_parts_add_up():
+def test_terms_add_up():
     report = evaluate_bound(REVERSE, images(20), steps_per_image=2)
     assert report.total == pytest.approx(report.prior + report.denoising + report.decoder)
     assert report.scores.shape == (20,) and float(report.scores.mean()) == pytest.approx(report.total)
@@ -77,7 +77,7 @@ def test_the_parts_add_up():
 
 
 def test_standard_errors_are_calibrated():
-    """200 fresh sets of 30 images: the spread of the totals is the mean standard error, to 4.5 * 5%."""
+    """200 new sets of 30 images: the spread of the totals is the mean standard error, within 4.5 * 5%."""
     totals, errors = [], []
     for seed in range(200):
         report = evaluate_bound(REVERSE, images(30, 100 + seed), steps_per_image=2, seed=seed)
@@ -88,8 +88,8 @@ def test_standard_errors_are_calibrated():
 
 
 @pytest.mark.parametrize("steps_per_image", [None, 4])
-def test_the_draws_own_error_is_estimated_from_above(steps_per_image: int | None):
-    """The same 20 images under 200 seeds: their totals spread by no more than `draw_error` says (4.5 * 5% allowed)."""
+def test_draw_error_is_an_upper_estimate(steps_per_image: int | None):
+    """The same 20 images with 200 seeds: the totals spread by at most `draw_error` (4.5 * 5% allowed)."""
     some = images(20)
     reports = [evaluate_bound(REVERSE, some, steps_per_image=steps_per_image, seed=seed) for seed in range(200)]
     spread = float(torch.tensor([r.total for r in reports]).std())
@@ -99,8 +99,8 @@ def test_the_draws_own_error_is_estimated_from_above(steps_per_image: int | None
 
 
 @pytest.mark.parametrize("end", [2, 10])
-def test_an_end_that_carries_all_the_spread_is_not_lost(end: int):
-    """A variance far too small at one end of the chain puts nearly all of the draws' error into one stratum."""
+def test_draw_error_counts_the_outer_strata(end: int):
+    """A variance far too small at one end of the chain puts nearly all of the draw error into one stratum."""
     mse = DATA.mse(SCHEDULE).clone()
     mse[end] *= 1e-3
     reverse = ReverseProcess(DATA.network(SCHEDULE), SCHEDULE, variance=Calibrated(mse), levels=17)
@@ -110,14 +110,14 @@ def test_an_end_that_carries_all_the_spread_is_not_lost(end: int):
     assert spread < stated * (1 + 4.5 / math.sqrt(2 * 200))
 
 
-def test_the_draws_of_the_decoder_count():
-    """With a single step beyond it L_0 is nearly all there is, and so is its error."""
+def test_draw_error_counts_the_decoder():
+    """With few other terms, L_0 dominates the bound and its error."""
     schedule = NoiseSchedule.from_alphas_bar([1.0, 0.99, 0.002])
     mse = DATA.mse(schedule).clone()
     mse[1] *= 0.05
     reverse = ReverseProcess(DATA.network(schedule), schedule, variance=Calibrated(mse), levels=17)
     single = evaluate_bound(reverse, images(20))
-    assert math.isnan(single.draw_error)  # one term is one stratum: nothing tells how it varies
+    assert math.isnan(single.draw_error)  # a single stratum has no spread
     schedule = NoiseSchedule.from_alphas_bar([1.0, 0.99, 0.01, 0.002])
     mse = DATA.mse(schedule).clone()
     mse[1] *= 0.01
@@ -128,8 +128,8 @@ def test_the_draws_of_the_decoder_count():
     assert decoder < stated * (1 + 4.5 / math.sqrt(2 * 200))
 
 
-def test_a_models_own_samples_meet_other_noise_than_made_them():
-    """Scored under the seed that they were drawn with, and under others: 600 samples of a chain of 4 steps."""
+def test_scoring_noise_differs_from_sampling_noise():
+    """Score 600 samples of a chain of 4 steps with the seed that drew them and with other seeds."""
     schedule = NoiseSchedule.log_linear(4, 5.0, -7.0)
     reverse = ReverseProcess(DATA.network(schedule), schedule, variance=Calibrated(DATA.mse(schedule)))
     drawn = AncestralSampler(reverse).sample((600, 1, 3, 3), image_generators(0, 0, 600))
@@ -139,8 +139,8 @@ def test_a_models_own_samples_meet_other_noise_than_made_them():
     assert abs(own.total - sum(o.total for o in others) / 3) < 3 * own.draw_error
 
 
-class Told(torch.nn.Module):
-    """A network that knows the data of a class exactly: the level of every pixel is the class."""
+class ClassOracle(torch.nn.Module):
+    """A network that knows the images of each class exactly: the level of every pixel is the class."""
 
     def forward(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
         level = torch.zeros(len(x_t)) if label is None else label.clamp(min=0).float()
@@ -150,17 +150,17 @@ class Told(torch.nn.Module):
 
 
 def test_labels_reach_a_conditional_network():
-    """Each image is one flat level, and its class says which: told, the network is right; untold it is wrong."""
+    """Each image has one level, given by its class: the network is exact with labels and wrong without."""
     labels = torch.arange(12) + 2
     flat = ArrayDataset(labels.reshape(-1, 1, 1, 1).expand(-1, 1, 3, 3).to(torch.uint8), levels=17, labels=labels)
-    reverse = ReverseProcess(Told(), SCHEDULE, variance=FixedSmall(), levels=17)
-    told = evaluate_bound(reverse, flat, labels=labels, batch_size=5)
-    assert told.denoising == pytest.approx(0, abs=1e-5)
+    reverse = ReverseProcess(ClassOracle(), SCHEDULE, variance=FixedSmall(), levels=17)
+    labelled = evaluate_bound(reverse, flat, labels=labels, batch_size=5)
+    assert labelled.denoising == pytest.approx(0, abs=1e-5)
     assert evaluate_bound(reverse, flat, batch_size=5).denoising > 1
     confused = labels.clone()
     confused[7] = -1
     scores = evaluate_bound(reverse, flat, labels=confused, batch_size=5).scores
-    wrong = (scores - told.scores).abs() > 0.1
+    wrong = (scores - labelled.scores).abs() > 0.1
     assert wrong.nonzero().tolist() == [[7]]
 
 
@@ -175,7 +175,7 @@ def test_scores_do_not_depend_on_the_batch(steps_per_image: int | None):
     assert float((again - scores[0]).abs().min()) > 0
 
 
-def test_more_looks_than_terms_means_every_term():
+def test_more_steps_than_terms_use_every_term():
     some = images(6)
     full = evaluate_bound(REVERSE, some, steps_per_image=None)
     for many in (9, 10, 5000):
@@ -183,8 +183,8 @@ def test_more_looks_than_terms_means_every_term():
     assert full.steps_per_image == 9
 
 
-def test_expected_terms_foretell_the_denoising_terms():
-    """Exact for Gaussian data of unit dimension: 3,000 continuous draws at each t against log(sigma^2/betatilde)/2."""
+def test_expected_terms_match_the_denoising_terms():
+    """For one-dimensional Gaussian data: 3,000 continuous draws at each t against log(sigma^2/betatilde)/2."""
     expected = expected_terms(REVERSE, DATA.mse(SCHEDULE))
     assert expected.shape == (11,) and expected[:2].tolist() == [0, 0]
     g = torch.Generator().manual_seed(3)
@@ -195,7 +195,7 @@ def test_expected_terms_foretell_the_denoising_terms():
         assert abs(z_score(step, float(expected[t]))) < 4.5
 
 
-def test_expected_terms_of_a_stride_read_the_networks_time():
+def test_expected_terms_of_a_stride():
     fine = NoiseSchedule.log_linear(100, 5.0, -7.0)
     stride = fine.strided([5, 40, 100])
     reverse = ReverseProcess(DATA.network(fine), stride, variance=Calibrated(DATA.mse(fine)), levels=17)
@@ -206,7 +206,7 @@ def test_expected_terms_of_a_stride_read_the_networks_time():
 
 
 @pytest.mark.parametrize("clip", [False, True])
-def test_json_has_the_keys_and_is_json(clip: bool):
+def test_json_has_the_expected_keys(clip: bool):
     reverse = ReverseProcess(DATA.network(SCHEDULE), SCHEDULE, variance=FixedSmall(), levels=17, clip=clip)
     record = json.loads(json.dumps(evaluate_bound(reverse, images(5), steps_per_image=None).to_json(), allow_nan=False))
     assert set(record["bits_per_dim"]) == {"total", "prior", "denoising", "decoder", "standard_error"}
@@ -216,8 +216,8 @@ def test_json_has_the_keys_and_is_json(clip: bool):
     assert set(record["per_step"][0]) >= {"t", "bits_per_dim", "standard_error", "log_snr"}
 
 
-def test_json_of_a_single_image_is_json():
-    """Where there is no spread to measure the standard error is null: NaN is no JSON."""
+def test_json_of_one_image_has_null_error():
+    """A single image has no spread, so its standard error is null: JSON has no NaN."""
     report = evaluate_bound(REVERSE, images(1), steps_per_image=2)
     record = json.loads(json.dumps(report.to_json(), allow_nan=False))
     assert record["bits_per_dim"]["standard_error"] is None
@@ -230,7 +230,7 @@ def test_clipping_changes_the_bound():
     assert evaluate_bound(held, some).total < evaluate_bound(wild, some).total
 
 
-def test_a_schedule_of_one_step():
+def test_schedule_of_one_step_has_no_denoising_terms():
     one = NoiseSchedule.from_alphas_bar([1, 0.001])
     reverse = ReverseProcess(DATA.network(one), one, levels=17)
     report = evaluate_bound(reverse, images(8))
@@ -239,7 +239,7 @@ def test_a_schedule_of_one_step():
 
 
 def test_channels_count_as_dimensions():
-    """The same pixels as one channel or three: the same bits a dimension of a network that sees pixels apart."""
+    """The same pixels as one channel or three cost the same bits/dim under a pixelwise network."""
     grey = images(500)
     three = ArrayDataset(grey.images(torch.arange(500)).expand(500, 3, 3, 3).clone(), levels=17)
     by_grey, by_three = (evaluate_bound(REVERSE, s, steps_per_image=None) for s in (grey, three))
@@ -247,7 +247,7 @@ def test_channels_count_as_dimensions():
     assert by_three.total == pytest.approx(by_grey.total, rel=0.05)
 
 
-def test_an_untrained_grid_costs_log2_levels():
+def test_untrained_grid_costs_log2_levels():
     schedule = NoiseSchedule.log_linear(200)
     g = torch.Generator().manual_seed(4)
     noise = ArrayDataset(torch.randint(17, (16, 1, 8, 8), generator=g).to(torch.uint8), levels=17)
@@ -265,16 +265,16 @@ def test_progress_counts_images():
     assert seen == [(4, 10), (8, 10), (10, 10)]
 
 
-def test_what_cannot_be_scored_is_refused():
+def test_invalid_input_is_refused():
     with pytest.raises(DataError, match="no images"):
         evaluate_bound(REVERSE, images(0))
     with pytest.raises(DataError, match="256 levels and the model was trained on 17"):
         evaluate_bound(REVERSE, images(3, levels=256))
-    with pytest.raises(ConfigurationError, match="--steps-per-image"):
+    with pytest.raises(ConfigurationError, match="steps_per_image must be at least 1"):
         evaluate_bound(REVERSE, images(3), steps_per_image=0)
 
 
-def test_no_gradients_are_kept():
+def test_scores_need_no_gradients():
     scale = torch.nn.Parameter(torch.ones(()))
 
     def network(x_t: Tensor, time: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""mse_t as measured against what it must be for data and a network that are known."""
+"""The measured mse_t against its exact value for known data and a known network."""
 
 import math
 
@@ -24,7 +24,7 @@ def images(num: int = 400, size: int = 12) -> ArrayDataset:
 
 
 def exact_mse(schedule: NoiseSchedule, data: ArrayDataset) -> Tensor:
-    """E(x_0 - xhat_0)^2 of the linear denoiser on these very images, from their second moment around the mean."""
+    """Return E(x_0 - xhat_0)^2 of the linear denoiser on these images, from their second moment around the mean."""
     x_0 = levels_to_data(data.images(torch.arange(len(data))), 256, torch.float64)
     moment = (x_0 - DATA.mean).square().mean()
     abar = schedule.alphas_bar
@@ -32,8 +32,8 @@ def exact_mse(schedule: NoiseSchedule, data: ArrayDataset) -> Tensor:
     return (1 - gain * abar.sqrt()) ** 2 * moment + gain**2 * (1 - abar)
 
 
-def test_gaussian_data_with_the_exact_network():
-    """500 draws of 144 dimensions at each of 20 t: 0.53% standard error, 5 of them allowed (1 in 100,000)."""
+def test_exact_network_gives_the_exact_mse():
+    """500 draws of 144 dimensions at each of 20 t: within 5 standard errors of 0.53% (1 in 100,000)."""
     schedule, data = NoiseSchedule.log_linear(20, 5.0, -7.0), images()
     mse = calibrate(ReverseProcess(DATA.network(schedule), schedule), data, draws=10_000)
     assert mse.shape == (21,) and mse.dtype == torch.float64 and float(mse[0]) == 0
@@ -41,8 +41,8 @@ def test_gaussian_data_with_the_exact_network():
     torch.testing.assert_close(mse[1:], DATA.mse(schedule)[1:], rtol=0.05, atol=0)
 
 
-def test_averaging_over_neighbours_keeps_the_curve():
-    """T = 1000 with about 4 draws at each t, averaged over 15: 1.5% standard error, 5.5 of them allowed."""
+def test_averaging_keeps_the_curve():
+    """T = 1000 with about 4 draws at each t, averaged over 15: within 5.5 standard errors of 1.5%."""
     schedule, data = NoiseSchedule.linear(), images()
     mse = calibrate(ReverseProcess(DATA.network(schedule), schedule), data, draws=4096)
     ratio = mse[1:] / exact_mse(schedule, data)[1:]
@@ -50,8 +50,8 @@ def test_averaging_over_neighbours_keeps_the_curve():
     assert float((ratio - 1).abs().max()) < 6 * math.sqrt(2 / 144 / 4)
 
 
-def test_averaging_is_even_handed():
-    """A straight line stays where it is, ends too; a spike spreads over as many neighbours on either side."""
+def test_averaging_is_symmetric():
+    """A straight line is unchanged, also at its ends; a spike spreads evenly to both sides."""
     line = torch.arange(60, dtype=torch.float64)
     torch.testing.assert_close(_smoothed(line, 5), line)
     spike = torch.zeros(60, dtype=torch.float64)
@@ -62,7 +62,7 @@ def test_averaging_is_even_handed():
 @pytest.mark.parametrize("schedule", [NoiseSchedule.linear(), NoiseSchedule.cosine(), NoiseSchedule.log_linear()])
 @pytest.mark.parametrize("variance", [1e-2, 1e-3, 1e-4])
 def test_averaging_costs_no_bits(schedule: NoiseSchedule, variance: float):
-    """Smoothed without noise, mse_t costs less than 0.0005 bits/dim over the chain, at the low t too."""
+    """Smoothing an exact mse_t costs less than 0.0005 bits/dim over the chain, including low t."""
     mse = GaussianData(0.0, variance).mse(schedule)
     snr = schedule.snr[1:]
     smooth = torch.cat([mse[:1], _smoothed(mse[1:] * snr, 1000 // 128) / snr])
@@ -73,14 +73,14 @@ def test_averaging_costs_no_bits(schedule: NoiseSchedule, variance: float):
     assert float(0.5 * (right / used - 1 - (right / used).log()).sum()) / math.log(2) < 5e-4
 
 
-def test_the_seed_alone_decides():
+def test_result_depends_on_the_seed_alone():
     schedule, data = NoiseSchedule.log_linear(10, 5.0, -7.0), images(20, 4)
     reverse = ReverseProcess(DATA.network(schedule), schedule)
     first, again, other = (calibrate(reverse, data, draws=100, seed=s) for s in (1, 1, 2))
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
-def test_every_t_is_measured_however_few_the_draws():
+def test_few_draws_still_measure_every_t():
     schedule, data = NoiseSchedule.linear(), images(5, 2)
     seen: list[tuple[int, int]] = []
 
@@ -93,7 +93,7 @@ def test_every_t_is_measured_however_few_the_draws():
 
 
 def test_labels_reach_a_conditional_network():
-    """A network that is right only where the class is told has an error of 0 with labels, and not without."""
+    """A network that is exact only with the class has an error of 0 with labels, and more without."""
     schedule, data = NoiseSchedule.log_linear(10, 5.0, -7.0), images(20, 4)
     labels = torch.arange(20)
     every = levels_to_data(data.images(labels), 256)
@@ -106,8 +106,8 @@ def test_labels_reach_a_conditional_network():
     assert float(calibrate(reverse, data, draws=100)[1:].min()) > 0
 
 
-def test_a_stride_is_refused():
-    """Its t are not the network's own times, by which the table is kept."""
+def test_strided_schedule_is_refused():
+    """Its steps are not the t of the full schedule, which index the table."""
     schedule = NoiseSchedule.log_linear(10, 5.0, -7.0)
     with pytest.raises(ConfigurationError, match="full schedule of 10 steps, got a stride of 5"):
         calibrate(ReverseProcess(DATA.network(schedule), schedule.strided(5)), images(4, 4))

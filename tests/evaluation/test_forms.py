@@ -1,4 +1,4 @@
-"""Eq. 3 and eq. 5 have one mean: on data and a network that are known."""
+"""Eq. 3 and eq. 5 have the same mean, on known data with a known network."""
 
 import math
 from dataclasses import replace
@@ -20,24 +20,24 @@ def nothing_learned(x_t: Tensor, t: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("variance", [REVERSE.variance, FixedLarge(), FixedSmall()], ids=lambda v: v.name)
 @pytest.mark.parametrize("network", [REVERSE.network, nothing_learned], ids=["exact", "nothing"])
-def test_the_two_forms_agree(network, variance):
+def test_two_forms_agree(network, variance):
     report = compare_forms(replace(REVERSE, network=network, variance=variance), images(200), draws=4)
     assert abs(report.z) < 4
     assert (report.num_images, report.draws) == (200, 4)
 
 
-def test_a_path_of_the_exact_model_tells_nearly_all():
-    """Were p_theta the posterior itself, every path would have the ratio p(x_0): eq. 3 then varies less than eq. 5.
+def test_ratio_of_the_exact_model_varies_less():
+    """If p_theta equalled the posterior, the ratio of every path would be p(x_0): eq. 3 then varies less than eq. 5.
 
-    That the KLs are exact makes each term of eq. 5 steadier, yet not their sum: along a path the terms make up for one
-    another, and independent draws of t don't.
+    The exact KLs reduce the variance of each term of eq. 5, but not that of their sum: along a path the errors of the
+    terms cancel, and with independent draws at each t they do not.
     """
     assert compare_forms(REVERSE, images(200), draws=4).variance_ratio < 0.1
     assert compare_forms(replace(REVERSE, network=nothing_learned), images(200), draws=4).variance_ratio > 0.3
 
 
-def test_the_means_are_the_bounds_own():
-    """Against draws of `VariationalBound.ratio` and `.terms` made here, to 4.5 standard errors."""
+def test_means_match_the_variational_bound():
+    """Compare with independent draws of `VariationalBound.ratio` and `.terms`, within 4.5 standard errors."""
     some = images(300, 5)
     report = compare_forms(REVERSE, some, draws=3, seed=1)
     x_0, bits = levels_to_data(some.images(torch.arange(300)), 17), 1 / (9 * math.log(2))
@@ -50,8 +50,8 @@ def test_the_means_are_the_bounds_own():
         assert form.variance == pytest.approx(float(own.var(0).mean()), rel=0.3)
 
 
-def test_the_stated_error_is_the_spread_of_the_difference():
-    """60 seeds on the same images: the differences spread as the mean stated error says (4.5 * 9% allowed)."""
+def test_standard_error_matches_the_spread():
+    """60 seeds on the same images: the spread of the differences is the mean stated error (4.5 * 9% allowed)."""
     some = images(10)
     reports = [compare_forms(REVERSE, some, seed=seed) for seed in range(60)]
     spread = torch.tensor([r.ratio.bits_per_dim - r.divergence.bits_per_dim for r in reports]).std()
@@ -59,7 +59,7 @@ def test_the_stated_error_is_the_spread_of_the_difference():
     assert abs(float(spread / stated) - 1) < 4.5 / math.sqrt(2 * 60)
 
 
-def test_what_cannot_be_compared_is_refused():
+def test_invalid_input_is_refused():
     with pytest.raises(DataError, match="no images"):
         compare_forms(REVERSE, images(0))
     with pytest.raises(ConfigurationError, match="draws must be at least 2, got 1"):
@@ -67,7 +67,7 @@ def test_what_cannot_be_compared_is_refused():
 
 
 @pytest.mark.parametrize("network", [REVERSE.network, nothing_learned], ids=["exact", "nothing"])
-def test_eq_16_agrees_where_the_images_are_all_there_is(network):
+def test_eq_16_agrees_on_a_known_distribution(network):
     """30 images, five of them twice."""
     some = images(25)
     some = some.subset(torch.cat([torch.arange(25), torch.arange(5)]))
@@ -79,6 +79,6 @@ def test_eq_16_agrees_where_the_images_are_all_there_is(network):
     assert compare_forms(reverse, some).known_z is None
 
 
-def test_eq_16_is_not_that_of_classes():
+def test_eq_16_refuses_labels():
     with pytest.raises(ConfigurationError, match="without labels"):
         compare_forms(REVERSE, images(2), labels=torch.zeros(2, dtype=torch.int64), known=True)

@@ -1,4 +1,4 @@
-"""The Frechet distance against its closed form, and what must stand beside the figure."""
+"""The Frechet distance against its closed form, and the contents of its report."""
 
 import sys
 
@@ -16,7 +16,7 @@ PIXELS = FeatureModule("pixels", SIDE * SIDE, lambda images: images.flatten(1) /
 
 
 def gaussian(num: int, mean: float = 128.0, stddev: float = 16.0, seed: int = 0) -> torch.Tensor:
-    """Images whose pixels are independent Gaussians, rounded to levels."""
+    """Draw images of independent Gaussian pixels, rounded to levels."""
     draws = torch.randn(num, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(seed))
     return (mean + stddev * draws).round().clamp(0, 255).to(torch.uint8)
 
@@ -32,30 +32,30 @@ def closed_form(a: torch.Tensor, b: torch.Tensor) -> float:
     return float(gap + np.trace(c + d - 2 * sqrtm(c @ d).real))
 
 
-def test_equals_the_closed_form():
+def test_distance_equals_the_closed_form():
     mixing = torch.tensor([[1.0, 0.5, 0, 0], [0, 1, 0.3, 0], [0, 0, 1, 0.2], [0.1, 0, 0, 1]])
     generated = (gaussian(300, 100, 20, 1).flatten(1).float() @ mixing / 2).round().to(torch.uint8).view(-1, 1, 2, 2)
     reference = gaussian(200, 128, 30, 2)
     assert distance(generated, reference).distance == pytest.approx(closed_form(generated, reference), rel=1e-9)
 
 
-def test_of_known_gaussians():
-    """(m1 - m2)^2 + (s1 - s2)^2 a pixel; the estimate less its bias lies within the interval's width of that."""
+def test_distance_of_known_gaussians():
+    """Exact: (m1 - m2)^2 + (s1 - s2)^2 per pixel; the estimate minus its bias is within the interval's width."""
     report = distance(gaussian(2000, 136, 24, 1), gaussian(2000, 128, 16, 2))
     truth = 4 * (0.5**2 + 0.5**2)
     assert abs(report.distance - report.bias - truth) < report.high - report.low < 0.5
     assert report.low < report.distance < report.high
 
 
-def test_of_a_set_with_itself():
+def test_distance_from_itself_is_zero():
     images = gaussian(100)
     report = distance(images, images)
     assert report.distance == pytest.approx(0, abs=1e-6)
     assert report.low <= report.distance <= report.high
 
 
-def test_bias_is_what_few_images_add():
-    """Two draws of one distribution are apart by their bias alone; the kernel distance is not biased."""
+def test_bias_explains_the_distance_of_equal_distributions():
+    """The distance between two sets of one distribution is only bias; the kernel distance is unbiased."""
     reports = [distance(gaussian(60, seed=2 * i), gaussian(60, seed=2 * i + 1)) for i in range(20)]
     mean = np.mean([report.distance for report in reports])
     assert 0.6 < np.mean([report.bias for report in reports]) / mean < 1.6
@@ -64,7 +64,7 @@ def test_bias_is_what_few_images_add():
     assert mean > 4 * np.std([report.distance for report in reports]) / np.sqrt(20)
 
 
-def test_grows_with_noise():
+def test_distance_grows_with_noise():
     clean = gaussian(300)
     noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(9))
     noisy = [(gaussian(300, seed=1) + s * noise).clamp(0, 255).to(torch.uint8) for s in (0, 8, 16, 32)]
@@ -74,7 +74,7 @@ def test_grows_with_noise():
         assert found == sorted(found)
 
 
-def test_a_seed_is_a_report_and_the_global_state_is_left_alone():
+def test_report_depends_on_the_seed_alone():
     before = torch.get_rng_state()
     a, b = gaussian(50), gaussian(40, seed=1)
     assert distance(a, b, seed=3) == distance(a, ArrayDataset(b), seed=3, batch_size=7)
@@ -82,7 +82,7 @@ def test_a_seed_is_a_report_and_the_global_state_is_left_alone():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_the_figure_is_never_alone():
+def test_report_states_everything_it_depends_on():
     report = distance(gaussian(50), gaussian(1040, 130, seed=1))
     text = str(report)
     for part in (
@@ -97,7 +97,7 @@ def test_the_figure_is_never_alone():
     assert set(report.to_json()) == {*vars(report), "warning"}
 
 
-def test_too_few_images_are_said_to_be():
+def test_too_few_images_are_reported():
     assert "4 images are too few for 4 features" in str(distance(gaussian(4), gaussian(50)))
     assert distance(gaussian(2), gaussian(2, seed=1)).distance > 0
     for a, b, what in ((1, 50, "1 generated"), (50, 0, "0 reference")):
@@ -107,16 +107,16 @@ def test_too_few_images_are_said_to_be():
         distance(gaussian(9), gaussian(9), resamples=3)
 
 
-def test_features_must_be_as_promised():
+def test_wrong_features_are_refused():
     wrong = FeatureModule("maps", 4, lambda images: images.float(), None, "no vectors")
-    with pytest.raises(ShapeError, match=r"maps put out \(3, 1, 2, 2\) for 3 images; expected \(3, 4\)"):
+    with pytest.raises(ShapeError, match=r"maps returned \(3, 1, 2, 2\) for 3 images; expected \(3, 4\)"):
         features_of(gaussian(3), wrong)
     infinite = FeatureModule("logs", 4, lambda images: images.flatten(1).float().log(), None, "logarithms")
     with pytest.raises(DataError, match="not finite"):
         features_of(torch.zeros(3, 1, 2, 2, dtype=torch.uint8), infinite)
 
 
-def test_without_torchmetrics(monkeypatch: pytest.MonkeyPatch):
+def test_missing_torchmetrics_is_reported(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "torchmetrics", None)
     with pytest.raises(ConfigurationError, match=r"pip install 'nelbo\[metrics\]'"):
         distance(gaussian(9), gaussian(9))

@@ -1,4 +1,4 @@
-"""KL over bins: nothing for draws of the truth, the closed form for a known difference, much for a missing mode."""
+"""KL over bins: zero for the true distribution, the closed form for a known one, large for a missing mode."""
 
 import math
 
@@ -16,8 +16,8 @@ def counted(points: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", ["eight-gaussians", "checkerboard"])
-def test_draws_of_the_truth_cannot_be_told_from_it(name: str):
-    """|z| < 4: chi^2-like, a false alarm about once in 10,000 seeds."""
+def test_true_samples_are_consistent(name: str):
+    """|z| < 4 with a distribution similar to chi^2: false alarm rate about 1 in 10,000."""
     found = histogram_divergence(
         coarser(toy_masses(name), 32), counted(toy(name, 5000, torch.Generator().manual_seed(8)))
     )
@@ -26,8 +26,8 @@ def test_draws_of_the_truth_cannot_be_told_from_it(name: str):
     assert (found.num_samples, found.num_bins) == (5000, 1024)
 
 
-def test_a_missing_mode_shows():
-    """One of eight Gaussians: the histogram's mass there is a pseudo-sample's, 1/8 log of that too little and more."""
+def test_missing_mode_is_detected():
+    """One of eight Gaussians is missing: its bins hold only the pseudo-sample, which costs over 1/8 log(samples)."""
     points = toy("eight-gaussians", 5000, torch.Generator().manual_seed(8))
     rest = points[(points - torch.tensor([1.4, 0.0])).norm(dim=1) > 0.53]
     found = histogram_divergence(coarser(toy_masses("eight-gaussians"), 32), counted(rest))
@@ -35,8 +35,8 @@ def test_a_missing_mode_shows():
     assert found.nats > math.log(len(rest)) / 8
 
 
-def test_a_known_difference_is_found():
-    """n = 20,000 draws of q over 6 bins: KL(p||q) within 4 of its standard errors, sqrt((sum p^2/q - 1) / n)."""
+def test_known_divergence_is_recovered():
+    """n = 20,000 draws of q over 6 bins: KL(p||q) within 4 standard errors of sqrt((sum p^2/q - 1) / n)."""
     p = torch.tensor([0.3, 0.2, 0.2, 0.1, 0.1, 0.1], dtype=torch.float64)
     q = torch.tensor([0.2, 0.25, 0.15, 0.15, 0.05, 0.2], dtype=torch.float64)
     draws = torch.multinomial(q, 20_000, replacement=True, generator=torch.Generator().manual_seed(0))
@@ -46,13 +46,13 @@ def test_a_known_difference_is_found():
     assert found.floor == pytest.approx(5 / 40_000, rel=0.3)  # (bins - 1) / 2n, to first order
 
 
-def test_the_floor_depends_on_the_seed_alone():
+def test_floor_depends_on_the_seed_alone():
     masses, counts = torch.full((4,), 0.25, dtype=torch.float64), torch.tensor([30, 20, 25, 25])
     assert histogram_divergence(masses, counts, seed=1) == histogram_divergence(masses, counts, seed=1)
     assert histogram_divergence(masses, counts, seed=1).floor != histogram_divergence(masses, counts, seed=2).floor
 
 
-def test_counting_and_coarsening():
+def test_counts_and_coarser_tables():
     levels = torch.tensor([[0, 3], [0, 3], [2, 1], [3, 0]])
     counts = counts_of(levels, 4)
     assert counts.tolist() == [[0, 0, 0, 2], [0, 0, 0, 0], [0, 1, 0, 0], [1, 0, 0, 0]]
@@ -60,6 +60,6 @@ def test_counting_and_coarsening():
 
 
 @pytest.mark.parametrize("counts", [torch.zeros(4, dtype=torch.int64), torch.ones(5, dtype=torch.int64)])
-def test_no_sample_or_other_bins_are_refused(counts: torch.Tensor):
+def test_mismatched_or_empty_counts_are_refused(counts: torch.Tensor):
     with pytest.raises(ShapeError, match=r"for masses \(4,\)"):
         histogram_divergence(torch.full((4,), 0.25), counts)

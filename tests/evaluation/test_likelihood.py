@@ -1,6 +1,6 @@
-"""The flow's density where the true one is known, and its bound where the bits are.
+"""The density of the flow against a known density, and its bound against known bits.
 
-Statistical checks use |z| < 4.5 (a false alarm once in 150,000 seeds for each), the seeds are fixed.
+Statistical checks use |z| < 4.5 with fixed seeds (false alarm rate 1 in 150,000 each).
 """
 
 import itertools
@@ -29,14 +29,14 @@ from nelbo.evaluation.likelihood import exact_probes, rademacher, refinements
 from nelbo.probability import Mixture, levels_to_data
 from nelbo.randomness import LIKELIHOOD, image_generators, standard_normal
 from tests.diffusion.oracle import GaussianData, z_score
-from tests.evaluation.test_bound import Told
+from tests.evaluation.test_bound import ClassOracle
 
 SCHEDULE = NoiseSchedule.log_linear(600, 8.0, -18.0)
 DOUBLE = torch.empty(0, dtype=torch.float64)
 
 
 def exact_network(data: Mixture, schedule: NoiseSchedule = SCHEDULE):
-    """E[x_0|x_t], differentiable."""
+    """Return E[x_0|x_t] as a differentiable function."""
 
     def best(x_t: Tensor, time: Tensor) -> Tensor:
         step = int(time[0])
@@ -50,7 +50,7 @@ def flow_of(data: Mixture, schedule: NoiseSchedule = SCHEDULE) -> ProbabilityFlo
 
 
 def noisy(data: Mixture, step: int, num: int, seed: int = 0) -> Tensor:
-    """x_t ~ q(x_t), float64."""
+    """Draw x_t ~ q(x_t), float64."""
     g = torch.Generator().manual_seed(seed)
     centre = data.centres[torch.multinomial(data.weights.double(), num, replacement=True, generator=g)]
     x_0, z = (torch.randn(centre.shape, generator=g, dtype=torch.float64) for _ in range(2))
@@ -77,8 +77,8 @@ DATA = {
 
 @pytest.mark.parametrize("step", [1, 100])
 @pytest.mark.parametrize("data", DATA.values(), ids=DATA.keys())
-def test_the_density_is_the_true_one(data: Mixture, step: int):
-    """Exact score, exact trace, from the data's end and from the middle: each of 100 places to 1e-3 bits/dim."""
+def test_density_is_exact(data: Mixture, step: int):
+    """Exact score and trace, from t = 1 and from t = 100: each of 100 points within 1e-3 bits/dim."""
     x_t = noisy(data, step, 100)
     steps = list(range(step, SCHEDULE.num_steps + 1))
     log_flow = flow_of(data).log_prob(x_t, steps, exact_probes(x_t.shape, DOUBLE)).mean(0)
@@ -87,11 +87,11 @@ def test_the_density_is_the_true_one(data: Mixture, step: int):
     assert float(error.abs().max()) < 1e-3 and float(error.abs().mean()) < 2e-4
 
 
-def test_the_error_falls_with_the_square_of_the_steps():
+def test_error_is_second_order():
     data, errors = DATA["mixture-2"], []
     x_t = noisy(data, 1, 100)
     true = data.log_prob(x_t, float(SCHEDULE.signal[1]), float(SCHEDULE.noise_stddev[1]))
-    for stride in (599 // 2, 599 // 4, 599 // 8):  # intervals of 2, 4 and 8 steps, and a rest
+    for stride in (599 // 2, 599 // 4, 599 // 8):  # intervals of 2, 4 and 8 steps, and a remainder
         steps = [1, *range(600 - (stride - 1) * (599 // stride), 601, 599 // stride)]
         log_flow = flow_of(data).log_prob(x_t, steps, exact_probes(x_t.shape, DOUBLE)).mean(0)
         errors.append(float((log_flow - true).square().mean().sqrt()))
@@ -99,17 +99,17 @@ def test_the_error_falls_with_the_square_of_the_steps():
 
 
 def test_probes_are_unbiased():
-    """Data whose dimensions hang together, 300 probes each at 20 places: against the exact trace of the same steps."""
+    """Correlated dimensions, 300 probes at each of 20 points: against the exact trace over the same steps."""
     data, steps = DATA["mixture-16"], [*range(1, 601, 30), 600]
     x_t, flow = noisy(data, 1, 20), flow_of(data)
     exact = flow.log_prob(x_t, steps, exact_probes(x_t.shape, DOUBLE)).mean(0)
     drawn = flow.log_prob(x_t, steps, rademacher(300, x_t.shape, image_generators(0, 0, 20), DOUBLE))
     off = drawn - exact
     assert abs(z_score(off.flatten(), 0.0)) < 4.5
-    assert float(off.std()) > 0.1  # there is something to be unbiased about
+    assert float(off.std()) > 0.1  # the probes do vary
 
 
-def test_probes_are_signs_of_an_images_own():
+def test_probes_are_signs_seeded_per_image():
     together = rademacher(50, (4, 3, 2, 2), image_generators(1, 0, 4), DOUBLE)
     apart = [rademacher(50, (2, 3, 2, 2), image_generators(1, first, 2), DOUBLE) for first in (0, 2)]
     assert together.shape == (50, 4, 3, 2, 2) and torch.equal(torch.cat(apart, 1), together)
@@ -117,14 +117,14 @@ def test_probes_are_signs_of_an_images_own():
     assert not torch.equal(together[:, 0], together[:, 1])
 
 
-def test_exact_probes_give_any_trace():
+def test_exact_probes_give_the_trace():
     matrix = torch.randn(12, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     probes = exact_probes((1, 3, 2, 2), DOUBLE).flatten(1)
     torch.testing.assert_close((probes @ matrix * probes).sum(1).mean(), matrix.trace())
 
 
 @pytest.mark.parametrize("num_steps", [1, 2, 3, 40, 1000])
-def test_every_refinement_doubles(num_steps: int):
+def test_refinements_end_with_every_step(num_steps: int):
     grids = refinements(NoiseSchedule.cosine(num_steps).log_snr)
     assert grids[-1] == list(range(1, num_steps + 1))
     assert all(grid[0] == 1 and grid[-1] == num_steps and grid == sorted(set(grid)) for grid in grids)
@@ -152,8 +152,8 @@ def images(num: int) -> ArrayDataset:
     return ArrayDataset(LEVELS[torch.arange(num) % 8], levels=17)
 
 
-def test_the_bound_is_what_the_true_density_of_x_1_gives():
-    """Each image's own draw: -log p(x_0|x_1) - log q(x_1) + log q(x_1|x_0), the flow's density being q's."""
+def test_bound_uses_the_density_of_x_1():
+    """Per draw: -log p(x_0|x_1) - log q(x_1) + log q(x_1|x_0), because the density of the flow is q(x_1)."""
     report = evaluate_likelihood(REVERSE, images(80), exact=True, tolerance=5e-3)
     x_0 = levels_to_data(images(80).images(range(80)), 17)
     t = torch.ones(80, dtype=torch.int64)
@@ -171,8 +171,8 @@ def test_the_bound_is_what_the_true_density_of_x_1_gives():
 ENTROPY = float(bits_per_dim(-(POINTS.weights * POINTS.weights.log()).sum(), 4))  # E[-log p(x_0)] of the points
 
 
-def test_it_lies_between_the_truth_and_the_variational_bound():
-    """The exact network under a variance that is none of the best: the chain pays for that, the flow knows none."""
+def test_flow_lies_between_entropy_and_bound():
+    """The exact network with a poor variance: it costs the chain bits, and the flow uses no variance."""
     some, reverse = images(400), process(TIGHT, FixedLarge())
     flow = evaluate_likelihood(reverse, some, exact=True, tolerance=5e-3)
     bound = evaluate_bound(reverse, some, steps_per_image=None)
@@ -180,15 +180,15 @@ def test_it_lies_between_the_truth_and_the_variational_bound():
     assert flow.standard_error == pytest.approx(float(flow.scores.std()) / 20)
 
 
-def test_importance_weights_tighten_it():
+def test_importance_weights_tighten_the_bound():
     some = images(100)
     one, four = (evaluate_likelihood(REVERSE, some, exact=True, tolerance=0.1, draws=draws) for draws in (1, 4))
     assert ENTROPY < four.total < one.total - 0.1
     assert four.calls == 4 * one.calls and four.draws == 4
 
 
-def test_the_probes_error_is_the_spread_of_their_difference():
-    """40 seeds: probes less the exact trace, on the same x_1, spread as the mean stated error says (4.5 * 11%)."""
+def test_probe_error_matches_the_spread():
+    """40 seeds: probes minus the exact trace, on the same x_1, spread by the mean stated error (within 4.5 * 11%)."""
     reverse, options = process(NoiseSchedule.log_linear(25, 2.5, -14.0)), {"images": images(8), "tolerance": 100.0}
     drawn = [evaluate_likelihood(reverse, **options, probes=3, seed=seed) for seed in range(40)]
     exact = [evaluate_likelihood(reverse, **options, exact=True, seed=seed) for seed in range(40)]
@@ -199,21 +199,21 @@ def test_the_probes_error_is_the_spread_of_their_difference():
     assert math.isnan(evaluate_likelihood(reverse, **options).probe_error)
 
 
-CHAIN = NoiseSchedule.log_linear(10, 5.0, -7.0)  # that of `Told`
+CHAIN = NoiseSchedule.log_linear(10, 5.0, -7.0)  # that of `ClassOracle`
 
 
 def test_labels_reach_a_conditional_network():
-    """Told its class, the network knows each image: Heun's steps are then exact, however few, and nothing is left."""
+    """With its class the network knows each image: Heun's steps are then exact, however few."""
     labels = torch.arange(12) + 2
     flat = ArrayDataset(labels.reshape(-1, 1, 1, 1).expand(-1, 1, 3, 3).to(torch.uint8), levels=17, labels=labels)
-    reverse = ReverseProcess(Told(), CHAIN, variance=FixedSmall(), levels=17)
-    told = evaluate_likelihood(reverse, flat, labels=labels, tolerance=1e-4, batch_size=5)
-    assert told.change < 1e-6 and told.steps == 8
+    reverse = ReverseProcess(ClassOracle(), CHAIN, variance=FixedSmall(), levels=17)
+    labelled = evaluate_likelihood(reverse, flat, labels=labels, tolerance=1e-4, batch_size=5)
+    assert labelled.change < 1e-6 and labelled.steps == 8
     decoder = evaluate_bound(reverse, flat, labels=labels).decoder
-    assert told.total == pytest.approx(decoder, abs=0.02)  # but for what x_T shows of the image
+    assert labelled.total == pytest.approx(decoder, abs=0.02)  # except for what x_T still holds of the image
     labels = labels.clone()
     labels[7] = -1
-    wrong = (evaluate_likelihood(reverse, flat, labels=labels).scores - told.scores).abs() > 0.1
+    wrong = (evaluate_likelihood(reverse, flat, labels=labels).scores - labelled.scores).abs() > 0.1
     assert wrong.nonzero().tolist() == [[7]]
 
 
@@ -225,7 +225,7 @@ def test_scores_do_not_depend_on_the_batch():
     assert not torch.equal(evaluate_likelihood(REVERSE, some, seed=1, **options).scores, scores[0])
 
 
-def test_what_was_not_reached_is_told():
+def test_missed_tolerance_is_reported():
     calls, seen = [], []
 
     def counting(x_t: Tensor, time: Tensor) -> Tensor:
@@ -247,7 +247,7 @@ def test_what_was_not_reached_is_told():
 
 
 @pytest.mark.parametrize("num_steps", [1, 2])
-def test_a_schedule_too_short_to_double(num_steps: int):
+def test_short_schedule_cannot_double(num_steps: int):
     schedule = NoiseSchedule.from_alphas_bar([1.0, *[0.5, 0.002][: num_steps - 1], 0.001])
     data = GaussianData(0.0, 0.3)
     report = evaluate_likelihood(ReverseProcess(data.network(schedule), schedule, levels=17), images(4))
@@ -255,7 +255,7 @@ def test_a_schedule_too_short_to_double(num_steps: int):
     assert math.isfinite(report.total)
 
 
-def test_a_network_that_does_not_look_has_no_divergence():
+def test_constant_network_has_no_divergence():
     scale = torch.nn.Parameter(torch.ones(()))
     blind = ReverseProcess(lambda x_t, time: torch.zeros_like(x_t), CHAIN, levels=17)
     seeing = ReverseProcess(lambda x_t, time: 1e-9 * scale * x_t, CHAIN, levels=17)
@@ -266,17 +266,20 @@ def test_a_network_that_does_not_look_has_no_divergence():
     assert not scores[1].requires_grad and scale.grad is None
 
 
-def test_what_cannot_be_had_is_refused():
+def test_invalid_input_is_refused():
     with pytest.raises(DataError, match="no images"):
         evaluate_likelihood(REVERSE, images(0))
     with pytest.raises(DataError, match="256 levels and the model was trained on 17"):
         evaluate_likelihood(REVERSE, ArrayDataset(LEVELS, levels=256))
     for tolerance in (0.0, -1.0, math.nan):
-        with pytest.raises(ConfigurationError, match="--tolerance must be above 0 bits/dim"):
+        with pytest.raises(ConfigurationError, match="tolerance must be above 0 bits/dim"):
             evaluate_likelihood(REVERSE, images(2), tolerance=tolerance)
     with pytest.raises(ConfigurationError, match="at least one probe and one draw, got 0 and 1"):
         evaluate_likelihood(REVERSE, images(2), probes=0)
     with pytest.raises(ConfigurationError, match="at least one probe and one draw, got 1 and 0"):
         evaluate_likelihood(REVERSE, images(2), exact=True, draws=0)
-    with pytest.raises(ConfigurationError, match="2 draws of x_1 are weighed by their densities: take exact=True"):
+    with pytest.raises(
+        ConfigurationError,
+        match="2 draws of x_1 are weighted by their densities, which need the exact trace: use exact=True",
+    ):
         evaluate_likelihood(REVERSE, images(2), draws=2)

@@ -1,4 +1,4 @@
-"""Nearest neighbours against the distance written out."""
+"""Nearest neighbours against a direct computation of the distances."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ def drawn(num: int, levels: int = 256, seed: int = 0) -> torch.Tensor:
 
 @pytest.mark.parametrize("levels", [256, 17])
 @pytest.mark.parametrize("batch_size", [1, 7, 2048])
-def test_they_are_the_smallest_of_all_distances(levels: int, batch_size: int):
+def test_neighbours_have_the_smallest_distances(levels: int, batch_size: int):
     images, others = drawn(6, levels, seed=1), drawn(40, levels)
     found = nearest_neighbours(images, ArrayDataset(others, levels), 5, batch_size=batch_size)
     grey = 255 / (levels - 1)
@@ -26,7 +26,7 @@ def test_they_are_the_smallest_of_all_distances(levels: int, batch_size: int):
     assert torch.equal(found.indices, order[:, :5])
 
 
-def test_an_image_of_the_set_is_its_own_neighbour_at_no_distance():
+def test_image_of_the_set_has_distance_zero():
     others = drawn(30)
     found = nearest_neighbours(others[[4, 29]], ArrayDataset(others), 2)
     assert found.indices[:, 0].tolist() == [4, 29]
@@ -34,22 +34,22 @@ def test_an_image_of_the_set_is_its_own_neighbour_at_no_distance():
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 50])
-def test_of_equal_images_the_earlier_comes_first(batch_size: int):
+def test_equal_images_keep_their_order(batch_size: int):
     others = drawn(2).repeat(5, 1, 1, 1)
     found = nearest_neighbours(others[:1], ArrayDataset(others), 7, batch_size=batch_size)
     assert found.indices.tolist() == [[0, 2, 4, 6, 8, 1, 3]]
 
 
-def test_progress_ends_at_the_whole_set():
+def test_progress_counts_the_set():
     calls = []
     nearest_neighbours(drawn(1), ArrayDataset(drawn(10)), 1, batch_size=4, progress=lambda *call: calls.append(call))
     assert calls == [(4, 10), (8, 10), (10, 10)]
 
 
-def test_what_cannot_be_compared_is_refused():
+def test_invalid_input_is_refused():
     dataset = ArrayDataset(drawn(10))
     with pytest.raises(ShapeError, match=r"the images are \(3, 4, 4\)"):
         nearest_neighbours(drawn(2)[..., :4], dataset)
     for k in (0, 11):
-        with pytest.raises(ConfigurationError, match=rf"--neighbours must be within 1..10, got {k}"):
+        with pytest.raises(ConfigurationError, match=rf"neighbours must be within 1..10, got {k}"):
             nearest_neighbours(drawn(2), dataset, k)

@@ -1,4 +1,4 @@
-"""The bound added up from T downwards is the rate, and what is left is the distortion."""
+"""The sum of the bound from T downwards is the rate, and the remaining term is the distortion."""
 
 import itertools
 import math
@@ -13,7 +13,7 @@ from nelbo.probability import levels_to_data
 from tests.evaluation.test_bound import DATA, REVERSE, SCHEDULE, images
 
 
-def test_rate_and_distortion_are_the_bound():
+def test_rate_and_distortion_sum_to_the_bound():
     report = evaluate_bound(REVERSE, images(40), steps_per_image=None)
     curve = rate_distortion(report)
     assert curve.total == pytest.approx(report.total, rel=1e-9)
@@ -22,38 +22,38 @@ def test_rate_and_distortion_are_the_bound():
     assert curve.points[0].rate == report.prior
 
 
-def test_the_curve_runs_down_the_chain():
+def test_curve_follows_the_chain():
     curve = rate_distortion(evaluate_bound(REVERSE, images(200), steps_per_image=None))
     assert [(p.t, p.reverse_steps) for p in curve.points] == [(10 - k, k) for k in range(10)]
     rates, errors = [p.rate for p in curve.points], [p.rmse for p in curve.points]
     assert rates == sorted(rates)
     assert all(
         later < 1.01 * earlier for earlier, later in itertools.pairwise(errors)
-    )  # x_T and x_{T-1} tell as little
+    )  # x_T and x_{T-1} hold equally little of x_0
     assert errors[-1] < 0.2 * errors[0]
 
 
-def test_the_error_is_the_networks_on_the_scale_of_pixels():
-    """Gaussian data with the exact network: RMSE_t = 127.5 sqrt(mse_t), to 4 sigma of 2,000 images of 9 pixels."""
+def test_rmse_is_on_the_pixel_scale():
+    """Gaussian data, exact network: RMSE_t = 127.5 sqrt(mse_t), within 4 sigma for 2,000 images of 9 pixels."""
     some = images(2000, 3)
     report = evaluate_bound(REVERSE, some, steps_per_image=None, batch_size=500)
     x_0 = levels_to_data(some.images(torch.arange(2000)), 17)
-    spread = float((x_0 - DATA.mean).square().mean())  # these images are not quite the data the network knows
+    spread = float((x_0 - DATA.mean).square().mean())  # differs slightly from the variance that the network assumes
     abar = SCHEDULE.alphas_bar
     gain = abar.sqrt() * DATA.variance / DATA.marginal_variance(SCHEDULE)
     mse = (1 - gain * abar.sqrt()) ** 2 * spread + gain**2 * (1 - abar)
-    for step in report.per_step[3:]:  # at the least noise the estimate is clamped to the range of data now and then
+    for step in report.per_step[3:]:  # at low noise the estimate is sometimes clipped
         assert step.rmse == pytest.approx(127.5 * math.sqrt(float(mse[step.t])), rel=4 / math.sqrt(2 * 18_000) + 0.01)
 
 
-def test_a_subset_of_t_is_no_curve():
-    with pytest.raises(ConfigurationError, match="needs the bound at every t, and 3 of 9 were drawn"):
+def test_subset_of_t_is_refused():
+    with pytest.raises(ConfigurationError, match="needs the bound at every t, but 3 of 9 were drawn"):
         rate_distortion(evaluate_bound(REVERSE, images(5), steps_per_image=3))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("codec", [c for c, name in (("JPEG", "jpg"), ("WEBP", "webp")) if features.check(name)])
-def test_formats_count_their_own_bytes(codec: str, channels: int):
+def test_codec_curve_counts_file_bytes(codec: str, channels: int):
     ramp = torch.arange(32).expand(3, channels, 32, 32).to(torch.uint8) * 7
     points = codec_curve(codec, ramp, (5, 95))
     assert points[0].bits_per_dim < points[1].bits_per_dim
@@ -61,12 +61,12 @@ def test_formats_count_their_own_bytes(codec: str, channels: int):
     assert points[0].bits_per_dim * channels * 32 * 32 > 8 * 20  # a header at least
 
 
-def test_webp_can_be_lossless():
+def test_lossless_webp_has_no_error():
     noise = torch.randint(0, 256, (2, 3, 16, 16), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     (point,) = codec_curve("WEBP", noise, (None,))
     assert point.rmse == 0 and point.bits_per_dim > 8
 
 
-def test_formats_hold_no_other_channels():
+def test_two_channels_are_refused():
     with pytest.raises(DataError, match="grey or RGB"):
         codec_curve("JPEG", torch.zeros(1, 2, 8, 8, dtype=torch.uint8))

@@ -1,4 +1,4 @@
-"""The field of a network whose score is known."""
+"""The score field of a network with a known score."""
 
 from functools import partial
 
@@ -15,7 +15,7 @@ EXACT = partial(toy_score, "eight-gaussians")
 
 
 def network(share: float):
-    """The exact noise prediction -sqrt(1 - alphas_bar) * score, times a share."""
+    """Return the exact noise prediction, -sqrt(1 - alphas_bar) * score, times `share`."""
 
     def noise(x_t: Tensor, time: Tensor) -> Tensor:
         t = int(time[0])
@@ -27,7 +27,7 @@ def network(share: float):
 
 @pytest.mark.parametrize(("share", "error"), [(1.0, 0.0), (0.5, 0.25), (0.0, 1.0)])
 @pytest.mark.parametrize("step", [1, 4, 10])
-def test_the_error_is_the_share_of_the_square_that_is_missing(share: float, error: float, step: int):
+def test_error_is_the_squared_relative_error(share: float, error: float, step: int):
     reverse = ReverseProcess(network(share), LINEAR.strided(10))
     g = torch.Generator().manual_seed(0)
     x_0 = toy("eight-gaussians", 500, g)[:, :, None, None] / 4
@@ -41,6 +41,6 @@ def test_the_error_is_the_share_of_the_square_that_is_missing(share: float, erro
     assert float(inside.float().mean()) > 0.97 and torch.equal(field.places[0], -field.places[-1])
 
 
-def test_where_the_truth_is_unknown_there_is_no_error():
+def test_unknown_score_has_no_error():
     field = score_field(ReverseProcess(network(1.0), LINEAR), torch.randn(50, 2, 1, 1), 700)
     assert field.exact is None and field.error is None and field.learned.shape == (225, 2)

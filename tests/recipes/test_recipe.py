@@ -91,7 +91,7 @@ def test_the_order_of_overrides_does_not_matter():
         ({"training.betas": [0.9]}, r"the setting betas is \[0.9\]; expected a list"),
         ({"training.flip": "yes"}, r"the setting flip is 'yes'; expected true or false"),
         ({"loss": None}, r"the setting loss is None; expected a string"),
-        ({"training.learning_rate": math.nan}, r"--learning-rate must be a finite number above 0, got nan"),
+        ({"training.learning_rate": math.nan}, r"training.learning_rate must be a finite number above 0, got nan"),
     ],
 )
 def test_invalid_overrides_are_refused(overrides, message):

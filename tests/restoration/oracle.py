@@ -1,4 +1,4 @@
-"""Data whose every posterior is known: x_0 ~ N(mean, covariance) over a few pixels that hang together."""
+"""Data whose posteriors are known: x_0 ~ N(mean, covariance) over a few correlated pixels."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ SIDE = 4
 
 @dataclass(frozen=True)
 class CorrelatedData:
-    """Images (1, 4, 4) whose pixels' correlation falls with their distance: exp(-distance / length).
+    """Images (1, 4, 4) in which the correlation of two pixels is exp(-distance / length).
 
     Attributes:
         mean: (16,); covariance: (16, 16); both float64.
@@ -29,12 +29,12 @@ class CorrelatedData:
         return cls(torch.linspace(-0.3, 0.3, SIDE**2, dtype=torch.double), variance * correlation)
 
     def draw(self, num: int, generator: torch.Generator) -> Tensor:
-        """(num, 1, 4, 4) float64."""
+        """Draw images (num, 1, 4, 4), float64."""
         z = torch.randn(num, SIDE**2, generator=generator, dtype=torch.double)
         return (self.mean + z @ torch.linalg.cholesky(self.covariance).T).view(num, 1, SIDE, SIDE)
 
     def network(self, schedule: NoiseSchedule) -> Callable[[Tensor, Tensor], Tensor]:
-        """E[noise|x_t], linear in x_t; all examples of a call must be at one time of the whole schedule."""
+        """Return the network E[noise|x_t], linear in x_t. All examples of a call must have the same time."""
         values, vectors = torch.linalg.eigh(self.covariance)
 
         def noise(x_t: Tensor, time: Tensor) -> Tensor:
@@ -46,7 +46,7 @@ class CorrelatedData:
         return noise
 
     def given(self, matrix: Tensor, y: Tensor, noise: float = 0.0) -> "CorrelatedData":
-        """The posterior of x_0 given y = matrix x_0 + noise z: Gaussian conditioning. matrix (M, 16), y (M,)."""
+        """Return the posterior of x_0 given y = matrix x_0 + noise z, for matrix (M, 16) and y (M,)."""
         of_y = matrix @ self.covariance @ matrix.T + noise**2 * torch.eye(len(y), dtype=torch.double)
         gain = self.covariance @ matrix.T @ torch.linalg.pinv(of_y)
         return CorrelatedData(
@@ -55,6 +55,6 @@ class CorrelatedData:
 
 
 def matrix_of(damage: Callable[[Tensor], Tensor], channels: int = 1) -> Tensor:
-    """A as a matrix (M, channels 16), column by column."""
+    """Return A as a matrix (M, channels x 16), computed column by column."""
     units = torch.eye(channels * SIDE**2, dtype=torch.double).view(-1, channels, SIDE, SIDE)
     return damage(units).flatten(1).T

@@ -1,4 +1,4 @@
-"""The chain entered in the middle: noisy images, and images to be redrawn, against Gaussian posteriors."""
+"""Walks that start in the middle of the chain, denoising and editing, against Gaussian posteriors."""
 
 import math
 
@@ -30,7 +30,7 @@ NUM = 5_000
         (1, 1, [1, 1000]),
     ],
 )
-def test_the_stride_has_t_among_its_steps(t: int, steps: int, kept: list[int]):
+def test_stride_includes_t(t: int, steps: int, kept: list[int]):
     sampler, place = entering(AncestralSampler(PROCESS), t, steps)
     schedule = sampler.reverse.schedule
     assert schedule.timesteps[1:].tolist() == kept
@@ -38,20 +38,20 @@ def test_the_stride_has_t_among_its_steps(t: int, steps: int, kept: list[int]):
     assert torch.equal(schedule.alphas_bar[1:], FINE.alphas_bar[torch.tensor(kept)])
 
 
-def test_without_a_number_every_step_is_taken():
+def test_all_steps_are_taken_by_default():
     sampler, place = entering(AncestralSampler(PROCESS), 7)
     assert sampler.reverse.schedule.timesteps.tolist() == [*range(8), 1000] and place == 7
 
 
-def test_the_entry_is_the_first_step_that_is_noisy_enough():
+def test_entry_is_the_first_step_with_enough_noise():
     for t in (1, 2, 500, 1000):
         assert entry_step(FINE, float(FINE.sigma[t])) == t
         assert t == 1000 or entry_step(FINE, float(FINE.sigma[t]) * 1.0001) == t + 1
     assert entry_step(FINE, 1e-9) == 1
 
 
-def test_the_missing_noise_is_added(monkeypatch: pytest.MonkeyPatch):
-    """With z = 1 the step entered at is sqrt(abar) (y + sqrt(sigma_t^2 - sigma^2)): in all the variance of an x_t."""
+def test_missing_noise_is_added(monkeypatch: pytest.MonkeyPatch):
+    """With z = 1 the first x_t is sqrt(abar) (y + sqrt(sigma_t^2 - sigma^2)), which has the noise of an x_t."""
     monkeypatch.setattr(denoising, "standard_normal", lambda shape, generator, like: torch.ones_like(like))
     sigma = float(FINE.sigma[400]) * 0.995
     y = torch.full((1, 1, 4, 4), 0.2, dtype=torch.double)
@@ -62,8 +62,8 @@ def test_the_missing_noise_is_added(monkeypatch: pytest.MonkeyPatch):
     torch.testing.assert_close(first.x_t, FINE.alphas_bar[t].sqrt() * (y + missing), atol=1e-12, rtol=0)
 
 
-def test_the_posterior_mean_in_one_call():
-    """At a sigma of the chain's own it is exact; between two it is off by less than the next one's share."""
+def test_posterior_mean_is_exact_at_steps():
+    """It is exact where sigma equals the sigma of a step; between two steps the error is below 0.02."""
     y = DATA.draw(3, torch.Generator().manual_seed(1)) + 0.1
     for t in (100, 400, 700):
         for factor, tolerance in ((1.0, 1e-9), (0.995, 0.02)):
@@ -74,9 +74,9 @@ def test_the_posterior_mean_in_one_call():
 
 
 @pytest.mark.parametrize("sigma", [0.2, 0.6])
-def test_draws_have_the_exact_posteriors_moments(sigma: float):
-    """5,000 draws in 400 steps: means within 4.5 standard errors (a false alarm in 5,000), covariances within 9% of the
-    variance (4 standard errors, and the share of the chain itself)."""
+def test_denoised_draws_have_the_posterior_moments(sigma: float):
+    """5,000 draws in 400 steps: means within 4.5 standard errors (one false alarm in 5,000), covariances within 9% of
+    the variance (4 standard errors, plus the error of the chain itself)."""
     y = DATA.draw(1, torch.Generator().manual_seed(2)) + 0.1
     exact = DATA.given(EYE, y.flatten(), sigma)
     walk = denoise(AncestralSampler(PROCESS), y.expand(NUM, -1, -1, -1), sigma, torch.Generator().manual_seed(0), 400)
@@ -88,10 +88,10 @@ def test_draws_have_the_exact_posteriors_moments(sigma: float):
 
 
 @pytest.mark.parametrize("strength", [0.3, 0.6, 1.0])
-def test_an_edit_of_data_is_data_again_and_the_more_alike_the_less_strength(strength: float):
+def test_edit_has_the_law_and_covariance_of_data(strength: float):
     """x_0' ~ p(x_0|x_t) has the law of x_0, and Cov(x_0', x_0) = abar S (abar S + (1 - abar) I)^-1 S.
 
-    To 4.5 standard errors: of the mean, of the variance (2%, and 2% for the chain), of the covariance (1.4% at least).
+    Within 4.5 standard errors of the mean, the variance (2%, plus 2% for the chain) and the covariance (at least 1.4%).
     """
     x_0 = DATA.draw(NUM, torch.Generator().manual_seed(4))
     walk = edit(AncestralSampler(PROCESS), x_0, strength, torch.Generator().manual_seed(5), 300)
@@ -106,13 +106,13 @@ def test_an_edit_of_data_is_data_again_and_the_more_alike_the_less_strength(stre
     assert float(((both - expected) / 0.25).abs().max()) < 0.09
 
 
-def test_the_strength_is_a_share_of_the_chain():
+def test_strength_is_a_share_of_the_chain():
     for strength, first in ((1.0, 1000), (0.5, 500), (0.0001, 1)):
         walk = edit(AncestralSampler(PROCESS), torch.zeros(2, 1, 4, 4), strength, image_generators(0, 0, 2))
         assert next(walk).t == first
 
 
-def test_the_record_of_draws():
+def test_restoration_has_mean_and_spread():
     draws = torch.tensor([[1, 2], [3, 2]], dtype=torch.uint8).view(2, 1, 1, 2)
     restoration = Restoration.of(draws)
     assert restoration.mean.flatten().tolist() == [2, 2]
@@ -121,16 +121,16 @@ def test_the_record_of_draws():
     assert Restoration.of(draws, torch.ones(1, 1, 2)).mean.tolist() == [[[1, 1]]]
 
 
-def test_mistakes():
+def test_values_out_of_range_are_refused():
     sampler = AncestralSampler(PROCESS)
     for t in (0, 1001):
-        with pytest.raises(ScheduleError, match=rf"within 1..1000, not at t = {t}"):
+        with pytest.raises(ScheduleError, match=rf"can start at t = 1..1000, got t = {t}"):
             entering(sampler, t)
-    with pytest.raises(ScheduleError, match="at least 1, got 0; change --steps"):
+    with pytest.raises(ScheduleError, match="steps must be at least 1, got 0"):
         entering(sampler, 5, 0)
     for strength in (0, -1, 1.1, math.nan):
-        with pytest.raises(ConfigurationError, match="--strength is a share of the chain"):
+        with pytest.raises(ConfigurationError, match=r"^strength is a share of the chain"):
             edit(sampler, torch.zeros(1, 1, 4, 4), strength, None)
     for sigma in (0, -1, 1e4, math.nan):
-        with pytest.raises(ConfigurationError, match="what this model's chain knows; change --noise"):
+        with pytest.raises(ConfigurationError, match="the noise of this model's x_T; change noise"):
             entry_step(FINE, sigma)

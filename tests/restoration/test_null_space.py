@@ -1,4 +1,4 @@
-"""The range-null-space constraint: what was measured comes back, and what that leaves of the exact posterior."""
+"""The null-space constraint: draws agree with the measurement and come close to the exact posterior."""
 
 import math
 
@@ -21,19 +21,19 @@ DATA = CorrelatedData.of()
 NUM = 5_000
 
 
-def shouting(x_t: Tensor, time: Tensor) -> Tensor:
-    """A network that knows nothing."""
+def untrained(x_t: Tensor, time: Tensor) -> Tensor:
+    """A network that has learned nothing."""
     return 0.3 * x_t
 
 
 @pytest.mark.parametrize("kind", SAMPLERS.values(), ids=SAMPLERS)
 @pytest.mark.parametrize("steps", [1, 3, 20])
 @pytest.mark.parametrize("clip", [True, False])
-def test_kept_pixels_come_back_to_the_level_by_every_sampler(kind: type[Sampler], steps: int, clip: bool):
-    """All 256 levels, whatever the network says; in float32, as it is used."""
+def test_every_sampler_keeps_known_pixels_exactly(kind: type[Sampler], steps: int, clip: bool):
+    """All 256 levels, for any prediction of the network, in float32 as in practice."""
     levels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
     kept = torch.rand(16, 16, generator=torch.Generator().manual_seed(2)) < 0.5
-    sampler = kind(ReverseProcess(shouting, FINE.strided(steps), clip=clip))
+    sampler = kind(ReverseProcess(untrained, FINE.strided(steps), clip=clip))
     x_0 = held_to(sampler, Mask(kept), levels_to_data(levels, 256)).sample((3, 1, 16, 16), image_generators(0, 0, 3))
     restored = data_to_levels(x_0, 256)
     assert torch.equal(restored[:, :, kept], levels.long().expand(3, -1, -1, -1)[:, :, kept])
@@ -59,7 +59,7 @@ def measured_draws(kind: type[Sampler], steps: int, damage, y: Tensor, **options
 
 
 def errors(found: tuple[Tensor, Tensor], exact: CorrelatedData, missing: Tensor) -> tuple[float, float, float]:
-    """RMS error of the mean in posterior standard deviations; the smallest and largest ratio of variances."""
+    """Return the RMS error of the mean in posterior standard deviations, and the extreme ratios of variances."""
     mean, variance = found
     of = exact.covariance.diagonal()[missing]
     ratio = variance[missing] / of
@@ -67,12 +67,12 @@ def errors(found: tuple[Tensor, Tensor], exact: CorrelatedData, missing: Tensor)
     return error, float(ratio.min()), float(ratio.max())
 
 
-def test_how_near_the_exact_posterior_draws_come():
-    """The constraint is an approximation where pixels hang together: figures of 400 steps, 5,000 draws.
+def test_draws_come_close_to_the_exact_posterior():
+    """For correlated pixels the constraint is an approximation. Values for 400 steps and 5,000 draws:
 
-    Means of squares: RMS error of the mean 0.105 posterior standard deviations, variances 0.98 to 1.00 of the exact
-    ones. A mask, whose missing pixels hear of the kept ones through x_t only: 0.28, and 1.22 to 1.26. (A draw's mean
-    has a standard error of 0.014, a variance one of 0.02; the prior's own mean is off by 1.1 and 0.7.)
+    Means of squares: the RMS error of the mean is 0.105 posterior standard deviations, and the variances are 0.98 to
+    1.00 of the exact ones. A mask, whose missing pixels depend on the kept ones through x_t only: 0.28, and 1.22 to
+    1.26. (The mean has a standard error of 0.014, a variance one of 0.02. The prior's mean is off by 1.1 and 0.7.)
     """
     x_0 = DATA.draw(1, torch.Generator().manual_seed(5))
     for damage, missing, error_within, ratio_within in (
@@ -84,8 +84,10 @@ def test_how_near_the_exact_posterior_draws_come():
         error, low, high = errors(measured_draws(AncestralSampler, 400, damage, y), exact, missing)
         assert error_within[0] < error < error_within[1], (error, low, high)
         assert ratio_within[0] < low <= high < ratio_within[1], (error, low, high)
-        unheard = float(((DATA.mean - exact.mean) / exact.covariance.diagonal().sqrt())[missing].square().mean().sqrt())
-        assert unheard > 0.65
+        of_prior = float(
+            ((DATA.mean - exact.mean) / exact.covariance.diagonal().sqrt())[missing].square().mean().sqrt()
+        )
+        assert of_prior > 0.65
 
 
 # ---- a noisy measurement
@@ -93,8 +95,8 @@ def test_how_near_the_exact_posterior_draws_come():
 
 @pytest.mark.parametrize("damage", [Identity(), Average(2), Mask(KEPT)], ids=["identity", "average", "mask"])
 @pytest.mark.parametrize("variance", [1.0, 0.25], ids=["unit", "calibrated"])
-def test_of_white_data_a_noisy_measurement_gives_the_exact_conditional_mean(damage, variance: float):
-    """E[x_0|x_t, y] by Gaussian conditioning on both, at every tenth t; no sampling."""
+def test_noisy_measurement_of_white_data_is_exact(damage, variance: float):
+    """E[x_0|x_t, y] equals Gaussian conditioning on both, at every tenth t, without sampling."""
     data, noise = GaussianData(0.0, variance), 0.3
     chosen = FixedSmall() if variance == 1 else Calibrated(data.mse(FINE))
     process = ReverseProcess(data.network(FINE), FINE, variance=chosen)
@@ -111,8 +113,8 @@ def test_of_white_data_a_noisy_measurement_gives_the_exact_conditional_mean(dama
         torch.testing.assert_close(found, exact, atol=1e-8, rtol=0)
 
 
-def test_and_any_sampler_draws_the_exact_posterior_then():
-    """White data, the flow in 1,000 steps, 160,000 pixels: mean within 4.5 standard errors (0.01), variance in 3%."""
+def test_flow_draws_the_exact_posterior_of_white_data():
+    """DDIM in 1,000 steps, 160,000 pixels: mean within 4.5 standard errors (0.01), variance within 3%."""
     data, noise, y = GaussianData(0.3, 0.25), 0.3, 0.9
     process = ReverseProcess(data.network(FINE), FINE, variance=Calibrated(data.mse(FINE)))
     sampler = held_to(DDIMSampler(process), Identity(), torch.full((1, 1, 20, 20), y), noise)
@@ -123,7 +125,7 @@ def test_and_any_sampler_draws_the_exact_posterior_then():
     assert float(x_0.var()) == pytest.approx(variance, rel=0.03)
 
 
-def test_the_correction_fades_as_the_chain_knows_better():
+def test_correction_shrinks_towards_t_0():
     constraint = NullSpace(Average(2), torch.zeros(1, 1, 2, 2), 0.1, FINE.noise_variance)
     ones = torch.ones(3, 1, 4, 4)
     weights = 1 - constraint(ones, torch.tensor([1, 500, 1000]))[:, 0, 0, 0]
@@ -131,31 +133,31 @@ def test_the_correction_fades_as_the_chain_knows_better():
     assert float(weights[2]) == pytest.approx(1 / (1 + 0.2**2), rel=1e-4)  # noise / gain = 0.1 * 2
 
 
-def test_what_is_unknown_is_read_at_the_networks_own_times():
+def test_unknown_variance_uses_the_networks_times():
     mse, stride = torch.arange(1001.0), FINE.strided(4)
-    process = ReverseProcess(shouting, stride, variance=Calibrated(mse))
+    process = ReverseProcess(untrained, stride, variance=Calibrated(mse))
     assert unknown_variance(process).tolist() == [0, 250, 500, 750, 1000]
-    assert torch.equal(unknown_variance(ReverseProcess(shouting, stride)), 1 - stride.alphas_bar)
+    assert torch.equal(unknown_variance(ReverseProcess(untrained, stride)), 1 - stride.alphas_bar)
 
 
-def test_other_constraints_come_first():
-    process = ReverseProcess(shouting, FINE.strided(2), constraints=(lambda x_0, t: torch.full_like(x_0, 0.25),))
+def test_other_constraints_are_applied_first():
+    process = ReverseProcess(untrained, FINE.strided(2), constraints=(lambda x_0, t: torch.full_like(x_0, 0.25),))
     held = held_to(AncestralSampler(process), Mask(KEPT), torch.full((1, 1, 4, 4), -0.5)).reverse
     x_0 = held.predict(torch.zeros(1, 1, 4, 4), torch.tensor([2])).x_0
     assert torch.equal(x_0[0, 0], torch.where(KEPT, -0.5, 0.25))
 
 
-def test_mistakes():
+def test_wrong_noise_shapes_and_churn_are_refused():
     y = torch.zeros(1, 1, 4, 4)
-    with pytest.raises(ConfigurationError, match="noise of what was measured must be 0 or more, got -1"):
+    with pytest.raises(ConfigurationError, match="noise of a measurement must be 0 or more, got -1"):
         NullSpace(Identity(), y, -1)
-    with pytest.raises(ConfigurationError, match="give `unknown`, or use `held_to`"):
+    with pytest.raises(ConfigurationError, match="pass `unknown`, or use `held_to`"):
         NullSpace(Identity(), y, 0.1)
-    with pytest.raises(ShapeError, match=r"\(1, 1, 4, 4\) was measured, and the damage leaves \(2, 1, 2, 2\)"):
+    with pytest.raises(ShapeError, match=r"the shape \(1, 1, 4, 4\), but the damage produces \(2, 1, 2, 2\)"):
         NullSpace(Average(2), y)(torch.zeros(2, 1, 4, 4), torch.tensor([1, 1]))
-    with pytest.raises(ShapeError, match=r"\(3, 1, 4, 4\) was measured"):
+    with pytest.raises(ShapeError, match=r"the measurement has the shape \(3, 1, 4, 4\)"):
         NullSpace(Identity(), y.expand(3, -1, -1, -1))(torch.zeros(2, 1, 4, 4), torch.tensor([1, 1]))
-    churned = HeunSampler(ReverseProcess(shouting, FINE.strided(2)), churn=1.0)
+    churned = HeunSampler(ReverseProcess(untrained, FINE.strided(2)), churn=1.0)
     held_to(churned, Identity(), y)
-    with pytest.raises(ConfigurationError, match="leave --churn out"):
+    with pytest.raises(ConfigurationError, match="cannot be combined with churn; remove churn"):
         held_to(churned, Identity(), y, 0.1)

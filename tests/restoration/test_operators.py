@@ -1,4 +1,4 @@
-"""Damages and their pseudo-inverses, against Moore and Penrose."""
+"""Linear damages and their pseudo-inverses, against the Moore-Penrose inverse."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ everything = pytest.mark.parametrize(("damage", "channels"), DAMAGES.values(), i
 
 
 @everything
-def test_the_inverse_is_moore_and_penroses(damage: Damage, channels: int):
+def test_inverse_is_the_moore_penrose_inverse(damage: Damage, channels: int):
     a = matrix_of(damage, channels)
     y = torch.randn(len(a), generator=torch.Generator().manual_seed(0), dtype=torch.double)
     seen = damage(torch.zeros(1, channels, 4, 4, dtype=torch.double))
@@ -30,7 +30,7 @@ def test_the_inverse_is_moore_and_penroses(damage: Damage, channels: int):
 
 
 @everything
-def test_damaged_again_nothing_more_is_lost(damage: Damage, channels: int):
+def test_null_space_part_is_a_projection(damage: Damage, channels: int):
     x = torch.randn(3, channels, 4, 4, generator=torch.Generator().manual_seed(1), dtype=torch.double)
     torch.testing.assert_close(damage(damage.inverse(damage(x))), damage(x))
 
@@ -42,19 +42,19 @@ def test_damaged_again_nothing_more_is_lost(damage: Damage, channels: int):
 
 
 @everything
-def test_the_gain_is_the_only_singular_value(damage: Damage, channels: int):
+def test_gain_is_the_only_nonzero_singular_value(damage: Damage, channels: int):
     values = torch.linalg.svdvals(matrix_of(damage, channels))
     seen = values[values > 1e-9]
     torch.testing.assert_close(seen, torch.full_like(seen, damage.gain))
 
 
-def test_what_stands_in_a_hole_does_not_matter():
+def test_mask_ignores_the_values_of_missing_pixels():
     image = torch.full((1, 1, 4, 4), torch.nan)
     image[:, :, KEPT] = 0.5
     assert torch.equal(Mask(KEPT)(image), 0.5 * KEPT.float().view(1, 1, 4, 4))
 
 
-def test_by_hand():
+def test_small_examples_by_hand():
     x = torch.arange(16.0).view(1, 1, 4, 4)
     assert Average(2)(x).tolist() == [[[[2.5, 4.5], [10.5, 12.5]]]]
     assert Average(2).inverse(torch.tensor([[[[1.0, 2.0]]]])).tolist() == [[[[1, 1, 2, 2], [1, 1, 2, 2]]]]
@@ -62,14 +62,14 @@ def test_by_hand():
     assert Grey().inverse(torch.full((1, 1, 1, 1), 0.7)).flatten().tolist() == pytest.approx([0.7] * 3)
 
 
-def test_mistakes():
-    with pytest.raises(ShapeError, match=r"true \(kept\) and false \(missing\), got torch.uint8"):
+def test_wrong_masks_sizes_and_weights_are_refused():
+    with pytest.raises(ShapeError, match=r"a mask must be bool, true where a pixel is known, got torch.uint8"):
         Mask(KEPT.to(torch.uint8))
-    with pytest.raises(ConfigurationError, match="times smaller, not 0 times"):
+    with pytest.raises(ConfigurationError, match="`size` must be a whole number of pixels, 1 or more, got 0"):
         Average(0)
-    with pytest.raises(ShapeError, match="5 x 4 have no whole 2 x 2s"):
+    with pytest.raises(ShapeError, match="5 x 4 pixels cannot be divided into squares of 2 x 2"):
         Average(2)(torch.zeros(1, 1, 5, 4))
-    with pytest.raises(ConfigurationError, match="add up to 1"):
+    with pytest.raises(ConfigurationError, match="must have the sum 1"):
         Grey((1.0, 1.0, 1.0))
-    with pytest.raises(ShapeError, match="3 channels are weighed, and the images have 1"):
+    with pytest.raises(ShapeError, match="weights for 3 channels, but the images have 1"):
         Grey()(torch.zeros(1, 1, 4, 4))

@@ -1,4 +1,4 @@
-"""RePaint: its jumps against a list made by hand, its parts against q, and its draws against the exact posterior."""
+"""RePaint: its jumps against a list made by hand, its steps against q, and its draws against the exact posterior."""
 
 import math
 from itertools import pairwise
@@ -19,7 +19,7 @@ FINE = NoiseSchedule.log_linear(1000, log_snr_max=15.0, log_snr_min=-10.5)
 DATA = CorrelatedData.of()
 
 
-def test_the_jumps_by_hand():
+def test_jumps_by_hand():
     assert visits(4, 1, 1) == [4, 3, 2, 1, 0]
     assert visits(3, 1, 2) == [3, 2, 3, 2, 1, 2, 1, 0]
     assert visits(5, 2, 2) == [5, 4, 3, 5, 4, 3, 2, 1, 3, 2, 1, 0]
@@ -29,7 +29,7 @@ def test_the_jumps_by_hand():
 
 
 def as_published(t_T: int, jump_len: int, jump_n_sample: int) -> list[int]:
-    """Lugmayr et al., appendix B, whose t = -1 is x_0: every t visited, jumps one step at a time."""
+    """The code of Lugmayr et al., appendix B: every t visited, with jumps one step at a time. Its t = -1 is x_0."""
     jumps = dict.fromkeys(range(0, t_T - jump_len, jump_len), jump_n_sample - 1)
     t, ts = t_T, []
     while t >= 1:
@@ -44,7 +44,7 @@ def as_published(t_T: int, jump_len: int, jump_n_sample: int) -> list[int]:
 
 
 @pytest.mark.parametrize(("steps", "jump", "resamplings"), [(250, 10, 10), (17, 5, 3), (9, 1, 4), (30, 30, 2)])
-def test_the_jumps_as_published(steps: int, jump: int, resamplings: int):
+def test_jumps_equal_the_published_code(steps: int, jump: int, resamplings: int):
     path = visits(steps, jump, resamplings)
     slowly = [path[0]]
     for place in path[1:]:
@@ -55,7 +55,7 @@ def test_the_jumps_as_published(steps: int, jump: int, resamplings: int):
 @pytest.mark.parametrize("steps", [1, 2, 7, 20])
 @pytest.mark.parametrize("jump", [1, 3, 7, 25])
 @pytest.mark.parametrize("resamplings", [1, 2, 5])
-def test_calls_of_the_network(steps: int, jump: int, resamplings: int):
+def test_number_of_network_calls(steps: int, jump: int, resamplings: int):
     times: list[int] = []
 
     def network(x_t: Tensor, time: Tensor) -> Tensor:
@@ -73,8 +73,8 @@ def test_calls_of_the_network(steps: int, jump: int, resamplings: int):
     assert [step.t for step in path] == [a for a, b in zip(path_list, [*path_list[1:], -1], strict=True) if b < a]
 
 
-def test_every_part_is_as_q_has_it(monkeypatch: pytest.MonkeyPatch):
-    """With every z = 1: known pixels at sqrt(abar) x_0 + sqrt(1 - abar), and jumps by the ratio of alphas_bar."""
+def test_known_pixels_and_jumps_follow_q(monkeypatch: pytest.MonkeyPatch):
+    """With every z = 1, known pixels are sqrt(abar) x_0 + sqrt(1 - abar), and jumps use the ratio of alphas_bar."""
     monkeypatch.setattr(repaint, "standard_normal", lambda shape, generator, like: torch.ones_like(like))
     known = torch.linspace(-1, 1, 16, dtype=torch.double).view(1, 1, 4, 4)
     process = ReverseProcess(DATA.network(FINE), FINE.strided(6), variance=FixedSmall())
@@ -108,8 +108,8 @@ def draws(steps: int, jump: int, resamplings: int, num: int = 4000) -> tuple[flo
     return errors(moments(found), exact, ~KEPT.flatten())
 
 
-def test_resampling_nears_the_exact_mean():
-    """RMS error of the mean in posterior standard deviations (of 4,000 draws: +- 0.016): 0.32, 0.10 and 0.03."""
+def test_resampling_approaches_the_exact_mean():
+    """RMS error of the mean in posterior standard deviations (4,000 draws: +- 0.016): 0.32, 0.10 and 0.03."""
     once, some, many = (draws(50, 1, resamplings)[0] for resamplings in (1, 5, 20))
     assert 0.25 < once < 0.4
     assert 0.05 < some < 0.15
@@ -117,10 +117,11 @@ def test_resampling_nears_the_exact_mean():
 
 
 @pytest.mark.slow
-def test_with_many_steps_and_resamplings_the_variance_is_near_too():
-    """200 steps, jumps of 20, 20 resamplings, 3,620 calls: mean within 0.04, variances 0.94 to 1.00 of the exact.
+def test_many_steps_approach_the_exact_variance():
+    """200 steps, jumps of 20, 20 resamplings, 3,620 calls: mean within 0.04, variances 0.94 to 1.00 of the exact ones.
 
-    With 50 steps the variances are 0.80 to 0.84 of it, however often one resamples: that is the coarse chain's.
+    With 50 steps the variances stay at 0.80 to 0.84 for any number of resamplings: this is the error of the coarse
+    chain.
     """
     error, low, high = draws(200, 20, 20)
     assert error < 0.08 and low > 0.85 and high < 1.08, (error, low, high)
@@ -128,14 +129,14 @@ def test_with_many_steps_and_resamplings_the_variance_is_near_too():
     assert low > 0.72 and high < 0.92, (error, low, high)
 
 
-def test_the_mean_of_the_prior_is_far_off():
+def test_mean_of_the_prior_is_far_off():
     x_0 = DATA.draw(1, torch.Generator().manual_seed(5))
     exact, missing = DATA.given(matrix_of(Mask(KEPT)), Mask(KEPT)(x_0).flatten()), ~KEPT.flatten()
     off = (DATA.mean - exact.mean)[missing] / exact.covariance.diagonal()[missing].sqrt()
     assert math.sqrt(float(off.square().mean())) > 0.65
 
 
-def test_what_stood_in_the_hole_does_not_matter_and_a_draw_depends_on_its_seed_only():
+def test_draw_depends_on_seed_and_known_pixels_only():
     process = ReverseProcess(DATA.network(FINE), FINE.strided(7))
     image = torch.linspace(-1, 1, 16).view(1, 1, 4, 4)
     other = image.masked_fill(~KEPT, torch.nan)
@@ -144,13 +145,13 @@ def test_what_stood_in_the_hole_does_not_matter_and_a_draw_depends_on_its_seed_o
     torch.testing.assert_close(together[2:], alone, atol=1e-6, rtol=0)
 
 
-def test_mistakes():
+def test_bad_jumps_and_masks_are_refused():
     process = ReverseProcess(DATA.network(FINE), FINE.strided(2))
-    with pytest.raises(ConfigurationError, match="--jump must be at least 1, got 0"):
+    with pytest.raises(ConfigurationError, match=r"^jump must be at least 1, got 0"):
         RePaintSampler(process, torch.zeros(1, 1, 4, 4), KEPT, jump=0)
-    with pytest.raises(ConfigurationError, match="--resamplings must be at least 1, got 0"):
+    with pytest.raises(ConfigurationError, match=r"^resamplings must be at least 1, got 0"):
         visits(5, 1, 0)
-    with pytest.raises(ShapeError, match=r"bool of the image's shape \(1, 4, 4\), got torch.bool \(3, 4\)"):
+    with pytest.raises(ShapeError, match=r"bool and of the image's shape \(1, 4, 4\), got torch.bool \(3, 4\)"):
         RePaintSampler(process, torch.zeros(1, 1, 4, 4), KEPT[:3])
     with pytest.raises(ShapeError, match=r"got torch\.float32"):
         RePaintSampler(process, torch.zeros(1, 1, 4, 4), KEPT.float())

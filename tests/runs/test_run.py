@@ -10,10 +10,12 @@ import torch
 
 import nelbo
 from nelbo.data import ArrayDataset
+from nelbo.diffusion import Guidance, NoiseSchedule
 from nelbo.errors import ConfigurationError, DataError, NonFiniteError, RunError, ScheduleError, ShapeError
 from nelbo.files import LOCK_FILE, read_tensors
-from nelbo.runs import bundled_models, read_config
+from nelbo.runs import SamplingOptions, bundled_models, read_config
 from nelbo.runs.folder import refuse_differences
+from nelbo.runs.sampling import guidance_of
 from nelbo.studies import DataRequest, Listener, held_out_part
 from nelbo.training import METRICS_FILE, STATE_FILE, MetricsLog
 from tests.conftest import write_pictures
@@ -162,13 +164,13 @@ class TestConditional:
 
     def test_a_class_is_a_name_or_numbers(self, conditional):
         for label in ("owl", 2, torch.tensor(2), torch.tensor([2, 2, 2], dtype=torch.uint8)):
-            assert conditional.chosen_classes(label, 3).tolist() == [2, 2, 2]
-        assert conditional.chosen_classes(None, 3) is None
+            assert conditional.model.classes(label, 3).tolist() == [2, 2, 2]
+        assert conditional.model.classes(None, 3) is None
         for label in (3, -1, 1.5, True, torch.tensor([0, 1])):
             with pytest.raises(ConfigurationError, match="label must be the number of a class"):
-                conditional.chosen_classes(label, 3)
+                conditional.model.classes(label, 3)
         with pytest.raises(ConfigurationError, match="unknown class 'cow'"):
-            conditional.chosen_classes("cow", 3)
+            conditional.model.classes("cow", 3)
 
     def test_a_model_without_classes_refuses_a_label(self, run):
         with pytest.raises(ConfigurationError, match="is not class-conditional; remove label"):
@@ -233,8 +235,8 @@ class TestUse:
             ({"num": 0}, ConfigurationError, "^num must be at least 1, got 0"),
             ({"num": 10**12}, ConfigurationError, r"num=1000000000000: images of 64 bytes each would not fit"),
             ({"num": 1, "batch_size": 0}, ConfigurationError, "batch_size must be at least 1, got 0"),
-            ({"num": 1, "steps": 0}, ScheduleError, r"must be within 1\.\.20, got 0; change --steps"),
-            ({"num": 1, "steps": 21}, ScheduleError, r"must be within 1\.\.20, got 21; change --steps"),
+            ({"num": 1, "steps": 0}, ScheduleError, r"must be within 1\.\.20, got 0; change steps"),
+            ({"num": 1, "steps": 21}, ScheduleError, r"must be within 1\.\.20, got 21; change steps"),
             ({"num": 1, "sampler": "ancestrl"}, ConfigurationError, r"did you mean 'ancestral'\?"),
             ({"num": 1, "variance": "calibratd"}, ConfigurationError, r"did you mean 'calibrated'\?"),
             ({"num": 1, "label": torch.zeros(1).long()}, ConfigurationError, "is not class-conditional; remove label"),
@@ -263,7 +265,7 @@ class TestUse:
         images = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
         with pytest.raises(ConfigurationError, match="batch_size must be at least 1"):
             run.bound(images, batch_size=0)
-        with pytest.raises(ConfigurationError, match="--steps-per-image must be at least 1"):
+        with pytest.raises(ConfigurationError, match="steps_per_image must be at least 1"):
             run.bound(images, steps_per_image=0)
 
     def test_an_unusable_device_is_refused(self, folder):
@@ -394,7 +396,7 @@ class TestResume:
     def test_a_missing_state_is_not_overwritten(self, copy):
         (copy / STATE_FILE).unlink()
         before = (copy / "model.safetensors").read_bytes()
-        with pytest.raises(RunError, match=r"holds a trained model, but state\.safetensors, .* is gone"):
+        with pytest.raises(RunError, match=r"holds a trained model, but state\.safetensors, .* is missing"):
             nelbo.train(None, copy, overrides={"training.steps": 5})
         assert (copy / "model.safetensors").read_bytes() == before
 
@@ -402,7 +404,7 @@ class TestResume:
         before = {path: path.stat().st_mtime_ns for path in copy.rglob("*")}
         with pytest.raises(RunError, match=r"training\.seed: 3 stored, 4 given"):
             nelbo.train(None, copy, overrides={"training.seed": 4})
-        with pytest.raises(ConfigurationError, match="was begun with --preset digits, not images"):
+        with pytest.raises(ConfigurationError, match="was started with preset='digits', not images"):
             nelbo.train(None, copy, preset="images")
         assert {path: path.stat().st_mtime_ns for path in copy.rglob("*")} == before
 
@@ -423,7 +425,7 @@ class TestResume:
 
     def test_a_nonempty_folder_is_refused(self, tmp_path):
         (tmp_path / "letter.txt").write_text("dear")
-        with pytest.raises(RunError, match=r"is not empty and is not a run folder .* choose another --out"):
+        with pytest.raises(RunError, match=r"is not empty and is not a run folder .* set out to another folder"):
             nelbo.train("digits", tmp_path)
 
     def test_parts_of_a_killed_write_are_removed(self, copy, tmp_path):
@@ -435,7 +437,7 @@ class TestResume:
         assert list(begun.glob(".*.part")) == []
 
     def test_resuming_needs_a_run(self, tmp_path):
-        with pytest.raises(RunError, match="holds no run to go on with; say what to train on by --data"):
+        with pytest.raises(RunError, match="holds no run to resume; set data to the images to train on"):
             nelbo.train(None, tmp_path / "nothing")
 
     def test_previews_do_not_change_the_weights(self, folder, tmp_path):
@@ -445,6 +447,19 @@ class TestResume:
         alone, _ = read_tensors(tmp_path / "alone" / STATE_FILE)
         assert all(torch.equal(watched[name], alone[name]) for name in alone)
         assert [len(list((place / "samples").iterdir())) for place in (folder, tmp_path / "alone")] == [4, 1]
+
+
+@pytest.mark.parametrize("shares", [(0.0, 0.0), (0.0, 1.0), (0.3, 0.3), (0.25, 0.75), (1.0, 1.0)])
+def test_guidance_interval_is_in_the_networks_own_time(shares):
+    schedule = NoiseSchedule.linear(40, beta_T=0.3).strided(10)
+    guidance = guidance_of(SamplingOptions(guidance=2.0, guidance_interval=shares), schedule)
+    assert guidance == Guidance(2.0, 40 * shares[0], 40 * shares[1])
+
+
+@pytest.mark.parametrize("shares", [(-0.1, 0.5), (-0.2, -0.1), (0.5, 1.1), (0.6, 0.5)])
+def test_guidance_interval_outside_the_chain_is_refused(shares):
+    with pytest.raises(ConfigurationError, match="two rising shares"):
+        SamplingOptions(guidance=2.0, guidance_interval=shares)
 
 
 def test_points_train_to_the_end(tmp_path):
@@ -461,7 +476,7 @@ def test_the_held_out_part_is_read_again(folder, run):
 
 def test_changed_data_has_no_held_out_part(run):
     changed = replace(run, config=replace(run.config, data=replace(run.config.data, num_train=1499)))
-    with pytest.raises(DataError, match=r"held 1796 images when .* and holds 1797 now, so the held-out ones cannot"):
+    with pytest.raises(DataError, match=r"had 1796 images when .* and has 1797 now, so its held-out images"):
         held_out_part(changed)
 
 

@@ -1,4 +1,4 @@
-"""Algorithm 2 against the chain's own recursion of mean and variance, and its bookkeeping."""
+"""Ancestral sampling (Algorithm 2) against the closed-form recursion of its mean and variance."""
 
 import math
 from itertools import pairwise
@@ -28,7 +28,7 @@ NARROW = GaussianData(0.3, 0.01)
 
 
 def recursion(data: GaussianData, schedule: NoiseSchedule, variance: str, full: NoiseSchedule) -> tuple[float, float]:
-    """Mean and variance of x_0 as the chain draws it, from alphas_bar alone; no noise at t = 1."""
+    """Compute the mean and variance of the sampled x_0 from alphas_bar alone; there is no noise at t = 1."""
     mse = data.mse(full)
     mean, spread = 0.0, 1.0
     for t in range(schedule.num_steps, 0, -1):
@@ -48,8 +48,8 @@ def sampler(data: GaussianData, schedule: NoiseSchedule, variance: Variance, **o
     return AncestralSampler(ReverseProcess(data.network(LINEAR), schedule, NoisePrediction(), variance, **options))
 
 
-def test_the_papers_figures_for_narrow_data():
-    """PAPER.md: s^2 = 0.01, T = 1000, the exact network: variance x1.015 fixed-large, x0.928 fixed-small."""
+def test_recursion_gives_the_known_variances():
+    """s^2 = 0.01, T = 1000, exact network: the variance is x1.015 with fixed-large and x0.928 with fixed-small."""
     assert recursion(NARROW, LINEAR, "fixed-large", LINEAR)[1] / 0.01 == pytest.approx(1.015, abs=5e-4)
     assert recursion(NARROW, LINEAR, "fixed-small", LINEAR)[1] / 0.01 == pytest.approx(0.928, abs=5e-4)
 
@@ -57,9 +57,9 @@ def test_the_papers_figures_for_narrow_data():
 @pytest.mark.parametrize("variance", [FixedLarge(), FixedSmall(), Calibrated(NARROW.mse(LINEAR))], ids=lambda v: v.name)
 @pytest.mark.parametrize("schedule", [LINEAR, LINEAR.strided(50), LINEAR.strided([9, 1000])], ids=["1000", "50", "2"])
 def test_mean_and_variance_equal_the_recursion(variance, schedule, monkeypatch: pytest.MonkeyPatch):
-    """The chain is affine in its draws, so one unit draw at a time gives its exact variance: no statistics needed.
+    """The chain is affine in its draws, so unit impulses give its exact variance without statistics.
 
-    Example 0 gets no noise at all, example j a 1 at the j-th draw and 0 elsewhere.
+    Example 0 gets no noise. Example j gets a 1 at the j-th draw and 0 at the others.
     """
     calls = iter(range(1, schedule.num_steps + 2))
 
@@ -74,13 +74,13 @@ def test_mean_and_variance_equal_the_recursion(variance, schedule, monkeypatch: 
     mean, spread = recursion(NARROW, schedule, variance.name, LINEAR)
     assert float(out[0]) == pytest.approx(mean, rel=1e-9)
     assert float((out[1:] - out[0]).square().sum()) == pytest.approx(spread, rel=1e-9)
-    assert next(calls) == schedule.num_steps + 1  # x_T and one z at each t > 1; none at t = 1
+    assert next(calls) == schedule.num_steps + 1  # draws: x_T and one z at each t > 1, none at t = 1
     assert float(out[-1]) == float(out[0])
 
 
 @pytest.mark.parametrize(("steps", "seed"), [(20, 0), (7, 1)])
-def test_draws_have_the_recursions_moments(steps: int, seed: int):
-    """40,000 pixels, |z| < 4.5 for mean and variance: a false alarm once in 70,000 seeds."""
+def test_draws_have_the_moments_of_the_recursion(steps: int, seed: int):
+    """40,000 pixels, |z| < 4.5 for mean and variance: one false alarm in 70,000 seeds."""
     schedule = LINEAR.strided(steps)
     draws = (
         sampler(NARROW, schedule, FixedLarge()).sample((40, 1, 25, 40), torch.Generator().manual_seed(seed)).double()
@@ -91,7 +91,7 @@ def test_draws_have_the_recursions_moments(steps: int, seed: int):
 
 
 @pytest.mark.parametrize("steps", [1, 2, 13])
-def test_trajectory_goes_from_noise_to_data_with_one_call_a_step(steps: int):
+def test_trajectory_calls_the_network_once_a_step(steps: int):
     times = []
 
     def network(x_t: Tensor, time: Tensor) -> Tensor:
@@ -108,17 +108,17 @@ def test_trajectory_goes_from_noise_to_data_with_one_call_a_step(steps: int):
     abar = float(LINEAR.strided(steps).alphas_bar[1])
     x_1 = path[-2].x_t
     torch.testing.assert_close(path[-1].x_0, (x_1 - math.sqrt(1 - abar) * 0.1 * x_1) / math.sqrt(abar))
-    torch.testing.assert_close(path[-2].x_0, path[-1].x_0)  # at t = 1 the mean is xhat_0: no noise is added
+    torch.testing.assert_close(path[-2].x_0, path[-1].x_0)  # at t = 1 the mean is xhat_0, and no noise is added
     again = walker.sample((3, 1, 2, 2), torch.Generator().manual_seed(0))
     assert torch.equal(again, path[-1].x_0)
 
 
-def test_a_walk_from_noise_is_the_trajectory_and_one_from_the_middle_its_rest():
+def test_walk_continues_the_trajectory_from_any_step():
     walker = sampler(NARROW, LINEAR.strided(8), FixedLarge())
     path = list(walker.trajectory((2, 1, 3, 3), torch.Generator().manual_seed(5)))
     for start in (8, 5, 1, 0):
         generator = torch.Generator().manual_seed(5)
-        for _ in range(9 - start):  # x_T, and one z for each step before
+        for _ in range(9 - start):  # skip x_T and one z for each earlier step
             torch.randn(2, 1, 3, 3, generator=generator)
         rest = list(walker.walk(path[8 - start].x_t, start, generator))
         assert [step.t for step in rest] == list(range(start, -1, -1))
@@ -128,11 +128,11 @@ def test_a_walk_from_noise_is_the_trajectory_and_one_from_the_middle_its_rest():
 
 @pytest.mark.parametrize("schedule", [LINEAR.strided(100), LINEAR.strided(7)], ids=["100", "7"])
 @pytest.mark.parametrize("share", [0.2, 0.6, 1.0])
-def test_a_walk_from_x_t_draws_the_posterior_of_x_0(schedule, share: float, monkeypatch: pytest.MonkeyPatch):
-    """Of Gaussian data every step of the calibrated chain is exact but the last, which adds no noise.
+def test_walk_draws_the_posterior_of_x_0(schedule, share: float, monkeypatch: pytest.MonkeyPatch):
+    """On Gaussian data, every step of the calibrated chain is exact except the last, which adds no noise.
 
-    So draws of p(x_0|x_t) have the mean E[x_0|x_t] and, by the law of total variance, Var[x_0|x_t] - Var[x_0|x_1].
-    One unit draw at a time gives the variance, as above.
+    Therefore draws of p(x_0|x_t) have the mean E[x_0|x_t] and, by the law of total variance, the variance
+    Var[x_0|x_t] - Var[x_0|x_1]. Unit impulses give this variance, as above.
     """
     step = max(round(share * schedule.num_steps), 1)
     calls = iter(range(1, step))
@@ -163,7 +163,7 @@ def test_each_step_is_a_draw_of_the_transition():
         torch.testing.assert_close(z, torch.randn(2, 1, 3, 3, generator=g), rtol=0, atol=1e-3)
 
 
-def test_an_image_does_not_depend_on_its_batch():
+def test_image_does_not_depend_on_its_batch():
     walker = sampler(NARROW, LINEAR.strided(9), FixedLarge())
     together = walker.sample((5, 1, 4, 4), image_generators(7, 0, 5))
     first, rest = (
@@ -187,13 +187,13 @@ def test_labels_reach_the_network():
     assert seen == [[3, 1]] * 3
 
 
-def test_clip_holds_every_prediction():
+def test_clip_limits_every_prediction():
     walker = sampler(GaussianData(0.0, 9.0), LINEAR.strided(10), FixedLarge(), clip=True)
     path = list(walker.trajectory((4, 1, 4, 4), torch.Generator().manual_seed(1)))
     assert all(float(step.x_0.abs().max()) <= 1 for step in path)
 
 
-def test_a_learned_variance_sets_the_noise():
+def test_learned_variance_sets_the_noise():
     def network(x_t: Tensor, time: Tensor) -> Tensor:
         return torch.cat([torch.zeros_like(x_t), torch.ones_like(x_t)], 1)
 
@@ -209,8 +209,8 @@ def test_a_learned_variance_sets_the_noise():
     torch.testing.assert_close(path[1].x_t, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_walking_builds_no_graph():
-    """A thousand steps of activations would fill any memory: neither `sample` nor `trajectory` may record them."""
+def test_walk_builds_no_autograd_graph():
+    """The activations of 1000 steps would not fit into memory: `sample` and `trajectory` must not record them."""
     scale = torch.nn.Parameter(torch.tensor(0.1))
     walker = AncestralSampler(ReverseProcess(lambda x, time: scale * x, LINEAR.strided(3)))
     assert not walker.sample((1, 1, 2, 2), torch.Generator().manual_seed(0)).requires_grad
@@ -218,8 +218,8 @@ def test_walking_builds_no_graph():
         assert not step.x_t.requires_grad and not step.x_0.requires_grad
 
 
-def test_sample_keeps_no_trajectory():
-    """Only the step at hand is alive while `sample` walks: memory must not grow with T."""
+def test_sample_keeps_one_step_in_memory():
+    """Only the current step is alive during `sample`: memory must not grow with T."""
     alive: list[int] = []
 
     class Counting(AncestralSampler):
@@ -245,5 +245,5 @@ def test_sample_keeps_no_trajectory():
     assert max(alive) <= 3
 
 
-def test_the_table_of_samplers():
+def test_ancestral_is_registered():
     assert SAMPLERS["ancestral"] is AncestralSampler

@@ -1,4 +1,4 @@
-"""Samplers in few steps: what they share, what they equal, and how fast they near the exact answer."""
+"""Fast samplers: their network calls, their equalities, and their order of convergence."""
 
 import math
 from itertools import pairwise
@@ -48,7 +48,7 @@ def walked(kind: type[Sampler], steps: int, schedule: NoiseSchedule = LINEAR) ->
 
 
 def expected_times(kind: type[Sampler], kept: list[int]) -> list[int]:
-    """The network's times, by hand: each kept step once; Heun's looks ahead once more at all but the first."""
+    """Compute the network's times: each kept step once, and for Heun all except the first twice."""
     down = list(reversed(kept))
     if kind is not HeunSampler:
         return down
@@ -57,7 +57,7 @@ def expected_times(kind: type[Sampler], kept: list[int]) -> list[int]:
 
 @pytest.mark.parametrize("kind", SAMPLERS.values(), ids=SAMPLERS)
 @pytest.mark.parametrize("steps", [1, 2, 3, 7, 62, 150, 999, 1000])
-def test_calls_begin_at_T_fall_strictly_and_end_in_x_0(kind: type[Sampler], steps: int):
+def test_calls_go_from_T_down_to_x_0(kind: type[Sampler], steps: int):
     times, path, sampler = walked(kind, steps)
     kept = LINEAR.strided(steps).timesteps[1:].tolist()
     assert times == expected_times(kind, kept)
@@ -70,7 +70,7 @@ def test_calls_begin_at_T_fall_strictly_and_end_in_x_0(kind: type[Sampler], step
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", SAMPLERS.values(), ids=SAMPLERS)
-def test_calls_at_every_number_of_steps(kind: type[Sampler]):
+def test_calls_for_every_number_of_steps(kind: type[Sampler]):
     schedule = NoiseSchedule.linear(1000)
     for steps in range(1, 1001):
         times, path, _ = walked(kind, steps, schedule)
@@ -79,7 +79,7 @@ def test_calls_at_every_number_of_steps(kind: type[Sampler]):
 
 
 @pytest.mark.parametrize("from_first", [False, True])
-def test_every_grid_of_every_spacing_rises_to_T(from_first: bool):
+def test_every_spacing_rises_strictly_to_T(from_first: bool):
     for values in (LINEAR.log_snr, LINEAR.sigma ** (1 / 7)):
         for steps in range(1, 1001):
             kept = spaced_by(values, steps, from_first=from_first)
@@ -88,7 +88,7 @@ def test_every_grid_of_every_spacing_rises_to_T(from_first: bool):
             assert bool((kept[1:] > kept[:-1]).all())
 
 
-def test_an_even_grid_is_found_where_there_is_one():
+def test_spacing_is_even_where_possible():
     even = NoiseSchedule.log_linear()
     for steps in (3, 9, 27, 333):
         assert spaced_by(even.log_snr, steps).diff().unique().tolist() == [999 // steps]
@@ -106,19 +106,19 @@ def reverse(steps: int, schedule: NoiseSchedule = LINEAR, **options) -> ReverseP
 
 
 @pytest.mark.parametrize("steps", [1, 2, 11])
-def test_ddim_with_all_its_noise_is_algorithm_2_with_the_small_variance(steps: int):
+def test_ddim_with_eta_1_is_ancestral_fixed_small(steps: int):
     process = reverse(steps, variance=FixedSmall())
     torch.testing.assert_close(draw(DDIMSampler(process, eta=1.0)), draw(AncestralSampler(process)), atol=2e-6, rtol=0)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 11])
-def test_eulers_method_is_ddim_without_noise(steps: int):
+def test_euler_is_ddim_without_noise(steps: int):
     process = reverse(steps)
-    # y is 157 times x_T here, and float32 rounds it as coarsely
+    # y is 157 times x_T here, and so is its rounding error in float32
     torch.testing.assert_close(draw(EulerSampler(process)), draw(DDIMSampler(process)), atol=1e-4, rtol=0)
 
 
-def test_the_first_step_of_the_second_order_is_of_the_first():
+def test_first_step_of_second_order_is_first_order():
     process = reverse(2)
     ours = list(DPMSolverPP(process).trajectory((3, 1, 2, 2), torch.Generator().manual_seed(1)))
     ddim = list(DDIMSampler(process).trajectory((3, 1, 2, 2), torch.Generator().manual_seed(1)))
@@ -134,7 +134,7 @@ def test_the_first_step_of_the_second_order_is_of_the_first():
 
 
 def flow_of_gaussian(x_T: Tensor, schedule: NoiseSchedule) -> Tensor:
-    """Where the ODE takes x_T of N(mean, s^2): y - m keeps its place in units of sqrt(s^2 + sigma^2)."""
+    """Solve the ODE from x_T for data N(mean, s^2): y - mean scales with sqrt(s^2 + sigma^2)."""
     sigma, signal = float(schedule.sigma[-1]), float(schedule.signal[-1])
     s = math.sqrt(NARROW.variance)
     return NARROW.mean + (x_T / signal - NARROW.mean) * s / math.sqrt(s**2 + sigma**2)
@@ -151,7 +151,7 @@ def mixture_process(schedule: NoiseSchedule) -> ReverseProcess:
 
 
 def flow_of_mixture(x_T: Tensor, schedule: NoiseSchedule) -> Tensor:
-    """In one dimension the flow keeps every quantile: solve F_0(x_0) = F_T(x_T) by halving an interval."""
+    """Solve the ODE from x_T for the mixture: it keeps every quantile, so bisect F_0(x_0) = F_T(x_T)."""
     weights, centres = PAIR.weights, PAIR.centres.view(-1)
 
     def cdf(x: Tensor, signal: float, stddev: float) -> Tensor:
@@ -171,8 +171,8 @@ def flow_of_mixture(x_T: Tensor, schedule: NoiseSchedule) -> Tensor:
     ("kind", "order"), [(EulerSampler, 1), (DDIMSampler, 1), (HeunSampler, 2), (DPMSolverPP, 2), (UniPCSampler, 3)]
 )
 @pytest.mark.parametrize("data", ["gaussian", "mixture"])
-def test_the_error_falls_with_the_order(kind: type[Sampler], order: int, data: str):
-    """Slopes over N = 80..320 in Karras et al.'s spacing, whose last step shrinks fast enough to stay out of sight."""
+def test_error_falls_with_the_order(kind: type[Sampler], order: int, data: str):
+    """Slopes for N = 80..320 in the spacing of Karras et al., whose last step is short enough not to dominate."""
     x_T = torch.linspace(-1.5, 1.5, 7, dtype=torch.float64).view(-1, 1, 1, 1)
     errors = []
     for steps in (80, 160, 320):
@@ -189,8 +189,8 @@ def test_the_error_falls_with_the_order(kind: type[Sampler], order: int, data: s
         assert slopes[-1] < 1.3, (errors, slopes)
 
 
-def test_the_stochastic_solver_is_of_second_order_in_what_it_draws(monkeypatch: pytest.MonkeyPatch):
-    """Linear data: one unit draw at a time gives the exact variance of x_0, whose error falls by 4 where N doubles."""
+def test_variance_of_stochastic_solver_is_second_order(monkeypatch: pytest.MonkeyPatch):
+    """With a linear network, unit impulses give the exact variance of x_0. Its error falls by 4 when N doubles."""
     errors = []
     for steps in (40, 80, 160):
         schedule = FINE.strided(spaced_by(FINE.sigma ** (1 / 7), steps).tolist())
@@ -203,7 +203,7 @@ def test_the_stochastic_solver_is_of_second_order_in_what_it_draws(monkeypatch: 
 
         monkeypatch.setattr(multistep, "standard_normal", impulses)
         x_T = torch.zeros(steps + 1, 1, 1, 1, dtype=torch.float64)
-        x_T[steps] = 1  # steps - 1 draws on the way, and x_T itself
+        x_T[steps] = 1  # steps - 1 draws during the walk, and x_T itself
         *_, last = StochasticDPMSolverPP(ReverseProcess(NARROW.network(FINE), schedule)).walk(x_T, steps, None)
         out = last.x_0.flatten()
         assert next(calls) == steps
@@ -212,11 +212,11 @@ def test_the_stochastic_solver_is_of_second_order_in_what_it_draws(monkeypatch: 
     assert 1.75 < slopes[-1] < 2.5, (errors, slopes)
 
 
-# ---- inversion, churn, mistakes
+# ---- inversion, churn, errors
 
 
 @pytest.mark.parametrize("steps", [20, 100])
-def test_inversion_finds_the_noise_again(steps: int):
+def test_inversion_recovers_x_T(steps: int):
     sampler = DDIMSampler(ReverseProcess(NARROW.network(FINE), FINE.strided(steps)))
     x_T = torch.linspace(-1.2, 1.2, 5, dtype=torch.float64).view(-1, 1, 1, 1)
     *_, down = sampler.walk(x_T, steps, None)
@@ -226,7 +226,7 @@ def test_inversion_finds_the_noise_again(steps: int):
     assert float((roughly - x_T).abs().max()) > 10 * float((closely - x_T).abs().max())
 
 
-def test_inversion_of_two_modes_in_steps_short_enough():
+def test_inversion_recovers_both_modes_of_a_mixture():
     schedule = FINE.strided(200)
     sampler = DDIMSampler(mixture_process(schedule))
     x_T = torch.linspace(-1.2, 1.2, 7, dtype=torch.float64).view(-1, 1, 1, 1)
@@ -236,7 +236,7 @@ def test_inversion_of_two_modes_in_steps_short_enough():
     assert float((back.x_0 - down.x_0).abs().max()) < 1e-8
 
 
-def test_inversion_calls_the_network_at_every_step_from_below():
+def test_inversion_calls_the_network_upwards():
     times: list[int] = []
     sampler = DDIMSampler(ReverseProcess(counted(times), LINEAR.strided(4)))
     path = list(sampler.invert(torch.zeros(1, 1, 1, 1), refinements=1))
@@ -246,19 +246,19 @@ def test_inversion_calls_the_network_at_every_step_from_below():
 
 @pytest.mark.parametrize(("kind", "steps"), [(EulerSampler, 4000), (HeunSampler, 200)])
 def test_churn_keeps_the_distribution(kind: type[Sampler], steps: int):
-    """20,000 pixels of the exact process: mean and variance within 4.5 standard errors, and a bias of 1%."""
+    """20,000 pixels of the exact process: mean and variance within 4.5 standard errors, plus a bias of 1%."""
     schedule = FINE.strided(spaced_by(FINE.sigma ** (1 / 7), steps).tolist())
-    still = kind(ReverseProcess(NARROW.network(FINE), schedule))
-    stirred = kind(ReverseProcess(NARROW.network(FINE), schedule), churn=40.0)
-    x_0 = stirred.sample((20, 1, 25, 40), torch.Generator().manual_seed(0)).double()
+    plain = kind(ReverseProcess(NARROW.network(FINE), schedule))
+    churned = kind(ReverseProcess(NARROW.network(FINE), schedule), churn=40.0)
+    x_0 = churned.sample((20, 1, 25, 40), torch.Generator().manual_seed(0)).double()
     assert abs(float(x_0.mean()) - 0.3) < 4.5 * math.sqrt(0.25 / 20_000)
     assert float(x_0.var()) == pytest.approx(0.25, rel=4.5 * math.sqrt(2 / 20_000) + 0.01)
-    other = still.sample((20, 1, 25, 40), torch.Generator().manual_seed(0)).double()
-    assert float((x_0 - other).abs().mean()) > 0.1  # it did stir
+    other = plain.sample((20, 1, 25, 40), torch.Generator().manual_seed(0)).double()
+    assert float((x_0 - other).abs().mean()) > 0.1  # churn did add noise
 
 
-def test_with_churn_every_place_that_is_shown_is_an_x_t():
-    """White data of unit variance: every x_t has variance 1. 20,000 pixels, 5 standard errors and a bias of 2%."""
+def test_churn_yields_x_t_of_the_right_variance():
+    """White data of unit variance: every x_t has variance 1. 20,000 pixels, 5 standard errors plus a bias of 2%."""
     white = GaussianData(0.0, 1.0)
     sampler = HeunSampler(ReverseProcess(white.network(LINEAR), LINEAR.strided(50)), churn=20.0)
     for step in sampler.trajectory((20, 1, 25, 40), torch.Generator().manual_seed(0)):
@@ -267,8 +267,8 @@ def test_with_churn_every_place_that_is_shown_is_an_x_t():
 
 @pytest.mark.parametrize("kind", SAMPLERS.values(), ids=SAMPLERS)
 @pytest.mark.parametrize("steps", [1, 2, 5])
-def test_the_last_step_is_what_was_seen_to_the_last_digit(kind: type[Sampler], steps: int):
-    """A cosine schedule begins at sigma = 20,000, where float32 has no digits left for a pixel."""
+def test_last_step_returns_xhat_0_exactly(kind: type[Sampler], steps: int):
+    """A cosine schedule starts at sigma = 20,000, where float32 cannot resolve a pixel value."""
     wanted = torch.linspace(-1, 1, 256).view(1, 1, 16, 16)
     schedule = NoiseSchedule.cosine().strided(steps)
     process = ReverseProcess(lambda x_t, time: wanted.expand_as(x_t), schedule, DataPrediction())
@@ -277,23 +277,23 @@ def test_the_last_step_is_what_was_seen_to_the_last_digit(kind: type[Sampler], s
 
 
 @pytest.mark.parametrize("options", [{"eta": -0.1}, {"eta": 1.1}, {"eta": math.nan}])
-def test_eta_outside_its_range_is_refused(options: dict[str, float]):
-    with pytest.raises(ConfigurationError, match=r"--eta must be within 0\.\.1"):
+def test_eta_out_of_range_is_refused(options: dict[str, float]):
+    with pytest.raises(ConfigurationError, match=r"^eta must be within 0\.\.1"):
         DDIMSampler(reverse(2), **options)
 
 
-def test_negative_churn_and_impossible_inversions_are_refused():
-    with pytest.raises(ConfigurationError, match="--churn"):
+def test_negative_churn_and_bad_inversions_are_refused():
+    with pytest.raises(ConfigurationError, match=r"^churn must be 0 or more"):
         HeunSampler(reverse(2), churn=-1.0)
-    with pytest.raises(ConfigurationError, match="eta = 0"):
+    with pytest.raises(ConfigurationError, match="inversion needs eta=0"):
         next(DDIMSampler(reverse(2), eta=0.5).invert(torch.zeros(1, 1, 1, 1)))
-    with pytest.raises(ConfigurationError, match="refinements"):
+    with pytest.raises(ConfigurationError, match="`refinements` must be 0 or more"):
         next(DDIMSampler(reverse(2)).invert(torch.zeros(1, 1, 1, 1), refinements=-1))
 
 
 @pytest.mark.parametrize("kind", SAMPLERS.values(), ids=SAMPLERS)
-def test_after_clipping_the_noise_is_that_of_what_was_held(kind: type[Sampler]):
-    """A network that shouts: every xhat_0 is far outside, so that the held one is 1 and so is the sample."""
+def test_noise_is_computed_after_clipping(kind: type[Sampler]):
+    """The network predicts far outside the range, so every clipped xhat_0 is 1, and so is the sample."""
     process = ReverseProcess(
         lambda x_t, time: torch.full_like(x_t, 9.0), LINEAR.strided(6), DataPrediction(), clip=True
     )
@@ -303,7 +303,7 @@ def test_after_clipping_the_noise_is_that_of_what_was_held(kind: type[Sampler]):
 
 
 @pytest.mark.parametrize("kind", SAMPLERS.values(), ids=SAMPLERS)
-def test_an_image_depends_on_its_own_seed_only(kind: type[Sampler]):
+def test_image_depends_on_its_own_seed_only(kind: type[Sampler]):
     process = ReverseProcess(NARROW.network(LINEAR), LINEAR.strided(5), NoisePrediction())
     together = kind(process).sample((4, 1, 2, 2), image_generators(7, 0, 4))
     alone = kind(process).sample((1, 1, 2, 2), image_generators(7, 2, 1))

@@ -1,4 +1,4 @@
-"""From one image to another through x_t (fig. 8)."""
+"""Interpolation between two images in x_t (fig. 8)."""
 
 from dataclasses import dataclass, field
 
@@ -22,17 +22,17 @@ def images(num: int = 2, side: int = 5) -> Tensor:
 
 @dataclass(frozen=True)
 class Watched(AncestralSampler):
-    """Keeps where each walk began."""
+    """Records the start of each walk."""
 
-    begun: list[tuple[int, Tensor]] = field(default_factory=list)
+    starts: list[tuple[int, Tensor]] = field(default_factory=list)
 
     def walk(self, x_t, t, generator, label=None):
-        self.begun.append((t, x_t))
+        self.starts.append((t, x_t))
         return super().walk(x_t, t, generator, label)
 
 
 @pytest.mark.parametrize("step", [1, 3, 6])
-def test_the_ends_are_what_each_image_alone_becomes(step: int):
+def test_ends_equal_each_image_alone(step: int):
     first, second = images()
     walker = AncestralSampler(REVERSE)
     (way,) = interpolations(walker, torch.stack([first, second]), WEIGHTS, [step], 4)
@@ -43,9 +43,9 @@ def test_the_ends_are_what_each_image_alone_becomes(step: int):
     assert float((way.x_0[0] - way.x_0[-1]).abs().max()) > 1e-3
 
 
-def test_at_0_it_is_the_blend_of_the_pixels_and_no_network_is_asked():
+def test_step_0_blends_pixels_without_the_network():
     def network(x_t, time):
-        raise AssertionError("the network was asked")
+        raise AssertionError("the network was called")
 
     pair = images()
     (way,) = interpolations(AncestralSampler(ReverseProcess(network, STRIDE)), pair, WEIGHTS, [0], 0)
@@ -54,21 +54,21 @@ def test_at_0_it_is_the_blend_of_the_pixels_and_no_network_is_asked():
     torch.testing.assert_close(way.x_0, (1 - w) * pair[0] + w * pair[1])
 
 
-def test_what_lies_between_is_an_x_t_of_the_blend_with_one_noise():
-    """Its noise has the variance of an x_t's at every weight: 4,900 pixels, |z| < 4.5."""
+def test_blended_latents_share_one_noise():
+    """At every weight, the noise has the variance of that of an x_t: 4,900 pixels, |z| < 4.5."""
     walker, pair = Watched(REVERSE), images(side=70)
     ways = list(interpolations(walker, pair, WEIGHTS, [9, 3], 2))
-    assert [way.t for way in ways] == [900, 300] and [step for step, _ in walker.begun] == [9, 3]
+    assert [way.t for way in ways] == [900, 300] and [step for step, _ in walker.starts] == [9, 3]
     w = WEIGHTS.view(-1, 1, 1, 1)
     blend = (1 - w) * pair[0] + w * pair[1]
-    noises = [(x_t - STRIDE.signal[t] * blend) / STRIDE.noise_stddev[t] for t, x_t in walker.begun]
+    noises = [(x_t - STRIDE.signal[t] * blend) / STRIDE.noise_stddev[t] for t, x_t in walker.starts]
     reference = noises[0][:1].expand_as(blend)
     for noise in noises:
         torch.testing.assert_close(noise, reference, rtol=0, atol=1e-4)
     assert abs(float(reference[0].var()) - 1) < 4.5 * (2 / 4900) ** 0.5
 
 
-def test_another_seed_is_another_way():
+def test_seeds_give_different_images():
     walker = AncestralSampler(REVERSE)
     one, two = (next(interpolations(walker, images(), WEIGHTS, [8], seed)).x_0 for seed in (0, 1))
     assert float((one - two).abs().max()) > 1e-2

@@ -1,4 +1,4 @@
-"""Our fast samplers against diffusers' schedulers, at step lists where those are right (N divides T, "trailing")."""
+"""Our fast samplers against the schedulers of diffusers, at steps where those are right (N divides T, "trailing")."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ COMMON = {
 
 
 def noise_of(x_t: Tensor, time: Tensor) -> Tensor:
-    """A smooth network that is no linear map; `time` is ours, 1..T."""
+    """A smooth nonlinear network; `time` is in our numbering, 1..T."""
     return torch.sin(1.3 * x_t + time.view(-1, 1, 1, 1) / 400) + 0.2 * x_t
 
 
@@ -53,13 +53,13 @@ def compare(mine: list[Tensor], other: list[Tensor], tolerance: float = 1e-4) ->
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5, 10, 20, 50, 100, 250, 1000])
-def test_ddim(x_T: Tensor, steps: int):
+def test_ddim_matches_diffusers(x_T: Tensor, steps: int):
     scheduler = diffusers.DDIMScheduler(**COMMON, clip_sample=False, set_alpha_to_one=True)
     compare(ours(DDIMSampler, x_T, steps), theirs(scheduler, x_T, steps, eta=0.0))
 
 
 @pytest.mark.parametrize("eta", [0.3, 1.0])
-def test_ddim_with_noise(x_T: Tensor, eta: float, monkeypatch: pytest.MonkeyPatch):
+def test_ddim_with_noise_matches_diffusers(x_T: Tensor, eta: float, monkeypatch: pytest.MonkeyPatch):
     noise = torch.full_like(x_T, 0.7)
     monkeypatch.setattr(drawing, "standard_normal", lambda shape, generator, like: noise)
     scheduler = diffusers.DDIMScheduler(**COMMON, clip_sample=False, set_alpha_to_one=True)
@@ -68,13 +68,13 @@ def test_ddim_with_noise(x_T: Tensor, eta: float, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5, 10, 20, 50, 100])
-def test_dpm_solver(x_T: Tensor, steps: int):
+def test_dpm_solver_matches_diffusers(x_T: Tensor, steps: int):
     scheduler = diffusers.DPMSolverMultistepScheduler(**COMMON, solver_order=2, final_sigmas_type="zero")
     compare(ours(DPMSolverPP, x_T, steps), theirs(scheduler, x_T, steps))
 
 
 @pytest.mark.parametrize("steps", [2, 10, 50])
-def test_dpm_solver_with_noise(x_T: Tensor, steps: int, monkeypatch: pytest.MonkeyPatch):
+def test_dpm_solver_with_noise_matches_diffusers(x_T: Tensor, steps: int, monkeypatch: pytest.MonkeyPatch):
     noise = torch.full_like(x_T, 0.7)
     monkeypatch.setattr(drawing, "standard_normal", lambda shape, generator, like: noise)
     scheduler = diffusers.DPMSolverMultistepScheduler(
@@ -84,7 +84,7 @@ def test_dpm_solver_with_noise(x_T: Tensor, steps: int, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5, 10, 20, 50, 100])
-def test_unipc(x_T: Tensor, steps: int):
+def test_unipc_matches_diffusers(x_T: Tensor, steps: int):
     scheduler = diffusers.UniPCMultistepScheduler(
         **COMMON, solver_order=2, solver_type="bh2", final_sigmas_type="zero", predict_x0=True
     )
@@ -94,5 +94,5 @@ def test_unipc(x_T: Tensor, steps: int):
     x, places = x_T, []
     for k in scheduler.timesteps:
         x = scheduler.step(noise_of(x, torch.full((3,), int(k) + 1)), k, x).prev_sample
-        places.append(scheduler.last_sample)  # where the step began, corrected
+        places.append(scheduler.last_sample)  # the corrected start of the step
     compare(mine, [*places, x])

@@ -1,4 +1,4 @@
-"""Draws that share an x_t (fig. 7): how far they may differ is known for Gaussian data."""
+"""Draws that share an x_t (fig. 7): for Gaussian data their variance is known."""
 
 import math
 
@@ -16,7 +16,7 @@ DATA = GaussianData(0.3, 0.25)
 WALKER = AncestralSampler(ReverseProcess(DATA.network(LINEAR), STRIDE, NoisePrediction(), Calibrated(DATA.mse(LINEAR))))
 
 
-def test_the_latents_are_those_of_one_walk_at_the_networks_own_times():
+def test_latents_come_from_one_walk():
     path = {s.t: s for s in WALKER.trajectory((1, 1, 4, 4), image_generators(6, 0, 1))}
     found = list(shared_latents(WALKER, (1, 4, 4), {3, 20, 11}, 2, 6))
     assert [latent.t for latent in found] == [1000, 550, 150]
@@ -25,22 +25,22 @@ def test_the_latents_are_those_of_one_walk_at_the_networks_own_times():
         assert latent.samples.shape == (2, 1, 4, 4)
 
 
-def test_the_draws_differ_by_what_x_t_leaves_open():
-    """Var[x_0|x_t] - Var[x_0|x_1] over 64 pixels of 200 draws, |z| < 4.5: a false alarm once in 100,000 seeds."""
+def test_draws_have_the_posterior_variance():
+    """Var[x_0|x_t] - Var[x_0|x_1] over 64 pixels of 200 draws, |z| < 4.5: one false alarm in 100,000 seeds."""
     mse = DATA.mse(STRIDE)
     for step, latent in zip((20, 8, 2), shared_latents(WALKER, (1, 8, 8), {2, 8, 20}, 200, 0), strict=True):
         seen = float(latent.samples.double().var(0).mean())
         expected = float(mse[step] - mse[1])
         assert abs(seen / expected - 1) < 4.5 * math.sqrt(2 / (64 * 199))
-    assert float(mse[20] - mse[1]) > 4 * float(mse[2] - mse[1])  # the later, the less
+    assert float(mse[20] - mse[1]) > 4 * float(mse[2] - mse[1])  # it falls along the walk
 
 
-def test_at_the_last_step_nothing_is_left_open():
+def test_draws_at_the_last_step_are_equal():
     (latent,) = shared_latents(WALKER, (1, 4, 4), {1}, 5, 0)
     torch.testing.assert_close(latent.samples, latent.x_0.expand(5, 1, 4, 4), rtol=0, atol=1e-6)
 
 
-def test_a_draw_depends_neither_on_their_number_nor_on_other_steps():
+def test_draw_depends_on_its_own_seed_only():
     few = list(shared_latents(WALKER, (1, 4, 4), {15}, 3, 1))
     many = list(shared_latents(WALKER, (1, 4, 4), {4, 15, 19}, 5, 1))
     torch.testing.assert_close(few[0].samples, many[1].samples[:3], rtol=0, atol=1e-6)
@@ -48,7 +48,7 @@ def test_a_draw_depends_neither_on_their_number_nor_on_other_steps():
     assert float((few[0].samples - other[0].samples).abs().max()) > 0.1
 
 
-def test_the_label_goes_with_every_draw():
+def test_label_reaches_every_draw():
     seen = []
 
     def network(x_t: Tensor, time: Tensor, label: Tensor) -> Tensor:

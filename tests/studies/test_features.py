@@ -1,4 +1,4 @@
-"""Which features a run gets: bundled classifiers are what their cards say, and a person's own network is checked."""
+"""The features for a run: bundled classifiers match their cards, and networks from files are checked."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,19 +15,21 @@ from nelbo.studies import bundled_classifiers, features_for, load_classifier, tr
 from nelbo.training import classifier_accuracy
 
 DIGITS = DataOptions("digits", (1, 8, 8), 17, 1500, 297, class_names=tuple("0123456789"))
-pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch.export has pickle in its files
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*torch.jit:DeprecationWarning"
+)  # its successor, torch.export, writes pickles
 LEAST = {"digits": 0.96, "fashion-mnist": 0.9}
 
 
 @pytest.mark.parametrize("name", ["digits", pytest.param("fashion-mnist", marks=pytest.mark.slow)])
-def test_bundled_accuracy_is_the_recorded_one(name: str):
+def test_bundled_accuracy_matches_the_card(name: str):
     try:
         test = load_data(name).test
     except DataError:
         pytest.skip(f"{name} is not on this machine")
     trained = load_classifier(bundled_classifiers()[name])
     found = classifier_accuracy(trained.network, test)
-    assert found == pytest.approx(trained.card.accuracy, abs=2.5 / len(test))  # another processor may round otherwise
+    assert found == pytest.approx(trained.card.accuracy, abs=2.5 / len(test))  # another processor may round differently
     assert found > LEAST[name]
     every = torch.arange(min(len(test), 500))
     right = (trained.classify(test.images(every)) == test.labels[every]).double().mean()
@@ -35,7 +37,7 @@ def test_bundled_accuracy_is_the_recorded_one(name: str):
     assert (trained.card.num_held_out, trained.card.class_names) == (len(test), test.class_names)
 
 
-def test_bundled_classifiers_are_small_and_no_runs():
+def test_bundled_classifiers_are_small_and_not_runs():
     assert set(bundled_classifiers()) == set(LEAST)
     for path in bundled_classifiers().values():
         assert path.stat().st_size < 1_000_000
@@ -45,7 +47,7 @@ def test_bundled_classifiers_are_small_and_no_runs():
         find_run("classifiers")
 
 
-def test_a_run_gets_the_classifier_of_its_data():
+def test_data_selects_its_classifier():
     images = load_data("digits").test.images(range(5))
     for data in (DIGITS, replace(DIGITS, spec="/somewhere/mine.npz"), replace(DIGITS, class_names=())):
         features = features_for(data, device="cpu")
@@ -61,13 +63,13 @@ def test_a_run_gets_the_classifier_of_its_data():
         {"spec": "/somewhere/mine", "shape": (3, 8, 8)},
     ],
 )
-def test_other_images_need_a_network(other):
-    with pytest.raises(ConfigurationError, match="only for digits, fashion-mnist; give a network by --features"):
+def test_unknown_images_need_a_network(other):
+    with pytest.raises(ConfigurationError, match="only for digits, fashion-mnist; set features to"):
         features_for(replace(DIGITS, **other))
 
 
 class Pooled(nn.Module):
-    """The means of the rows, as a person's own network."""
+    """The means of the rows, as a custom network."""
 
     def forward(self, images: Tensor) -> Tensor:
         return images.float().mean((1, 3))
@@ -92,7 +94,7 @@ def scripted(network: nn.Module, path: Path, channels: int = 1) -> Path:
     return path
 
 
-def test_a_scripted_network(tmp_path: Path):
+def test_scripted_network_gives_its_features(tmp_path: Path):
     images = load_data("digits").test.images(range(5))
     features = features_for(DIGITS, scripted(Pooled(), tmp_path / "rows.pt"), device="cpu")
     assert torch.equal(features.fn(images), Pooled()(images))
@@ -100,22 +102,22 @@ def test_a_scripted_network(tmp_path: Path):
     assert "sha256" in features.description
 
 
-def test_networks_that_cannot_serve(tmp_path: Path):
+def test_unsuitable_networks_are_refused(tmp_path: Path):
     (tmp_path / "text.pt").write_text("no network")
     torch.save(Pooled(), tmp_path / "pickled.pt")
     cases = {
         "absent.pt": "is no file",
         "text.pt": "is no TorchScript module",
         "pickled.pt": "is no TorchScript module",
-        scripted(Maps(), tmp_path / "maps.pt").name: r"made a tensor of \(2, 1, 8, 8\)",
-        scripted(Grey(), tmp_path / "colour.pt", 3).name: "cannot take uint8 images",
+        scripted(Maps(), tmp_path / "maps.pt").name: r"returned a tensor of \(2, 1, 8, 8\)",
+        scripted(Grey(), tmp_path / "colour.pt", 3).name: "does not accept uint8 images",
     }
     for name, message in cases.items():
         with pytest.raises(ConfigurationError, match=message):
             features_for(DIGITS, tmp_path / name, device="cpu")
 
 
-def test_a_classifier_of_ones_own(tmp_path: Path):
+def test_trained_classifier_is_saved_and_loaded(tmp_path: Path):
     split = load_data("digits")
     few = Split(split.train.spread(100), split.test.spread(50))
     trained = train_features(few, ClassifierOptions((1, 8, 8), 10, (8, 8), 6), steps=20)

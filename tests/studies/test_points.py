@@ -1,17 +1,16 @@
-"""What is told of a model of points is told of one model."""
+"""The report of a model of points describes one model."""
 
 import math
 
 import pytest
 
 import nelbo
-from nelbo.studies import report_points
-from nelbo.studies.training import Listener, data_of
+from nelbo.studies import Listener, data_of, report_points
 
 
 @pytest.mark.slow
-def test_both_sides_of_the_gap_are_of_the_chain_that_drew_the_samples(tmp_path):
-    """A lower bound of one model's KL and an upper bound of another's could contradict each other."""
+def test_gap_bounds_use_the_sampling_chain(tmp_path):
+    """A lower bound for one chain and an upper bound for another could contradict each other."""
     settings = {"network.width": 8, "schedule.num_steps": 10, "training.steps": 3, "training.batch_size": 8}
     run = nelbo.train("toy:eight-gaussians", tmp_path / "run", overrides=settings)
     report = report_points(run, num=50, moments=[0, 4], steps=4)
@@ -23,8 +22,8 @@ def test_both_sides_of_the_gap_are_of_the_chain_that_drew_the_samples(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_preset_tells_eight_gaussians_from_a_ring(tmp_path):
-    """A ring of the same radius and width is at a KL of about 0.45 nats, and passes for a low loss."""
+def test_preset_resolves_eight_gaussians(tmp_path):
+    """A ring of the same radius and width also has a low loss, but a KL of about 0.45 nats."""
     run = nelbo.train("toy:eight-gaussians", tmp_path / "run")
     gap = report_points(run, num=5000, moments=[0], steps=250).gap
     assert gap.samples.nats < 0.05

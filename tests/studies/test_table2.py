@@ -1,4 +1,4 @@
-"""The grid of Table 2: its places, what becomes of them, and that it goes on where it was left."""
+"""The grid of Table 2: its cells, their results, and resuming."""
 
 from collections import Counter
 
@@ -9,7 +9,8 @@ from nelbo.errors import ConfigurationError, NelboError, RunError
 from nelbo.evaluation import FeatureModule
 from nelbo.recipes.families import build_objective, fit_to_data
 from nelbo.runs import load
-from nelbo.studies import CellRecord, GridListener, GridOptions, run_table2, table2, table2_cells, training
+from nelbo.studies import CellRecord, GridListener, GridOptions, run_table2, session, table2_cells
+from nelbo.studies.table2 import runner
 from tests.conftest import write_pictures
 
 TINY = {
@@ -29,27 +30,27 @@ TINY = {
 
 @pytest.fixture
 def options(tmp_path):
-    """Of a tiny grid on noise."""
+    """Options of a tiny grid on noise."""
     pictures = write_pictures(tmp_path / "pictures", 60)
     return lambda **more: GridOptions(str(pictures), **({"steps": 2, "num_images": 5, "overrides": TINY} | more))
 
 
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch):
-    """The pictures in a run's folder take most of the time, and are not what is looked at here."""
-    monkeypatch.setattr(training, "show_run", lambda *_: None)
-    monkeypatch.setattr(training._Session, "draw_curves", lambda _: None)
+    """Skip the pictures in the run folders: they take most of the time and are not tested here."""
+    monkeypatch.setattr(session, "show_run", lambda *_: None)
+    monkeypatch.setattr(session.Session, "draw_curves", lambda _: None)
 
 
 @pytest.fixture
 def three(monkeypatch):
-    """Three of the cells, each of another loss."""
+    """Three of the cells, each with a different loss."""
     cells = [table2_cells()[place] for place in (6, 9, 23)]
-    monkeypatch.setattr(table2, "table2_cells", lambda: cells)
+    monkeypatch.setattr(runner, "table2_cells", lambda: cells)
     return cells
 
 
-def test_the_cells_are_the_papers():
+def test_cells_are_those_of_the_paper():
     cells = table2_cells()
     assert len(cells) == len(set(cells)) == len({cell.name for cell in cells}) == 24
     assert Counter(cell.parameterization for cell in cells) == dict.fromkeys(("mean", "noise", "data", "velocity"), 6)
@@ -63,7 +64,7 @@ def test_the_cells_are_the_papers():
     }
 
 
-def test_cells_differ_in_their_place_alone():
+def test_cells_differ_only_in_their_own_settings():
     options = GridOptions("digits", minutes=1.0)
     recipes = [options.recipe(cell).to_json() for cell in table2_cells()]
     for cell, recipe in zip(table2_cells(), recipes, strict=True):
@@ -73,7 +74,7 @@ def test_cells_differ_in_their_place_alone():
     assert (recipes[0]["schedule"]["kind"], recipes[0]["schedule"]["num_steps"]) == ("linear", 1000)
 
 
-def test_a_grid_goes_on_where_it_was_killed(tmp_path, options, three):
+def test_killed_grid_resumes(tmp_path, options, three):
     out, seen = tmp_path / "grid", []
 
     def kill(name, done, total):
@@ -85,7 +86,7 @@ def test_a_grid_goes_on_where_it_was_killed(tmp_path, options, three):
     assert [record.cell for record in seen] == three[:1]
     stages = []
     found = run_table2(out, options(), GridListener(on_stage=lambda name, done, total: stages.append(name)))
-    assert stages.count("training") == 2  # of the third cell: the second one was trained
+    assert stages.count("training") == 2  # the third cell only: the second was trained before the kill
     assert [record.cell for record in found.records] == three
     assert found.records[0] == seen[0]
     for record in found.records:
@@ -97,19 +98,19 @@ def test_a_grid_goes_on_where_it_was_killed(tmp_path, options, three):
     assert stages == []
 
 
-def test_the_bound_is_under_the_variance_of_the_column(tmp_path, options, monkeypatch):
+def test_bound_uses_the_variance_of_the_cell(tmp_path, options, monkeypatch):
     cell = table2_cells()[7]
-    monkeypatch.setattr(table2, "table2_cells", lambda: [cell])
+    monkeypatch.setattr(runner, "table2_cells", lambda: [cell])
     record = run_table2(tmp_path / "grid", options()).records[0]
     test = load_data(options().data).test
     run = load(tmp_path / "grid" / "cells" / cell.name)
-    own = run.bound(test, variance="fixed-small", steps_per_image=table2.VALUES_OF_T).total
+    own = run.bound(test, variance="fixed-small", steps_per_image=runner.VALUES_OF_T).total
     assert record.bits_per_dim == pytest.approx(own, rel=1e-5)
-    assert own != pytest.approx(run.bound(test, steps_per_image=table2.VALUES_OF_T).total, rel=1e-3)  # calibrated
+    assert own != pytest.approx(run.bound(test, steps_per_image=runner.VALUES_OF_T).total, rel=1e-3)  # calibrated
 
 
 @pytest.mark.parametrize("rate", [1e9, 1e30])
-def test_what_diverges_is_unstable_and_the_grid_goes_on(tmp_path, options, three, rate):
+def test_diverging_cells_are_recorded_as_unstable(tmp_path, options, three, rate):
     diverging = options(steps=4, overrides={**TINY, "training.learning_rate": rate, "training.clip_gradient": 1e30})
     found = run_table2(tmp_path / "grid", diverging)
     assert [record.cell for record in found.records] == three
@@ -117,13 +118,13 @@ def test_what_diverges_is_unstable_and_the_grid_goes_on(tmp_path, options, three
     assert run_table2(tmp_path / "grid", diverging) == found
 
 
-def test_a_distance_is_added_without_training_again(tmp_path, options, monkeypatch):
+def test_distance_is_added_without_retraining(tmp_path, options, monkeypatch):
     cells = table2_cells()[:1]
-    monkeypatch.setattr(table2, "table2_cells", lambda: cells)
+    monkeypatch.setattr(runner, "table2_cells", lambda: cells)
     before = run_table2(tmp_path / "grid", options())
     assert all(record.frechet is None for record in before.records)
     stages, features = [], FeatureModule("means", 3, lambda images: images.float().mean((2, 3)), None, "of channels")
-    monkeypatch.setattr(table2, "features_for", lambda data, path: features)
+    monkeypatch.setattr(runner, "features_for", lambda data, path: features)
     after = run_table2(tmp_path / "grid", options(), GridListener(on_stage=lambda *stage: stages.append(stage)))
     assert {name for name, *_ in stages} <= {"features", "resamples"}
     for record in after.records:
@@ -133,12 +134,12 @@ def test_a_distance_is_added_without_training_again(tmp_path, options, monkeypat
     assert [record.bits_per_dim for record in after.records] == [record.bits_per_dim for record in before.records]
 
 
-def test_other_settings_are_refused_by_name(tmp_path, options, three, monkeypatch):
-    monkeypatch.setattr(table2._Work, "record", lambda work: CellRecord(work.cell, "no", 0, 0.0, None, None))
+def test_changed_settings_are_refused_by_name(tmp_path, options, three, monkeypatch):
+    monkeypatch.setattr(runner.CellRun, "record", lambda work: CellRecord(work.cell, "no", 0, 0.0, None, None))
     run_table2(tmp_path / "grid", options())
-    with pytest.raises(RunError, match="steps: 2 there, 3 given"):
+    with pytest.raises(RunError, match="steps: 2 stored, 3 given"):
         run_table2(tmp_path / "grid", options(steps=3))
-    with pytest.raises(RunError, match="num_images: 5 there, 6 given"):
+    with pytest.raises(RunError, match="num_images: 5 stored, 6 given"):
         run_table2(tmp_path / "grid", options(num_images=6))
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "letter").write_text("dear")
@@ -157,21 +158,21 @@ def test_other_settings_are_refused_by_name(tmp_path, options, three, monkeypatc
         {"overrides": {"training.seed": 3}},
     ],
 )
-def test_options_that_cannot_be(options, wrong):
+def test_invalid_options_are_refused(options, wrong):
     with pytest.raises(ConfigurationError):
         options(**wrong)
 
 
-def test_features_that_cannot_be_and_a_file_end_it_before_anything_is_written(tmp_path, options):
-    with pytest.raises(ConfigurationError, match=r"absent\.pt is no file"):
+def test_bad_features_or_folder_write_nothing(tmp_path, options):
+    with pytest.raises(ConfigurationError, match=r"absent\.pt' is no file"):
         run_table2(tmp_path / "grid", options(features="absent.pt"))
     assert not (tmp_path / "grid").exists()
     (tmp_path / "letter").write_text("dear")
-    with pytest.raises(RunError, match="is a file; --out needs a folder"):
+    with pytest.raises(RunError, match="is a file; out needs a folder"):
         run_table2(tmp_path / "letter", options())
 
 
-def test_a_setting_that_does_not_exist_ends_it_before_anything_is_written(tmp_path, options):
+def test_unknown_setting_writes_nothing(tmp_path, options):
     with pytest.raises(NelboError, match="multipliers"):
         run_table2(tmp_path / "grid", options(overrides={"network.multipliars": [1]}))
     assert not (tmp_path / "grid").exists()

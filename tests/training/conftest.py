@@ -1,4 +1,4 @@
-"""Trainers of the tiny recipe, and what two runs must have in common to be the same run."""
+"""Trainers of the tiny recipe, and the comparison of two runs bit for bit."""
 
 import os
 from collections.abc import Callable
@@ -23,7 +23,7 @@ PARTS = {"network", "average", "objective", "window", "optimizer"}
 
 @pytest.fixture
 def trainer(tiny_data: ImageDataset, tiny_recipe: Recipe) -> Callable[..., Trainer]:
-    """`trainer(folder, steps=4, ...)`: options of the trainer by name; `stop_at` leaves early as a signal would."""
+    """`trainer(folder, steps=4, ...)` builds a trainer; `stop_at` is the step at which it stops, as by a signal."""
 
     def build(
         folder: Path,
@@ -60,7 +60,7 @@ def trainer(tiny_data: ImageDataset, tiny_recipe: Recipe) -> Callable[..., Train
 
 
 def records_of(folder: Path) -> list[dict[str, Any]]:
-    """The metrics without the fields that tell the time."""
+    """Return the metrics without the fields that depend on the clock."""
     records = MetricsLog(folder / METRICS_FILE).records()
     return [{key: value for key, value in record.items() if key not in CLOCK} for record in records]
 
@@ -71,7 +71,7 @@ def state_of(folder: Path) -> tuple[dict[str, Tensor], int]:
 
 
 def assert_same_run(one: Path, other: Path, parts: set[str] = PARTS) -> None:
-    """Weights, moving average, optimizer, objective, window, step and metrics are equal, bit for bit."""
+    """Assert that weights, moving average, optimizer, objective, window, step and metrics are equal bit for bit."""
     (tensors, step), (others, other_step) = state_of(one), state_of(other)
     assert {name.split("/")[0].split(".")[0] for name in tensors} == parts
     assert tensors.keys() == others.keys()
@@ -80,7 +80,7 @@ def assert_same_run(one: Path, other: Path, parts: set[str] = PARTS) -> None:
 
 
 def in_a_fork(work: Callable[[], object]) -> int:
-    """Run `work` in a child that shares what is imported; its process id. It exits with 0 if nothing was raised."""
+    """Run `work` in a forked process and return its process id; it exits with 0 if `work` raised nothing."""
     child = os.fork()
     if child:
         return child

@@ -1,4 +1,4 @@
-"""The moving average, the window of losses and the metrics file, each by itself."""
+"""The moving average, the window of losses and the metrics file on their own."""
 
 import json
 
@@ -12,7 +12,7 @@ from nelbo.training.ema import averaged
 from nelbo.training.metrics import LossWindow, round_to
 
 
-def test_the_average_follows_its_formula():
+def test_moving_average_follows_its_formula():
     """avg <- d avg + (1 - d) w with d = min(decay, (1 + n) / (10 + n)); the first update copies."""
     network, generator = nn.Linear(3, 2), torch.Generator().manual_seed(0)
     average, expected = averaged(network, 0.25), None
@@ -23,10 +23,10 @@ def test_the_average_follows_its_formula():
         decay = min(0.25, (1 + n) / (10 + n))
         expected = network.weight.clone() if n == 0 else decay * expected + (1 - decay) * network.weight
         torch.testing.assert_close(average.module.weight, expected)
-    assert (1 + 2) / (10 + 2) == 0.25  # so that both sides of the minimum were met
+    assert (1 + 2) / (10 + 2) == 0.25  # both arguments of the minimum occurred
 
 
-def test_the_window_averages_and_begins_again():
+def test_window_averages_then_clears():
     window = LossWindow()
     window.add(torch.tensor([1.0, 3.0]), torch.tensor([2.0, 6.0]), torch.tensor([0.0, 0.999]))
     window.add(torch.tensor([5.0]), torch.tensor([4.0]), torch.tensor([0.1]))
@@ -34,7 +34,7 @@ def test_the_window_averages_and_begins_again():
     assert window.averages() == {"loss": 0.0}
 
 
-def test_the_window_averages_terms_where_there_is_no_t():
+def test_window_averages_terms_without_t():
     window, other = LossWindow(), LossWindow()
     window.add(torch.tensor([1.0, 3.0]), torch.zeros(2), None, {"kl": torch.tensor([2.0, 6.0])})
     window.add(torch.tensor([5.0, 7.0]), torch.zeros(2), None, {"kl": torch.tensor([0.0, 4.0])})
@@ -43,21 +43,21 @@ def test_the_window_averages_terms_where_there_is_no_t():
     assert window.averages() == {"loss": 0.0}
 
 
-def test_the_window_is_restored_whole():
+def test_window_state_is_restored():
     window, other = LossWindow(), LossWindow()
     window.add(torch.tensor([1.0]), torch.tensor([2.0]), torch.tensor([0.3]))
     other.load_state_dict(window.state_dict())
-    window.averages()  # what was handed over is a copy
+    window.averages()  # clears this window, but not the copy
     assert other.averages() == {"loss": 1.0, "loss_by_quarter": [None, 2.0, None, None]}
 
 
-def test_numbers_are_rounded_for_people():
+def test_round_to_keeps_significant_digits():
     assert round_to(1234.5678, 3) == 1230.0
     assert round_to(0.000123456, 2) == 0.00012
     assert str(round_to(float("nan"), 3)) == "nan"
 
 
-def test_the_log_keeps_whole_lines_only(tmp_path):
+def test_log_drops_incomplete_lines(tmp_path):
     log = MetricsLog(tmp_path / "metrics.jsonl")
     assert log.records() == []
     for step in range(1, 5):
@@ -70,6 +70,6 @@ def test_the_log_keeps_whole_lines_only(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
 
 
-def test_a_log_that_cannot_be_written_says_so(tmp_path):
+def test_unwritable_log_is_reported(tmp_path):
     with pytest.raises(RunError, match="could not be written"):
         MetricsLog(tmp_path / "nowhere" / "metrics.jsonl").append({"step": 1})

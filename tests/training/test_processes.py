@@ -1,4 +1,4 @@
-"""N processes with a batch of B / N are one process with a batch of B."""
+"""N processes with a batch of B / N each match one process with a batch of B."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ def losses(folder):
 
 
 @pytest.mark.parametrize("micro_batch", [None, 2])
-def test_two_processes_follow_the_curve_of_one(trainer, tmp_path, micro_batch):
+def test_two_processes_match_one(trainer, tmp_path, micro_batch):
     common = {"steps": 20, "log_every": 1, "network": {"dropout": 0.0}, "micro_batch": micro_batch}
     trainer(tmp_path / "one", **common).run()
     port = free_port()
@@ -41,7 +41,7 @@ def test_two_processes_follow_the_curve_of_one(trainer, tmp_path, micro_batch):
 
 
 @pytest.mark.slow
-def test_torchrun_trains_from_the_command_line(tmp_path):
+def test_torchrun_trains_by_the_command_line(tmp_path):
     settings = ["network.base=8", "network.groups=4", "network.blocks=1", "network.fourier=[]", "network.dropout=0"]
     settings += ["schedule.num_steps=20", "training.log_every=1"]
     options = ["train", "--data", "digits", "--steps", "4", "--batch-size", "8", "--precision", "fp32"]

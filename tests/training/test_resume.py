@@ -1,4 +1,4 @@
-"""A run that is interrupted, however rudely, is the run that was never interrupted."""
+"""An interrupted run resumes bit for bit, after a stop, a signal or a kill."""
 
 import os
 import random
@@ -20,7 +20,7 @@ from tests.training.conftest import assert_same_run, exit_code, in_a_fork, recor
 
 
 def look(network, step):
-    """A preview that leaves the global random state and the averaged network's mode as no one would wish."""
+    """A preview that changes the global random state and the mode of the averaged network."""
     network.eval()
     torch.rand(step + 1)
     return {"seen": step}
@@ -28,7 +28,7 @@ def look(network, step):
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("cut", [1, 5])
-def test_stopping_and_going_on_changes_nothing(trainer, tmp_path, workers, cut):
+def test_resume_is_bitwise(trainer, tmp_path, workers, cut):
     common = {"steps": 9, "log_every": 4, "preview_every": 3, "on_preview": look, "workers": workers}
     trainer(tmp_path / "unbroken", **common | {"workers": 0}).run()
     broken = trainer(tmp_path / "broken", **common, stop_at=cut)
@@ -39,15 +39,15 @@ def test_stopping_and_going_on_changes_nothing(trainer, tmp_path, workers, cut):
     assert [r["step"] for r in records_of(tmp_path / "broken")] == [3, 4, 6, 8, 9]
 
 
-def test_twice_n_steps_are_n_and_then_n_more(trainer, tmp_path):
+def test_raised_budget_equals_one_long_run(trainer, tmp_path):
     trainer(tmp_path / "whole", steps=6).run()
     trainer(tmp_path / "halves", steps=3).run()
     trainer(tmp_path / "halves", steps=6).run()
     assert_same_run(tmp_path / "whole", tmp_path / "halves")
 
 
-def test_what_is_restored_is_not_trivial(trainer, tmp_path):
-    """Else the comparisons above could not fail: every part of the state differs from a fresh trainer's."""
+def test_saved_state_is_not_trivial(trainer, tmp_path):
+    """Every part of the state differs from a new trainer's, so the comparisons above can fail."""
     trainer(tmp_path, steps=5, log_every=3).run()
     tensors, _ = state_of(tmp_path)
     assert tensors["objective/seen"].count_nonzero() > 3
@@ -58,7 +58,7 @@ def test_what_is_restored_is_not_trivial(trainer, tmp_path):
     assert tensors["optimizer.input.weight/exp_avg"].count_nonzero() > 0
 
 
-def test_a_finished_run_stays_as_it_is(trainer, tmp_path):
+def test_finished_run_is_unchanged(trainer, tmp_path):
     options = {"steps": 3, "log_every": 1, "on_preview": look}
     trainer(tmp_path, **options).run()
     before, records = state_of(tmp_path), records_of(tmp_path)
@@ -67,10 +67,10 @@ def test_a_finished_run_stays_as_it_is(trainer, tmp_path):
     assert all(torch.equal(before[0][name], tensor) for name, tensor in state_of(tmp_path)[0].items())
 
 
-def test_the_seed_of_a_step_is_its_own(trainer, tmp_path):
-    """Two runs of different seeds differ, two of one seed don't: the sequence hangs on nothing else."""
+def test_draws_depend_on_the_seed_alone(trainer, tmp_path):
+    """Two runs of one seed are equal, two of different seeds differ; the global random state has no effect."""
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
-        torch.rand(seed)  # hidden state that must not matter
+        torch.rand(seed)  # changes the global random state
         trainer(tmp_path / name, steps=2, seed=seed).run()
     assert_same_run(tmp_path / "a", tmp_path / "b")
     assert not torch.equal(
@@ -78,7 +78,7 @@ def test_the_seed_of_a_step_is_its_own(trainer, tmp_path):
     )
 
 
-def test_lines_past_the_state_and_a_line_cut_short_are_dropped(trainer, tmp_path):
+def test_metrics_after_the_saved_state_are_dropped(trainer, tmp_path):
     options = {"steps": 6, "log_every": 1}
     trainer(tmp_path / "unbroken", **options).run()
     trainer(tmp_path / "broken", **options, stop_at=3).run()
@@ -88,8 +88,8 @@ def test_lines_past_the_state_and_a_line_cut_short_are_dropped(trainer, tmp_path
     assert_same_run(tmp_path / "unbroken", tmp_path / "broken")
 
 
-def test_lines_without_any_saved_state_are_dropped(trainer, tmp_path):
-    """The kill came before the first state was saved."""
+def test_metrics_without_a_saved_state_are_dropped(trainer, tmp_path):
+    """As after a kill before the first saved state."""
     trainer(tmp_path / "unbroken", steps=2, log_every=1).run()
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / METRICS_FILE).write_text('{"step": 1, "loss": 0.5}\n')
@@ -97,7 +97,7 @@ def test_lines_without_any_saved_state_are_dropped(trainer, tmp_path):
     assert_same_run(tmp_path / "unbroken", tmp_path / "broken")
 
 
-def test_the_optimizer_gets_its_memory_layout_back(trainer, tmp_path):
+def test_optimizer_memory_layout_is_restored(trainer, tmp_path):
     trainer(tmp_path, steps=2).run()
     state = trainer(tmp_path, steps=3).state
     wide = [p for p in state.network.parameters() if p.ndim == 4 and p.shape[1] > 1 and p.shape[2] > 1]
@@ -108,13 +108,13 @@ def test_the_optimizer_gets_its_memory_layout_back(trainer, tmp_path):
         assert parameter.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_a_state_of_another_network_is_refused(trainer, tmp_path):
+def test_state_of_another_network_is_refused(trainer, tmp_path):
     trainer(tmp_path, steps=1).run()
     with pytest.raises(RunError, match="does not hold the training state of this network"):
         trainer(tmp_path, steps=2, network={"base": 16})
 
 
-def test_a_state_without_a_step_is_refused(trainer, tmp_path):
+def test_state_without_a_step_is_refused(trainer, tmp_path):
     trainer(tmp_path, steps=1).run()
     write_tensors(tmp_path / STATE_FILE, state_of(tmp_path)[0], {})
     with pytest.raises(RunError, match="does not hold the training state"):
@@ -122,7 +122,7 @@ def test_a_state_without_a_step_is_refused(trainer, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_saves_and_leaves(trainer, tmp_path, number):
+def test_signal_saves_and_stops(trainer, tmp_path, number):
     folder, endless = tmp_path / "broken", {"steps": 10**6, "log_every": 1, "workers": 2}
     child = in_a_fork(lambda: trainer(folder, **endless).run())
     wait_for_steps(folder, 2)
@@ -136,7 +136,7 @@ def test_a_signal_saves_and_leaves(trainer, tmp_path, number):
     assert_same_run(tmp_path / "unbroken", folder)
 
 
-def test_a_signal_during_the_last_preview_waits_for_the_state(trainer, tmp_path):
+def test_signal_in_the_last_preview_still_saves(trainer, tmp_path):
     def interrupted(network, step):
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(0.05)
@@ -148,7 +148,7 @@ def test_a_signal_during_the_last_preview_waits_for_the_state(trainer, tmp_path)
     assert state_of(tmp_path)[1] == 2
 
 
-def test_a_signal_ends_a_look_that_takes_long(trainer, tmp_path):
+def test_signal_interrupts_a_long_preview(trainer, tmp_path):
     def slow(network, step):
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(60)
@@ -164,7 +164,7 @@ def test_a_signal_ends_a_look_that_takes_long(trainer, tmp_path):
     assert_same_run(tmp_path, tmp_path / "unbroken")
 
 
-def test_the_same_network_is_not_looked_at_twice(trainer, tmp_path):
+def test_same_network_is_previewed_once(trainer, tmp_path):
     looks = []
 
     def slow(network, step):
@@ -176,8 +176,8 @@ def test_the_same_network_is_not_looked_at_twice(trainer, tmp_path):
     assert looks.count(state.step) == 1
 
 
-def test_a_second_signal_leaves_at_once(trainer, tmp_path):
-    def impatient(network, step):  # while the state is saved, as a look would end with the first
+def test_second_signal_stops_at_once(trainer, tmp_path):
+    def impatient(network, step):  # during a save: in a preview the first signal would end the callback
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(0.05)
@@ -197,8 +197,8 @@ def wait_for_steps(folder: Path, num: int, seconds: float = 120.0) -> None:
 
 
 @pytest.mark.parametrize("source", ["memory", "files"])
-def test_a_kill_at_a_random_instant_changes_nothing(trainer, tiny_data, tmp_path, source):
-    """Three kills -9, the third trial going on to the end; the data are in memory, or decoded as they are read."""
+def test_killed_run_resumes_bitwise(trainer, tiny_data, tmp_path, source):
+    """Three SIGKILLs at random times, then a run to the end; images are in memory or decoded when read."""
     dataset = tiny_data
     if source == "files":
         dataset = load_data(str(write_pictures(tmp_path / "pictures", 12)), memory_budget=0).train
@@ -221,8 +221,8 @@ def test_a_kill_at_a_random_instant_changes_nothing(trainer, tiny_data, tmp_path
 
 PROGRAM = """
 import functools, sys
-import nelbo.studies.training as training
-training.load_data = functools.partial(training.load_data, memory_budget=0)  # so that workers decode the files
+import nelbo.studies.run_data as run_data
+run_data.load_data = functools.partial(run_data.load_data, memory_budget=0)  # so that workers decode the files
 from nelbo.cli import main
 sys.argv = ["nelbo", *sys.argv[1:]]
 main()
@@ -230,8 +230,8 @@ main()
 
 
 @pytest.mark.slow
-def test_twenty_kills_of_the_command_change_nothing(tmp_path):
-    """`nelbo train` on a folder of PNGs with data workers: killed -9 at twenty random instants after its start."""
+def test_killed_command_resumes_bitwise(tmp_path):
+    """`nelbo train` on a folder of PNGs with data workers gets SIGKILL at twenty random times after its start."""
     pictures = write_pictures(tmp_path / "pictures", 24)
     settings = {
         "schedule.num_steps": 10,
@@ -251,10 +251,10 @@ def test_twenty_kills_of_the_command_change_nothing(tmp_path):
         command += ["--preview-every", "10", "--flip", "--seed", "5"]
         command += [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
         process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-        for line in process.stderr:  # it is about to begin
+        for line in process.stderr:  # training is about to begin
             if "prediction" in line:
                 return process
-        raise AssertionError(f"training did not begin: {process.wait()}")
+        raise AssertionError(f"training did not begin: exit code {process.wait()}")
 
     def finish(process):
         process.stderr.read()

@@ -1,4 +1,4 @@
-"""The metrics as TensorBoard scalars, and what is said where TensorBoard is missing."""
+"""The metrics as TensorBoard scalars, and the error without TensorBoard."""
 
 import sys
 
@@ -8,14 +8,14 @@ from nelbo.errors import ConfigurationError
 from nelbo.training import tensorboard_log
 
 
-def test_without_the_extra_the_command_to_install_it_is_given(tmp_path, monkeypatch):
+def test_missing_tensorboard_is_reported(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(ConfigurationError, match=r"--tensorboard needs .* by `pip install nelbo\[tensorboard\]`"):
+    with pytest.raises(ConfigurationError, match=r"tensorboard needs .* by `pip install nelbo\[tensorboard\]`"):
         tensorboard_log(tmp_path / "log")
     assert not (tmp_path / "log").exists()
 
 
-def test_scalars_are_written_one_an_entry(tmp_path):
+def test_each_list_entry_is_a_scalar(tmp_path):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -1,4 +1,4 @@
-"""Algorithm 1 step by step: what one step does, what it reports, and when it refuses to go on."""
+"""Algorithm 1 step by step: what one step does and reports, and which errors stop it."""
 
 import math
 import threading
@@ -17,15 +17,15 @@ from tests.training.conftest import assert_same_run, records_of, state_of
 
 
 def gradients(trainer):
-    """The gradients of the first step, before they are clipped and used."""
+    """Return the gradients of the first step, before they are clipped and applied."""
     seen = {}
     trainer._update = lambda *_: seen.update({n: p.grad.clone() for n, p in trainer.state.network.named_parameters()})
-    trainer._step(*next(trainer._batches())[1:])
+    trainer._step(*next(trainer._batches()))
     return seen
 
 
 @pytest.mark.parametrize("micro_batch", [1, 3, 8])
-def test_micro_batches_are_the_same_mathematics(trainer, tmp_path, micro_batch):
+def test_micro_batches_keep_the_gradient(trainer, tmp_path, micro_batch):
     plain = {"network": {"dropout": 0.0}}
     whole = gradients(trainer(tmp_path / "whole", **plain))
     parts = gradients(trainer(tmp_path / "parts", **plain, micro_batch=micro_batch))
@@ -36,8 +36,8 @@ def test_micro_batches_are_the_same_mathematics(trainer, tmp_path, micro_batch):
 
 
 @pytest.mark.parametrize("flip", [True, False])
-def test_every_step_draws_what_its_seed_and_number_say(trainer, tiny_data, tiny_recipe, tmp_path, flip):
-    """t, noise and mirrors of step n are functions of (seed, n); the images are the stream's."""
+def test_draws_depend_on_seed_and_step(trainer, tiny_data, tiny_recipe, tmp_path, flip):
+    """t, noise and flips of step n are functions of (seed, n); the images come from the stream."""
     recipe = replace(tiny_recipe, timesteps="stratified")
     run, seen = trainer(tmp_path, recipe=recipe, steps=3, flip=flip), []
     compute = run.objective.loss
@@ -63,19 +63,19 @@ def test_every_step_draws_what_its_seed_and_number_say(trainer, tiny_data, tiny_
     assert not torch.equal(seen[0][2], seen[1][2])
 
 
-def test_micro_batches_make_one_optimizer_step_and_one_average(trainer, tmp_path):
+def test_micro_batches_make_one_optimizer_step(trainer, tmp_path):
     state = trainer(tmp_path, steps=3, micro_batch=2).run()
     assert int(state.average.n_averaged) == 3
     assert all(int(slots["step"]) == 3 for slots in state.optimizer.state.values())
 
 
-def test_checkpointing_trades_memory_for_time_and_nothing_else(trainer, tmp_path):
+def test_checkpointing_is_bitwise(trainer, tmp_path):
     for name, checkpointing in (("kept", False), ("recomputed", True)):
         trainer(tmp_path / name, steps=3, network={"checkpointing": checkpointing}).run()
     assert_same_run(tmp_path / "kept", tmp_path / "recomputed")
 
 
-def test_the_learning_rate_warms_up_and_cools_down(trainer, tmp_path):
+def test_learning_rate_warms_up_and_decays(trainer, tmp_path):
     trainer(tmp_path / "constant", steps=6, warmup=4, log_every=1).run()
     rates = [record["learning_rate"] for record in records_of(tmp_path / "constant")]
     assert rates == pytest.approx([0.25e-3, 0.5e-3, 0.75e-3, 1e-3, 1e-3, 1e-3], rel=1e-5)
@@ -85,7 +85,7 @@ def test_the_learning_rate_warms_up_and_cools_down(trainer, tmp_path):
     assert rates == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_gradient_is_clipped_and_its_norm_before_that_is_reported(trainer, tmp_path):
+def test_gradient_is_clipped_after_its_norm_is_reported(trainer, tmp_path):
     run, norms = trainer(tmp_path, steps=3, clip_gradient=0.01, log_every=1), []
 
     def measure(optimizer, *_):
@@ -98,7 +98,7 @@ def test_the_gradient_is_clipped_and_its_norm_before_that_is_reported(trainer, t
     assert all(record["gradient_norm"] > 0.02 for record in records_of(tmp_path))
 
 
-def test_metrics_average_every_step_since_the_last_line(trainer, tmp_path):
+def test_metrics_average_steps_since_the_last_line(trainer, tmp_path):
     for name, every in (("each", 1), ("third", 3)):
         trainer(tmp_path / name, steps=6, log_every=every).run()
     losses = [record["loss"] for record in records_of(tmp_path / "each")]
@@ -107,7 +107,7 @@ def test_metrics_average_every_step_since_the_last_line(trainer, tmp_path):
     assert all(len(record["loss_by_quarter"]) == 4 for record in records_of(tmp_path / "third"))
 
 
-def test_looking_does_not_disturb(trainer, tmp_path):
+def test_previews_do_not_change_training(trainer, tmp_path):
     def look(network, step):
         network.eval()
         torch.manual_seed(step)
@@ -126,13 +126,13 @@ def test_training_lowers_the_loss(trainer, tmp_path):
     assert losses[-1] < 0.8 * losses[0]
 
 
-def test_a_set_smaller_than_the_batch_works(trainer, tiny_data, tmp_path):
+def test_data_set_smaller_than_the_batch_works(trainer, tiny_data, tmp_path):
     trainer(tmp_path, dataset=tiny_data.subset(torch.arange(3)), steps=2).run()
     assert state_of(tmp_path)[1] == 2
 
 
 @pytest.mark.parametrize("save_every", [2, None])
-def test_a_loss_that_is_not_finite_stops_training(trainer, tmp_path, save_every):
+def test_non_finite_loss_stops_training(trainer, tmp_path, save_every):
     run = trainer(tmp_path, steps=9, save_every=save_every)
     inner, drawn = run.objective.loss, []
 
@@ -148,14 +148,14 @@ def test_a_loss_that_is_not_finite_stops_training(trainer, tmp_path, save_every)
     assert f"the loss of 1 of 8 examples, at t = {int(drawn[3][5])}, is not finite at step 4" in message
     assert f"the last good state is in {tmp_path / STATE_FILE}" in message
     tensors, step = state_of(tmp_path)
-    assert step == 3  # whatever was saved before, nothing is lost
+    assert step == 3  # the last good state, whatever `save_every` is
     assert all(bool(tensor.isfinite().all()) for tensor in tensors.values())
     trainer(tmp_path / "unbroken", steps=9).run()
     trainer(tmp_path, steps=9).run()
     assert_same_run(tmp_path, tmp_path / "unbroken")
 
 
-def test_a_gradient_that_is_not_finite_is_named(trainer, tmp_path):
+def test_non_finite_gradient_is_named(trainer, tmp_path):
     run = trainer(tmp_path, steps=9)
     run.state.network.middle[0].residual.conv1.weight.register_hook(lambda gradient: gradient / 0)
     before = run.state.network.input.weight.clone()
@@ -167,8 +167,8 @@ def test_a_gradient_that_is_not_finite_is_named(trainer, tmp_path):
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
-def test_precision_is_the_networks_and_weights_stay_float32(trainer, tmp_path, precision):
-    """Both in one process: a second trainer may be of another precision."""
+def test_weights_stay_float32_at_any_precision(trainer, tmp_path, precision):
+    """Both cases run in one process: a second trainer may have another precision."""
     run, seen = trainer(tmp_path, steps=2, precision=precision), set()
     run.state.network.middle[0].residual.conv1.register_forward_hook(lambda m, i, out: seen.add(out.dtype))
     state = run.run()
@@ -177,7 +177,7 @@ def test_precision_is_the_networks_and_weights_stay_float32(trainer, tmp_path, p
 
 
 @pytest.mark.slow
-def test_a_compiled_step_is_the_same_step(trainer, tmp_path):
+def test_compiled_step_matches_the_eager_step(trainer, tmp_path):
     for name, compiled in (("eager", False), ("compiled", True)):
         trainer(tmp_path / name, steps=3, log_every=1, compile=compiled, network={"dropout": 0.0}).run()
     eager, compiled = ([r["loss"] for r in records_of(tmp_path / name)] for name in ("eager", "compiled"))
@@ -193,7 +193,7 @@ def test_training_works_outside_the_main_thread(trainer, tmp_path):
     assert state_of(tmp_path)[1] == 2
 
 
-def test_minutes_are_a_budget_over_every_session(trainer, tmp_path):
+def test_minutes_count_over_all_sessions(trainer, tmp_path):
     run = trainer(tmp_path, steps=None, minutes=1e-4)
     assert run.fraction == 0
     state = run.run()
@@ -202,8 +202,8 @@ def test_minutes_are_a_budget_over_every_session(trainer, tmp_path):
     assert trainer(tmp_path, steps=None, minutes=1e-4).run().step == state.step
 
 
-def test_looking_takes_up_a_twentieth_of_the_time_at_most(trainer, tmp_path):
-    """By the clock a slow preview waits; a budget in steps keeps every one, and so depends on no clock."""
+def test_previews_take_at_most_a_twentieth(trainer, tmp_path):
+    """With a time budget slow previews are rarer; with a budget in steps none is dropped, so no clock matters."""
     seen = []
 
     def slowly(network, step):
@@ -218,7 +218,7 @@ def test_looking_takes_up_a_twentieth_of_the_time_at_most(trainer, tmp_path):
     assert seen == list(range(2, 21, 2))
 
 
-def test_saving_hands_over_the_averaged_weights(trainer, tmp_path):
+def test_on_save_gets_the_averaged_weights(trainer, tmp_path):
     saved = []
     run = trainer(tmp_path, steps=4, save_every=2, on_save=lambda network, step: saved.append((step, network)))
     run.run()
@@ -228,7 +228,7 @@ def test_saving_hands_over_the_averaged_weights(trainer, tmp_path):
 
 class TestConditional:
     def test_labels_reach_the_network(self, trainer, tiny_data, tiny_recipe, tmp_path):
-        dataset = tiny_data.subset(torch.arange(8))  # every batch holds them all
+        dataset = tiny_data.subset(torch.arange(8))  # every batch holds all eight
         recipe = replace(tiny_recipe, conditional=True, label_dropout=0.0)
         run = trainer(tmp_path, recipe=recipe, dataset=dataset, steps=8)
         table = run.state.network.condition.label.weight
@@ -237,7 +237,7 @@ class TestConditional:
         moved = (table != before).any(1)
         assert {label for label, row in enumerate(moved.tolist()) if row} == set(dataset.labels.tolist())
 
-    def test_an_image_without_a_class_trains_the_network_without_one(self, trainer, tiny_data, tiny_recipe, tmp_path):
+    def test_unlabelled_image_trains_without_a_class(self, trainer, tiny_data, tiny_recipe, tmp_path):
         dataset = tiny_data.subset(torch.arange(8))
         dataset.labels[0] = -1
         recipe = replace(tiny_recipe, conditional=True, label_dropout=0.0)
@@ -248,8 +248,8 @@ class TestConditional:
         assert bool((table[-1] != before[-1]).any())
 
     @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
-    def test_some_labels_are_withheld(self, tiny_recipe, share):
-        """So that the network also learns what to do without a class: a share of 4,000 examples, to 4.5 sigma."""
+    def test_labels_are_withheld_at_the_given_rate(self, tiny_recipe, share):
+        """The share of withheld labels among 4,000 examples, within 4.5 standard deviations."""
         recipe = replace(tiny_recipe, conditional=True, label_dropout=share)
         objective = build_objective(recipe, 17)
         draws = objective.draw(4000, (1, 2, 2), torch.Generator().manual_seed(0))
@@ -264,27 +264,27 @@ class TestConditional:
         assert torch.equal(seen[0] == -1, draws["withheld"])
         assert bool((seen[0][~draws["withheld"]] == 3).all())
 
-    def test_without_classes_nothing_is_drawn_for_them(self, tiny_recipe):
+    def test_unconditional_objective_draws_no_labels(self, tiny_recipe):
         assert "withheld" not in build_objective(tiny_recipe, 17).draw(4, (1, 2, 2), torch.Generator())
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"steps": None}, "training needs a budget: give --steps or --minutes"),
-        ({"steps": -3}, "--steps must be a finite number above 0, got -3"),
-        ({"steps": 0}, "--steps must be a finite number above 0, got 0"),
-        ({"minutes": math.inf}, "--minutes must be a finite number above 0, got inf"),
-        ({"learning_rate": math.nan}, "--learning-rate must be a finite number above 0, got nan"),
-        ({"batch_size": 0}, "--batch-size must be"),
-        ({"warmup": -1}, "--set training.warmup must be"),
-        ({"weight_decay": math.nan}, "--set training.weight_decay must be"),
-        ({"ema": 1.0}, "--set training.ema must be at least 0 and below 1"),
-        ({"workers": -1}, "--workers must be 0 or more"),
-        ({"decay": "linear"}, "--set training.decay must be constant or cosine, got 'linear'"),
-        ({"precision": "fp16"}, "--precision must be auto, bf16 or fp32"),
+        ({"steps": None}, "training needs a budget: give training.steps or training.minutes"),
+        ({"steps": -3}, "training.steps must be a finite number above 0, got -3"),
+        ({"steps": 0}, "training.steps must be a finite number above 0, got 0"),
+        ({"minutes": math.inf}, "training.minutes must be a finite number above 0, got inf"),
+        ({"learning_rate": math.nan}, "training.learning_rate must be a finite number above 0, got nan"),
+        ({"batch_size": 0}, "training.batch_size must be"),
+        ({"warmup": -1}, "training.warmup must be"),
+        ({"weight_decay": math.nan}, "training.weight_decay must be"),
+        ({"ema": 1.0}, "training.ema must be at least 0 and below 1"),
+        ({"workers": -1}, "training.workers must be 0 or more"),
+        ({"decay": "linear"}, "training.decay must be constant or cosine, got 'linear'"),
+        ({"precision": "fp16"}, "training.precision must be auto, bf16 or fp32"),
     ],
 )
-def test_options_that_cannot_be_are_refused(options, message):
+def test_invalid_options_are_refused(options, message):
     with pytest.raises(ConfigurationError, match=message):
         TrainerOptions(**{"steps": 1} | options)

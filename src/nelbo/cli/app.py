@@ -1,70 +1,94 @@
-"""The program: commands, `--version`, and how errors are shown."""
+"""The program `nelbo`: its commands, `--version`, and how it prints errors and warnings."""
 
 import logging
 import sys
 import time
 import warnings
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 from rich.text import Text
 
 import nelbo
-from nelbo.cli import (
-    codec,
-    compress,
-    data,
-    decompress,
-    demo,
-    evaluate,
-    export,
-    frechet,
-    import_,
-    info,
-    kl,
-    plot,
-    presets,
-    restore,
-    sample,
-    score,
-    table2,
-    train,
-)
 from nelbo.cli.console import err, every
-from nelbo.cli.flags import as_flag
+from nelbo.cli.data import POLICY
+from nelbo.cli.flags import flags_of
+from nelbo.cli.groups import build_group
 from nelbo.errors import NelboError, NelboWarning
 from nelbo.training import Processes, is_lost_process, keep_freed_memory, leave_processes
 
-PAUSE = 2.0  # seconds: far longer than a launcher takes to notice that a process has ended
-
-app = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Train, sample, restore, score and compress with denoising diffusion models; their bound is in bits/dim.",
-    epilog="Begin with [bold]nelbo demo[/bold], or [bold]nelbo train --data FOLDER --out runs/NAME[/bold]. "
-    "Every command explains itself by --help.",
+PAUSE = 2.0  # seconds, longer than a launcher takes to notice that a process has ended
+HELP = (
+    "Train denoising diffusion models, and use them to sample, restore, score and compress images. Their bound is "
+    "reported in bits/dim."
 )
-app.command("train", epilog=data.POLICY)(train.train)
-app.command("sample")(sample.sample)
-app.command("restore")(restore.restore)
-app.command("evaluate")(evaluate.evaluate)
-app.command("score")(score.score)
-app.command("codec")(codec.codec)
-app.command("compress")(compress.compress)
-app.command("decompress")(decompress.decompress)
-app.command("inspect")(decompress.inspect)
-app.command("import")(import_.import_)
-app.command("export")(export.export)
-app.command("frechet")(frechet.frechet)
-app.command("data", epilog=data.POLICY)(data.data)
-app.command("kl")(kl.kl)
-app.add_typer(plot.app, name="plot")
-app.command("table2")(table2.table2)
-app.command("presets")(presets.presets)
-app.command("info")(info.info)
-app.command("demo")(demo.demo)
+START = (
+    "Start with [bold]nelbo demo[/bold], or with [bold]nelbo train --data FOLDER --out runs/NAME[/bold]. "
+    "[bold]nelbo COMMAND --help[/bold] lists the options of a command."
+)
+# The module and the function of each command, in the order of the help.
+COMMANDS = {
+    "train": ("nelbo.cli.train", "train"),
+    "sample": ("nelbo.cli.sample", "sample"),
+    "restore": ("nelbo.cli.restore", "restore"),
+    "evaluate": ("nelbo.cli.evaluate", "evaluate"),
+    "score": ("nelbo.cli.score", "score"),
+    "codec": ("nelbo.cli.codec", "codec"),
+    "compress": ("nelbo.cli.compress", "compress"),
+    "decompress": ("nelbo.cli.decompress", "decompress"),
+    "inspect": ("nelbo.cli.inspect_", "inspect_"),
+    "import": ("nelbo.cli.import_", "import_"),
+    "export": ("nelbo.cli.export", "export"),
+    "frechet": ("nelbo.cli.frechet", "frechet"),
+    "data": ("nelbo.cli.data", "data"),
+    "kl": ("nelbo.cli.kl", "kl"),
+    "plot": ("nelbo.cli.plot", "plot"),
+    "table2": ("nelbo.cli.table2", "table2"),
+    "presets": ("nelbo.cli.presets", "presets"),
+    "info": ("nelbo.cli.info", "info"),
+    "demo": ("nelbo.cli.demo", "demo"),
+}
+EPILOGS = {"train": POLICY, "data": POLICY}
+
+
+def program(*only: str) -> typer.Typer:
+    """Build the program.
+
+    Args:
+        only: the name of a command, to build it alone; for a figure "plot" and its name. See `build_group`.
+    """
+
+    def add(app: typer.Typer, name: str, command: Callable[..., Any]) -> None:
+        if name == "plot":
+            app.add_typer(command("".join(only[1:2])), name=name)
+        else:
+            app.command(name, epilog=EPILOGS.get(name))(command)
+
+    app = build_group(
+        COMMANDS,
+        "".join(only[:1]),
+        add,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+        context_settings={"help_option_names": ["-h", "--help"]},
+        help=HELP,
+        epilog=START,
+    )
+    app.callback()(options)
+    return app
+
+
+def __getattr__(name: str) -> typer.Typer:
+    """Build `app`, the program with all commands, for documentation and tests."""
+    if name == "app":
+        return program()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List `app` too, because `typer nelbo.cli.app utils docs` searches the names of this module."""
+    return [*globals(), "app"]
 
 
 def _version(wanted: bool) -> None:
@@ -73,7 +97,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
@@ -83,42 +106,47 @@ def options(
 
 
 def main() -> None:
-    """Run the command line; a person's mistake ends it with one sentence and exit code 2."""
+    """Run the command line. A `NelboError` prints one sentence and exits with code 2."""
     keep_freed_memory()
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # which fonts it looked for is of no interest here
-    warnings.showwarning = _warn  # type: ignore[assignment]
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it logs its search for fonts
+    warnings.showwarning = _print_warning  # type: ignore[assignment]
     try:
-        app()
-    except SystemExit as end:  # typer ends by it, whatever came of the command
+        program(*sys.argv[1:3])()
+    except SystemExit as end:  # Typer ends every command with it
         if not end.code:
             leave_processes()
         raise
     except NelboError as error:
-        _tell(error.message(as_flag))
+        _print_error(error.message(flags_of(_command())))
         sys.exit(2)
     except RuntimeError as error:
         if Processes.here().count == 1 or not is_lost_process(error):
             raise
-        _tell("another process is gone; what it said tells why.")
+        _print_error("another process has ended; its own error message says why.")
         sys.exit(1)
 
 
-def _tell(what: str) -> None:
-    """An error, in one line.
+def _command() -> str:
+    """Return the name of the command, the first argument; "" if there is none."""
+    return next(iter(sys.argv[1:]), "")
 
-    Of several processes each has its own to tell. The launcher ends all of a machine when one ends; so, where all made
-    the same mistake, those that wait for the first are silent.
+
+def _print_error(text: str) -> None:
+    """Print an error in one line.
+
+    Each of several processes prints its own error. The launcher ends all processes of a machine when one of them ends,
+    so the others wait: where all made the same mistake, only the first of each machine prints it.
     """
     processes, place = Processes.here(), ""
     if processes.count > 1 and processes.index > 0:
         place = f" (process {processes.index} of {processes.count}, from 0)"
     if processes.local > 0:
         time.sleep(PAUSE)
-    every.print(Text.assemble((f"error{place}: ", "bold red"), what), highlight=False, soft_wrap=True)
+    every.print(Text.assemble((f"error{place}: ", "bold red"), text), soft_wrap=True)
 
 
-def _warn(message: Warning | str, category: type[Warning], *_: object) -> None:
-    """Warnings as one line too; those of other libraries are not for the person at the keyboard."""
+def _print_warning(message: Warning | str, category: type[Warning], *_: object) -> None:
+    """Print a warning of nelbo in one line; warnings of other libraries are not meant for the user."""
     if isinstance(message, NelboWarning):
-        words = message.message(as_flag)
-        err.print(Text.assemble(("warning: ", "bold yellow"), words), highlight=False, soft_wrap=True)
+        text = message.message(flags_of(_command()))
+        err.print(Text.assemble(("warning: ", "bold yellow"), text), soft_wrap=True)

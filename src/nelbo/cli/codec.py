@@ -1,58 +1,74 @@
-"""`nelbo codec`: measure once what a run needs to compress."""
+"""`nelbo codec`: measure the codec plan that a run needs in order to compress."""
 
-from dataclasses import replace
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nelbo.cli.console import bars, err, out
-from nelbo.cli.options import DeviceOption
-from nelbo.codec import FittingOptions
+from nelbo.cli.console import bars, say, show
+from nelbo.cli.options import DeviceOption, SeedOption
+from nelbo.codec.options import FittingOptions
 from nelbo.errors import ConfigurationError
-from nelbo.runs import PLAN_FILE, DiffusionRun, bundled_models, fit_codec, load_as
-from nelbo.studies import Listener, data_of
+from nelbo.options import help_of
+
+if TYPE_CHECKING:
+    from nelbo.runs import DiffusionRun
+
+FITTING = FittingOptions()
 
 
 def codec(
-    run: Annotated[str, typer.Argument(help="A run folder.")],
-    steps: Annotated[
-        int | None, typer.Option(min=1, help="Optimizer steps of the lossless end's network; 8000 if absent.")
-    ] = None,
-    images: Annotated[
-        int | None, typer.Option(min=1, help="Training images to learn it from; 16384 if absent.")
-    ] = None,
+    run: Annotated[str, typer.Argument(help="Run folder.")],
+    steps: Annotated[int, typer.Option(min=1, help=help_of(FittingOptions, "end_steps"))] = FITTING.end_steps,
+    images: Annotated[int, typer.Option(min=1, help=help_of(FittingOptions, "end_images"))] = FITTING.end_images,
     again: Annotated[
-        bool, typer.Option("--again", help="Replace what was measured: older files cannot be read then.")
+        bool,
+        typer.Option("--again", help="Replace an existing plan; files compressed with it can no longer be decoded."),
     ] = False,
-    seed: Annotated[int, typer.Option(help="Of everything drawn.")] = 0,
+    seed: SeedOption = 0,
     device: DeviceOption = None,
 ) -> None:
-    """Measure on a run's training images what `nelbo compress` needs: which steps to send, and the tables of the rest.
+    """Measure on a run's training images what `nelbo compress` needs: the steps to send, and the tables for the rest.
 
-    It takes ten to sixty minutes on two cores, is kept in the run's folder (codec.safetensors) and becomes a part of
-    the model: a receiver needs the folder with it.
+    This takes 10 to 60 minutes on 2 cores. The result is stored in the run folder (codec.safetensors) and becomes part
+    of the model: a receiver needs the folder with this file.
     """
+    from nelbo.runs import DiffusionRun, fit_codec, load_as
+    from nelbo.studies import Listener, data_of
+
     model = load_as(DiffusionRun, run, device=device)
-    plan_file = model.folder / PLAN_FILE
-    if model.folder in bundled_models().values():
-        raise ConfigurationError(
-            f"{run} is bundled, and everybody's files need its plan as it is; copy {model.folder} and measure the copy."
-        )
-    if plan_file.exists() and not again:
-        raise ConfigurationError(
-            f"{plan_file} is there already; --again would replace it, and what was compressed with it could not be "
-            "read any more."
-        )
-    options = FittingOptions(seed=seed)
-    options = replace(options, end_steps=steps or options.end_steps, end_images=images or options.end_images)
+    plan_file = _plan_file(model, run, again)
+    options = FittingOptions(end_steps=steps, end_images=images, seed=seed)
     with bars() as bar:
         data = data_of(model, Listener(on_stage=bar)).train
         plan = fit_codec(model, data, options, bar)
     kept = [int(t) for t in plan.steps]
-    out.print(
-        f"{run} is ready to compress: {len(kept) - 1} steps are sent, from t = {kept[-1]} to {kept[0]}; the rest is "
-        "coded pixel by pixel",
-        highlight=False,
+    show(
+        f"{run} can compress now: {len(kept) - 1} steps are sent, from t = {kept[-1]} to t = {kept[0]}; the rest is "
+        "coded pixel by pixel"
     )
-    err.print(f"kept in {plan_file}; try: nelbo compress IMAGE -m {Path(run)} -o IMAGE.nelbo", highlight=False)
+    say(f"the plan is in {plan_file}; try: nelbo compress IMAGE -m {Path(run)} -o IMAGE.nelbo")
+
+
+def _plan_file(model: DiffusionRun, run: str, again: bool) -> Path:
+    """Return the path of the plan to write.
+
+    Raises:
+        ConfigurationError: the model is bundled, or has a plan that may not be replaced.
+    """
+    from nelbo.runs import PLAN_FILE, bundled_models
+
+    plan_file = model.folder / PLAN_FILE
+    if model.folder in bundled_models().values():
+        raise ConfigurationError(
+            f"{run} is a bundled model, and existing files depend on its plan; copy {model.folder} and measure the "
+            "copy."
+        )
+    if plan_file.exists() and not again:
+        raise ConfigurationError(
+            f"{plan_file} already exists; --again replaces it, and files compressed with it can then no longer be "
+            "decoded."
+        )
+    return plan_file

@@ -1,230 +1,245 @@
 """`nelbo compress`: images as .nelbo files."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 import typer
-from rich.table import Table
 
-import nelbo
-from nelbo.cli.console import NAMED, Bars, bars, emit_json, err, name_rejects, out
-from nelbo.cli.options import DeviceOption
-from nelbo.codec import Bitstream, CodecReport, ProgressiveCodec, RawImage, cut_to_error, report_files
-from nelbo.data import Picture, Reject, read_pictures
+from nelbo.cli.compressed import AT_ONCE
+from nelbo.cli.console import MOST_NAMED, Bars, bars, name_rejects, say
+from nelbo.cli.options import DeviceOption, JsonOption, ModelOption, TilesOption
 from nelbo.errors import ConfigurationError, DataError, ShapeError
-from nelbo.files import check_target, write_bytes
-from nelbo.runs import DiffusionRun, load_as
 
-TOGETHER = 64  # images that go through the network at once
-File = Bitstream | RawImage
+if TYPE_CHECKING:
+    from nelbo.cli.compressed import File
+    from nelbo.codec import CodecReport, ProgressiveCodec
+    from nelbo.data import Picture, Reject
+    from nelbo.runs import DiffusionRun
 
-
-def compress(
-    images: Annotated[str, typer.Argument(help="An image, a folder of images, .npy, .npz, or the name of a data set.")],
-    model: Annotated[
-        str, typer.Option("--model", "-m", help="A run folder, or a bundled model such as fashion-mnist.")
-    ],
-    target: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The file to write, or a folder for several images.")
-    ] = None,
-    effort: Annotated[int, typer.Option(min=1, max=9, help="Of a chunk; above 5 little is won.")] = 5,
-    lossy_only: Annotated[bool, typer.Option("--lossy-only", help="Stop where the channel does.")] = False,
-    max_bytes: Annotated[int | None, typer.Option(min=1, help="Cut each file to so many bytes: a lossy image.")] = None,
-    rmse: Annotated[float | None, typer.Option(min=0, help="Cut each file where the error is so small: lossy.")] = None,
-    num: Annotated[int | None, typer.Option(min=1, help="Only so many images, evenly spread.")] = None,
-    report: Annotated[
-        bool, typer.Option("--report", help="Compare the bytes with the bound on the same images.")
-    ] = False,
-    json: Annotated[Path | None, typer.Option(help="Write sizes and report as JSON (- for standard output).")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Tiles a pass through the network.")] = 8,
-    device: DeviceOption = None,
-) -> None:
-    """Store images in about the bits that the model's bound promises; lossless unless told otherwise.
-
-    Any beginning of a file is a picture already. The receiver needs the same model. An image that the model can't
-    shorten is stored as it is.
-    """
-    lossy = [
-        flag for flag, given in (("--lossy-only", lossy_only), ("--max-bytes", max_bytes), ("--rmse", rmse)) if given
-    ]
-    if len(lossy) > 1:
-        raise ConfigurationError(f"{' and '.join(lossy)} each say where a file ends; leave all but one of them out.")
-    if report and lossy:
-        raise ConfigurationError(f"--report is of lossless files; leave {lossy[0]} out.")
-    if target is None and not report:
-        raise ConfigurationError("name the file or folder to write by --out, or ask for a --report.")
-    run = load_as(DiffusionRun, model, device=device)
-    codec = run.codec(batch_size)
-    rejects: list[Reject] = []
-    pictures = list(_readable(read_pictures(images, num), run, rejects))
-    if not pictures:
-        name_rejects(rejects)
-        raise DataError(f"{images} has no image that {model} can compress.")
-    if report:
-        _check_sizes(run, pictures)
-    places = None if target is None else _places(target, images, pictures)
-    cut = _Cut(codec, max_bytes, rmse)
-    files: list[File] = []
-    with bars() as bar:
-        for picture, file in zip(pictures, _encoded(codec, pictures, effort, lossy_only, not lossy, bar), strict=True):
-            files.append(cut(file, picture))
-            if places is not None:
-                write_bytes(places[len(files) - 1], files[-1].to_bytes())
-    found = _reported(run, codec, pictures, files) if report else None
-    _tell(pictures, files, found, json)
-    name_rejects(rejects, "")
-    _tell_losses(pictures)
+BOUND_STEPS = 32  # values of t per image for the bound in the report
 
 
 @dataclass(frozen=True)
-class _Cut:
-    """Where a file ends, if not with its last byte."""
+class _Ending:
+    """Where each file ends; without any of these options it is lossless.
 
-    codec: ProgressiveCodec
+    Raises:
+        ConfigurationError: more than one of them, or a report on lossy files.
+    """
+
+    lossy_only: bool
     max_bytes: int | None
     rmse: float | None
+    report: bool
 
-    def __call__(self, file: File, picture: Picture) -> File:
-        """The file, or its beginning; one that is stored as it is has none."""
+    def __post_init__(self) -> None:
+        flags = {"--lossy-only": self.lossy_only, "--max-bytes": self.max_bytes, "--rmse": self.rmse}
+        given = [flag for flag, value in flags.items() if value]
+        if len(given) > 1:
+            raise ConfigurationError(f"{' and '.join(given)} each set the end of a file; keep one of them.")
+        if self.report and given:
+            raise ConfigurationError(f"--report needs lossless files; remove {given[0]}.")
+
+    @property
+    def lossless(self) -> bool:
+        return not (self.lossy_only or self.max_bytes or self.rmse)
+
+    def cut(self, file: File, codec: ProgressiveCodec, picture: Picture) -> File:
+        """Return the file up to its end; an image that is stored raw stays whole."""
+        from nelbo.codec import RawImage, cut_to_error
+
         if isinstance(file, RawImage):
             return file
         if self.max_bytes is not None:
             return file.cut(self.max_bytes)
-        return file if self.rmse is None else cut_to_error(self.codec, file, picture.pixels, self.rmse)
+        return file if self.rmse is None else cut_to_error(codec, file, picture.pixels, self.rmse)
 
 
-def _readable(found: Iterable[Picture | Reject], run: DiffusionRun, rejects: list[Reject]) -> Iterator[Picture]:
-    """The pictures of the model's kind; the others are rejects by name."""
+def compress(
+    images: Annotated[
+        str, typer.Argument(help="Image, folder of images, .npy or .npz file, or the name of a data set.")
+    ],
+    model: ModelOption,
+    target: Annotated[
+        Path | None, typer.Option("--out", "-o", help="File to write (.nelbo); for several images a folder.")
+    ] = None,
+    effort: Annotated[
+        int,
+        typer.Option(
+            min=1, max=9, help="Search effort. Each step up about doubles the time; above 5, files hardly shrink."
+        ),
+    ] = 5,
+    lossy_only: Annotated[
+        bool, typer.Option("--lossy-only", help="Leave out the pixel-by-pixel end of each file.")
+    ] = False,
+    max_bytes: Annotated[
+        int | None, typer.Option(min=1, help="Largest file size in bytes; longer files are cut and become lossy.")
+    ] = None,
+    rmse: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="Cut each file where the RMSE of its image falls to this value, in grey levels; lossy."
+        ),
+    ] = None,
+    num: Annotated[
+        int | None, typer.Option(min=1, help="Number of images, evenly spread over the set; all by default.")
+    ] = None,
+    report: Annotated[
+        bool, typer.Option("--report", help="Compare the file sizes with the bound on the same images.")
+    ] = False,
+    json: JsonOption = None,
+    batch_size: TilesOption = 8,
+    device: DeviceOption = None,
+) -> None:
+    """Compress images to about the number of bits of the model's bound; lossless by default.
+
+    Every prefix of a file decodes to a preview of the image. The receiver needs the same model. An image that the model
+    cannot shorten is stored raw.
+    """
+    ending = _Ending(lossy_only, max_bytes, rmse, report)
+    if target is None and not report:
+        raise ConfigurationError("set --out to the file or folder to write, or request a --report.")
+    from nelbo.cli.compress_tables import show_sizes
+    from nelbo.runs import DiffusionRun, load_as
+
+    run = load_as(DiffusionRun, model, device=device)
+    codec = run.codec(batch_size)
+    pictures, rejects = _pictures(images, num, run, model)
+    if report:
+        _check_sizes(run, pictures)
+    paths = None if target is None else _paths(target, images, pictures)
+    with bars() as bar:
+        files = list(_written(codec, pictures, paths, effort, ending, bar))
+        found = _report(run, codec, pictures, files, bar) if report else None
+    show_sizes(pictures, files, found, json)
+    name_rejects(rejects, "")
+    _name_losses(pictures)
+
+
+def _pictures(images: str, num: int | None, run: DiffusionRun, model: str) -> tuple[list[Picture], list[Reject]]:
+    """Read the images that the model can compress, and the others with reasons.
+
+    Raises:
+        DataError: there is no image that the model can compress.
+    """
+    from nelbo.data import read_pictures
+
+    rejects: list[Reject] = []
+    pictures = list(_fitting(read_pictures(images, num), run, rejects))
+    if not pictures:
+        name_rejects(rejects)
+        raise DataError(f"{images} has no image that {model} can compress.")
+    return pictures, rejects
+
+
+def _fitting(found: Iterable[Picture | Reject], run: DiffusionRun, rejects: list[Reject]) -> Iterator[Picture]:
+    """Yield the images with the model's number of channels, and add the others to `rejects`."""
+    from nelbo.data import Reject
+
+    kinds = {1: "grey", 3: "in colour"}
     for each in found:
         if isinstance(each, Reject):
             rejects.append(each)
         elif len(each.pixels) != run.shape[0]:
-            kinds = {1: "grey", 3: "in colour"}
-            theirs, ours = kinds.get(len(each.pixels), "?"), kinds.get(run.shape[0], "of points")
+            theirs, ours = kinds.get(len(each.pixels), "?"), kinds.get(run.shape[0], "points")
             rejects.append(Reject(each.name, f"{theirs}, and the model's images are {ours}"))
         else:
             yield each
 
 
-def _encoded(
-    codec: ProgressiveCodec, pictures: list[Picture], effort: int, lossy: bool, raw: bool, bar: Bars
-) -> Iterator[File]:
-    """Files of all pictures, some at a time."""
-    for first in range(0, len(pictures), TOGETHER):
-        some = pictures[first : first + TOGETHER]
-
-        def moved(done: int, total: int, first: int = first, num: int = len(some)) -> None:
-            bar("compressing", first * total + done * num, len(pictures) * total)
-
-        yield from codec.encode(
-            [p.pixels for p in some], effort=effort, lossless=not lossy, verify=raw, raw=raw, progress=moved
-        )
-
-
-def _places(target: Path, images: str, pictures: list[Picture]) -> list[Path]:
-    """Where each file is to be: at the path itself for one, in a folder for several, each under its own name.
-
-    Raises:
-        ConfigurationError: a name that is not a .nelbo file's, or that of an image.
-        RunError: a file cannot stand there.
-    """
-    if len(pictures) == 1 and not Path(images).is_dir() and not target.is_dir():
-        if target.suffix != ".nelbo":
-            raise ConfigurationError(f"--out {target} must end in .nelbo.")
-        places = [target]
-    else:
-        names = [Path(picture.name).stem for picture in pictures]
-        if len(set(names)) < len(names):
-            names = [f"{i:05d}-{name}" for i, name in enumerate(names)]
-        places = [target / f"{name}.nelbo" for name in names]
-    given = {Path(picture.path).resolve() for picture in pictures if picture.path is not None}
-    for place in places:
-        check_target(place)
-        if place.resolve() in given:
-            raise ConfigurationError(f"{place} would overwrite the image that it is made of; name another --out.")
-    return places
-
-
 def _check_sizes(run: DiffusionRun, pictures: list[Picture]) -> None:
-    """Check that all images are of the model's own size.
+    """Check that all images have the model's size.
 
     Raises:
-        ShapeError: one is not.
+        ShapeError: an image has another size.
     """
     for picture in pictures:
         if tuple(picture.pixels.shape) != run.shape:
             raise ShapeError(
-                f"--report compares with the bound of images of the model's own size, {run.shape} (C x H x W), and "
-                f"{picture.name} is {tuple(picture.pixels.shape)}; leave --report or that image out."
+                f"--report needs images of the model's size {run.shape} (C x H x W), because it computes their bound; "
+                f"{picture.name} is {tuple(picture.pixels.shape)}. Remove --report or that image."
             )
 
 
-def _reported(run: DiffusionRun, codec: ProgressiveCodec, pictures: list[Picture], files: list[File]) -> CodecReport:
-    """The report, for images of the model's own size."""
+def _paths(target: Path, images: str, pictures: list[Picture]) -> list[Path]:
+    """Return the path of each file: `target` itself for one image, else a file in that folder with the image's name.
+
+    Raises:
+        ConfigurationError: the name does not end in .nelbo, or the file would overwrite an image.
+        RunError: a file cannot be written there.
+    """
+    from nelbo.files import check_target
+
+    if len(pictures) == 1 and not Path(images).is_dir() and not target.is_dir():
+        if target.suffix != ".nelbo":
+            raise ConfigurationError(f"--out {target} must end in .nelbo.")
+        paths = [target]
+    else:
+        names = [Path(picture.name).stem for picture in pictures]
+        if len(set(names)) < len(names):
+            names = [f"{i:05d}-{name}" for i, name in enumerate(names)]
+        paths = [target / f"{name}.nelbo" for name in names]
+    given = {Path(picture.path).resolve() for picture in pictures if picture.path is not None}
+    for path in paths:
+        check_target(path)
+        if path.resolve() in given:
+            raise ConfigurationError(f"{path} would overwrite an image that is read; choose another --out.")
+    return paths
+
+
+def _written(
+    codec: ProgressiveCodec,
+    pictures: list[Picture],
+    paths: list[Path] | None,
+    effort: int,
+    ending: _Ending,
+    bar: Bars,
+) -> Iterator[File]:
+    """Compress all images, a batch at a time; write each file as soon as it is ready, and yield it."""
+    from nelbo.files import write_bytes
+
+    for first in range(0, len(pictures), AT_ONCE):
+        batch = pictures[first : first + AT_ONCE]
+
+        def progress(done: int, total: int, first: int = first, num: int = len(batch)) -> None:
+            bar("compressing", first * total + done * num, len(pictures) * total)
+
+        files = codec.encode(
+            [picture.pixels for picture in batch],
+            effort=effort,
+            lossless=not ending.lossy_only,
+            verify=ending.lossless,
+            raw=ending.lossless,
+            progress=progress,
+        )
+        for number, (picture, whole) in enumerate(zip(batch, files, strict=True), first):
+            file = ending.cut(whole, codec, picture)
+            if paths is not None:
+                write_bytes(paths[number], file.to_bytes())
+            yield file
+
+
+def _report(
+    run: DiffusionRun, codec: ProgressiveCodec, pictures: list[Picture], files: list[File], bar: Bars
+) -> CodecReport:
+    """Compare the files with the bound on the same images, which have the model's size."""
+    import torch
+
+    from nelbo.codec import report_files
+
     levels = torch.stack([picture.pixels for picture in pictures])
-    with bars() as bar:
-        bound = run.bound(levels, steps_per_image=32, progress=lambda done, total: bar("the bound", done, total))
+    bound = run.bound(levels, steps_per_image=BOUND_STEPS, progress=bar.of("bound"))
     return report_files(codec, files, levels, bound.total)
 
 
-def _tell_losses(pictures: list[Picture]) -> None:
-    """What was lost before anything was compressed: the first few by name, the rest by number."""
+def _name_losses(pictures: list[Picture]) -> None:
+    """Print what was lost when the images were read: the first ones by name, the others as a count."""
     changed = [picture for picture in pictures if picture.lost]
-    for picture in changed[:NAMED]:
-        err.print(f"note: {picture.name}: {picture.lost}; that is what comes back", highlight=False, soft_wrap=True)
-    if len(changed) > NAMED:
-        err.print(f"note: and so with {len(changed) - NAMED} more", highlight=False, soft_wrap=True)
-
-
-def _tell(pictures: list[Picture], files: list[File], found: CodecReport | None, json: Path | None) -> None:
-    """Sizes, and the report."""
-    sizes = [len(file.to_bytes()) for file in files]
-    dims = sum(picture.pixels.numel() for picture in pictures)
-    rows = [
-        {
-            "image": picture.name,
-            "bytes": size,
-            "bits_per_dim": 8 * size / picture.pixels.numel(),
-            "raw": isinstance(f, RawImage),
-        }
-        for picture, size, f in zip(pictures, sizes, files, strict=True)
-    ]
-    if json is not None:
-        emit_json(
-            {"files": rows, "report": None if found is None else found.to_json(), "version": nelbo.__version__}, json
-        )
-    if str(json) == "-":
-        return
-    raw = sum(isinstance(file, RawImage) for file in files)
-    out.print(
-        f"{len(files)} image{'s' if len(files) > 1 else ''}, {sum(sizes):,} bytes, {8 * sum(sizes) / dims:.4f} bits/dim"
-        f"{f'; {raw} stored as they are' if raw else ''}",
-        highlight=False,
-    )
-    if found is not None:
-        _show(found)
-
-
-def _show(report: CodecReport) -> None:
-    table = Table(title=f"{report.num_images} images", title_justify="left")
-    table.add_column("part")
-    table.add_column("bits/dim", justify="right")
-    for name, value in (
-        ("header, checks and hash", report.header),
-        ("KL of the steps that are sent", report.divergence),
-        (f"channel's overhead ({report.chunks:.1f} chunks an image)", report.channel - report.divergence),
-        ("lossless end", report.end),
-        ("files", report.total),
-        ("bound of the chain that is sent", report.strided_bound),
-        ("bound of all steps", report.bound),
-    ):
-        table.add_row(name, f"{value:.4f}")
-    out.print(table)
-    err.print(
-        f"the files take {report.total / report.bound:.3f} times the bound, {report.total / report.strided_bound:.3f} "
-        "times that of the chain that is sent",
-        highlight=False,
-    )
+    for picture in changed[:MOST_NAMED]:
+        say(f"note: {picture.name}: {picture.lost}; decoding gives this image back")
+    if len(changed) > MOST_NAMED:
+        say(f"note: the same holds for {len(changed) - MOST_NAMED} more")

@@ -1,87 +1,73 @@
-"""What every command shows: progress bars, tables and errors. Progress goes to standard error, results to output."""
+"""The terminal: progress, notes and errors on standard error, results on standard output."""
 
-import csv
-import io
-import json
-import math
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from nelbo.data import Reject
-from nelbo.files import write_json, write_text
-from nelbo.training import is_first_process
+from nelbo.training.processes import is_first_process
 
-NAMED = 10  # files left out, by name
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
-out = Console(quiet=not is_first_process(), markup=False, emoji=False)  # a path may hold [brackets] and :colons:
-err = Console(stderr=True, quiet=not is_first_process(), markup=False, emoji=False)
-every = Console(stderr=True, markup=False, emoji=False)  # what a process other than the first has to say too
+    from nelbo.data import Reject
+    from nelbo.progress import Progress as Callback
+
+MOST_NAMED = 10  # files listed by name; further files are counted
+
+# No markup and no emoji: a path may contain [brackets] and :colons:. Only the first process prints.
+out = Console(quiet=not is_first_process(), markup=False, emoji=False, highlight=False)
+err = Console(stderr=True, quiet=not is_first_process(), markup=False, emoji=False, highlight=False)
+every = Console(stderr=True, markup=False, emoji=False, highlight=False)  # for errors, from every process
+
+
+def show(text: str) -> None:
+    """Print results on standard output; the terminal wraps long lines."""
+    out.print(text, soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """Print a note on standard error; the terminal wraps long lines."""
+    err.print(text, soft_wrap=True)
 
 
 class Bars:
-    """Progress bars by name: made when first heard of, removed when done."""
+    """Progress bars by name. A bar appears at its first call and disappears when it is complete."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
         self.tasks: dict[str, Any] = {}
 
     def __call__(self, name: str, done: int, total: int) -> None:
-        """Move the bar of a name to done / total."""
+        """Set the bar of this name to done / total."""
         if name not in self.tasks:
             self.tasks[name] = self.progress.add_task(name, total=total, note="")
         self.progress.update(self.tasks[name], completed=done, total=total)
         if done >= total:
             self.progress.remove_task(self.tasks.pop(name))
 
+    def of(self, name: str) -> Callback:
+        """Return a callback (done, total) that moves the bar of this name."""
+        return lambda done, total: self(name, done, total)
+
 
 @contextmanager
 def bars() -> Iterator[Bars]:
-    """Progress bars on standard error while the block runs."""
+    """Show progress bars on standard error while the block runs."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         yield Bars(progress)
 
 
 def name_rejects(rejects: Sequence[Reject], rest: str = "--json lists them") -> None:
-    """Say which files were left out and why: the first few by name, the rest by number."""
-    for reject in rejects[:NAMED]:
-        err.print(f"left out {reject.path}: {reject.reason}", highlight=False, soft_wrap=True)
-    if len(rejects) > NAMED:
-        err.print(f"left out {len(rejects) - NAMED} more ({rest})", highlight=False, soft_wrap=True)
-
-
-def emit_json(value: dict[str, Any], path: Path | None) -> None:
-    """JSON to a file, or to standard output for the path "-"."""
-    if path is None:
-        return
-    plain = _finite(value)
-    if str(path) == "-":
-        print(json.dumps(plain, indent=2))
-    else:
-        write_json(path, plain)
-
-
-def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Rows with the same keys, the keys first, to a file, or to standard output for the path "-"."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    if str(path) == "-":
-        print(text.getvalue(), end="")
-    else:
-        write_text(path, text.getvalue())
-
-
-def _finite(value: Any) -> Any:
-    """The same value with null for what is no number (the error of a single draw): JSON has no NaN."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    """Print which files were skipped and why: the first ones by name, the others as a count."""
+    for reject in rejects[:MOST_NAMED]:
+        say(f"skipped {reject.path}: {reject.reason}")
+    if len(rejects) > MOST_NAMED:
+        hint = f" ({rest})" if rest else ""
+        say(f"skipped {len(rejects) - MOST_NAMED} more{hint}")

@@ -1,57 +1,57 @@
-"""`nelbo data`: what is there, before anything is trained on it."""
+"""`nelbo data`: what a data set contains, before a model is trained on it."""
 
-from pathlib import Path
+from __future__ import annotations
+
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from nelbo.cli.console import bars, emit_json, out
-from nelbo.data import describe
+from nelbo.cli.console import bars, out
+from nelbo.cli.options import JsonOption
+from nelbo.cli.results import write_results
 
 POLICY = (
-    "How images are read: PNG, JPEG, WebP, BMP and TIFF, known by their content, turned as EXIF says. 16-bit grey is "
-    "scaled to 8 bits; 32-bit and floating-point pixels are refused. What is transparent lies on white. A set is RGB "
-    "if any image has colour, else L (grey). Arrays hold uint8 levels. To be trained on, images must share one size of "
-    "at most 256 a side, or be given --size N: the shorter side is resized to N, then the centre cut out. Files that "
-    "cannot be decoded are left out and named."
+    "How images are read: PNG, JPEG, WebP, BMP and TIFF files, recognised by their content and rotated as their EXIF "
+    "data says. 16-bit grey is scaled to 8 bits; 32-bit and floating-point pixels are refused. Transparent pixels are "
+    "put on white. A set is RGB if any image has colour, else L (grey). Arrays contain uint8 levels. Training needs "
+    "images of one size, at most 256 pixels a side, or --size N: the shorter side is resized to N and the centre is "
+    "cropped. Files that cannot be decoded are skipped and listed."
 )
+MOST_SHOWN = 12  # entries of a list or dictionary
 
 
 def data(
     spec: Annotated[
-        str, typer.Argument(help="A folder of images, .npy, .npz, IDX, shards, or the name of a data set.")
+        str, typer.Argument(help="Folder of images, .npy or .npz file, IDX folder, shards, or the name of a data set.")
     ],
-    json: Annotated[
-        Path | None, typer.Option(help="Write the report as JSON to this file (- for standard output).")
-    ] = None,
+    json: JsonOption = None,
     workers: Annotated[
-        int | None, typer.Option(min=0, help="Threads that decode; one a usable processor if absent.")
+        int | None, typer.Option(min=0, help="Threads that decode images; by default one per usable processor.")
     ] = None,
 ) -> None:
-    """Show what a data set holds: counts, sizes, modes, classes, and the files that can't be used, with reasons."""
+    """Describe a data set: counts, sizes, modes and classes, and the files that cannot be used, with the reasons."""
+    from nelbo.data import describe
+
     with bars() as bar:
-        report = describe(spec, workers=workers, progress=lambda done, total: bar("reading images", done, total))
-    plain = report.to_json()
-    emit_json(plain, json)
-    if str(json) == "-":
-        return
-    table = Table(title=spec, title_justify="left", show_header=False)
-    table.add_column("what")
-    table.add_column("found", overflow="fold")
-    for name, value in plain.items():
-        table.add_row(name.replace("_", " "), shown(value))
-    out.print(table)
+        values = describe(spec, workers=workers, progress=bar.of("reading images")).to_json()
+    if write_results(values, json):
+        table = Table(title=spec, title_justify="left", show_header=False)
+        table.add_column("property")
+        table.add_column("value", overflow="fold")
+        for name, value in values.items():
+            table.add_row(name.replace("_", " "), in_words(value))
+        out.print(table)
 
 
-def shown(value: object) -> str:
-    """A report's value as a few words."""
+def in_words(value: object) -> str:
+    """Write a value of the report in a few words; long lists and dictionaries are cut short."""
     if isinstance(value, dict):
-        return ", ".join(f"{key}: {count}" for key, count in list(value.items())[:12]) or "none"
+        return ", ".join(f"{key}: {count}" for key, count in list(value.items())[:MOST_SHOWN]) or "none"
     if isinstance(value, list) and all(isinstance(item, int) for item in value):
         return " x ".join(map(str, value)) or "none"
     if isinstance(value, list):
-        rows = [": ".join(map(str, item.values())) if isinstance(item, dict) else str(item) for item in value[:12]]
-        more = [f"... and {len(value) - 12} more"] if len(value) > 12 else []
-        return "\n".join(rows + more) or "none"
+        rows = [": ".join(map(str, each.values())) if isinstance(each, dict) else str(each) for each in value]
+        more = [f"... and {len(rows) - MOST_SHOWN} more"] if len(rows) > MOST_SHOWN else []
+        return "\n".join(rows[:MOST_SHOWN] + more) or "none"
     return str(value)

@@ -1,235 +1,193 @@
-"""`nelbo decompress` and `nelbo inspect`: .nelbo files as pictures, and what they are made of."""
+"""`nelbo decompress`: .nelbo files as images."""
+
+from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
-from PIL import Image
-from rich.table import Table
-from torch import Tensor
 
-import nelbo
-from nelbo.cli.compress import TOGETHER, File
-from nelbo.cli.console import Bars, bars, emit_json, err, out
-from nelbo.cli.options import DeviceOption
-from nelbo.codec import Bitstream, Decoded, ProgressiveCodec, RawImage, segments
-from nelbo.data import Reject, read_pictures
-from nelbo.errors import CodecError, ConfigurationError, DataError, NelboError
-from nelbo.plots import save
-from nelbo.runs import DiffusionRun, find_model, load_as
+from nelbo.cli.compressed import AT_ONCE, read_file
+from nelbo.cli.console import Bars, bars, say
+from nelbo.cli.flags import flags_of
+from nelbo.cli.options import DeviceOption, FileModelOption, TilesOption
+from nelbo.errors import DataError, NelboError
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from torch import Tensor
+
+    from nelbo.cli.compressed import File
+    from nelbo.codec import Bitstream, Decoded, ProgressiveCodec
+
+    Outcome = Decoded | NelboError
+
+
+@dataclass(frozen=True)
+class _Options:
+    """How to decode; None is an option that was not given."""
+
+    model: str | None
+    max_bytes: int | None
+    verify: bool
+    batch_size: int
+    device: str | None
 
 
 def decompress(
-    files: Annotated[Path, typer.Argument(help="A .nelbo file, or a folder of them.")],
-    target: Annotated[Path, typer.Option("--out", "-o", help="The picture to write (.png), or a folder.")],
-    model: Annotated[
-        str | None, typer.Option("--model", "-m", help="The run that made it; found by its fingerprint if absent.")
+    files: Annotated[Path, typer.Argument(help=".nelbo file, or a folder of .nelbo files.")],
+    target: Annotated[Path, typer.Option("--out", "-o", help="Image to write (.png); for several files a folder.")],
+    model: FileModelOption = None,
+    max_bytes: Annotated[
+        int | None, typer.Option("--bytes", min=1, help="Decode only this many bytes of each file: a preview.")
     ] = None,
-    max_bytes: Annotated[int | None, typer.Option("--bytes", min=1, help="Use only so many bytes: a preview.")] = None,
     unverified: Annotated[
         bool,
-        typer.Option("--unverified", help="Draw what a damaged file tells; its picture may be wrong from anywhere on."),
+        typer.Option("--unverified", help="Decode damaged files too; any part of such an image may be wrong."),
     ] = False,
-    batch_size: Annotated[int, typer.Option(min=1, help="Tiles a pass through the network.")] = 8,
+    batch_size: TilesOption = 8,
     device: DeviceOption = None,
 ) -> None:
-    """Bring back the pixels of .nelbo files, or the picture that a part of one tells.
+    """Decode .nelbo files to images, or the beginning of a file to a preview.
 
-    A folder's files are brought back one by one: what is wrong with one is no matter to the others. The exit code is 2
-    where a file gives no picture, and 1 where one is cut short and gives a preview that nobody asked for.
+    A file that cannot be decoded does not stop the others. The exit code is 2 if a file gave no image; otherwise 1 if a
+    truncated file gave a preview that was not requested by --bytes.
     """
     paths = sorted(files.glob("*.nelbo")) if files.is_dir() else [files]
     if not paths:
         raise DataError(f"{files} has no .nelbo files.")
-    alone = not files.is_dir() and not target.is_dir()
-    wrong: dict[Path, NelboError] = {}
-    groups: dict[bytes, dict[Path, File]] = {}
-    for path in paths:
-        try:
-            file = _opened(path, max_bytes, unverified)
-            groups.setdefault(b"" if isinstance(file, RawImage) else file.fingerprint, {})[path] = file
-        except NelboError as error:
-            wrong[path] = error
-    short = 0
+    several = files.is_dir() or target.is_dir()
+    options = _Options(model, max_bytes, not unverified, batch_size, device)
+    groups, failed = _opened(paths, options)
+    truncated = 0
     with bars() as bar:
-        for start, members in groups.items():
-            for path, found in _decoded(start, members, model, device, batch_size, not unverified, bar):
-                if isinstance(found, NelboError):
-                    wrong[path] = found
+        for fingerprint, group in groups.items():
+            for path, outcome in _decoded(fingerprint, group, options, bar):
+                if isinstance(outcome, NelboError):
+                    failed[path] = outcome
                     continue
-                save(_picture(found.image), target if alone else target / f"{path.stem}.png")
-                short += _remark(path, members[path], found, max_bytes)
-    for path, problem in wrong.items():
-        err.print(f"error: {_named(path, problem)}", highlight=False, soft_wrap=True)
-    if wrong:
+                _save(outcome.image, target / f"{path.stem}.png" if several else target)
+                truncated += _unrequested_preview(path, group[path], outcome, options)
+    for path, error in failed.items():
+        say(f"error: {_with_path(path, error)}")
+    if failed:
         raise typer.Exit(2)
-    if short:
+    if truncated:
         raise typer.Exit(1)
 
 
-def _opened(path: Path, max_bytes: int | None, unverified: bool) -> File:
-    """A file, checked against its own sum, or the beginning of one."""
+def _opened(paths: list[Path], options: _Options) -> tuple[dict[bytes, dict[Path, File]], dict[Path, NelboError]]:
+    """Read files. Returns the readable ones by their model's fingerprint (b"" for raw images), and the errors."""
+    from nelbo.codec import RawImage
+
+    groups: dict[bytes, dict[Path, File]] = {}
+    failed: dict[Path, NelboError] = {}
+    for path in paths:
+        try:
+            file = _opened_file(path, options)
+        except NelboError as error:
+            failed[path] = error
+        else:
+            groups.setdefault(b"" if isinstance(file, RawImage) else file.fingerprint, {})[path] = file
+    return groups, failed
+
+
+def _opened_file(path: Path, options: _Options) -> File:
+    """Read a file, check it against its own checksum unless --unverified is given, and cut it to --bytes."""
+    from nelbo.codec import RawImage
+
     file = read_file(path)
     if isinstance(file, RawImage):
-        if max_bytes is not None:
-            err.print(
-                f"note: {path} is stored as it is and has no previews; --bytes is of no account",
-                highlight=False,
-                soft_wrap=True,
-            )
+        if options.max_bytes is not None:
+            say(f"note: {path} is stored raw and has no previews; --bytes has no effect on it")
         return file
-    if not unverified:
+    if options.verify:
         file.verify()
-    return file if max_bytes is None else file.first(max_bytes)
+    return file if options.max_bytes is None else file.first(options.max_bytes)
 
 
 def _decoded(
-    start: bytes,
-    files: dict[Path, File],
-    model: str | None,
-    device: str | None,
-    batch_size: int,
-    verify: bool,
-    bar: Bars,
-) -> Iterator[tuple[Path, Decoded | NelboError]]:
-    """What each of the files of one model gives, some at a time; where some fail, each is tried by itself."""
-    streams = {path: file for path, file in files.items() if isinstance(file, Bitstream)}
-    yield from (
-        (path, Decoded(file.pixels, "lossless", len(file.to_bytes())))
-        for path, file in files.items()
-        if isinstance(file, RawImage)
-    )
+    fingerprint: bytes, group: dict[Path, File], options: _Options, bar: Bars
+) -> Iterator[tuple[Path, Outcome]]:
+    """Decode the files of one model.
+
+    Raises:
+        NelboError: --model cannot be used. It is one mistake of the user, not an error of each file.
+    """
+    from nelbo.codec import Bitstream, Decoded
+    from nelbo.runs import DiffusionRun, find_model, load_as
+
+    streams = {path: file for path, file in group.items() if isinstance(file, Bitstream)}
+    for path, file in group.items():
+        if not isinstance(file, Bitstream):
+            yield path, Decoded(file.pixels, "lossless", len(file.to_bytes()))
     if not streams:
         return
     try:
-        codec = load_as(DiffusionRun, model or find_model(start), device=device).codec(batch_size)
+        run = load_as(DiffusionRun, options.model or find_model(fingerprint), device=options.device)
+        codec = run.codec(options.batch_size)
     except NelboError as error:
-        if model is not None:  # one mistake, and not each file's
+        if options.model is not None:
             raise
         yield from ((path, error) for path in streams)
         return
-    for first in range(0, len(streams), TOGETHER):
-        some = dict(list(streams.items())[first : first + TOGETHER])
+    yield from _by_codec(codec, streams, options.verify, bar)
+
+
+def _by_codec(
+    codec: ProgressiveCodec, streams: dict[Path, Bitstream], verify: bool, bar: Bars
+) -> Iterator[tuple[Path, Outcome]]:
+    """Decode a batch of files at a time; if a batch fails, decode its files one by one."""
+    for first in range(0, len(streams), AT_ONCE):
+        batch = dict(list(streams.items())[first : first + AT_ONCE])
         try:
-            found: Sequence[Decoded | NelboError] = codec.decode(
-                list(some.values()), verify=verify, progress=lambda done, total: bar("decompressing", done, total)
+            outcomes: Sequence[Outcome] = codec.decode(
+                list(batch.values()), verify=verify, progress=bar.of("decompressing")
             )
         except NelboError:
-            found = [_alone(codec, file, verify) for file in some.values()]
-        yield from zip(some, found, strict=True)
+            outcomes = [_one_by_codec(codec, file, verify) for file in batch.values()]
+        yield from zip(batch, outcomes, strict=True)
 
 
-def _alone(codec: ProgressiveCodec, file: File, verify: bool) -> Decoded | NelboError:
+def _one_by_codec(codec: ProgressiveCodec, file: Bitstream, verify: bool) -> Outcome:
     try:
         return codec.decode([file], verify=verify)[0]
     except NelboError as error:
         return error
 
 
-def _named(path: Path, error: NelboError) -> str:
-    """The error, and which file it is of."""
-    return str(error) if str(error).startswith(str(path)) else f"{path}: {error}"
+def _with_path(path: Path, error: NelboError) -> str:
+    """Write an error with the path of its file."""
+    text = error.message(flags_of("decompress"))
+    return text if text.startswith(str(path)) else f"{path}: {text}"
 
 
-def _remark(path: Path, file: File, found: Decoded, max_bytes: int | None) -> bool:
-    """What is to be known of a picture that is not simply exact; whether its file is shorter than it should be."""
-    if found.status == "unverified":
-        err.print(f"{path}: unverified: this picture may be wrong", highlight=False, soft_wrap=True)
-    elif found.status == "truncated" and isinstance(file, Bitstream):
-        cut = "as asked" if max_bytes is not None else "the file is cut short"
-        have = len(file.message) + file.overhead
-        err.print(
-            f"{path}: a preview from {have} of {file.length + file.overhead} bytes ({cut}), which nothing can check",
-            highlight=False,
-            soft_wrap=True,
-        )
-        return max_bytes is None
+def _unrequested_preview(path: Path, file: File, outcome: Decoded, options: _Options) -> bool:
+    """Print a note if the image is not verified. Returns whether it is a preview because the file is truncated."""
+    from nelbo.codec import Bitstream
+
+    if outcome.status == "unverified":
+        say(f"{path}: unverified: this image may be wrong")
+    elif outcome.status == "truncated" and isinstance(file, Bitstream):
+        cause = "the file is truncated" if options.max_bytes is None else "as requested"
+        have, total = len(file.message) + file.overhead, file.length + file.overhead
+        say(f"{path}: a preview from {have} of {total} bytes ({cause}), which cannot be verified")
+        return options.max_bytes is None
     return False
 
 
-def inspect(
-    file: Annotated[Path, typer.Argument(help="A .nelbo file.")],
-    model: Annotated[
-        str | None, typer.Option("--model", "-m", help="The run that made it; found by its fingerprint if absent.")
-    ] = None,
-    original: Annotated[
-        str | None, typer.Option(help="The image that it was made of: adds the error of each part.")
-    ] = None,
-    json: Annotated[Path | None, typer.Option(help="Write everything as JSON (- for standard output).")] = None,
-    device: DeviceOption = None,
-) -> None:
-    """Show what a .nelbo file is made of, from coarse to fine."""
-    stream = read_file(file)
-    if isinstance(stream, RawImage):
-        if original is not None:
-            raise ConfigurationError(f"{file} is stored as it is and has no parts; leave --original out.")
-        if str(json) != "-":
-            out.print(f"{file}: {tuple(stream.pixels.shape)} pixels (C x H x W) stored as they are", highlight=False)
-        emit_json({"kind": "raw", "shape": list(stream.pixels.shape), "version": nelbo.__version__}, json)
-        return
-    stream.verify()
-    run = load_as(DiffusionRun, model or find_model(stream.fingerprint), device=device)
-    pixels = None if original is None else _only(original)
-    parts = segments(run.codec(), stream, pixels)
-    kind = "lossless" if stream.pixel_hash else "lossy"
-    size = stream.size or run.shape[1:]
-    if json is not None:
-        told = {"kind": kind, "size": list(size), "effort": stream.effort, "fingerprint": stream.fingerprint.hex()}
-        told["truncated"] = stream.truncated
-        emit_json({**told, "segments": [part.to_json() for part in parts], "version": nelbo.__version__}, json)
-    if str(json) == "-":
-        return
-    cut = f", cut short: {len(stream.message)} of {stream.length} bytes of its message" if stream.truncated else ""
-    out.print(
-        f"{file}: {kind}, {size[1]}x{size[0]}, model {run.folder} ({stream.fingerprint.hex()}), effort "
-        f"{stream.effort}{cut}",
-        highlight=False,
-        soft_wrap=True,
-    )
-    table = Table()
-    for column in (
-        "part",
-        "chunks",
-        "expected bits",
-        "bits",
-        "bytes so far",
-        *(["RMSE"] if pixels is not None else []),
-    ):
-        table.add_column(column, justify="left" if column == "part" else "right")
-    for part in parts:
-        expected = "" if part.expected_bits is None else f"{part.expected_bits:.0f}"
-        error = [] if part.rmse is None and pixels is None else ["" if part.rmse is None else f"{part.rmse:.2f}"]
-        table.add_row(part.name, str(part.chunks or ""), expected, str(part.bits), str(part.end), *error)
-    out.print(table)
+def _save(image: Tensor, path: Path) -> None:
+    """Write an image (C, H, W) uint8."""
+    from nelbo.plots import save
 
-
-def read_file(path: Path) -> File:
-    """A .nelbo file.
-
-    Raises:
-        DataError: there is none of that name.
-        CodecError: it is none.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
-    try:
-        return Bitstream.from_bytes(content)
-    except CodecError as error:
-        raise CodecError(f"{path}: {error}") from error
-
-
-def _only(spec: str) -> Tensor:
-    """The one image of a name."""
-    found = list(read_pictures(spec))
-    if len(found) != 1 or isinstance(found[0], Reject):
-        raise ConfigurationError(f"--original must be one image, and {spec} is not.")
-    return found[0].pixels
+    save(_picture(image), path)
 
 
 def _picture(image: Tensor) -> Image.Image:
+    import numpy as np
+    from PIL import Image
+
     pixels = image.permute(1, 2, 0).numpy()
     return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else np.ascontiguousarray(pixels))

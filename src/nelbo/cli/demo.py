@@ -1,48 +1,50 @@
-"""`nelbo demo`: the whole of it on the bundled digits, in a few minutes."""
+"""`nelbo demo`: train, sample and score on the bundled digits, in a few minutes."""
+
+from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-import nelbo
-from nelbo.cli.console import bars, err, out
-from nelbo.cli.train import TrainingDisplay
-from nelbo.runs import DiffusionRun, load_as
-from nelbo.studies import held_out_part
+from nelbo.cli.console import bars, say, show
 
-HISTOGRAM_BITS = 2.36  # a histogram for each position, fitted on the same 1,500 images
+HISTOGRAM_BITS = 2.36  # bits/dim of a histogram per pixel, fitted to the same 1,500 images
+STEPS_PER_IMAGE = 32
+PICTURES = {
+    "samples.png": "64 sampled digits",
+    "trajectory.png": "one sample on its way from noise to image",
+    "bound-per-step.png": "the bound by step t",
+    "bound.png": "the held-out bound during training",
+}
 
 
 def demo(
-    out_folder: Annotated[Path, typer.Option("--out", help="The run folder.")] = Path("runs/demo"),
-    minutes: Annotated[float | None, typer.Option(help="Time budget for training.")] = None,
+    out_folder: Annotated[Path, typer.Option("--out", help="Run folder to write.")] = Path("runs/demo"),
+    minutes: Annotated[
+        float | None, typer.Option(help="Training time in minutes; by default that of the preset digits.")
+    ] = None,
 ) -> None:
-    """Train on the bundled digits, sample, score, and say where the pictures are."""
+    """Train a model on the bundled digits, sample from it, score it, and list its pictures."""
+    import nelbo
+    from nelbo.cli.display import TrainingDisplay
+    from nelbo.runs import DiffusionRun, load_as
+    from nelbo.studies import held_out_part
+
     overrides = {} if minutes is None else {"training.minutes": minutes}
     with TrainingDisplay() as display:
         nelbo.train("digits", out_folder, overrides=overrides, listener=display.listener())
     if display.stopped:
-        err.print(display.stopped, highlight=False, soft_wrap=True)
+        say(display.stopped)
         return
     run = load_as(DiffusionRun, out_folder)
     with bars() as bar:
-        report = run.bound(
-            held_out_part(run), steps_per_image=32, progress=lambda done, total: bar("scoring", done, total)
-        )
-    out.print(
-        f"bound on the {report.num_images} held-out digits: {report.total:.3f} +- {report.standard_error:.3f} bits/dim "
-        f"(a histogram of each pixel needs {HISTOGRAM_BITS})",
-        highlight=False,
+        report = run.bound(held_out_part(run), steps_per_image=STEPS_PER_IMAGE, progress=bar.of("scoring"))
+    show(
+        f"bound of the {report.num_images} held-out digits: {report.total:.3f} +- {report.standard_error:.3f} bits/dim "
+        f"(a histogram of each pixel needs {HISTOGRAM_BITS})"
     )
-    for name, what in (
-        ("samples.png", "64 digits that nobody wrote"),
-        ("trajectory.png", "one of them on its way from noise"),
-        ("bound-per-step.png", "where the bits go"),
-        ("bound.png", "the held-out bound while training"),
-    ):
+    for name, content in PICTURES.items():
         if (out_folder / name).exists():
-            out.print(f"  {out_folder / name}: {what}", highlight=False)
-    err.print(
-        f"next: nelbo sample {out_folder} --seed 1, or your own images: nelbo train --data FOLDER --out runs/mine"
-    )
+            show(f"  {out_folder / name}: {content}")
+    say(f"next: nelbo sample {out_folder} --seed 1, or your own images: nelbo train --data FOLDER --out runs/mine")

@@ -1,29 +1,35 @@
-"""`nelbo export`: a model for other places."""
+"""`nelbo export`: a model in the format of another program."""
+
+from __future__ import annotations
 
 from typing import Annotated
 
 import typer
 
-from nelbo.cli.console import err
-from nelbo.interop import export_model
+from nelbo.cli.console import say
+from nelbo.cli.options import RunArgument
 
 
 def export(
-    run: Annotated[str, typer.Argument(help="A run folder, or a bundled model such as fashion-mnist.")],
-    out: Annotated[str, typer.Option(help="A folder to be made, or hf:owner/name for a repository of the Hub.")],
+    run: RunArgument,
+    out: Annotated[str, typer.Option(help="Folder to create, or hf:OWNER/NAME for a repository on the Hub.")],
     format: Annotated[
         str,
-        typer.Option(help="diffusers (a DDPMPipeline), torch (a program, .pt2) or nelbo (the run as it is)."),
+        typer.Option(
+            help="diffusers (a DDPMPipeline), torch (a torch.export program, .pt2) or nelbo (the run itself)."
+        ),
     ] = "diffusers",
     public: Annotated[
-        bool, typer.Option("--public", help="Let everybody see a repository that is made; only its owner if absent.")
+        bool, typer.Option("--public", help="Make a new repository public; by default it is private.")
     ] = False,
 ) -> None:
-    """Write a model as diffusers, torch.export or another nelbo reads it, into a folder or onto the Hub.
+    """Write a model for diffusers, torch.export or another nelbo, into a folder or onto the Hub.
 
-    What the format cannot express is refused by name; what stays behind is told.
+    A model that the format cannot express is refused, with the reason. Notes list what the export leaves out.
     """
+    from nelbo.interop import export_model
+
     exported = export_model(run, out, format=format, public=public)
     for note in exported.notes:
-        err.print(f"note: {note}", highlight=False, soft_wrap=True)
-    err.print(f"{run} is in {exported.place}", highlight=False, soft_wrap=True)
+        say(f"note: {note}")
+    say(f"{run} is in {exported.place}")

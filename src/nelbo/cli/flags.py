@@ -1,8 +1,11 @@
-"""How an error message names an option on the command line: `num` of Python is `--num` here."""
+"""How an error message names an option on the command line: the Python argument `num` is the flag `--num`."""
+
+from collections.abc import Callable
+from functools import partial
 
 from nelbo.errors import SETTING
 
-# Settings of a recipe that `nelbo train` offers as flags of their own; the others go by --set.
+# Settings of a recipe that `nelbo train` has flags for; every other setting is given by --set.
 OWN_FLAGS = {
     "training.minutes": "--minutes",
     "training.steps": "--steps",
@@ -16,16 +19,32 @@ OWN_FLAGS = {
     "training.preview_every": "--preview-every",
     "conditional": "--conditional",
 }
+# Flags that differ from the Python name of their option, by command.
+RENAMED = {
+    "codec": {"end_steps": "--steps", "end_images": "--images"},
+    "decompress": {"max_bytes": "--bytes"},
+}
 
 
-def as_flag(name: str, value: str | None) -> str:
-    """Write an option as the shell takes it: `--num`, `--num 4`, `--no-clip`, `--set training.ema=0.999`."""
+def as_flag(name: str, value: str | None, command: str = "") -> str:
+    """Write an option as the shell takes it: `--num`, `--num 4`, `--no-clip`, `--set training.ema=0.999`.
+
+    Args:
+        name: the Python name; a setting of a recipe begins with `nelbo.errors.SETTING`.
+        value: the value to show, or None for the flag alone.
+        command: the command whose flags are meant, such as "decompress".
+    """
     if name.startswith(SETTING):
         name = name.removeprefix(SETTING)
         if name in OWN_FLAGS:
             return OWN_FLAGS[name] if value is None else f"{OWN_FLAGS[name]} {value}"
         return f"--set {name}" if value is None else f"--set {name}={value}"
-    flag = name.replace("_", "-")
+    flag = RENAMED.get(command, {}).get(name) or f"--{name.replace('_', '-')}"
     if value in ("True", "False"):
-        return f"--{flag}" if value == "True" else f"--no-{flag}"
-    return f"--{flag}" if value is None else f"--{flag} {value}"
+        return flag if value == "True" else f"--no-{flag.removeprefix('--')}"
+    return flag if value is None else f"{flag} {value}"
+
+
+def flags_of(command: str) -> Callable[[str, str | None], str]:
+    """Return `as_flag` for a command, to pass to `NelboError.message`."""
+    return partial(as_flag, command=command)

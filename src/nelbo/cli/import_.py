@@ -1,30 +1,37 @@
-"""`nelbo import`: a model from elsewhere into a run folder."""
+"""`nelbo import`: a model of another program as a run folder."""
+
+from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from nelbo.cli.console import err
-from nelbo.cli.flags import as_flag
+from nelbo.cli.console import say
+from nelbo.cli.flags import flags_of
 from nelbo.errors import NelboError
-from nelbo.interop import import_model
 
 
 def import_(
     source: Annotated[
         str,
-        typer.Argument(help="A folder in diffusers' layout, a run folder, or hf:owner/name for one on the Hub."),
+        typer.Argument(
+            help="Folder in the layout of diffusers, run folder, or hf:OWNER/NAME for a repository on the Hub."
+        ),
     ],
-    out: Annotated[Path, typer.Option(help="The run folder to be made.")],
-    size: Annotated[int | None, typer.Option(min=1, help="Side of the images, if not as the model tells.")] = None,
+    out: Annotated[Path, typer.Option(help="Run folder to create.")],
+    size: Annotated[
+        int | None, typer.Option(min=1, help="Image side in pixels, if it differs from the model's.")
+    ] = None,
 ) -> None:
-    """Make a run folder of a model of diffusers', which sample, evaluate and score take like any other.
+    """Convert a model of diffusers into a run folder for `nelbo sample`, `evaluate` and `score`.
 
-    DDPM and DDIM pipelines, and bare UNet2DModels, with safetensors weights; no code of theirs runs. What nelbo has no
-    counterpart of is refused by name.
+    DDPM and DDIM pipelines and bare UNet2DModels with safetensors weights are supported; no code from the repository is
+    run. A feature that nelbo does not have is refused by name.
     """
+    from nelbo.interop import import_model
+
     imported = import_model(source, out, size=size)
     for note in imported.marked:
-        err.print(f"note: {NelboError(note).message(as_flag)}", highlight=False, soft_wrap=True)
-    err.print(f"{source} is in {out}; try: nelbo sample {out}", highlight=False, soft_wrap=True)
+        say(f"note: {NelboError(note).message(flags_of('import'))}")
+    say(f"{source} is in {out}; try: nelbo sample {out}")

@@ -1,37 +1,38 @@
-"""`nelbo info`: this machine, as nelbo sees it."""
+"""`nelbo info`: the devices, number formats and versions that nelbo uses on this machine."""
 
-import platform
-from importlib.metadata import version
-from pathlib import Path
-from typing import Annotated, Any
+from __future__ import annotations
 
-import torch
-import typer
+from typing import Any
+
 from rich.table import Table
 
-from nelbo.cli.console import emit_json, out
-from nelbo.runs import bundled_models
-from nelbo.training import bf16_wanted
+from nelbo.cli.console import out
+from nelbo.cli.options import JsonOption
+from nelbo.cli.results import write_results
 
 PACKAGES = ("nelbo", "torch", "accelerate", "numpy", "pillow", "safetensors")
 
 
-def info(
-    json: Annotated[Path | None, typer.Option(help="Write it as JSON to this file (- for standard output).")] = None,
-) -> None:
+def info(json: JsonOption = None) -> None:
     """Show devices, number formats and versions."""
     found = gather()
-    emit_json(found, json)
-    if str(json) == "-":
-        return
-    table = Table(show_header=False)
-    for name, value in found.items():
-        table.add_row(name, ", ".join(map(str, value)) if isinstance(value, list) else str(value))
-    out.print(table)
+    if write_results(found, json):
+        table = Table(show_header=False)
+        for name, value in found.items():
+            table.add_row(name, ", ".join(map(str, value)) if isinstance(value, list) else str(value))
+        out.print(table)
 
 
 def gather() -> dict[str, Any]:
-    """What there is to know."""
+    """Collect what `nelbo info` shows."""
+    import platform
+    from importlib.metadata import version
+
+    import torch
+
+    from nelbo.runs import bundled_models
+    from nelbo.training import bf16_wanted
+
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
         **{package: version(package) for package in PACKAGES},

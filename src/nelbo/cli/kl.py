@@ -1,114 +1,153 @@
-"""`nelbo kl`: which distribution do these counts come from?"""
+"""`nelbo kl`: the distribution that fits counts best, by KL divergence."""
+
+from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 import typer
 from rich.table import Table
-from torch import Tensor
 
-import nelbo
-from nelbo.cli.console import emit_json, err, out
-from nelbo.data import example_counts, read_counts
+from nelbo.cli.console import out, say, show
+from nelbo.cli.options import JsonOption
+from nelbo.cli.results import versioned, write_results
 from nelbo.errors import ConfigurationError
-from nelbo.plots import count_bars, save
-from nelbo.probability import FAMILIES, CountFit, entropy_of, mean_of, probabilities_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nelbo.probability import CountFit
+
+FAMILY_NAMES = ("uniform", "binomial", "poisson", "geometric")  # the keys of `nelbo.probability.FAMILIES`
+EXAMPLE = "worms"
 
 
 def kl(
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="COUNTS [FAMILY...]", help="A CSV of counts; then more of what --against takes."),
+        typer.Argument(metavar="COUNTS [FAMILY...]", help="CSV file of counts, then further values of --against."),
     ] = None,
     against: Annotated[
         list[str] | None,
-        typer.Option(help=f"{', '.join(FAMILIES)}, or another CSV of counts; all families if absent."),
+        typer.Option(
+            help=f"Distribution to compare with: {', '.join(FAMILY_NAMES)}, or another CSV file of counts; by default "
+            "all four families."
+        ),
     ] = None,
-    example: Annotated[str | None, typer.Option(help="Counts that come along: worms.")] = None,
-    picture: Annotated[Path | None, typer.Option("--out", help="Draw the bars side by side into this .png.")] = None,
-    json: Annotated[
-        Path | None, typer.Option(help="Write everything as JSON to this file (- for standard output).")
+    example: Annotated[str | None, typer.Option(help=f"Use bundled counts instead of a file: {EXAMPLE}.")] = None,
+    picture: Annotated[
+        Path | None, typer.Option("--out", help="Picture of the distributions to write (.png, .pdf or .svg).")
     ] = None,
+    json: JsonOption = None,
 ) -> None:
-    """Fit distributions to counts by maximum likelihood and compare them by KL(observed || fitted), in nats and bits.
+    """Fit distributions to counts by maximum likelihood, and compare them by KL(observed || fitted), in nats and bits.
 
-    The CSV has the counts of 0, 1, 2, ..., one a line; or a value and its count. KL is never negative, 0 only for equal
-    distributions, not symmetric, and infinite where the fitted one is 0 and the observed one isn't.
+    The CSV has one count per line, of the values 0, 1, 2, ..., or a value and its count per line. KL is at least 0, and
+    0 only for equal distributions. It is not symmetric, and it is infinite where only the fitted probability is 0.
     """
-    counts, names = _what_was_asked(words or [], against or [], example)
+    counts, names = _counts_and_names(words or [], against or [], example)
+    from nelbo.probability import probabilities_of
+
     observed = probabilities_of(counts)
     fits = [_fitted(name, counts) for name in names]
     nats = [fit.divergence(observed) for fit in fits]
-    order = sorted(range(len(fits)), key=lambda i: nats[i])
-    if json is not None:
-        emit_json(_as_json(counts, fits, nats, order), json)
+    ranking = sorted(zip(nats, fits, strict=True), key=lambda pair: pair[0])
+    wants_table = write_results(versioned(_plain(counts, ranking)), json)
     if picture is not None:
-        save(count_bars(observed, fits, nats), picture)
-        err.print(f"the bars: {picture}", highlight=False)
-    if str(json) == "-":
-        return
-    out.print(
-        f"{float(counts.sum()):g} counted, values 0..{len(counts) - 1}, mean {mean_of(counts):.6g}, "
-        f"entropy {entropy_of(counts):.6f} nats",
-        highlight=False,
-    )
-    table = Table()
-    for column in ("against", "fitted", "KL, nats", "KL, bits"):
-        table.add_column(column, justify="right" if column.startswith("KL") else "left")
-    for i in order:
-        fitted = ", ".join(f"{name} = {value:.6g}" for name, value in fits[i].parameters.items())
-        best = i == order[0] and len(fits) > 1
-        table.add_row(
-            fits[i].name, fitted, *map(_shown, (nats[i], nats[i] / math.log(2))), style="bold" if best else ""
+        _draw(observed, fits, nats, picture)
+    if wants_table:
+        _show(counts, observed, ranking)
+
+
+def _counts_and_names(words: list[str], against: list[str], example: str | None) -> tuple[Tensor, list[str]]:
+    """Return the counts, and the distributions to compare with. These may follow --against without another --against.
+
+    Raises:
+        ConfigurationError: an unknown example, or no file of counts.
+    """
+    if example is not None and example != EXAMPLE:
+        raise ConfigurationError(f"unknown example {example!r}; expected {EXAMPLE}.")
+    files = [word for word in words if word not in FAMILY_NAMES]
+    if example is None and not files:
+        raise ConfigurationError(
+            f"name a CSV file of counts, such as `nelbo kl counts.csv`, or give --example {EXAMPLE}."
         )
-    out.print(table)
-    for i in order:
-        if math.isinf(nats[i]):
-            where = ((fits[i].probabilities == 0) & (observed > 0)).nonzero().flatten().tolist()
-            out.print(f"{fits[i].name} says that {where} cannot be, and they were counted: KL is infinite.")
-    if len(fits) > 1 and math.isfinite(nats[order[0]]):
-        out.print(f"the nearest is {fits[order[0]].name}", highlight=False)
+    from nelbo.data import example_counts, read_counts
 
-
-def _what_was_asked(words: list[str], against: list[str], example: str | None) -> tuple[Tensor, list[str]]:
-    """The counts, and what to compare them with. Families may follow --against without the option's name again."""
     if example is not None:
-        if example != "worms":
-            raise ConfigurationError(f"there is no example {example!r}; expected worms.")
-        return example_counts(), [*against, *words] or list(FAMILIES)
-    files = [word for word in words if word not in FAMILIES]
-    if not files:
-        raise ConfigurationError("name a CSV of counts, such as `nelbo kl counts.csv`, or --example worms.")
+        return example_counts(), [*against, *words] or list(FAMILY_NAMES)
     families = [word for word in words if word != files[0]]
-    return read_counts(Path(files[0])), [*against, *families] or list(FAMILIES)
+    return read_counts(Path(files[0])), [*against, *families] or list(FAMILY_NAMES)
 
 
 def _fitted(name: str, counts: Tensor) -> CountFit:
+    """Fit a family by its name, or read another distribution from a CSV file of counts.
+
+    Raises:
+        ConfigurationError: the name is neither.
+    """
+    import torch
+
+    from nelbo.data import read_counts
+    from nelbo.probability import FAMILIES, CountFit, probabilities_of
+
     if name in FAMILIES:
         return FAMILIES[name](counts)
     if not Path(name).is_file():
         raise ConfigurationError(f"--against {name!r} is neither a CSV file nor one of {', '.join(FAMILIES)}.")
-    table = probabilities_of(read_counts(Path(name)))
-    if len(table) > len(counts):
-        table = table[: len(counts)]  # what lies beyond is counted by CountFit
+    table = probabilities_of(read_counts(Path(name)))[: len(counts)]  # `CountFit.beyond` is the mass of the rest
     return CountFit(name, {}, torch.cat([table, table.new_zeros(len(counts) - len(table))]))
 
 
-def _as_json(counts: Tensor, fits: list[CountFit], nats: list[float], order: list[int]) -> dict[str, Any]:
+def _plain(counts: Tensor, ranking: list[tuple[float, CountFit]]) -> dict[str, Any]:
+    """The results as plain values, best fit first."""
+    from nelbo.probability import mean_of
+
     rows = [
         {
-            "name": fits[i].name,
-            "parameters": fits[i].parameters,
-            "nats": nats[i] if math.isfinite(nats[i]) else "infinite",
-            "bits": nats[i] / math.log(2) if math.isfinite(nats[i]) else "infinite",
-            "probabilities": fits[i].probabilities.tolist(),
+            "name": fit.name,
+            "parameters": fit.parameters,
+            "nats": nats if math.isfinite(nats) else "infinite",
+            "bits": nats / math.log(2) if math.isfinite(nats) else "infinite",
+            "probabilities": fit.probabilities.tolist(),
         }
-        for i in order
+        for nats, fit in ranking
     ]
-    return {"counts": counts.tolist(), "mean": mean_of(counts), "against": rows, "version": nelbo.__version__}
+    return {"counts": counts.tolist(), "mean": mean_of(counts), "against": rows}
 
 
-def _shown(value: float) -> str:
+def _draw(observed: Tensor, fits: list[CountFit], nats: list[float], path: Path) -> None:
+    """Draw the observed shares beside each distribution."""
+    from nelbo.plots import count_bars, save
+
+    save(count_bars(observed, fits, nats), path)
+    say(f"picture: {path}")
+
+
+def _show(counts: Tensor, observed: Tensor, ranking: list[tuple[float, CountFit]]) -> None:
+    """Print the table, best fit first, and where a divergence is infinite."""
+    from nelbo.probability import entropy_of, mean_of
+
+    show(
+        f"{float(counts.sum()):g} counted, values 0..{len(counts) - 1}, mean {mean_of(counts):.6g}, "
+        f"entropy {entropy_of(counts):.6f} nats"
+    )
+    table = Table()
+    for column in ("against", "fitted", "KL, nats", "KL, bits"):
+        table.add_column(column, justify="right" if column.startswith("KL") else "left")
+    for place, (nats, fit) in enumerate(ranking):
+        fitted = ", ".join(f"{name} = {value:.6g}" for name, value in fit.parameters.items())
+        best = place == 0 and len(ranking) > 1
+        table.add_row(fit.name, fitted, *map(_number, (nats, nats / math.log(2))), style="bold" if best else "")
+    out.print(table)
+    for nats, fit in ranking:
+        if math.isinf(nats):
+            where = ((fit.probabilities == 0) & (observed > 0)).nonzero().flatten().tolist()
+            show(f"{fit.name} gives probability 0 to the observed values {where}: KL is infinite")
+    if len(ranking) > 1 and math.isfinite(ranking[0][0]):
+        show(f"the nearest is {ranking[0][1].name}")
+
+
+def _number(value: float) -> str:
     return f"{value:.6f}" if math.isfinite(value) else "infinite"

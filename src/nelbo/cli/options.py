@@ -1,22 +1,76 @@
-"""Options that several commands take in the same words."""
+"""Arguments and options that several commands share; no torch is imported here."""
 
-from typing import Annotated
+import json
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
-from nelbo.runs import SPACINGS
-from nelbo.samplers import SAMPLERS
+from nelbo.cli.flags import as_flag
+from nelbo.errors import ConfigurationError
+from nelbo.options import help_of
+from nelbo.runs.sampling_options import SamplingOptions
 
-SamplerOption = Annotated[str | None, typer.Option(help=f"{', '.join(SAMPLERS)}; ancestral if absent.")]
-StepsOption = Annotated[int | None, typer.Option(help="Reverse steps, 1..T; all T if absent.")]
-SpacingOption = Annotated[
-    str | None, typer.Option(help=f"How the steps are spread: {', '.join(SPACINGS)}; even if absent.")
+
+def flag_help(kind: type[Any], name: str, prefix: str = "") -> str:
+    """Return the help text of a field of an options dataclass, with other fields of it named as flags.
+
+    Args:
+        prefix: comes before the names of fields, such as `f"{SETTING}training."` for settings of a recipe.
+    """
+    names = {field.name for field in fields(kind)}
+    return re.sub(
+        r"`(\w+)`",
+        lambda found: as_flag(f"{prefix}{found[1]}", None) if found[1] in names else found[0],
+        help_of(kind, name),
+    )
+
+
+RUN_HELP = "Run folder, or a bundled model such as fashion-mnist."
+STDOUT = "(- for standard output)"
+
+RunArgument = Annotated[str, typer.Argument(help=RUN_HELP)]
+ModelOption = Annotated[str, typer.Option("--model", "-m", help=RUN_HELP)]
+FileModelOption = Annotated[
+    str | None,
+    typer.Option("--model", "-m", help="Run that compressed the file; by default it is found by its fingerprint."),
 ]
-GuidanceOption = Annotated[
-    float | None, typer.Option(help="How far the label is followed: 1 is the model itself, 2 to 4 exaggerate.")
+DataOption = Annotated[
+    str | None, typer.Option(help="Images to use instead of the run's held-out images: a folder, an array, or a name.")
 ]
-PrecisionOption = Annotated[
-    str | None, typer.Option(help="Of the network: bf16, fp32, or auto by the hardware, as if absent.")
+ResizeOption = Annotated[
+    bool, typer.Option("--resize", help="Convert images of another size or mode to the model's size and mode.")
 ]
-BatchOption = Annotated[int, typer.Option(min=1, help="Images a pass through the network.")]
-DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, ...; the best one if absent.")]
+SeedOption = Annotated[int, typer.Option(help="Random seed.")]
+JsonOption = Annotated[Path | None, typer.Option(help=f"Write the results as JSON to this file {STDOUT}.")]
+SamplerOption = Annotated[str | None, typer.Option(help=help_of(SamplingOptions, "sampler"))]
+StepsOption = Annotated[int | None, typer.Option(help=help_of(SamplingOptions, "steps"))]
+SpacingOption = Annotated[str | None, typer.Option(help=help_of(SamplingOptions, "spacing"))]
+GuidanceOption = Annotated[float | None, typer.Option(help=help_of(SamplingOptions, "guidance"))]
+PrecisionOption = Annotated[str | None, typer.Option(help=help_of(SamplingOptions, "precision"))]
+BatchOption = Annotated[int, typer.Option(min=1, help="Images per pass through the network.")]
+TilesOption = Annotated[int, typer.Option("--batch-size", min=1, help="Tiles per pass through the network.")]
+DeviceOption = Annotated[
+    str | None, typer.Option(help="Device, such as cpu or cuda; by default a GPU if there is one.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Any other setting of the recipe, e.g. --set network.base=64."),
+]
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """Split `NAME=VALUE` of --set; the value is read as JSON, or as a string if it is not JSON.
+
+    Raises:
+        ConfigurationError: the text is not of this form.
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise ConfigurationError(f"--set {text!r} is not of the form NAME=VALUE, such as --set training.ema=0.999.")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value

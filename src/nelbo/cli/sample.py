@@ -119,7 +119,7 @@ def _labels(model: Run, label: str, num: int) -> Any:
         return [label] * num  # refused by the model, as every option of a chain
     if label == "all":
         return torch.arange(num) % max(len(model.config.data.class_names), 1)
-    return torch.full((num,), model.label(label))
+    return torch.full((num,), model.model.class_number(label))
 
 
 def _write(images: torch.Tensor, out: Path, levels: int) -> None:

@@ -46,7 +46,7 @@ class Chain:
     def beginning(self, num: int, shape: tuple[int, ...]) -> Tensor:
         """Return x_T (num, C, H, W), the same for every tile and every file."""
         z = torch.from_numpy(start(shape[0] * shape[1] * shape[2])).double() * UNIT
-        return z.view(1, *shape).expand(num, -1, -1, -1).clone().to(self.reverse.schedule.alphas_bar.device)
+        return z.view(1, *shape).expand(num, -1, -1, -1).clone().to(self.reverse.schedule.device)
 
     def grid(self, xhat_0: Tensor) -> Tensor:
         """Return xhat_0 (B, C, H, W) in units of the grid, before rounding: float64 on the CPU."""

@@ -92,7 +92,7 @@ class ProgressiveCodec:
         tilings = [self._tiling(image) for image in images]
         tiles = torch.cat([tiling.split(image) for tiling, image in zip(tilings, images, strict=True)])
         x_0 = levels_to_data(tiles, self.chain.reverse.levels, torch.float64)
-        x_0 = x_0.to(self.chain.reverse.schedule.alphas_bar.device)
+        x_0 = x_0.to(self.chain.reverse.schedule.device)
         sent, x = send_steps(self.chain, x_0, effort, seed, progress)
         xhat_0 = self.chain.predictions(x, 1).x_0 if lossless else None
         files, first = [], 0
@@ -190,7 +190,7 @@ class ProgressiveCodec:
                 f"the image is {kinds.get(given[0], given)} ({given}), and the model's images are "
                 f"{kinds.get(self.shape[0], self.shape)} ({self.shape}, C x H x W); choose a model of the same kind."
             )
-        if int(image.max()) > self.chain.reverse.levels:
+        if int(image.max()) >= self.chain.reverse.levels:
             raise ShapeError(
                 f"the image has a level of {int(image.max())}, and the model's levels are "
                 f"0..{self.chain.reverse.levels - 1}; choose a model with more levels, or scale the image."

@@ -88,7 +88,7 @@ class Fitting:
         for place, some in enumerate(levels.split(self.options.batch_size)):
             x_0 = levels_to_data(some, self.reverse.levels)
             time = torch.full((len(some),), t, dtype=torch.int64)
-            device = self.reverse.schedule.alphas_bar.device
+            device = self.reverse.schedule.device
             noise = standard_normal(x_0.shape, self.generator, x_0)
             x_t = self.reverse.forward_process.sample(x_0, time, noise).to(device)
             found.append(self.reverse.predict(x_t, time.to(device)).x_0.cpu())
@@ -117,7 +117,7 @@ class Fitting:
             for some in x_0.split(self.options.batch_size):
                 time = torch.full((len(some),), t, dtype=torch.int64)
                 x_t = strided.forward_process.sample(some, time, standard_normal(some.shape, self.generator, some))
-                device = schedule.alphas_bar.device
+                device = schedule.device
                 p = strided.transition(x_t.to(device), time.to(device))
                 q = strided.forward_process.posterior(some.to(device), x_t.to(device), time.to(device))
                 total += Target.between(q, p).kl().sum(0)
@@ -157,7 +157,7 @@ class Fitting:
         chain, expected = Chain(self.reverse, plan, 8), [Expectation() for _ in levels]
         sent, _ = send_steps(
             chain,
-            levels_to_data(levels, self.reverse.levels, torch.float64).to(self.reverse.schedule.alphas_bar.device),
+            levels_to_data(levels, self.reverse.levels, torch.float64).to(self.reverse.schedule.device),
             EFFORT,
             self.options.seed,
             lambda done, total: self.progress("counting symbols", done, total),
@@ -209,7 +209,7 @@ def check_prior(reverse: ReverseProcess, levels: Tensor) -> None:
     Raises:
         ConfigurationError: L_T is above 0.01 nats per image.
     """
-    x_0 = levels_to_data(levels, reverse.levels).to(reverse.schedule.alphas_bar.device)
+    x_0 = levels_to_data(levels, reverse.levels).to(reverse.schedule.device)
     nats = float(VariationalBound(reverse).prior(x_0.double()).mean())
     if nats > MOST_PRIOR_NATS:
         enough = math.floor(float(reverse.schedule.log_snr[-1]) - math.log(nats / MOST_PRIOR_NATS)) - 1

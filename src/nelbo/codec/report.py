@@ -89,7 +89,7 @@ def _divergence(codec: ProgressiveCodec, images: Tensor, seed: int) -> float:
     reverse, generator = codec.chain.reverse, torch.Generator().manual_seed(derived_seed(seed, CODEC))
     bound, nats = VariationalBound(reverse), 0.0
     for some in images.split(codec.chain.batch_size):
-        x_0 = levels_to_data(some, reverse.levels, torch.float64).to(reverse.schedule.alphas_bar.device)
+        x_0 = levels_to_data(some, reverse.levels, torch.float64).to(reverse.schedule.device)
         for t in range(2, reverse.schedule.num_steps + 1):
             time = torch.full((len(x_0),), t, dtype=torch.int64, device=x_0.device)
             nats += float(bound.step(x_0, time, standard_normal(x_0.shape, generator, x_0)).sum())

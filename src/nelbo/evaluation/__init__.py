@@ -1,4 +1,4 @@
-"""The bound over data sets, and the calibration that it is reported with."""
+"""The bound over data sets, the calibration of the variance, and measures of samples."""
 
 import lazy_loader
 

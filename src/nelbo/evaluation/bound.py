@@ -1,7 +1,7 @@
-"""The bound over images: every term in bits/dim with its standard error, and one score an image."""
+"""The bound over images: every term in bits/dim with its standard error, and one score per image."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,19 +10,25 @@ from torch import Tensor
 
 from nelbo.data import ImageDataset
 from nelbo.diffusion import ReverseProcess, VariationalBound, bits_per_dim
-from nelbo.errors import ConfigurationError, DataError
+from nelbo.errors import ConfigurationError, DataError, option
 from nelbo.probability import levels_to_data
+from nelbo.progress import Progress
 from nelbo.randomness import SCORING, image_generators, standard_normal
 
-GREY_LEVELS = 127.5  # data in [-1, 1] counted as pixels of 0..255
+GREY_LEVELS = 127.5  # from the scale of data, [-1, 1], to that of pixels, 0..255
 
 
 @dataclass(frozen=True)
 class StepBits:
-    """L_{t-1} at one t: bits/dim averaged over the draws made there, whose error is told as if each had its own image.
+    """L_{t-1} at one t, averaged over the draws at that t.
 
-    `t = 1` is L_0, each draw there the mean of two. `rmse` is how far xhat_0(x_t), held within the range of data, is
-    from x_0, as pixels of 0..255 count.
+    Attributes:
+        t: 1 for L_0, where each draw is the mean of two.
+        bits_per_dim: the mean of the draws.
+        standard_error: of the mean; treats the draws as independent, even if several belong to one image.
+        log_snr: log SNR at t.
+        draws: number of draws.
+        rmse: root of the mean squared error of xhat_0(x_t), clipped to [-1, 1], on the pixel scale 0..255.
     """
 
     t: int
@@ -39,10 +45,15 @@ class BoundReport:
 
     Attributes:
         total, prior, denoising, decoder: means over the images; total = prior + denoising + decoder.
-        standard_error: of `total` as the mean over the population that the images are from: how they differ, and draws.
-        draw_error: of `total` for these very images: the draws of t and noise alone, estimated from above.
-        per_step: the terms by t, where t was drawn at all.
+        standard_error: of `total` as an estimate for the population of the images: the spread of the images and of the
+            draws.
+        draw_error: of `total` for these images alone: the spread of the draws of t and noise, an upper estimate.
+        per_step: the terms at each t that was drawn.
         scores: (N,) the total of each image, from its own draws.
+        num_images, num_dims, levels, num_steps: N, C * H * W, K and T.
+        clip: whether xhat_0 was clipped to [-1, 1].
+        variance: name of the variance of the reverse process.
+        steps_per_image: values of t >= 2 evaluated per image.
     """
 
     total: float
@@ -62,7 +73,7 @@ class BoundReport:
     steps_per_image: int
 
     def to_json(self) -> dict[str, Any]:
-        """What `nelbo evaluate --json` writes, without the version."""
+        """Return plain values, as `nelbo evaluate` writes them to JSON, without the version."""
         parts = ("total", "prior", "denoising", "decoder", "standard_error")
         return {
             "bits_per_dim": {part: _or_null(getattr(self, part)) for part in parts},
@@ -88,30 +99,33 @@ def evaluate_bound(
     proposal: Tensor | None = None,
     seed: int = 0,
     batch_size: int = 64,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> BoundReport:
     """Estimate the bound of every image of a set, without bias.
 
-    L_T is computed for every image, L_0 from two draws of x_1, and L_{t-1} at `steps_per_image` values of t, one from
-    each of as many strata of the proposal, weighted by its inverse; or at every t if None. Every image has random
-    numbers of its own, so its score depends on the seed and its place in the set alone, and not, but for a network's
-    rounding, on the batch size.
+    L_T is exact for every image. L_0 is the mean of two draws of x_1. The sum of L_{t-1} over t = 2..T is estimated
+    from `steps_per_image` values of t: the proposal is divided into that many strata of equal probability, one t is
+    drawn from each, and its term is divided by the expected number of draws of that t. Every image has its own random
+    numbers, so its score depends on the seed and on its index in the set. It does not depend on the batch size, except
+    for rounding in the network.
 
     Args:
-        labels: (N,) the class of each image for a conditional network, negative for none; None gives it no classes,
-            and the bound is that of p(x_0), not of p(x_0|class).
-        proposal: (T+1,) non-negative, how often to look at each t (entries 0 and 1 are not read): `expected_terms` of
-            a calibrated process makes the estimate's variance small. None looks everywhere alike.
+        labels: (N,) class of each image for a conditional network, negative for none. None evaluates the network
+            without classes: the bound of p(x_0) instead of p(x_0|class).
+        steps_per_image: values of t per image; None evaluates every t.
+        proposal: (T+1,) non-negative weights of the values of t (entries 0 and 1 are not used); a tenth of uniform is
+            mixed in. `expected_terms` of a calibrated process reduces the variance of the estimate. None is uniform.
+        progress: called with (images done, images in total).
 
     Raises:
-        DataError: no images, or of another number of levels than the process.
-        ConfigurationError: steps_per_image below 1.
+        DataError: there are no images, or they have another number of levels than the process.
+        ConfigurationError: `steps_per_image` is below 1.
     """
     if len(images) == 0:
         raise DataError(f"{images.name} has no images to score.")
     images.require_levels(reverse.levels)
     if steps_per_image is not None and steps_per_image < 1:
-        raise ConfigurationError(f"--steps-per-image must be at least 1, got {steps_per_image}.")
+        raise ConfigurationError(f"{option('steps_per_image')} must be at least 1, got {steps_per_image}.")
     num_steps, num_dims = reverse.schedule.num_steps, math.prod(images.shape)
     probabilities = _probabilities(num_steps, proposal)
     if num_steps == 1:
@@ -121,7 +135,7 @@ def evaluate_bound(
     rows, by_step = [], torch.zeros(4, num_steps + 1, dtype=torch.float64)  # count, sum, sum of squares, x_0's error
     for start in range(0, len(images), batch_size):
         chosen = torch.arange(start, min(start + batch_size, len(images)))
-        x_0 = levels_to_data(images.images(chosen), reverse.levels).to(reverse.schedule.alphas_bar.device)
+        x_0 = levels_to_data(images.images(chosen), reverse.levels).to(reverse.schedule.device)
         generators = image_generators(seed, start, len(chosen), SCORING)
         label = None if labels is None else labels[chosen].to(x_0.device)
         rows.append(_terms(reverse, x_0, label, generators, steps_per_image, probabilities, by_step))
@@ -140,7 +154,7 @@ def evaluate_bound(
         decoder=decoder,
         standard_error=spread,
         draw_error=draw_error,
-        per_step=list(_per_step(by_step, reverse, num_dims)),
+        per_step=list(_per_step(by_step, reverse)),
         scores=scores,
         num_images=len(images),
         num_dims=num_dims,
@@ -153,24 +167,27 @@ def evaluate_bound(
 
 
 def expected_terms(reverse: ReverseProcess, mse: Tensor) -> Tensor:
-    """(T+1,) what a calibrated process should pay at each t, nats a dimension: log(sigma_t^2 / betatilde_t) / 2.
+    """Return the expected L_{t-1} of a calibrated process: (T+1,) nats per dimension, log(sigma_t^2 / betatilde_t) / 2.
 
-    `mse` is what `calibrate` returned, by the network's own time.
+    Entries 0 and 1 are 0.
+
+    Args:
+        mse: the result of `calibrate`, indexed by t of the full schedule.
     """
     s = reverse.schedule
-    missed = mse.to(s.alphas_bar.device)[s.timesteps]
+    missed = mse.to(s.device)[s.timesteps]
     terms = 0.5 * torch.log1p(s.posterior_x_0**2 * missed / s.posterior_variance)
     terms[:2] = 0
     return terms.cpu()
 
 
 def _or_null(value: float) -> float | None:
-    """A number as JSON has it: there is no NaN, which is what an error is that one draw can't tell."""
+    """Return the value, or None for NaN, which JSON lacks; the standard error of a single draw is NaN."""
     return None if math.isnan(value) else value
 
 
 def _probabilities(num_steps: int, proposal: Tensor | None) -> Tensor:
-    """(T-1,) the probability of looking at t = 2..T: the proposal, mixed with a tenth of uniform."""
+    """Return the probabilities of t = 2..T, (T-1,): nine tenths of the proposal and one tenth of uniform."""
     if num_steps == 1:
         return torch.ones(0, dtype=torch.float64)
     uniform = torch.full((num_steps - 1,), 1 / (num_steps - 1), dtype=torch.float64)
@@ -191,34 +208,36 @@ def _terms(
     probabilities: Tensor,
     by_step: Tensor,
 ) -> Tensor:
-    """(B, 4) float64, nats an image: L_T, the estimate of the sum of L_{t-1}, L_0, and the variance of the estimate.
+    """Estimate the terms of a batch, and add the draws to `by_step`.
 
-    The draws are added to `by_step`.
+    Returns:
+        (B, 4) float64, nats per image: L_T, the estimate of the sum of L_{t-1}, L_0, and the variance of the estimate.
     """
     bound, num_steps = VariationalBound(reverse), reverse.schedule.num_steps
 
-    def look(t: Tensor) -> Tensor:
-        """(2, B): nats, and the squared error of xhat_0 a dimension."""
+    def drawn(t: Tensor) -> Tensor:
+        """Draw x_t; return (2, B): nats per image, and the squared error of xhat_0 per dimension."""
         at = t.to(x_0.device)
         x_t = reverse.forward_process.sample(x_0, at, standard_normal(x_0.shape, generators, x_0))
         prediction = reverse.predict(x_t, at, label)
         error = (prediction.x_0.clamp(-1, 1) - x_0).flatten(1).square().mean(1)
         return torch.stack([bound.step_of(prediction, x_0, x_t, at), error]).double().cpu()
 
-    def noted(t: Tensor, looked: Tensor) -> Tensor:
-        nats, error = looked[0], looked[1]
+    def recorded(t: Tensor, draws: Tensor) -> Tensor:
+        """Add the draws to `by_step`; return their nats."""
+        nats, error = draws[0], draws[1]
         per_dim = nats / x_0[0].numel()
         for row, values in zip(by_step, (torch.ones_like(per_dim), per_dim, per_dim**2, error), strict=True):
             row.index_add_(0, t, values)
         return nats
 
     first = torch.ones(len(x_0), dtype=torch.int64)
-    twice = torch.stack([look(first), look(first)])
-    decoders, decoder = twice[:, 0], noted(first, twice.mean(0))
+    twice = torch.stack([drawn(first), drawn(first)])
+    decoders, decoder = twice[:, 0], recorded(first, twice.mean(0))
     strata = [torch.zeros(len(x_0), dtype=torch.float64)] * 2 if num_steps == 1 else []
     if steps_per_image is None:
         every = (torch.full((len(x_0),), t) for t in range(2, num_steps + 1))
-        strata += [noted(t, look(t)) for t in every]
+        strata += [recorded(t, drawn(t)) for t in every]
     else:
         cumulative = probabilities.cumsum(0)
         for stratum in range(steps_per_image):
@@ -226,17 +245,18 @@ def _terms(
             index = torch.searchsorted(cumulative, (stratum + within) / steps_per_image, right=True)
             index = index.clamp(max=num_steps - 2)
             t = index + 2
-            strata.append(noted(t, look(t)) / (steps_per_image * probabilities[index]))
+            strata.append(recorded(t, drawn(t)) / (steps_per_image * probabilities[index]))
     parts = torch.stack(strata)
     variance = decoders.diff(dim=0).square().squeeze(0) / 4 + _variance_of_sum(parts)
     return torch.stack([bound.prior(x_0).double().cpu(), parts.sum(0), decoder, variance], 1)
 
 
 def _variance_of_sum(parts: Tensor) -> Tensor:
-    """(B,) the variance of the sum of strata (S, B) that were drawn from once each, estimated from above.
+    """Estimate the variance of the sum of strata (S, B) with one draw each: (B,), NaN for a single stratum.
 
-    One draw can't tell its own variance, so it is taken from its neighbours: half the squared differences, those at
-    either end counted twice. That is the variance at the least, and more by how much the strata differ.
+    A single draw has no spread, so the estimate uses neighbouring strata: half the sum of the squared differences
+    between them, with the first and the last difference counted twice. Its expectation is at least the variance, and
+    larger if the means of the strata differ.
     """
     if len(parts) == 1:
         return torch.full_like(parts[0], math.nan)
@@ -244,7 +264,8 @@ def _variance_of_sum(parts: Tensor) -> Tensor:
     return (squares.sum(0) + squares[0] + squares[-1]) / 2
 
 
-def _per_step(by_step: Tensor, reverse: ReverseProcess, num_dims: int) -> Iterator[StepBits]:
+def _per_step(by_step: Tensor, reverse: ReverseProcess) -> Iterator[StepBits]:
+    """Yield the average at each t that was drawn."""
     log_snr = reverse.schedule.log_snr.cpu()
     for t in range(1, reverse.schedule.num_steps + 1):
         count, total, squares, missed = by_step[:, t].tolist()

@@ -1,6 +1,4 @@
-"""Measuring what the network doesn't know: mse_t, from which the calibrated variance follows."""
-
-from collections.abc import Callable
+"""Measurement of mse_t, the mean squared error of the network's xhat_0, which gives the calibrated variance."""
 
 import torch
 from torch import Tensor
@@ -9,6 +7,7 @@ from nelbo.data import ImageDataset
 from nelbo.diffusion import ReverseProcess
 from nelbo.errors import ConfigurationError, DataError
 from nelbo.probability import levels_to_data
+from nelbo.progress import Progress
 from nelbo.randomness import CALIBRATION, derived_seed, standard_normal
 
 
@@ -21,27 +20,33 @@ def calibrate(
     draws: int = 4096,
     seed: int = 0,
     batch_size: int = 64,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Tensor:
-    """mse_t = E||x_0 - xhat_0(x_t)||^2 / D on training images, for t = 0..T of the full schedule: (T+1,) float64.
+    """Measure mse_t = E||x_0 - xhat_0(x_t)||^2 / D on training images for t = 0..T of the full schedule.
 
-    About `draws` examples spread evenly over t, at least 4 at each, and some 256 / t more, because the lowest noise
-    levels differ most from one another and hold most of the bits. Measured as the squared error of the noise, which
-    changes slowly with t, and averaged over neighbouring t: none at the first four, more as t grows.
+    Each t gets draws // T + 256 // t examples, at least 4: low noise levels differ most from one another and hold most
+    of the bits. The error is converted to the squared error of the noise, which changes slowly with t, and averaged
+    over neighbouring t: over none for the first four, over more as t grows.
 
     Args:
-        labels: (N,) the class of each image for a conditional network, negative for none; None gives it no classes.
+        labels: (N,) class of each image for a conditional network, negative for none; None evaluates the network
+            without classes.
+        draws: examples spread evenly over t.
+        progress: called with (examples done, examples in total).
+
+    Returns:
+        (T+1,) float64; entry 0 is 0.
 
     Raises:
-        DataError: no images.
-        ConfigurationError: a strided schedule, whose steps are not the network's own times.
+        DataError: there are no images.
+        ConfigurationError: the schedule is strided, so its steps are not the t of the full schedule.
     """
     if len(images) == 0:
         raise DataError(f"{images.name} has no images to calibrate on.")
     if int(reverse.schedule.timesteps[-1]) != reverse.schedule.num_steps:
         raise ConfigurationError(
             f"calibration needs the full schedule of {int(reverse.schedule.timesteps[-1])} steps, got a stride of "
-            f"{reverse.schedule.num_steps}; what it measures then serves every stride."
+            f"{reverse.schedule.num_steps}; calibrate on the full schedule, and use the result for every stride."
         )
     schedule, generator = reverse.schedule, torch.Generator().manual_seed(derived_seed(seed, CALIBRATION))
     num_steps = schedule.num_steps
@@ -53,7 +58,7 @@ def calibrate(
     total = torch.zeros(num_steps + 1, dtype=torch.float64)
     for start in range(0, len(t_all), batch_size):
         t = t_all[start : start + batch_size]
-        device = schedule.alphas_bar.device
+        device = schedule.device
         x_0 = levels_to_data(images.images(chosen[start : start + batch_size]), reverse.levels).to(device)
         noise = standard_normal(x_0.shape, generator, x_0)
         x_t = reverse.forward_process.sample(x_0, t.to(device), noise)
@@ -68,7 +73,7 @@ def calibrate(
 
 
 def _smoothed(values: Tensor, reach: int) -> Tensor:
-    """Averages of the values for t = 1..T over t - r .. t + r, where r = min(reach, (t - 1) // 4, T - t)."""
+    """Average the values at t = 1..T over t - r .. t + r, where r = min(reach, (t - 1) // 4, T - t)."""
     running = torch.cat([values.new_zeros(1), values.cumsum(0)])
     index = torch.arange(len(values))
     r = torch.minimum(index // 4, len(values) - 1 - index).clamp(max=reach)

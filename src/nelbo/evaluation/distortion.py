@@ -1,4 +1,4 @@
-"""The bound read as progressive coding: rate against distortion, step by step (Ho et al., section 4.3, fig. 5)."""
+"""The bound as progressive coding: rate against distortion at each step (Ho et al. 2020, section 4.3, fig. 5)."""
 
 from dataclasses import dataclass
 
@@ -8,13 +8,13 @@ from nelbo.evaluation.bound import BoundReport
 
 @dataclass(frozen=True)
 class RatePoint:
-    """What a receiver has at one moment of Algorithm 4.
+    """The state of a receiver that runs Algorithm 4, after x_t was received.
 
     Attributes:
-        t: x_t has arrived.
-        reverse_steps: T - t, how many steps that took.
-        rate: bits/dim spent so far, L_T + L_{T-1} + ... + L_t.
-        rmse: of xhat_0(x_t) against x_0, as pixels of 0..255 count.
+        t: index of the received x_t.
+        reverse_steps: T - t, the number of reverse steps so far.
+        rate: bits/dim received so far, L_T + L_{T-1} + ... + L_t.
+        rmse: root of the mean squared error of xhat_0(x_t), on the pixel scale 0..255.
     """
 
     t: int
@@ -25,7 +25,12 @@ class RatePoint:
 
 @dataclass(frozen=True)
 class RateDistortion:
-    """The whole curve, from x_T to x_1, and the bits that are left: distortion = L_0. rate + distortion = L."""
+    """The whole curve, from x_T to x_1.
+
+    Attributes:
+        points: one per t, from T to 1.
+        distortion: L_0, bits/dim; rate + distortion = L.
+    """
 
     points: list[RatePoint]
     distortion: float
@@ -42,16 +47,16 @@ class RateDistortion:
 
 
 def rate_distortion(report: BoundReport) -> RateDistortion:
-    """The curve of a bound that was evaluated at every t: the same numbers, added up from T downwards.
+    """Return the curve of a bound that was evaluated at every t: its terms, summed from T downwards.
 
     Raises:
-        ConfigurationError: some t were not looked at.
+        ConfigurationError: the bound was not evaluated at every t.
     """
     steps = {step.t: step for step in report.per_step}
     if report.steps_per_image != report.num_steps - 1 or len(steps) != report.num_steps:
         raise ConfigurationError(
-            f"a rate-distortion curve needs the bound at every t, and {report.steps_per_image} of "
-            f"{report.num_steps - 1} were drawn an image; use steps_per_image=None."
+            f"a rate-distortion curve needs the bound at every t, but {report.steps_per_image} of "
+            f"{report.num_steps - 1} were drawn per image; use steps_per_image=None."
         )
     points, rate = [], report.prior
     for t in range(report.num_steps, 0, -1):

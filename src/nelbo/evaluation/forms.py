@@ -1,7 +1,6 @@
-"""One bound, several estimators: eq. 3's ratio along a path, eq. 5's exact KLs, and eq. 16 where the data is known."""
+"""Several estimators of one bound: the ratio of eq. 3, the KL terms of eq. 5, and eq. 16 if the data is known."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -9,18 +8,19 @@ from torch import Tensor
 
 from nelbo.data import ImageDataset
 from nelbo.diffusion import KnownBound, ReverseProcess, VariationalBound, bits_per_dim
-from nelbo.errors import ConfigurationError, DataError
+from nelbo.errors import ConfigurationError, DataError, option
 from nelbo.probability import Mixture, categorical_entropy, levels_to_data
+from nelbo.progress import Progress
 from nelbo.randomness import FORMS, derived_seed
 
 
 @dataclass(frozen=True)
 class FormEstimate:
-    """One estimator over a set of images.
+    """The result of one estimator on a set of images.
 
     Attributes:
         bits_per_dim: the mean over images and draws.
-        variance: of one draw for a given image, in (bits/dim)^2, averaged over the images.
+        variance: variance of a single draw for a given image, in (bits/dim)^2, averaged over the images.
     """
 
     bits_per_dim: float
@@ -29,15 +29,16 @@ class FormEstimate:
 
 @dataclass(frozen=True)
 class FormsReport:
-    """The estimators on the same images.
+    """The results of the estimators on the same images.
 
     Attributes:
         ratio: eq. 3, log p_theta(x_{t-1}|x_t) / q(x_t|x_{t-1}) along whole paths.
         divergence: eq. 5, a KL at each t.
-        standard_error: of the difference of the two means, from the draws alone: the images are the same.
-        num_images, draws: draws an image and estimator; each is T calls of the network.
-        known: eq. 16, these images taken as the whole distribution, or None.
-        entropy: H(x_0) of that distribution, bits/dim, or None. It is a part of `known`.
+        standard_error: of the difference of these two means, from the draws alone, because the images are the same.
+        num_images: number of images.
+        draws: draws per image and estimator; each takes T calls of the network.
+        known: eq. 16, with these images as the whole distribution of the data, or None.
+        entropy: H(x_0) of that distribution in bits/dim, which `known` includes, or None.
     """
 
     ratio: FormEstimate
@@ -50,12 +51,12 @@ class FormsReport:
 
     @property
     def z(self) -> float:
-        """How many standard errors apart the two means are."""
+        """Difference of the means of eq. 3 and eq. 5, in standard errors."""
         return (self.ratio.bits_per_dim - self.divergence.bits_per_dim) / self.standard_error
 
     @property
     def known_z(self) -> float | None:
-        """How many standard errors, of their own difference, eq. 16's mean is from eq. 5's."""
+        """Difference of the means of eq. 16 and eq. 5, in standard errors of that difference; None without eq. 16."""
         if self.known is None:
             return None
         error = math.sqrt((self.known.variance + self.divergence.variance) / (self.num_images * self.draws))
@@ -63,7 +64,7 @@ class FormsReport:
 
     @property
     def variance_ratio(self) -> float:
-        """The variance of eq. 3's draws over that of eq. 5's: below 1 for a nearly exact model."""
+        """Variance of the draws of eq. 3 over that of eq. 5: below 1 for a nearly exact model."""
         return self.ratio.variance / self.divergence.variance
 
 
@@ -77,25 +78,28 @@ def compare_forms(
     draws: int = 2,
     seed: int = 0,
     batch_size: int = 64,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> FormsReport:
-    """Draw the forms of the bound for every image, each with noise of its own.
+    """Draw every form of the bound for every image, each with its own noise.
 
     Args:
-        known: take the images as the whole distribution of the data, so that eq. 16 can be had as well.
+        labels: (N,) class of each image for a conditional network, negative for none.
+        known: treat the images as the whole distribution of the data, and draw eq. 16 as well.
+        draws: draws per image and form, at least 2.
+        progress: called with (draws done, draws in total), counted over all images.
 
     Raises:
-        DataError: no images.
-        ConfigurationError: fewer than 2 draws, from which no variance can be told; eq. 16, which is the bound of
-            p(x_0), with classes.
+        DataError: there are no images.
+        ConfigurationError: fewer than 2 draws, which have no variance; or labels with eq. 16, which is the bound of
+            p(x_0).
     """
     if len(images) == 0:
         raise DataError(f"{images.name} has no images to compare the forms on.")
     if draws < 2:
-        raise ConfigurationError(f"draws must be at least 2, got {draws}: one draw tells no variance.")
+        raise ConfigurationError(f"{option('draws')} must be at least 2, got {draws}: a single draw has no variance.")
     if known and labels is not None:
-        raise ConfigurationError("eq. 16 is here the bound of p(x_0): compare it without labels.")
-    device, generator = reverse.schedule.alphas_bar.device, torch.Generator().manual_seed(derived_seed(seed, FORMS))
+        raise ConfigurationError("eq. 16 is the bound of p(x_0) here; compare the forms without labels.")
+    device, generator = reverse.schedule.device, torch.Generator().manual_seed(derived_seed(seed, FORMS))
     bound, by_16 = VariationalBound(reverse), None
     if known:
         everything = levels_to_data(images.images(range(len(images))), reverse.levels).to(device)

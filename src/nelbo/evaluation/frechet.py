@@ -1,6 +1,6 @@
-"""How far generated images lie from real ones in the features of a network: the Frechet distance and its kin.
+"""Distances between generated and real images in the features of a network: Frechet distance and kernel distance.
 
-The distances are those of torchmetrics, from the extra `nelbo[metrics]`; it is imported when one is asked for.
+torchmetrics computes both. It is in the extra `nelbo[metrics]` and is imported when a distance is computed.
 """
 
 import warnings
@@ -13,27 +13,26 @@ import torch
 from torch import Tensor, nn
 
 from nelbo.data import ImageDataset
-from nelbo.errors import ConfigurationError, DataError, ShapeError
+from nelbo.errors import ConfigurationError, DataError, ShapeError, option
+from nelbo.progress import Progress, StageProgress, no_stages
 from nelbo.randomness import BOOTSTRAP, derived_seed
 
 CONFIDENCE, RESAMPLES, FEWEST_RESAMPLES = 0.95, 200, 20
 KERNEL_SUBSETS, KERNEL_IMAGES = 50, 1000
 
 Images = Tensor | ImageDataset  # uint8 (N, C, H, W)
-Stage = Callable[[str, int, int], None]  # (name, done, total)
 
 
 @dataclass(frozen=True)
 class FeatureModule:
-    """A network that looks at images for a distance: the figure means nothing without it.
+    """A network whose features a distance compares; distances through different networks cannot be compared.
 
     Attributes:
-        name: of the features, for reports.
+        name: name of the features, for reports.
         num_features: D.
         fn: uint8 images (B, C, H, W) -> features (B, D).
-        accuracy: share of held-out images that the classifier behind the features names rightly; None where there is
-            no such measurement.
-        description: what the network is, in words.
+        accuracy: share of held-out images that the underlying classifier classifies correctly, 0..1; None if unknown.
+        description: the network in words.
     """
 
     name: str
@@ -45,24 +44,24 @@ class FeatureModule:
 
 @dataclass(frozen=True)
 class FrechetReport:
-    """A Frechet distance with everything that it depends on; `str` is the figure as it should be quoted.
+    """A Frechet distance and everything that it depends on; `str` gives all of it for a report.
 
-    A distance of few images is too high on average, and a resampled one too high twice. So the interval is the spread
-    of the resampled distances about their own mean, laid around `distance`: it is for the mean of this figure over
-    other images of the same numbers, and too wide where the distance is little but bias (of Gaussians, at 300 images
-    and 32 features, it holds that mean 96 to 100 times in 100). `bias` is by how much the mean of the resampled
-    distances exceeds `distance`, and so about by how much that exceeds the distance of infinitely many images.
+    A finite number of images makes the distance too large on average, and resampling adds the same bias again.
+    Therefore the interval is the spread of the resampled distances around their own mean, placed around `distance`. It
+    is an interval for the mean distance over other sets of the same sizes, and too wide if the distance is mostly bias
+    (for Gaussians with 300 images and 32 features, it contains that mean in 96 to 100 of 100 cases). `bias` is the mean
+    of the resampled distances minus `distance`: an estimate of `distance` minus the distance of infinitely many images.
 
     Attributes:
-        distance: squared, as is the custom: ||m1 - m2||^2 + Tr(C1 + C2 - 2 (C1 C2)^(1/2)) of the features.
-        low, high: the bootstrap interval of `confidence`.
-        bias, bias_error: by how much finite numbers of images raise the distance, estimated by the bootstrap, and the
-            standard error of that for a finite number of resamples.
-        kernel, kernel_spread: the squared kernel distance (KID: cubic kernel), which is not biased; mean and standard
-            deviation over subsets of `kernel_images` images each.
-        num_generated, num_reference: how many images were compared.
-        split: what the reference images are.
-        features, num_features, accuracy, description: of the `FeatureModule`.
+        distance: squared, as usual: ||m1 - m2||^2 + Tr(C1 + C2 - 2 (C1 C2)^(1/2)) of the features.
+        low, high: the bootstrap interval at `confidence`.
+        bias, bias_error: bias of the distance from the finite numbers of images, estimated by the bootstrap, and the
+            standard error of that estimate from the finite number of resamples.
+        kernel, kernel_spread: the squared kernel distance (KID, cubic kernel), which is unbiased: mean and standard
+            deviation over subsets of `kernel_images` images.
+        num_generated, num_reference: number of images in each set.
+        split: the reference images in words.
+        features, num_features, accuracy, description: from the `FeatureModule`.
         resamples, seed: of the bootstrap.
     """
 
@@ -87,7 +86,7 @@ class FrechetReport:
 
     @property
     def warning(self) -> str | None:
-        """What keeps the figure from being trusted, or None."""
+        """Why the distance is not reliable, or None."""
         fewest = min(self.num_generated, self.num_reference)
         if fewest > self.num_features:
             return None
@@ -115,7 +114,7 @@ class FrechetReport:
 
 
 def require_torchmetrics() -> None:
-    """Check that a distance can be computed here, before the images for it are made.
+    """Check that torchmetrics is installed, before images are generated.
 
     Raises:
         ConfigurationError: torchmetrics is not installed.
@@ -127,20 +126,20 @@ def require_torchmetrics() -> None:
 
 
 def require_comparison(num_generated: int, num_reference: int, features: FeatureModule, resamples: int) -> None:
-    """Check that a distance between so many images can be computed here, before they are made.
+    """Check that a distance between sets of these sizes can be computed, before the images are generated.
 
     Raises:
-        ConfigurationError: torchmetrics is not installed, or fewer than 20 resamples.
-        DataError: fewer than two images in a set.
+        ConfigurationError: torchmetrics is not installed, or there are fewer than 20 resamples.
+        DataError: a set has fewer than two images.
     """
     require_torchmetrics()
     if resamples < FEWEST_RESAMPLES:
-        raise ConfigurationError(f"--resamples must be at least {FEWEST_RESAMPLES}, got {resamples}.")
+        raise ConfigurationError(f"{option('resamples')} must be at least {FEWEST_RESAMPLES}, got {resamples}.")
     for what, number in (("generated", num_generated), ("reference", num_reference)):
         if number < 2:
             raise DataError(
-                f"{number} {what} image(s) have no covariance; a distance takes two, and means "
-                f"something from some {10 * features.num_features} on."
+                f"{number} {what} image(s) have no covariance; a distance needs at least two images, and about "
+                f"{10 * features.num_features} to be meaningful."
             )
 
 
@@ -153,20 +152,22 @@ def frechet_distance(
     resamples: int = RESAMPLES,
     seed: int = 0,
     batch_size: int = 256,
-    progress: Stage = lambda name, done, total: None,
+    progress: StageProgress = no_stages,
 ) -> FrechetReport:
-    """The Frechet distance between two sets of images (uint8, N x C x H x W, or data sets), in float64.
+    """Compute the Frechet distance between two sets of images in float64.
 
     Args:
-        split: what the reference images are, such as "held-out images of digits".
-        resamples: of the features of either set, with replacement, for the interval; at least 20. Each takes the
-            eigenvalues of a D x D matrix: milliseconds for 64 features, many seconds for the 2,048 of Inception.
-        progress: called with what is done (features, resamples), how many of them, and how many in all.
+        generated, reference: uint8 tensors (N, C, H, W) or data sets.
+        features: the network whose features are compared.
+        split: the reference images in words, such as "held-out images of digits".
+        resamples: bootstrap samples of both sets for the interval, at least 20. Each one computes the eigenvalues of a
+            D x D matrix: milliseconds for 64 features, many seconds for the 2,048 features of Inception.
+        progress: called with the stage ("features", "resamples"), done and total.
 
     Raises:
-        ConfigurationError: torchmetrics is not installed, or fewer resamples.
-        DataError: fewer than two images in a set, or features that are not finite.
-        ShapeError: features of another shape than `features` promises.
+        ConfigurationError: torchmetrics is not installed, or there are fewer than 20 resamples.
+        DataError: a set has fewer than two images, or features are not finite.
+        ShapeError: the network returns features of another shape than `features` declares.
     """
     require_comparison(len(generated), len(reference), features, resamples)
     ours = features_of(generated, features, batch_size, lambda done, total: progress("features", done, total))
@@ -208,39 +209,39 @@ def features_of(
     images: Images,
     features: FeatureModule,
     batch_size: int = 256,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = lambda done, total: None,
 ) -> Tensor:
-    """What the network sees in each image: float64 (N, D), on the processor.
+    """Return the features of each image: float64 (N, D), on the CPU.
 
     Raises:
-        ShapeError: the network puts out another shape than promised.
-        DataError: features that are not finite.
+        ShapeError: the network returns features of another shape than declared.
+        DataError: features are not finite.
     """
     rows = []
     for some in torch.arange(len(images)).split(batch_size):
         row = features.fn(images[some] if isinstance(images, Tensor) else images.images(some))
         if row.shape != (len(some), features.num_features):
             raise ShapeError(
-                f"{features.name} put out {tuple(row.shape)} for {len(some)} images; expected "
-                f"({len(some)}, {features.num_features}): a vector of features an image."
+                f"{features.name} returned {tuple(row.shape)} for {len(some)} images; expected "
+                f"({len(some)}, {features.num_features}): one vector of features per image."
             )
         rows.append(row.double().cpu())
         progress(int(some[-1]) + 1, len(images))
     found = torch.cat(rows)
     if not bool(found.isfinite().all()):
-        raise DataError(f"some features of {features.name} are not finite, so there is no distance between them.")
+        raise DataError(f"some features of {features.name} are not finite, so no distance can be computed from them.")
     return found
 
 
 class GivenFeatures(nn.Module):
-    """The identity, as a feature module of torchmetrics: its images are then features that are there already."""
+    """The identity as a feature module of torchmetrics, which then takes features instead of images."""
 
     def __init__(self, num_features: int) -> None:
         super().__init__()
         self.num_features = num_features
 
     def forward(self, features: Tensor) -> Tensor:
-        """(N, D), as it came."""
+        """Return the features (N, D) unchanged."""
         return features
 
 
@@ -253,7 +254,7 @@ class FrechetMeasure:
         self.metric = FrechetInceptionDistance(feature=GivenFeatures(num_features)).set_dtype(torch.float64)
 
     def __call__(self, generated: Tensor, reference: Tensor) -> float:
-        """The squared distance; never below 0, though rounding may leave it there."""
+        """Return the squared distance; a value that rounding makes negative becomes 0."""
         self.metric.reset()
         self.metric.update(reference, real=True)
         self.metric.update(generated, real=False)
@@ -262,7 +263,7 @@ class FrechetMeasure:
 
 @dataclass(frozen=True)
 class KernelDistance:
-    """The squared kernel distance: mean and standard deviation over subsets of so many images."""
+    """The squared kernel distance: mean and standard deviation over subsets of `subset` images."""
 
     mean: float
     spread: float
@@ -270,18 +271,21 @@ class KernelDistance:
 
 
 def kernel_distance(generated: Tensor, reference: Tensor, seed: int) -> KernelDistance:
-    """torchmetrics' kernel distance (KID) between features (N, D) of two sets, over halves or 1,000 of their images."""
+    """Compute torchmetrics' kernel distance (KID) between features (N, D) of two sets.
+
+    The subsets have half as many images as the smaller set, at most 1,000 and at least 2.
+    """
     from torchmetrics.image.kid import KernelInceptionDistance
 
     subset = max(min(len(generated) // 2, len(reference) // 2, KERNEL_IMAGES), 2)
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-        warnings.simplefilter("ignore")  # it warns that it keeps the features, which are kept already
+        warnings.simplefilter("ignore")  # about the memory for the features, which are in memory anyway
         metric = KernelInceptionDistance(
             feature=GivenFeatures(generated.shape[1]), subsets=KERNEL_SUBSETS, subset_size=subset
         ).set_dtype(torch.float64)
         metric.update(reference, real=True)
         metric.update(generated, real=False)
-        torch.default_generator.manual_seed(seed)  # of its choice of subsets; restored behind this block
+        torch.default_generator.manual_seed(seed)  # chooses the subsets; fork_rng restores the global state
         mean, spread = metric.compute()
     return KernelDistance(float(mean), float(spread), subset)
 

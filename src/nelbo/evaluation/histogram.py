@@ -1,4 +1,4 @@
-"""How far samples are from a distribution that is known: KL over bins, beside what chance alone would show."""
+"""Divergence of samples from a known distribution: KL over bins, with its value for samples of that distribution."""
 
 from dataclasses import dataclass
 
@@ -12,15 +12,15 @@ from nelbo.randomness import FLOOR, derived_seed
 
 @dataclass(frozen=True)
 class HistogramDivergence:
-    """KL(known || samples) over bins, nats.
+    """KL(known || samples) over bins, in nats.
 
-    Bins can only hide differences: the KL of the distributions themselves is at least the KL over bins.
+    The KL over bins is at most the KL of the distributions, because bins can only hide differences.
 
     Attributes:
-        raw: between the known masses and the histogram, which finitely many samples make too large.
-        floor: the mean of `raw` over sets of as many samples that were drawn from the known masses themselves.
-        spread: the standard deviation of `raw` over those sets.
-        num_samples, num_bins: how many.
+        raw: KL between the known masses and the histogram of the samples; too large for a finite number of samples.
+        floor: mean of `raw` over sets of the same number of samples, drawn from the known masses.
+        spread: standard deviation of `raw` over those sets.
+        num_samples, num_bins: number of samples and of bins.
     """
 
     raw: float
@@ -31,27 +31,33 @@ class HistogramDivergence:
 
     @property
     def nats(self) -> float:
-        """`raw` less `floor`: unbiased for samples of the known distribution, and nearly so for what lies near it."""
+        """`raw` - `floor`: unbiased for samples of the known distribution, nearly so for samples of a similar one."""
         return self.raw - self.floor
 
     @property
     def z(self) -> float:
-        """`nats` in units of `spread`: within -3..3 the samples cannot be told from the known distribution's."""
+        """`nats` / `spread`: within -3..3, the samples are consistent with the known distribution."""
         return self.nats / self.spread
 
 
 def histogram_divergence(masses: Tensor, counts: Tensor, *, repeats: int = 200, seed: int = 0) -> HistogramDivergence:
-    """KL(masses || distribution of the samples) from their counts in the same bins, both of any one shape.
+    """Estimate KL(masses || distribution of the samples) from counts.
 
-    The histogram has one pseudo-sample, spread evenly over the bins, so an empty bin makes the result large and not
-    infinite: a missing mode of mass m costs about m log(number of samples).
+    One pseudo-sample is spread evenly over the bins, so an empty bin makes the result large instead of infinite: a
+    missing mode of mass m costs about m log(number of samples).
+
+    Args:
+        masses: probability of each bin, in any shape.
+        counts: number of samples in each bin, in the same shape.
+        repeats: sets of samples drawn from `masses` for `floor` and `spread`.
 
     Raises:
-        ShapeError: different shapes, or no sample.
+        ShapeError: the shapes differ, or there are no samples.
     """
     if masses.shape != counts.shape or int(counts.sum()) == 0:
         raise ShapeError(
-            f"counts {tuple(counts.shape)} of {int(counts.sum())} samples for masses {tuple(masses.shape)}."
+            f"got counts {tuple(counts.shape)} of {int(counts.sum())} samples for masses {tuple(masses.shape)}; "
+            "expected equal shapes and at least one sample."
         )
     p, n, num = masses.flatten().double(), counts.flatten(), int(counts.sum())
     generator = torch.Generator().manual_seed(derived_seed(seed, FLOOR))
@@ -61,16 +67,17 @@ def histogram_divergence(masses: Tensor, counts: Tensor, *, repeats: int = 200, 
 
 
 def _against(p: Tensor, counts: Tensor) -> Tensor:
+    """Return KL(p || histogram with one pseudo-sample), nats."""
     return categorical_kl(p, (counts.double() + 1 / len(p)) / (counts.sum() + 1))
 
 
 def coarser(table: Tensor, side: int) -> Tensor:
-    """A square table (L, L) of masses or counts summed into (side, side) bins; `side` divides L."""
+    """Sum a square table (L, L) of masses or counts into (side, side) bins; `side` must divide L."""
     block = len(table) // side
     return table.view(side, block, side, block).sum((1, 3))
 
 
 def counts_of(levels: Tensor, num_levels: int) -> Tensor:
-    """How many of the points (N, 2), integers 0..L-1, have each pair of levels: int64 (L, L)."""
+    """Count the points (N, 2), integers in 0..L-1, at each pair of levels: int64 (L, L)."""
     cell = levels[:, 0].long() * num_levels + levels[:, 1].long()
     return torch.bincount(cell, minlength=num_levels**2).view(num_levels, num_levels)

@@ -1,4 +1,4 @@
-"""What ordinary image formats need for the same images: bits/dim against RMSE, headers counted."""
+"""Ordinary image formats on the same images: bits/dim, headers included, against RMSE."""
 
 import io
 import math
@@ -16,7 +16,7 @@ QUALITIES = (1, 5, 10, 20, 35, 50, 65, 80, 90, 95)
 
 @dataclass(frozen=True)
 class CodecPoint:
-    """One format at one quality: the mean over images. Lossless has the quality None and an RMSE of 0."""
+    """One format at one quality, averaged over images. A lossless format has quality None and an RMSE of 0."""
 
     codec: str
     quality: int | None
@@ -25,22 +25,32 @@ class CodecPoint:
 
 
 def available_codecs() -> list[str]:
-    """The formats that can be written here; JPEG XL needs pillow-jxl-plugin (under the GPL, so in no extra)."""
+    """Return the formats that can be written here; JPEG XL needs pillow-jxl-plugin (GPL, so no extra installs it)."""
     try:
-        import pillow_jxl  # noqa: F401 (it registers itself)
+        import pillow_jxl  # noqa: F401 (importing it registers the format)
     except ImportError:
         return [name for name in ("JPEG", "WEBP") if features.check({"JPEG": "jpg", "WEBP": "webp"}[name])]
     return ["JPEG", "WEBP", "JXL"]
 
 
 def codec_curve(codec: str, images: Tensor, qualities: Sequence[int | None] = QUALITIES) -> list[CodecPoint]:
-    """Each image (uint8, N x C x H x W, 256 levels) as a file of its own: the bytes it takes, and what comes back.
+    """Encode each image as a file and measure its size and its error after decoding.
+
+    Args:
+        codec: one of `available_codecs`.
+        images: uint8 (N, C, H, W) with 256 levels.
+        qualities: qualities of the format; None is lossless.
+
+    Returns:
+        One point per quality; the RMSE is on the pixel scale 0..255.
 
     Raises:
-        DataError: images that are neither grey nor RGB.
+        DataError: the images are neither grey nor RGB.
     """
     if images.ndim != 4 or images.shape[1] not in (1, 3):
-        raise DataError(f"image formats hold grey or RGB images, and these are {tuple(images.shape)}.")
+        raise DataError(
+            f"image formats need grey or RGB images, (N, 1, H, W) or (N, 3, H, W); got {tuple(images.shape)}."
+        )
     points = []
     for quality in qualities:
         bits, squares = 0, 0.0
@@ -59,6 +69,6 @@ def _encoded(image: Image.Image, codec: str, quality: int | None) -> bytes:
     buffer = io.BytesIO()
     if quality is None:
         image.save(buffer, format=codec, lossless=True)
-    else:  # JPEG's tables made for the image: its header is most of a small file as it is
+    else:  # JPEG with Huffman tables fitted to the image: the header dominates the size of a small file
         image.save(buffer, format=codec, quality=quality, optimize=True)
     return buffer.getvalue()

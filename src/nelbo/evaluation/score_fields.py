@@ -1,4 +1,4 @@
-"""The score that a model of points has learned, beside the true one where that is known."""
+"""The score learned by a model of points, and the exact score if it is known."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ class ScoreField:
     """Scores on a grid of the plane, at one t.
 
     Attributes:
-        t: the network's own time.
-        places: (M, 2) where; all (..., 2) are in the unit of x_t.
+        t: t of the full schedule.
+        places: (M, 2) the points of the grid, in the unit of x_t.
         learned: (M, 2) -eps_theta / sqrt(1 - alphas_bar_t).
-        exact: (M, 2) the gradient of log q(x_t), or None where it isn't known.
-        error: E||learned - exact||^2 / E||exact||^2 over x_t ~ q, or None. It is the square of a relative error.
+        exact: (M, 2) the gradient of log q(x_t), or None if it is unknown.
+        error: E||learned - exact||^2 / E||exact||^2 over x_t ~ q, the square of a relative error, or None.
     """
 
     t: int
@@ -34,11 +34,15 @@ class ScoreField:
 def score_field(
     reverse: ReverseProcess, x_t: Tensor, step: int, exact: ExactScore | None = None, side: int = 15
 ) -> ScoreField:
-    """The field over the square that holds x_t (N, 2, 1, 1), draws of q at `step` (1..T) over which `error` is taken.
+    """Evaluate the score on a square grid that covers x_t.
+
+    The half side of the square is 1.1 times the 99% quantile of the absolute coordinates of x_t.
 
     Args:
-        exact: `exact(x_t, signal, stddev)`, (M, 2) -> (M, 2), where x_t = signal x_0 + stddev noise.
-        side: places in a row of the grid.
+        x_t: (N, 2, 1, 1) draws of q(x_t), over which `error` is averaged.
+        step: index 1..T of the schedule.
+        exact: exact(x_t, signal, stddev) is the exact score, (M, 2) -> (M, 2), of x_t = signal x_0 + stddev noise.
+        side: points per side of the grid.
     """
     schedule = reverse.schedule
     cloud = x_t.flatten(1)

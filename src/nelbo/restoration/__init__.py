@@ -1,4 +1,4 @@
-"""Damaged images restored by a model of whole ones: no training, and several answers where many fit."""
+"""Restoration of damaged images by a model of undamaged ones: no training, and several draws where many images fit."""
 
 import lazy_loader
 

@@ -1,3 +1,17 @@
+from .damages import (
+    DAMAGE_NAMES,
+    DAMAGES,
+    METHODS,
+    ColourDamage,
+    ImageDamage,
+    LinearDamage,
+    MaskDamage,
+    NoiseDamage,
+    StrengthDamage,
+    UpscaleDamage,
+    Walk,
+    build_damage,
+)
 from .denoising import denoise, entry_step, posterior_mean
 from .draws import Restoration
 from .editing import edit
@@ -7,15 +21,27 @@ from .operators import LUMA, Average, Damage, Grey, Identity, Mask
 from .repaint import RePaintSampler, visits
 
 __all__ = [
+    "DAMAGES",
+    "DAMAGE_NAMES",
     "LUMA",
+    "METHODS",
     "Average",
+    "ColourDamage",
     "Damage",
     "Grey",
     "Identity",
+    "ImageDamage",
+    "LinearDamage",
     "Mask",
+    "MaskDamage",
+    "NoiseDamage",
     "NullSpace",
     "RePaintSampler",
     "Restoration",
+    "StrengthDamage",
+    "UpscaleDamage",
+    "Walk",
+    "build_damage",
     "denoise",
     "edit",
     "entering",

@@ -1,4 +1,4 @@
-"""A noisy image is an x_t but for its scale: y = x_0 + sigma z is x_t / sqrt(alphas_bar_t) where sigma_t = sigma."""
+"""Denoising: y = x_0 + sigma z is x_t / sqrt(alphas_bar_t) at the t with sigma_t = sigma, so the chain starts there."""
 
 from collections.abc import Iterator
 
@@ -6,30 +6,33 @@ import torch
 from torch import Tensor
 
 from nelbo.diffusion import NoiseSchedule, ReverseProcess
-from nelbo.errors import ConfigurationError
+from nelbo.errors import ConfigurationError, option
 from nelbo.randomness import Generators, standard_normal
 from nelbo.restoration.entry import entering
 from nelbo.samplers import Sampler, Step
 
 
 def entry_step(schedule: NoiseSchedule, sigma: float) -> int:
-    """The first t whose noise, `schedule.sigma[t]`, is not below sigma, in units of data: of 256 levels 2/255 each.
+    """Return the smallest t whose noise `schedule.sigma[t]` is at least sigma.
+
+    Args:
+        sigma: standard deviation in units of data, which range from -1 to 1: one of 256 levels is 2/255.
 
     Raises:
-        ConfigurationError: no noise at all, or more than x_T has.
+        ConfigurationError: sigma is not positive, or above that of x_T.
     """
     most = float(schedule.sigma[-1])
     if not 0 < sigma <= most:
         raise ConfigurationError(
-            f"noise of {sigma:g} (in units of data, which go from -1 to 1) is not within 0..{most:.4g}, what this "
-            "model's chain knows; change --noise."
+            f"noise of {sigma:g} (in units of data, which range from -1 to 1) must be above 0 and at most {most:.4g}, "
+            f"the noise of this model's x_T; change {option('noise')}."
         )
     return int(torch.searchsorted(schedule.sigma[1:].cpu().contiguous(), sigma)) + 1
 
 
 @torch.no_grad()
 def posterior_mean(reverse: ReverseProcess, y: Tensor, sigma: float, label: Tensor | None = None) -> Tensor:
-    """E[x_0|y] of noisy images y (B, C, H, W) as the network sees it: one call, no noise added."""
+    """Return the network's E[x_0|y] of noisy images y (B, C, H, W): one network call, and no noise is added."""
     t = torch.full((len(y),), entry_step(reverse.schedule, sigma), device=y.device)
     return reverse.predict(reverse.schedule.at(reverse.schedule.signal, t, y) * y, t, label).x_0
 
@@ -42,18 +45,18 @@ def denoise(
     steps: int | None = None,
     label: Tensor | None = None,
 ) -> Iterator[Step]:
-    """Walk down from noisy images y (B, C, H, W): draws of p_theta(x_0|y), by a sampler that draws noise.
+    """Draw x_0 from p_theta(x_0|y) for noisy images y (B, C, H, W), and yield every step.
 
-    What y lacks of the noise of its t is added, so that it is an x_t exactly.
+    y gets the noise that it lacks at the step where it enters the chain, so that it is exactly an x_t.
 
     Args:
-        sampler: over the whole schedule.
-        sigma: the noise's standard deviation in units of data.
-        steps: how many to take; see `entering`.
-        label: int64 (B,) for a conditional network.
+        sampler: a sampler over the whole schedule; one that draws noise, or all draws are nearly equal.
+        sigma: standard deviation of the noise in units of data.
+        steps: number of steps; see `entering`.
+        label: int64 (B,) class numbers, for a conditional network.
 
     Raises:
-        ConfigurationError: noise that the chain doesn't know.
+        ConfigurationError: sigma is not positive, or above that of x_T.
     """
     schedule = sampler.reverse.schedule
     t = entry_step(schedule, sigma)

@@ -1,4 +1,4 @@
-"""What a restoration gives: several answers, what they have in common, and where they differ."""
+"""The result of a restoration: several draws, their mean and their spread."""
 
 from dataclasses import dataclass
 
@@ -11,8 +11,8 @@ class Restoration:
 
     Attributes:
         draws: (N, C, H, W) uint8, integer levels.
-        mean: (C, H, W) float64, in levels: the mean of the draws, or the posterior mean where that is known directly.
-        spread: (C, H, W) float64, in levels: the standard deviation of the draws, pixel by pixel; 0 for a single one.
+        mean: (C, H, W) float64, in levels: the mean of the draws, or the posterior mean where one call computes it.
+        spread: (C, H, W) float64, in levels: the standard deviation of the draws at each pixel; 0 for a single draw.
     """
 
     draws: Tensor
@@ -21,6 +21,6 @@ class Restoration:
 
     @classmethod
     def of(cls, draws: Tensor, mean: Tensor | None = None) -> "Restoration":
-        """Of N draws, and their own mean unless another is given."""
+        """Build the record from N draws. The mean is theirs unless another is given."""
         values = draws.double()
         return cls(draws, values.mean(0) if mean is None else mean, values.std(0, correction=min(1, len(draws) - 1)))

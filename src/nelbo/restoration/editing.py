@@ -1,11 +1,11 @@
-"""Image to image: diffused so far that what is wrong drowns, then walked down again (SDEdit, Meng et al. 2022)."""
+"""Image to image: diffuse an image part of the way, then walk down again (SDEdit, Meng et al. 2022)."""
 
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from nelbo.errors import ConfigurationError
+from nelbo.errors import ConfigurationError, option
 from nelbo.randomness import Generators, standard_normal
 from nelbo.restoration.entry import entering
 from nelbo.samplers import Sampler, Step
@@ -19,20 +19,22 @@ def edit(
     steps: int | None = None,
     label: Tensor | None = None,
 ) -> Iterator[Step]:
-    """Draws x_t ~ q(x_t|image) at t = strength T, and walks down from there.
+    """Draw x_t ~ q(x_t|image) at t = strength T, and walk down from there; yields every step.
 
     Args:
-        sampler: over the whole schedule.
-        image: (B, C, H, W) as data: a sketch, a collage, or whatever shall look like the model's images.
-        strength: the share of the chain, above 0 and at most 1: the more, the freer the model.
-        steps: how many to take from there; see `entering`.
-        label: int64 (B,) for a conditional network.
+        sampler: a sampler over the whole schedule.
+        image: (B, C, H, W) as data: a sketch, a collage, or any image that should resemble the model's images.
+        strength: share of the chain, above 0 and at most 1. A larger share lets the model change more.
+        steps: number of steps from there; see `entering`.
+        label: int64 (B,) class numbers, for a conditional network.
 
     Raises:
-        ConfigurationError: no such share.
+        ConfigurationError: a strength out of range.
     """
     if not 0 < strength <= 1:
-        raise ConfigurationError(f"--strength is a share of the chain, above 0 and at most 1, got {strength}.")
+        raise ConfigurationError(
+            f"{option('strength')} is a share of the chain: it must be above 0 and at most 1, got {strength}."
+        )
     t = max(round(strength * sampler.reverse.schedule.num_steps), 1)
     walker, place = entering(sampler, t, steps)
     at, noise = torch.full((len(image),), t, device=image.device), standard_normal(image.shape, generator, image)

@@ -1,14 +1,18 @@
-"""RePaint: missing pixels are drawn beside known ones, and drawn again until they agree (Lugmayr et al. 2022)."""
+"""RePaint: missing pixels are sampled together with the known ones, and resampled until they agree.
+
+The method is that of Lugmayr et al. 2022.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from nelbo.diffusion import ForwardProcess
-from nelbo.errors import ConfigurationError, ShapeError
+from nelbo.errors import ConfigurationError, ShapeError, option
 from nelbo.randomness import Generators, standard_normal
 from nelbo.samplers import Sampler, Step
 
@@ -18,18 +22,21 @@ class RePaintSampler(Sampler):
     """Algorithm 1 of Lugmayr et al. 2022 with the jumps of its appendix, over any stride of a chain.
 
     A step draws x_{t-1} from p_theta(x_{t-1}|x_t) where pixels are missing and from q(x_{t-1}|x_0) where they are
-    known, independently of each other; that is why, after some steps, the walk jumps back up and goes down again.
-    A jump from t - j to t is one draw of q(x_t|x_{t-j}), whose beta is from the ratio of alphas_bar (where their
-    pseudo-code has beta_{t-1}). The known pixels of x_0 are as they were given, to the last bit.
+    known. The two draws are independent, so they do not agree at first. Therefore the walk jumps back up after some
+    steps and goes down again.
+    A jump from t - j to t is one draw of q(x_t|x_{t-j}), whose beta follows from the ratio of alphas_bar (the authors'
+    pseudo-code has beta_{t-1} there). The known pixels of the final x_0 are bit for bit those that were given.
 
-    More resamplings come nearer to p(x_0|known), which is never reached exactly: known pixels of x_t are noisy.
+    More resamplings come closer to p(x_0|known) but never reach it exactly, because the known pixels of x_t are noisy.
 
     Attributes:
-        known: the image as data (1, C, H, W) or (B, C, H, W), its missing pixels of any value.
-        kept: bool (H, W), (C, H, W) or (B, C, H, W), true where it is known.
-        jump: j, how many steps are walked again at a time.
-        resamplings: r, how often each stretch of j steps is walked in all; 1 doesn't jump.
+        known: the image as data (1, C, H, W) or (B, C, H, W); its missing pixels may have any value, also NaN.
+        kept: bool (H, W), (C, H, W) or (B, C, H, W), true where a pixel is known.
+        jump: j, the number of steps in a jump.
+        resamplings: r, how often each stretch of j steps is sampled in total; 1 makes no jumps.
     """
+
+    uses_variance: ClassVar[bool] = True
 
     known: Tensor
     kept: Tensor
@@ -40,19 +47,27 @@ class RePaintSampler(Sampler):
         _check(self.jump, self.resamplings)
         if self.kept.dtype != torch.bool or self.kept.shape != self.known.shape[-self.kept.ndim :]:
             raise ShapeError(
-                f"a mask is bool of the image's shape {tuple(self.known.shape[1:])}, got {self.kept.dtype} "
+                f"a mask must be bool and of the image's shape {tuple(self.known.shape[1:])}, got {self.kept.dtype} "
                 f"{tuple(self.kept.shape)}."
             )
 
     @property
+    def draws_noise(self) -> bool:
+        """Always: at each jump and at each step except the last."""
+        return True
+
+    @property
     def calls(self) -> int:
-        """T + (r - 1) j floor((T - 1) / j)."""
+        """T + (r - 1) j floor((T - 1) / j) network calls."""
         steps = self.reverse.schedule.num_steps
         return steps + (self.resamplings - 1) * self.jump * ((steps - 1) // self.jump)
 
     @torch.no_grad()
     def walk(self, x_t: Tensor, t: int, generator: Generators, label: Tensor | None = None) -> Iterator[Step]:
-        """See `Sampler.walk`, but t rises at a jump. Yields a step for each call of the network, and one for t = 0."""
+        """Walk down from x_t; see `Sampler.walk`. t rises at a jump.
+
+        Yields one step for each network call, and a last one for t = 0.
+        """
         kept, known = self.kept.to(x_t.device), self.known.to(x_t)
         for here, there in pairwise(visits(t, self.jump, self.resamplings)):
             if there > here:
@@ -65,13 +80,13 @@ class RePaintSampler(Sampler):
             if there == 0:
                 x_t = torch.where(kept, known, drawn.mean)
             else:
-                z = standard_normal(x_t.shape, generator, x_t)  # no pixel is on both sides: one draw serves them
+                z = standard_normal(x_t.shape, generator, x_t)  # each pixel is either known or missing: one z suffices
                 fresh = self.reverse.forward_process.sample(known.expand_as(x_t), at - 1, z)
                 x_t = torch.where(kept, fresh, drawn.mean + drawn.stddev * z)
         yield Step(0, x_t, x_t)
 
     def _risen(self, x: Tensor, low: int, high: int, generator: Generators) -> Tensor:
-        """A draw of q(x_high|x_low): one step of the chain that has these two steps only, and T."""
+        """Draw from q(x_high|x_low): one step of the stride that keeps only these two steps and T."""
         schedule = self.reverse.schedule
         stride = schedule.strided(sorted({low, high, schedule.num_steps}))
         risen = ForwardProcess(stride).step(x, torch.full((len(x),), 2, device=x.device))
@@ -79,12 +94,13 @@ class RePaintSampler(Sampler):
 
 
 def visits(num_steps: int, jump: int, resamplings: int) -> list[int]:
-    """The places of a walk from T to 0: T, T - 1, ..., with `resamplings` - 1 jumps up from 1, 1 + j, 1 + 2j, ...
+    """Return the values of t that a walk from T to 0 visits: T, T - 1, ..., with jumps up from 1, 1 + j, 1 + 2j, ...
 
-    A jump of j steps is one move. From every place that leaves room for it below T, as in the authors' own code.
+    A jump of j steps is one move. There are `resamplings` - 1 jumps from each of these t with t + j <= T, as in the
+    authors' own code.
 
     Raises:
-        ConfigurationError: no steps to jump, or no walk at all.
+        ConfigurationError: `jump` or `resamplings` below 1.
     """
     _check(jump, resamplings)
     left = {place: resamplings - 1 for place in range(1, num_steps - jump + 1, jump)}
@@ -100,6 +116,6 @@ def visits(num_steps: int, jump: int, resamplings: int) -> list[int]:
 
 
 def _check(jump: int, resamplings: int) -> None:
-    for flag, value in (("--jump", jump), ("--resamplings", resamplings)):
+    for name, value in (("jump", jump), ("resamplings", resamplings)):
         if value < 1:
-            raise ConfigurationError(f"{flag} must be at least 1, got {value}.")
+            raise ConfigurationError(f"{option(name)} must be at least 1, got {value}.")

@@ -3,26 +3,25 @@ from .diffusion_model import DiffusionModel
 from .diffusion_run import DiffusionRun
 from .folder import DataOptions, RunConfig, bundled_models, find_run, read_config
 from .loading import load, load_as
-from .restoring import METHODS, Repair, expected_shape, restore, the_damage
+from .restore_options import RestoreOptions
+from .restoring import restore
 from .run import Report, Run
 from .sampling_options import SPACINGS, SamplingOptions
 from .vae_run import VAERun
 
 __all__ = [
-    "METHODS",
     "PLAN_FILE",
     "SPACINGS",
     "DataOptions",
     "DiffusionModel",
     "DiffusionRun",
-    "Repair",
     "Report",
+    "RestoreOptions",
     "Run",
     "RunConfig",
     "SamplingOptions",
     "VAERun",
     "bundled_models",
-    "expected_shape",
     "find_model",
     "find_run",
     "fit_codec",
@@ -30,5 +29,4 @@ __all__ = [
     "load_as",
     "read_config",
     "restore",
-    "the_damage",
 ]

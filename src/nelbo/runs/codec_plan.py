@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 
 from nelbo.codec import CodecPlan, FittingOptions, ProgressiveCodec, fit_plan
 from nelbo.data import ImageDataset
-from nelbo.errors import CodecError, ConfigurationError, NelboError, RunError, option
+from nelbo.errors import CodecError, ConfigurationError, NelboError, NelboWarning, RunError, option
 from nelbo.files import read_metadata, read_tensors, write_tensors
 from nelbo.progress import StageProgress
 from nelbo.runs.diffusion_model import DiffusionModel
@@ -34,6 +35,10 @@ SHAPING_SINCE = {
 CHAIN = ("kind", "num_steps", "beta_1", "beta_T", "log_snr_max", "log_snr_min")
 CHAIN_SINCE: dict[str, object] = {"betas": ()}
 ARITHMETIC = "float64 throughout, clipped xhat_0, calibrated variance"
+
+
+class PlanWarning(NelboWarning):
+    """A codec plan becomes stale."""
 
 
 class ModelInFolder(Protocol):
@@ -107,6 +112,17 @@ def mark_stale(folder: Path) -> bool:
         return False
     write_tensors(path, tensors, {**metadata, "stale": True})
     return True
+
+
+def warn_of_plan(folder: Path) -> None:
+    """Warn, before a run is trained further, that its codec plan will no longer fit the weights."""
+    if (folder / PLAN_FILE).is_file() and not read_metadata(folder / PLAN_FILE).get("stale"):
+        warnings.warn(
+            f"{folder} has a codec plan, and training changes the weights that it was measured for: .nelbo files made "
+            "with it can no longer be decoded. Copy the folder first to keep them.",
+            PlanWarning,
+            stacklevel=2,
+        )
 
 
 def _require_calibration(run: ModelInFolder) -> None:

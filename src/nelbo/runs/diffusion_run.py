@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import torch
 from torch import Tensor, nn
 
 from nelbo.codec import Bitstream, Decoded, ProgressiveCodec
 from nelbo.data import ImageDataset
-from nelbo.diffusion import Constraint, Guidance, NoiseSchedule, ReverseProcess
+from nelbo.diffusion import NoiseSchedule, ReverseProcess
 from nelbo.evaluation import (
     BoundReport,
     FormsReport,
@@ -21,6 +21,7 @@ from nelbo.evaluation import (
     evaluate_likelihood,
     expected_terms,
 )
+from nelbo.options import options_from
 from nelbo.progress import Progress
 from nelbo.recipes.assembly import build_schedule
 from nelbo.recipes.recipe import Recipe
@@ -28,6 +29,7 @@ from nelbo.restoration import Restoration
 from nelbo.runs.codec_plan import load_codec
 from nelbo.runs.diffusion_model import DiffusionModel
 from nelbo.runs.folder import RunConfig
+from nelbo.runs.restore_options import RestoreOptions
 from nelbo.runs.restoring import restore
 from nelbo.runs.run import Run
 from nelbo.runs.sampling import pixels_of
@@ -55,15 +57,13 @@ class DiffusionRun(Run):
     @classmethod
     def of(cls, folder: Path, config: RunConfig, network: nn.Module, extras: dict[str, Tensor]) -> Self:
         """Build the run from its parts."""
-        assert isinstance(config.recipe, Recipe)
-        schedule = build_schedule(config.recipe.schedule).to(next(network.parameters()).device)
+        schedule = build_schedule(cast(Recipe, config.recipe).schedule).to(next(network.parameters()).device)
         return cls(folder, config, network, schedule, extras.get(CALIBRATION))
 
     @property
     def recipe(self) -> Recipe:
         """The recipe of the model."""
-        assert isinstance(self.config.recipe, Recipe)
-        return self.config.recipe
+        return cast(Recipe, self.config.recipe)
 
     @property
     def model(self) -> DiffusionModel:
@@ -75,20 +75,9 @@ class DiffusionRun(Run):
         """Whether the variance was measured, or is learned and needs no measurement."""
         return self.mse is not None or self.model.variance().learned
 
-    def reverse(
-        self,
-        *,
-        steps: int | None = None,
-        spacing: str | None = None,
-        variance: str | None = None,
-        clip: bool = False,
-        constraints: tuple[Constraint, ...] = (),
-        guidance: Guidance | None = None,
-    ) -> ReverseProcess:
-        """Return p_theta of this model; see `DiffusionModel.reverse`."""
-        return self.model.reverse(
-            steps=steps, spacing=spacing, variance=variance, clip=clip, constraints=constraints, guidance=guidance
-        )
+    def reverse(self, **options: Any) -> ReverseProcess:
+        """Return p_theta of this model; `options` are those of `DiffusionModel.reverse`."""
+        return self.model.reverse(**options)
 
     def sampler(self, sampler: str = "ancestral", **options: Any) -> Sampler:
         """Return a sampler by name, with the options of `SamplingOptions`.
@@ -109,8 +98,7 @@ class DiffusionRun(Run):
         **changes: Any,
     ) -> Iterator[Step]:
         """Sample images first..first+num-1 of a seed as one batch, and yield every step; see `Sampler.trajectory`."""
-        chosen = SamplingOptions.of(options, **changes)
-        return self.model.trajectory(num, chosen, seed=seed, first=first, label=label)
+        return self.model.trajectory(num, SamplingOptions.of(options, **changes), seed=seed, first=first, label=label)
 
     @torch.no_grad()
     def sample(
@@ -154,18 +142,10 @@ class DiffusionRun(Run):
         return torch.cat(images)
 
     def restore(self, image: Tensor, **options: Any) -> Restoration:
-        """Draw what a damaged image (C, H, W) may have been; see `nelbo.runs.restoring.restore`."""
-        return restore(self, image, **options)
-
-    def label(self, name: str) -> int:
-        """Return the number of a class; see `DiffusionModel.class_number`."""
-        return self.model.class_number(name)
-
-    def chosen_classes(
-        self, label: int | str | Tensor | None, num: int, guidance: float | None = None
-    ) -> Tensor | None:
-        """Return the class of each of `num` images; see `DiffusionModel.classes`."""
-        return self.model.classes(label, num, guidance)
+        """Draw what a damaged image (C, H, W) may have been, by the options of `RestoreOptions`; see `runs.restore`."""
+        chosen = options_from(RestoreOptions, options)
+        self.check_number(chosen.num, chosen.batch_size)
+        return restore(self.model, image, chosen)
 
     def bound(
         self,

@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
@@ -110,6 +111,14 @@ class Run(ABC):
     def save(self) -> None:
         """Write model.safetensors: the weights and the extras."""
         save_model(self.folder, self.network, self.extras())
+
+    def refuse_chain_options(self, options: Mapping[str, object]) -> None:
+        """Refuse the options of a diffusion chain where the family has no chain; None counts as not given.
+
+        Raises:
+            ConfigurationError: the family has no chain, and an option was given.
+        """
+        return None
 
     def check_number(self, num: int, batch_size: int) -> None:
         """Check the number of images to draw.

@@ -1,6 +1,5 @@
 """Sampling options become a schedule, constraints, guidance and a sampler."""
 
-from dataclasses import fields
 from typing import Any
 
 import torch
@@ -77,13 +76,9 @@ def build_sampler(reverse: ReverseProcess, options: SamplingOptions) -> Sampler:
     own: dict[str, Any] = {key: getattr(options, key) for key in ("eta", "churn")}
     own = {key: value for key, value in own.items() if value is not None}
     for key in own:
-        if key not in _settings(kind):
-            users = [other for other, its in SAMPLERS.items() if key in _settings(its)]
+        if key not in kind.own_options():
+            users = [other for other, its in SAMPLERS.items() if key in its.own_options()]
             raise ConfigurationError(
                 f"{name!r} does not support {option(key)}; remove it or set {option('sampler', ' or '.join(users))}."
             )
     return kind(reverse, **own)
-
-
-def _settings(kind: type[Sampler]) -> set[str]:
-    return {field.name for field in fields(kind)}

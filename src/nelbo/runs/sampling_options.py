@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from nelbo.errors import ConfigurationError, option
 from nelbo.options import Doc, known, options_from
+from nelbo.samplers.names import SAMPLER_NAMES
 from nelbo.training.options import PRECISIONS
 
 SPACINGS = ("even", "log-snr", "karras")
@@ -19,7 +20,7 @@ class SamplingOptions:
         ConfigurationError: an unknown value, or two options that exclude each other.
     """
 
-    sampler: Annotated[str, Doc("Sampler by name.")] = "ancestral"
+    sampler: Annotated[str, Doc(f"Sampler: {', '.join(SAMPLER_NAMES)}; ancestral by default.")] = "ancestral"
     steps: Annotated[int | None, Doc("Reverse steps, 1..T; all T by default.")] = None
     spacing: Annotated[
         str | None,
@@ -60,6 +61,7 @@ class SamplingOptions:
     ] = "auto"
 
     def __post_init__(self) -> None:
+        known(self.sampler, SAMPLER_NAMES, "sampler")
         known(self.spacing or "even", SPACINGS, "spacing")
         known(self.precision, PRECISIONS, "precision")
         if self.threshold is not None and self.clip is not None:

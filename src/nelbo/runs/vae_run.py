@@ -1,5 +1,6 @@
 """A finished variational autoencoder: its samples, its ELBO, and estimates of log p(x)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -57,7 +58,7 @@ class VAERun(Run):
         Raises:
             ConfigurationError: an option that only a diffusion model has.
         """
-        self._refuse(options)
+        self.refuse_chain_options(options)
         self.check_number(num, batch_size)
         images: list[Tensor] = []
         for start in range(0, num, batch_size):
@@ -87,7 +88,7 @@ class VAERun(Run):
             ShapeError: images of another shape than the model's.
             ConfigurationError: an option that only a diffusion model has.
         """
-        self._refuse(options)
+        self.refuse_chain_options(options)
         dataset = self.dataset_of(images, batch_size)
         return evaluate_elbo(self.network, dataset, draws=draws, seed=seed, batch_size=batch_size, progress=progress)
 
@@ -121,8 +122,8 @@ class VAERun(Run):
         x_0 = levels_to_data(dataset.images(torch.arange(len(dataset))), self.levels)
         return x_0.to(self.network.log_stddev.device)
 
-    def _refuse(self, options: dict[str, Any]) -> None:
-        """Refuse the options of a diffusion model; None and False count as not given."""
+    def refuse_chain_options(self, options: Mapping[str, object]) -> None:
+        """Refuse every option of a chain: see `Run.refuse_chain_options`."""
         given = [name for name, value in options.items() if value is not None]
         if given:
             raise ConfigurationError(

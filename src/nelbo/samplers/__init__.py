@@ -1,4 +1,4 @@
-"""Ways down the chain: one file each, one contract; and what can be seen by starting them in the middle of it."""
+"""Samplers of the reverse process, one file each, and two studies that start a sampler in the middle of the chain."""
 
 import lazy_loader
 

@@ -3,6 +3,7 @@ from .ddim import DDIMSampler
 from .dpm_solver import DPMSolverPP, StochasticDPMSolverPP
 from .interpolation import Interpolation, interpolations
 from .multistep import MultistepSampler
+from .names import SAMPLER_NAMES
 from .probability_flow import EulerSampler, FlowSampler, HeunSampler
 from .registry import SAMPLERS
 from .sampler import Sampler, Step
@@ -11,6 +12,7 @@ from .unipc import UniPCSampler
 
 __all__ = [
     "SAMPLERS",
+    "SAMPLER_NAMES",
     "AncestralSampler",
     "DDIMSampler",
     "DPMSolverPP",

@@ -1,4 +1,4 @@
-"""Algorithm 2: draw every x_{t-1} from p_theta(x_{t-1}|x_t)."""
+"""Algorithm 2: draw each x_{t-1} from p_theta(x_{t-1}|x_t)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,13 +13,18 @@ from nelbo.samplers.sampler import Sampler, Step
 
 @dataclass(frozen=True)
 class AncestralSampler(Sampler):
-    """The paper's sampler: x_{t-1} = mu_theta(x_t, t) + sigma_t z, and the mean alone at t = 1."""
+    """Ancestral sampling (Algorithm 2): x_{t-1} = mu_theta(x_t, t) + sigma_t z. At t = 1 the mean is returned."""
 
     uses_variance: ClassVar[bool] = True
 
+    @property
+    def draws_noise(self) -> bool:
+        """Always: one draw at each step except the last."""
+        return True
+
     @torch.no_grad()
     def walk(self, x_t: Tensor, t: int, generator: Generators, label: Tensor | None = None) -> Iterator[Step]:
-        """See `Sampler.walk`."""
+        """Walk down from x_t; see `Sampler.walk`."""
         for step in range(t, 0, -1):
             at = torch.full((len(x_t),), step, device=x_t.device)
             prediction = self.reverse.predict(x_t, at, label)

@@ -1,4 +1,4 @@
-"""DDIM: the chain whose noise can be turned down to none, and which can then be walked both ways (Song et al. 2021)."""
+"""DDIM: a chain with adjustable noise. Without noise it is deterministic and can be inverted (Song et al. 2021)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,27 +6,33 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nelbo.errors import ConfigurationError
+from nelbo.errors import ConfigurationError, option
 from nelbo.samplers.multistep import Coefficients, MultistepSampler
 from nelbo.samplers.sampler import Step
 
 
 @dataclass(frozen=True)
 class DDIMSampler(MultistepSampler):
-    """x_{t-1} = sqrt(abar_{t-1}) xhat_0 + sqrt(1 - abar_{t-1} - sigma^2) eps + sigma z (Song et al. 2021, eq. 12).
+    """The step of Song et al. 2021, eq. 12, with adjustable noise.
 
-    sigma^2 is eta^2 betatilde_t: eta = 0 is deterministic, and eta = 1 is Algorithm 2 with the variance "fixed-small".
-    The noise eps is that between x_t and xhat_0 as it is held, so that a clipped xhat_0 changes both.
+    x_{t-1} = sqrt(abar_{t-1}) xhat_0 + sqrt(1 - abar_{t-1} - sigma^2) eps + sigma z.
+    sigma^2 is eta^2 betatilde_t. eta = 0 is deterministic; eta = 1 is Algorithm 2 with the variance "fixed-small".
+    eps is the noise between x_t and xhat_0. It is computed after the constraints on xhat_0: clipping changes both.
 
     Attributes:
-        eta: within 0..1.
+        eta: share of the noise that is drawn, within 0..1.
     """
 
     eta: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.eta <= 1:
-            raise ConfigurationError(f"--eta must be within 0..1, got {self.eta}.")
+            raise ConfigurationError(f"{option('eta')} must be within 0..1, got {self.eta}.")
+
+    @property
+    def draws_noise(self) -> bool:
+        """Whether eta is above 0."""
+        return self.eta > 0
 
     @property
     def first_order(self) -> Coefficients:
@@ -39,20 +45,23 @@ class DDIMSampler(MultistepSampler):
 
     @torch.no_grad()
     def invert(self, x_0: Tensor, label: Tensor | None = None, refinements: int = 0) -> Iterator[Step]:
-        """Walk up from data x_0 (B, ...) to the x_T from which eta = 0 comes down to it, t = 1..T.
+        """Walk up from data x_0 (B, ...) to the x_T from which DDIM with eta = 0 returns to x_0; yields t = 1..T.
 
         A step down is x_{t-1} / sqrt(abar_{t-1}) = x_t / sqrt(abar_t) - (sigma_t - sigma_{t-1}) eps(x_t, t). Each step
-        up solves it for x_t by fixed points, from an x_t without new noise: `refinements` + 1 calls of the network a
-        step. The smaller the steps, the closer the way down returns; and the more refinements, where a step is so short
-        that the fixed point contracts: (sigma_t - sigma_{t-1}) |d eps / dy| < 1. Each xhat_0 is that of the last call.
+        up solves this equation for x_t by fixed-point iteration: it starts from x_{t-1} scaled to time t, without new
+        noise, and takes `refinements` + 1 network calls. Smaller steps make the inversion more accurate. More
+        refinements do so too, if the step is short enough for the iteration to contract, that is, if
+        (sigma_t - sigma_{t-1}) |d eps / dy| < 1. Each `Step` holds the xhat_0 of the last call.
 
         Raises:
-            ConfigurationError: eta is not 0, or fewer than no refinements.
+            ConfigurationError: eta is not 0, or `refinements` is negative.
         """
         if self.eta != 0:
-            raise ConfigurationError(f"only eta = 0 can be inverted, not {self.eta}: drawn noise is forgotten.")
+            raise ConfigurationError(
+                f"inversion needs {option('eta', 0)}, got {self.eta}: noise that was drawn cannot be recovered."
+            )
         if refinements < 0:
-            raise ConfigurationError(f"there cannot be {refinements} refinements; give 0 or more.")
+            raise ConfigurationError(f"`refinements` must be 0 or more, got {refinements}.")
         schedule, x_t = self.reverse.schedule, x_0
         for step in range(1, schedule.num_steps + 1):
             at = torch.full((len(x_0),), step, device=x_0.device)

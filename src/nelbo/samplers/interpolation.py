@@ -1,4 +1,4 @@
-"""From one image to another through x_t, decoded by the reverse process (Ho et al., fig. 8)."""
+"""Interpolation between two images in the latent x_t, decoded by the reverse process (Ho et al., fig. 8)."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ from nelbo.samplers.sampler import Sampler, end_of
 
 @dataclass(frozen=True)
 class Interpolation:
-    """A way from one image to another.
+    """The decoded images between two images, for one t.
 
     Attributes:
-        t: the network's own time of the x_t between which was interpolated; 0 is the pixels themselves.
-        x_0: (L, C, H, W) an image for each weight.
+        t: the time of x_t in the network's own numbering; 0 interpolates the pixels themselves.
+        x_0: (L, C, H, W) one image for each weight.
     """
 
     t: int
@@ -26,15 +26,15 @@ class Interpolation:
 def interpolations(
     sampler: Sampler, pair: Tensor, weights: Tensor, steps: Sequence[int], seed: int
 ) -> Iterator[Interpolation]:
-    """For each step, decode (1 - w) x_t + w x'_t for every weight w.
+    """For each step t, decode (1 - w) x_t + w x'_t for every weight w.
 
-    Both images are diffused with one noise, so that what lies between has the variance of an x_t, and every walk down
-    meets the same noise: along a row only w changes.
+    Both images are diffused with the same noise. The interpolated latents therefore have the variance of an x_t. Every
+    walk down draws the same noise, so that along the weights only w changes.
 
     Args:
         pair: the two images as data (2, C, H, W).
         weights: (L,) within 0..1.
-        steps: of the sampler's schedule, within 0..T.
+        steps: steps of the sampler's schedule, each within 0..T.
     """
     schedule, forward = sampler.reverse.schedule, sampler.reverse.forward_process
     noise = standard_normal(pair[:1].shape, _generator(seed, 0), pair).expand_as(pair)

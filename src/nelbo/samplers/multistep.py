@@ -1,4 +1,4 @@
-"""Samplers whose every step is a weighted sum of what is at hand: a row of numbers a step is all there is to them."""
+"""Samplers whose every step is a weighted sum of x_t, the last two xhat_0 and noise, with weights from a table."""
 
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -14,9 +14,10 @@ from nelbo.samplers.sampler import Sampler, Step
 
 @dataclass(frozen=True)
 class Coefficients:
-    """x_{t-1} = x_t a + xhat_0 b + xhat_0' c + z d, where xhat_0 was seen at t, xhat_0' at t + 1, and z ~ N(0, I).
+    """The weights of x_{t-1} = a x_t + b xhat_0 + c xhat_0' + d z.
 
-    Each is a table over t = 0..T in the precision of the schedule's, whose entry 0 is not read.
+    xhat_0 is predicted at t, xhat_0' at t + 1, and z ~ N(0, I). Each weight is a table over t = 0..T in the precision
+    of the schedule; entry 0 is not read.
 
     Attributes:
         x_t, x_0, before, noise: a, b, c and d.
@@ -30,16 +31,16 @@ class Coefficients:
 
 @dataclass(frozen=True)
 class MultistepSampler(Sampler):
-    """One call of the network a step; the last xhat_0 but one may help."""
+    """A sampler with one network call a step, which may reuse the xhat_0 of the previous step."""
 
     @property
     @abstractmethod
     def first_order(self) -> Coefficients:
-        """For a step without history: the first of a walk, and the last, whose x_0 is xhat_0 itself."""
+        """The weights of a step without history: the first step, and the last, whose x_0 is xhat_0 itself."""
 
     @property
     def second_order(self) -> Coefficients:
-        """For all others; the same where a sampler has no use for history."""
+        """The weights of all other steps. They equal `first_order` for a sampler that uses no history."""
         return self.first_order
 
     @cached_property
@@ -48,7 +49,7 @@ class MultistepSampler(Sampler):
 
     @torch.no_grad()
     def walk(self, x_t: Tensor, t: int, generator: Generators, label: Tensor | None = None) -> Iterator[Step]:
-        """See `Sampler.walk`."""
+        """Walk down from x_t; see `Sampler.walk`."""
         first, second = self._tables
         before: Tensor | None = None
         for step in range(t, 0, -1):

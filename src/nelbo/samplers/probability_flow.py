@@ -1,6 +1,6 @@
 """The probability-flow ODE (Song et al. 2021) in the variables of Karras et al. 2022: Euler's and Heun's methods.
 
-With y = x_t / sqrt(abar_t) and sigma = 1 / sqrt(SNR) the ODE is dy / dsigma = eps(x_t, t), and x_0 is y at sigma = 0.
+With y = x_t / sqrt(abar_t) and sigma = 1 / sqrt(SNR) the ODE is dy / dsigma = eps(x_t, t). x_0 is y at sigma = 0.
 """
 
 import math
@@ -12,51 +12,60 @@ import torch
 from torch import Tensor
 
 from nelbo.diffusion import Prediction, heun_slope
-from nelbo.errors import ConfigurationError
+from nelbo.errors import ConfigurationError, option
 from nelbo.randomness import Generators, standard_normal
 from nelbo.samplers.sampler import Sampler, Step
 
-MOST_CHURN = math.sqrt(2) - 1  # of sigma in one step (Karras et al. 2022, algorithm 2)
+MOST_CHURN = math.sqrt(2) - 1  # largest relative rise of sigma in one step (Karras et al. 2022, algorithm 2)
 
 
 @dataclass(frozen=True)
 class FlowSampler(Sampler):
-    """Walks the ODE, from places that are noised up a little where there is churn.
+    """A solver of the ODE. With churn it adds noise before each step.
 
     Attributes:
-        churn: S_churn: before each of the T steps sigma rises by the share churn / T of itself, at most sqrt(2) - 1, to
-            the nearest step of the whole schedule, and x_t is given as much more noise.
+        churn: S_churn, 0 or more. Before each of the T steps, sigma is multiplied by 1 + min(churn / T, sqrt(2) - 1)
+            and rounded to the nearest step of the whole schedule, and the missing noise is added to x_t.
     """
 
     churn: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.churn >= 0:
-            raise ConfigurationError(f"--churn must be 0 or more, got {self.churn}.")
+            raise ConfigurationError(f"{option('churn')} must be 0 or more, got {self.churn}.")
+
+    @property
+    def draws_noise(self) -> bool:
+        """Whether churn is above 0. (A churn too small to reach a higher step of the schedule still draws nothing.)"""
+        return self.churn > 0
 
     @abstractmethod
     def slope(self, y: Tensor, here: Tensor, sigma: float, step: int, label: Tensor | None) -> Tensor:
-        """dy / dsigma for the way to `step` - 1, 1 or more, from y at `sigma`, where it is `here`."""
+        """Return the dy / dsigma to use from y at `sigma` down to `step` - 1 (1 or more).
+
+        Args:
+            here: dy / dsigma at y itself.
+        """
 
     @torch.no_grad()
     def walk(self, x_t: Tensor, t: int, generator: Generators, label: Tensor | None = None) -> Iterator[Step]:
-        """See `Sampler.walk`; with churn each xhat_0 is seen from where its x_t was lifted to."""
+        """Walk down from x_t; see `Sampler.walk`. With churn, each xhat_0 is predicted after its noise was added."""
         schedule = self.reverse.schedule
         y = x_t / float(schedule.signal[t])
         for step in range(t, 0, -1):
-            stirred, sigma, prediction = self._seen(y, step, generator, label)
+            raised_y, sigma, prediction = self._predicted(y, step, generator, label)
             yield Step(step, y * float(schedule.signal[step]), prediction.x_0)
             if step == 1:
-                y = prediction.x_0  # y - sigma eps, but for rounding
+                y = prediction.x_0  # equals y - sigma eps, without its rounding error
             else:
-                slope = self.slope(stirred, prediction.noise, sigma, step, label)
-                y = stirred + (float(schedule.sigma[step - 1]) - sigma) * slope
+                slope = self.slope(raised_y, prediction.noise, sigma, step, label)
+                y = raised_y + (float(schedule.sigma[step - 1]) - sigma) * slope
         yield Step(0, y, y)
 
-    def _seen(
+    def _predicted(
         self, y: Tensor, step: int, generator: Generators, label: Tensor | None
     ) -> tuple[Tensor, float, Prediction]:
-        """The place from which the step is taken, its sigma, and what the network says there."""
+        """Return the y from which the step starts (after churn), its sigma, and the network's prediction there."""
         reverse, sigma, at = self.reverse, float(self.reverse.schedule.sigma[step]), step
         raised = self._raised(step)
         if raised is not None:
@@ -66,7 +75,7 @@ class FlowSampler(Sampler):
         return y, sigma, reverse.predict(y * float(reverse.schedule.signal[at]), _times(at, y), label)
 
     def _raised(self, step: int) -> int | None:
-        """The step of the whole schedule to which churn lifts `step`; None where the nearest is no higher."""
+        """Return the step of the whole schedule to which churn raises `step`, or None if the nearest is not higher."""
         schedule = self.reverse.schedule
         sigmas = (schedule.whole or schedule).sigma
         wanted = schedule.sigma[step] * (1 + min(self.churn / schedule.num_steps, MOST_CHURN))
@@ -76,32 +85,32 @@ class FlowSampler(Sampler):
 
 @dataclass(frozen=True)
 class EulerSampler(FlowSampler):
-    """The slope where the step begins: first order, one call a step. Without churn it is DDIM with eta = 0."""
+    """Euler's method: first order, one network call a step. Without churn it is DDIM with eta = 0."""
 
     def slope(self, y: Tensor, here: Tensor, sigma: float, step: int, label: Tensor | None) -> Tensor:
-        """eps as seen."""
+        """Return eps at the start of the step."""
         return here
 
 
 @dataclass(frozen=True)
 class HeunSampler(FlowSampler):
-    """The mean of the slopes at both ends (Karras et al. 2022, algorithm 1 or 2): second order, 2 T - 1 calls.
+    """Heun's method (Karras et al. 2022, algorithm 1, or 2 with churn): second order, 2 T - 1 network calls.
 
-    The last step, to sigma = 0, has one end only.
+    A step uses the mean of the slopes at its two ends. The last step, to sigma = 0, uses the slope at its start.
     """
 
     @classmethod
     def calls_for(cls, steps: int) -> int:
-        """2 T - 1."""
+        """Return 2 T - 1."""
         return 2 * steps - 1
 
     @classmethod
     def steps_for(cls, calls: int) -> int:
-        """(calls + 1) / 2, rounded down."""
+        """Return (calls + 1) / 2, rounded down."""
         return (calls + 1) // 2
 
     def slope(self, y: Tensor, here: Tensor, sigma: float, step: int, label: Tensor | None) -> Tensor:
-        """The mean of eps as seen and eps where Euler's step would lead."""
+        """Return the mean of eps at the start of the step and eps at the end of Euler's step."""
         schedule, at = self.reverse.schedule, _times(step - 1, y)
         width, signal = float(schedule.sigma[step - 1]) - sigma, float(schedule.signal[step - 1])
         return heun_slope(y, here, width, lambda ahead: self.reverse.predict(ahead * signal, at, label).noise)

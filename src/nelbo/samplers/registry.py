@@ -1,4 +1,4 @@
-"""The samplers by name."""
+"""The samplers by name. A new sampler needs an entry here and its name in `names`."""
 
 from nelbo.samplers.ancestral import AncestralSampler
 from nelbo.samplers.ddim import DDIMSampler

@@ -1,4 +1,4 @@
-"""What a latent settles: many draws of p_theta(x_0|x_t) for one x_t (Ho et al., fig. 7)."""
+"""Samples that share a latent: many draws of p_theta(x_0|x_t) for the same x_t (Ho et al., fig. 7)."""
 
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ class SharedLatent:
     """Draws that share an x_t.
 
     Attributes:
-        t: the network's own time.
-        x_t: (1, C, H, W).
-        x_0: (1, C, H, W) the xhat_0 that the network sees in it.
+        t: the time of x_t in the network's own numbering.
+        x_t: (1, C, H, W) the shared latent.
+        x_0: (1, C, H, W) the xhat_0 that the network predicts from it.
         samples: (N, C, H, W) draws of p_theta(x_0|x_t).
     """
 
@@ -29,14 +29,14 @@ class SharedLatent:
 def shared_latents(
     sampler: Sampler, shape: Sequence[int], steps: Container[int], num: int, seed: int, label: Tensor | None = None
 ) -> Iterator[SharedLatent]:
-    """One walk from noise to an image of `shape` (C, H, W), left at each of `steps` for `num` ways of going on.
+    """Sample one image of `shape` (C, H, W), and at each of `steps` draw `num` images from the x_t of that walk.
 
-    Draw i has a stream of noise of its own, which begins anew at each of `steps`: it depends neither on `num` nor on
-    what other steps are asked for.
+    Draw i has its own generator, which is seeded again at each of `steps`. It depends neither on `num` nor on the other
+    steps.
 
     Args:
-        steps: of the sampler's schedule, within 1..T.
-        label: int64 (1,), for a conditional network.
+        steps: steps of the sampler's schedule, each within 1..T.
+        label: int64 (1,) class number, for a conditional network.
     """
     schedule = sampler.reverse.schedule
     for step in sampler.trajectory((1, *shape), image_generators(seed, 0, 1), label):

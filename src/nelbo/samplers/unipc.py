@@ -1,4 +1,4 @@
-"""UniPC: each new xhat_0 first corrects the step that led to it (Zhao et al. 2023)."""
+"""UniPC: a predictor-corrector, in which each new xhat_0 first corrects the previous step (Zhao et al. 2023)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +15,9 @@ from nelbo.samplers.sampler import Step
 
 @dataclass(frozen=True)
 class Correction:
-    """x_{t-1} = x_t a + xhat_0 b + xhat_0' c + xhat_0'' d: seen at t, at t + 1 and, in the end, at t - 1.
+    """The weights of x_{t-1} = a x_t + b xhat_0 + c xhat_0' + d xhat_0''.
+
+    xhat_0 is predicted at t, xhat_0' at t + 1, and xhat_0'' at the predicted x_{t-1}.
 
     Attributes:
         x_t, x_0, before, after: a, b, c and d, tables over t = 0..T.
@@ -29,25 +31,25 @@ class Correction:
 
 @dataclass(frozen=True)
 class UniPCSampler(DPMSolverPP):
-    """UniPC-2 with B(h) = e^h - 1 and data prediction: third order from one call a step.
+    """UniPC-2 with B(h) = e^h - 1 and data prediction: third order with one network call a step.
 
-    The predictor is DPM-Solver++(2M). The xhat_0 seen at its outcome is not asked for again at the corrected place: it
-    serves the corrector and the next step alike (Zhao et al. 2023).
+    The predictor is DPM-Solver++(2M). The network predicts xhat_0 from the predicted x_{t-1} and is not called again at
+    the corrected one: the corrector and the next step both use this xhat_0 (Zhao et al. 2023).
     """
 
     @cached_property
     def first_correction(self) -> Correction:
-        """Without history: xhat_0 is taken to move evenly, so that half of what it moved is added."""
+        """The weights without history: xhat_0 changes linearly over the step, so half of its change is added."""
         table = self.first_order
         half = 0.5 * table.x_0
         return Correction(table.x_t, table.x_0 - half, torch.zeros_like(half), half)
 
     @cached_property
     def second_correction(self) -> Correction:
-        """A parabola through three xhat_0: both moments of the exponential are met."""
+        """The weights for a parabola through three xhat_0: both moments of the exponential are matched."""
         table, schedule = self.first_order, self.reverse.schedule
         h = -shrink(schedule).log()
-        r = 1 / (2 * half_step_ahead(schedule))  # the step before, in units of this one
+        r = 1 / (2 * half_step_ahead(schedule))  # previous step divided by this step, in log SNR
         phi_1 = torch.expm1(-h)
         phi_2 = -phi_1 / h - 1
         phi_3 = -phi_2 / h - 0.5
@@ -55,14 +57,14 @@ class UniPCSampler(DPMSolverPP):
         rho_before = (phi_2 - 2 * phi_3) / phi_1 / (1 + r)
         rho_after = phi_2 / phi_1 - rho_before
         gain, slope = table.x_0, table.x_0 * rho_before / r  # gain = -sqrt(abar) phi_1
-        # of the slope before, (xhat_0 - xhat_0') / r, and of what xhat_0 moved, xhat_0'' - xhat_0
+        # rho_before weighs the previous slope (xhat_0 - xhat_0') / r, rho_after the change xhat_0'' - xhat_0
         return Correction(table.x_t, gain * (1 - rho_after) + slope, -slope, gain * rho_after)
 
     @torch.no_grad()
     def walk(self, x_t: Tensor, t: int, generator: Generators, label: Tensor | None = None) -> Iterator[Step]:
-        """See `Sampler.walk`; the x_t that are yielded are the corrected ones."""
+        """Walk down from x_t; see `Sampler.walk`. Each yielded x_t is the corrected one."""
         first, second = self._tables
-        before = now = left = None  # xhat_0', xhat_0, and the place where it was seen
+        before = now = left = None  # xhat_0', xhat_0, and the x_t from which the last step started
         for step in range(t, 0, -1):
             at = torch.full((len(x_t),), step, device=x_t.device)
             x_0 = self.reverse.predict(x_t, at, label).x_0

@@ -1,4 +1,4 @@
-"""What trains or measures: training runs, Table 2, classifiers, points."""
+"""Work that trains or measures models: training runs, Table 2, classifiers, models of points."""
 
 import lazy_loader
 

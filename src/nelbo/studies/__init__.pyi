@@ -1,9 +1,14 @@
 from .classifiers import ClassifierCard, TrainedClassifier, bundled_classifiers, load_classifier, train_features
+from .data_request import DataRequest
 from .features import features_for
+from .listener import Listener
 from .pictures import show_run
 from .points import Gap, PointsReport, report_points
-from .table2 import Cell, CellRecord, GridListener, GridOptions, Table2, drawn_samples, run_table2, table2_cells
-from .training import DataRequest, Listener, data_of, held_out_part, train
+from .run_data import data_of, held_out_part
+from .table2.cells import Cell, GridOptions, table2_cells
+from .table2.records import CellRecord, Table2
+from .table2.runner import GridListener, drawn_samples, run_table2
+from .training import train
 
 __all__ = [
     "Cell",

@@ -1,9 +1,8 @@
-"""Classifiers of a set's own labels, as files: the weights, what they were trained on, and how well they do.
+"""Classifiers of a data set's labels as files: the weights, the training data and the accuracy.
 
-Those of the digits and of fashion-mnist come with the package; `benchmarks/train_classifier.py` makes them.
+The classifiers of digits and fashion-mnist are part of the package; `benchmarks/train_classifier.py` trains them.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.resources import files
@@ -13,12 +12,13 @@ import torch
 from torch import Tensor
 
 from nelbo.data import Split
-from nelbo.errors import ConfigurationError, NelboError, RunError
+from nelbo.errors import ConfigurationError, NelboError, RunError, option
 from nelbo.evaluation import FeatureModule
 from nelbo.files import read_tensors, write_tensors
 from nelbo.networks import Classifier, ClassifierOptions
 from nelbo.options import record_from
 from nelbo.probability import levels_to_data
+from nelbo.progress import Progress
 from nelbo.training import classifier_accuracy, train_classifier
 
 ENDING = ".safetensors"
@@ -26,13 +26,15 @@ ENDING = ".safetensors"
 
 @dataclass(frozen=True)
 class ClassifierCard:
-    """What a classifier was trained on, and how well it does.
+    """The training data and the accuracy of a classifier.
 
     Attributes:
-        data: the name of the set; levels: K of its images; class_names: by label.
-        accuracy: share of the num_held_out held-out images that it names rightly.
-        num_train, num_held_out: how many images each part has.
-        steps, movement, seed: of `train_classifier`.
+        data: name of the data set.
+        levels: K, the number of grey levels of its images.
+        class_names: by label.
+        accuracy: share of the held-out images that it classifies correctly, 0..1.
+        num_train, num_held_out: number of images in each part.
+        steps, movement, seed: arguments of `train_classifier`.
     """
 
     data: str
@@ -48,24 +50,24 @@ class ClassifierCard:
 
 @dataclass(frozen=True)
 class TrainedClassifier:
-    """A classifier in evaluation mode, with its card."""
+    """A classifier in evaluation mode and its card."""
 
     network: Classifier
     card: ClassifierCard
 
     def save(self, path: Path) -> None:
-        """Write one .safetensors file: the weights, and the rest as its metadata."""
+        """Write one .safetensors file: the weights, with the options and the card as metadata."""
         metadata = {"nelbo": version("nelbo"), "options": vars(self.network.options), "card": vars(self.card)}
         write_tensors(path, self.network.state_dict(), metadata)
 
     @torch.no_grad()
     def classify(self, images: Tensor) -> Tensor:
-        """(B,) int64, the likeliest class of uint8 images (B, C, H, W), as `card.class_names` counts them."""
+        """Return the most likely class of each uint8 image (B, C, H, W): int64 (B,), indices of `card.class_names`."""
         x_0 = levels_to_data(images, self.card.levels).to(self.network.output.weight.device)
         return self.network(x_0).argmax(1).cpu()  # type: ignore[no-any-return]
 
     def features(self) -> FeatureModule:
-        """Its layer before the last, as what a distance looks through."""
+        """Return its last hidden layer as features for a distance."""
 
         def look(images: Tensor) -> Tensor:
             x_0 = levels_to_data(images, self.card.levels)
@@ -88,9 +90,15 @@ def train_features(
     movement: float = 1.0,
     seed: int = 0,
     device: str = "cpu",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> TrainedClassifier:
-    """Train a classifier on one part of a labelled set and measure it on the other; see `train_classifier`."""
+    """Train a classifier on the training part of labelled images and measure its accuracy on the held-out part.
+
+    See `train_classifier` for the arguments.
+
+    Raises:
+        DataError: the images have no labels, or none are held out.
+    """
     train, test = split.train, split.require_test()
     network = train_classifier(
         options, train, steps=steps, movement=movement, seed=seed, device=device, progress=progress
@@ -103,10 +111,11 @@ def train_features(
 
 
 def load_classifier(path: Path, *, device: str = "cpu") -> TrainedClassifier:
-    """A classifier that `TrainedClassifier.save` wrote.
+    """Load a classifier that `TrainedClassifier.save` wrote.
 
     Raises:
-        RunError: the file is damaged, or holds something else.
+        RunError: the file is damaged or holds something else.
+        ConfigurationError: the device cannot be used.
     """
     try:
         tensors, metadata = read_tensors(path)
@@ -116,15 +125,15 @@ def load_classifier(path: Path, *, device: str = "cpu") -> TrainedClassifier:
             network = Classifier(options)
         network.load_state_dict(tensors, assign=True)
     except (KeyError, TypeError, RuntimeError, NelboError) as error:
-        raise RunError(f"{path} is no classifier that nelbo trained ({str(error).partition(';')[0]}).") from error
+        raise RunError(f"{path} is no classifier trained by nelbo ({str(error).partition(';')[0]}).") from error
     try:
         network = network.to(device)
     except (RuntimeError, AssertionError) as error:
-        raise ConfigurationError(f"--device {device} cannot be used here ({error}).") from error
+        raise ConfigurationError(f"{option('device', device)} cannot be used here ({error}).") from error
     return TrainedClassifier(network.eval().requires_grad_(False), card)
 
 
 def bundled_classifiers() -> dict[str, Path]:
-    """The classifiers that come with the package, by the name of their data."""
+    """Return the files of the bundled classifiers by the name of their data."""
     root = Path(str(files("nelbo") / "models" / "classifiers"))
     return {path.stem: path for path in sorted(root.glob(f"*{ENDING}"))}

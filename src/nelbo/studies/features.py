@@ -1,4 +1,4 @@
-"""Which network looks at a run's images for a Frechet distance: the classifier of its data, or one that is given."""
+"""The network whose features a Frechet distance compares: the classifier of the data, or a network from a file."""
 
 import hashlib
 from pathlib import Path
@@ -6,47 +6,49 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nelbo.errors import ConfigurationError
+from nelbo.errors import ConfigurationError, option
 from nelbo.evaluation import FeatureModule
 from nelbo.runs.folder import DataOptions
 from nelbo.studies.classifiers import ENDING, TrainedClassifier, bundled_classifiers, load_classifier
 
-PROBE = 2  # images that a network is shown to learn how many features it has
+PROBE = 2  # images passed to a scripted network to find out its number of features
 
 
 def features_for(data: DataOptions, path: str | Path | None = None, *, device: str | None = None) -> FeatureModule:
-    """What a distance between images of `data` looks through.
+    """Return the features for distances between images like those of `data`.
 
     Args:
-        data: of a run: `run.config.data`.
-        path: a network to use instead of the bundled ones: a TorchScript module that maps uint8 images (B, C, H, W) of
-            the run's shape to (B, D), such as an Inception with its own resizing inside, or a classifier that
-            `train_features` made (.safetensors).
-        device: the best one if None.
+        data: the data of a run: `run.config.data`.
+        path: a network to use instead of the bundled classifiers: a TorchScript module that maps uint8 images
+            (B, C, H, W) of the run's shape to features (B, D), such as an Inception network that resizes its input, or
+            a classifier saved by `TrainedClassifier.save` (.safetensors).
+        device: where the network runs; None chooses the GPU if there is one.
 
     Raises:
-        ConfigurationError: no bundled classifier knows such images, or the file is no such network.
-        RunError: a .safetensors file that is damaged or holds something else.
+        ConfigurationError: no bundled classifier fits the images, or the file holds no network that fits them.
+        RunError: the .safetensors file is damaged or holds something else.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if path is None:
         return _bundled(data, device).features()
     path = Path(path)
     if not path.is_file():
-        raise ConfigurationError(f"--features {path} is no file; expected a TorchScript module or a {ENDING} file.")
+        raise ConfigurationError(
+            f"{option('features', path)} is no file; expected a TorchScript module or a {ENDING} file."
+        )
     if path.suffix != ENDING:
         return scripted_features(path, data.shape, device)
     given = load_classifier(path, device=device)
     if (given.network.options.shape, given.card.levels) != (tuple(data.shape), data.levels):
         raise ConfigurationError(
-            f"--features {path} is for images of {given.network.options.shape} and {given.card.levels} levels; this "
-            f"model's are {tuple(data.shape)} of {data.levels}."
+            f"{option('features', path)} is for images of {given.network.options.shape} and {given.card.levels} "
+            f"levels; the images of this model are {tuple(data.shape)} with {data.levels} levels."
         )
     return given.features()
 
 
 def _bundled(data: DataOptions, device: str) -> TrainedClassifier:
-    """The classifier of these images' own labels: by the name of the set, or else by shape, levels and classes."""
+    """Return the bundled classifier for the shape and levels of `data`, and for its classes or its name."""
     kind = (tuple(data.shape), data.levels, tuple(data.class_names))
     for name, path in bundled_classifiers().items():
         trained = load_classifier(path, device=device)
@@ -54,25 +56,25 @@ def _bundled(data: DataOptions, device: str) -> TrainedClassifier:
         if like == kind or (name == data.spec and like[:2] == kind[:2]):
             return trained
     raise ConfigurationError(
-        f"no classifier for images like those of {data.spec} comes with nelbo, only for "
-        f"{', '.join(bundled_classifiers())}; give a network by --features: a TorchScript file, such as an Inception, "
-        "that maps uint8 images to features."
+        f"nelbo has no classifier for images like those of {data.spec}, only for {', '.join(bundled_classifiers())}; "
+        f"set {option('features')} to the TorchScript file of a network, such as an Inception network, that maps uint8 "
+        "images to features."
     )
 
 
 def scripted_features(path: Path, shape: tuple[int, int, int], device: str = "cpu") -> FeatureModule:
-    """A TorchScript module as features: the one format that holds a network of any kind and runs no code of pickle.
+    """Return the features of a TorchScript module, a format that holds any network and runs no pickled code.
 
-    It is told from others by the digest of its file, since a distance through another network is another figure.
+    The description holds the digest of the file, because distances through different networks cannot be compared.
 
     Raises:
-        ConfigurationError: the file is no TorchScript module, or cannot take images of `shape` (C, H, W).
+        ConfigurationError: the file is no TorchScript module, or does not accept images of `shape` (C, H, W).
     """
     try:
         module = torch.jit.load(str(path), map_location=device).eval()
     except (RuntimeError, ValueError) as error:
         raise ConfigurationError(
-            f"--features {path} is no TorchScript module ({_first_sentence(error)}); save the network by "
+            f"{option('features', path)} is no TorchScript module ({_first_sentence(error)}); save the network by "
             "`torch.jit.script(network).save(path)`."
         ) from error
 
@@ -81,13 +83,14 @@ def scripted_features(path: Path, shape: tuple[int, int, int], device: str = "cp
             found = module(images.to(device))
         except RuntimeError as error:
             raise ConfigurationError(
-                f"--features {path} cannot take uint8 images of {tuple(images.shape)}: {_last_line(error)}; resizing "
-                "and scaling belong into the module."
+                f"{option('features', path)} does not accept uint8 images of {tuple(images.shape)}: "
+                f"{_last_line(error)}; the module must resize and scale the images itself."
             ) from error
         if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != len(images):
             what = f"a tensor of {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
             raise ConfigurationError(
-                f"--features {path} made {what} of {tuple(images.shape)}; expected ({len(images)}, D) features."
+                f"{option('features', path)} returned {what} for images of {tuple(images.shape)}; expected features of "
+                f"({len(images)}, D)."
             )
         return found
 

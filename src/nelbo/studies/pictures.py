@@ -1,44 +1,47 @@
-"""What a person would want to see first of a finished model, drawn into its folder."""
+"""The pictures of a finished model, drawn into its folder."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
 from nelbo.data import ImageDataset
 from nelbo.plots import per_step_bound, picture_of, reconstruction_grid, sample_grid, save, trajectory_strip
+from nelbo.progress import StageProgress, no_stages
 from nelbo.runs.diffusion_run import DiffusionRun
 from nelbo.runs.run import Run
 from nelbo.runs.vae_run import VAERun
 
 SAMPLES, PAIRS = 64, 24
-Stage = Callable[[str, int, int], None]  # (name, done, total)
 
 
-def show_run(run: Run, held_out: ImageDataset | None, on_stage: Stage = lambda name, done, total: None) -> None:
-    """Draw samples and what else a model of this kind has to show; what needs images is drawn from held-out ones."""
-    if isinstance(run, DiffusionRun):
-        _show_diffusion(run, held_out, on_stage)
-    if isinstance(run, VAERun):
-        _show_vae(run, held_out)
+def show_run(run: Run, held_out: ImageDataset | None, on_stage: StageProgress = no_stages) -> None:
+    """Draw samples and the other pictures of this kind of model into its folder.
+
+    Args:
+        held_out: images for the pictures that need some; None leaves these pictures out.
+        on_stage: called with the stage ("sampling", "scoring"), done and total.
+    """
+    PICTURES[run.family](run, held_out, on_stage)
 
 
-def _show_diffusion(run: DiffusionRun, held_out: ImageDataset | None, on_stage: Stage) -> None:
-    """Samples, a trajectory, and the bound by t."""
+def _show_diffusion(run: DiffusionRun, held_out: ImageDataset | None, on_stage: StageProgress) -> None:
+    """Draw samples, a trajectory and the bound by t."""
 
     def sampling(done: int, total: int) -> None:
         on_stage("sampling", done, total)
 
     steps = min(250, run.schedule.num_steps)
     save(picture_of(run.sample(SAMPLES, steps=steps, progress=sampling), run.levels), run.folder / "samples.png")
-    if run.shape[0] in (1, 3):  # points of the plane have no strip
+    if run.shape[0] in (1, 3):  # points of the plane are no images
         save(trajectory_strip(list(run.trajectory(1, steps=min(100, steps)))), run.folder / "trajectory.png")
     if held_out is not None:
         report = run.bound(held_out, progress=lambda done, total: on_stage("scoring", done, total))
         save(per_step_bound([vars(step) for step in report.per_step]), run.folder / "bound-per-step.png")
 
 
-def _show_vae(run: VAERun, held_out: ImageDataset | None) -> None:
-    """Samples, held-out images above their reconstructions, and a walk along the busiest dimensions of z."""
+def _show_vae(run: VAERun, held_out: ImageDataset | None, on_stage: StageProgress) -> None:
+    """Draw samples, held-out images above their reconstructions, and a traversal of the most used latent dimensions."""
     save(picture_of(run.sample(SAMPLES), run.levels), run.folder / "samples.png")
     if held_out is None or run.shape[0] not in (1, 3):
         return
@@ -46,3 +49,9 @@ def _show_vae(run: VAERun, held_out: ImageDataset | None) -> None:
     save(reconstruction_grid(originals, run.reconstruct(originals), run.levels), run.folder / "reconstructions.png")
     walk = run.traversal(held_out)
     save(sample_grid(walk.flatten(0, 1), run.levels, columns=walk.shape[1]), run.folder / "latent-traversal.png")
+
+
+PICTURES: dict[str, Callable[[Any, ImageDataset | None, StageProgress], None]] = {
+    "diffusion": _show_diffusion,
+    "vae": _show_vae,
+}

@@ -1,4 +1,4 @@
-"""What can be seen of a model of points: its clouds, its score, and its distance from a density that is known."""
+"""The report of a model of points: clouds of points, the score, and the divergence from a known density."""
 
 import math
 from collections.abc import Sequence
@@ -22,21 +22,22 @@ from nelbo.evaluation import (
 from nelbo.probability import categorical_entropy, data_to_levels, levels_to_data
 from nelbo.randomness import POINTS, derived_seed, standard_normal
 from nelbo.runs.diffusion_run import DiffusionRun
-from nelbo.studies.training import Listener, data_of
+from nelbo.studies.listener import Listener
+from nelbo.studies.run_data import data_of
 
-BINS = 32  # a side
+BINS = 32  # per side
 
 
 @dataclass(frozen=True)
 class Gap:
-    """KL(data || model) of a known distribution of the data, from both sides, nats a point.
+    """A lower and an upper estimate of KL(data || model) for data of a known distribution, in nats per point.
 
-    The model is the chain that drew the samples: as many steps, xhat_0 held within the range of data.
+    The model is the chain that drew the samples: the same number of steps, and xhat_0 clipped to [-1, 1].
 
     Attributes:
-        samples: over bins of samples: what the KL is at least, but for its `spread`.
-        entropy: H of the data on its levels, exact.
-        bound: L on the held-out points, which exceeds H by the KL at least.
+        samples: the KL over bins of the samples: a lower bound on the KL, up to its `spread`.
+        entropy: H(x_0), the exact entropy of the data on its levels.
+        bound: L on the held-out points; L - H(x_0) is an upper bound on the KL, up to `bound_error`.
         bound_error: the standard error of `bound`.
     """
 
@@ -47,20 +48,20 @@ class Gap:
 
     @property
     def at_most(self) -> float:
-        """L - H(x_0) >= KL(data || model)."""
+        """L - H(x_0) >= KL(data || model), in nats."""
         return self.bound - self.entropy
 
 
 @dataclass(frozen=True)
 class PointsReport:
-    """A model of points at some moments of its walk, from t = T to 0.
+    """A model of points at several moments of the reverse process, from t = T to 0.
 
     Attributes:
-        times: the network's own time of each.
-        forward: clouds (N, 2) of q, of held-out points that keep one noise all along.
-        reverse: clouds (N, 2) of p_theta, on their way to samples.
-        fields: scores at each t; None at t = 0.
-        gap: KL(data || model), or None where the density of the data isn't known.
+        times: t of the full schedule at each moment.
+        forward: a cloud (N, 2) of q(x_t) at each moment: held-out points, each with the same noise at all t.
+        reverse: a cloud (N, 2) of the reverse process at each moment.
+        fields: the score at each moment; None at t = 0.
+        gap: KL(data || model), or None if the density of the data is unknown.
     """
 
     times: Sequence[int]
@@ -73,21 +74,25 @@ class PointsReport:
 def report_points(
     run: DiffusionRun, *, num: int, moments: Sequence[int], steps: int, seed: int = 0, listener: Listener | None = None
 ) -> PointsReport:
-    """Draw `num` points in `steps` reverse steps, and look at the model after `moments` of them (within 0..steps).
+    """Draw `num` points in `steps` reverse steps and report on the model.
+
+    Args:
+        moments: numbers of reverse steps, within 0..steps, after which the model is recorded.
+        listener: receives the stages "reading images", "network calls" and "scoring".
 
     Raises:
-        ConfigurationError: the model makes no points of the plane.
-        DataError: its data is gone.
+        ConfigurationError: the model does not generate points of the plane.
+        DataError: the data of the model is missing, or no images are held out.
     """
     if run.shape != (2, 1, 1):
         made = " x ".join(map(str, run.shape))
         raise ConfigurationError(
-            f"{run.folder} makes images of {made}, not points; draw them by `nelbo plot progressive`."
+            f"{run.folder} generates images of {made}, not points; draw them by `nelbo plot progressive`."
         )
     listener = listener or Listener()
     held_out, name = data_of(run, listener).require_test(), run.config.data.spec.removeprefix("toy:")
     sampler = run.sampler(steps=steps)
-    schedule, device = sampler.reverse.schedule, sampler.reverse.schedule.alphas_bar.device
+    schedule, device = sampler.reverse.schedule, sampler.reverse.schedule.device
     generator = torch.Generator().manual_seed(derived_seed(seed, POINTS))
 
     x_0 = levels_to_data(held_out.spread(num).images(range(min(num, len(held_out)))), run.levels).to(device)
@@ -118,7 +123,7 @@ def _gap(
     report = run.bound(
         held_out,
         steps=steps,
-        clip=True,  # as `run.sampler` has it
+        clip=True,  # like the sampler
         seed=seed,
         batch_size=512,
         progress=lambda done, total: listener.on_stage("scoring", done, total),

@@ -1,4 +1,4 @@
-"""Algorithm 1: the trainer, its state, and its options."""
+"""Algorithm 1: the trainer, its state and its options."""
 
 import lazy_loader
 

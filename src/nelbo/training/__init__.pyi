@@ -1,11 +1,12 @@
 from .classifier import classifier_accuracy, train_classifier
-from .hardware import bf16_wanted, compiled, keep_freed_memory
-from .metrics import MetricsLog
+from .hardware import TrainingWarning, bf16_wanted, compiled
+from .memory import keep_freed_memory
+from .metrics import MetricsLog, TrainingStep
 from .options import PRECISIONS, TrainerOptions
 from .processes import Processes, is_first_process, is_lost_process, leave_processes
 from .state import TrainState
 from .tensorboard import tensorboard_log
-from .trainer import METRICS_FILE, STATE_FILE, Progress, Trainer
+from .trainer import METRICS_FILE, STATE_FILE, Trainer
 
 __all__ = [
     "METRICS_FILE",
@@ -13,10 +14,11 @@ __all__ = [
     "STATE_FILE",
     "MetricsLog",
     "Processes",
-    "Progress",
     "TrainState",
     "Trainer",
     "TrainerOptions",
+    "TrainingStep",
+    "TrainingWarning",
     "bf16_wanted",
     "classifier_accuracy",
     "compiled",

@@ -1,7 +1,6 @@
-"""Training the small classifier that Frechet distances look through: cross-entropy on a set's own labels."""
+"""Training of the small classifier whose features give the Frechet distance: cross-entropy on a data set's labels."""
 
 import math
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -11,10 +10,11 @@ from nelbo.data import ImageDataset, TrainingStream
 from nelbo.errors import DataError
 from nelbo.networks import Classifier, ClassifierOptions
 from nelbo.probability import levels_to_data
+from nelbo.progress import Progress
 from nelbo.randomness import INITIALISATION, derived_seed, step_generator
 
 BATCH, LEARNING_RATE, WEIGHT_DECAY, SMOOTHING = 128, 3e-3, 0.01, 0.05
-TURN, ZOOM, SHIFT = 0.15, 0.1, 0.1  # largest: radians, share of the size, share of half a side
+TURN, ZOOM, SHIFT = 0.15, 0.1, 0.1  # maxima: angle in radians, relative size, shift as a share of half a side
 
 
 def train_classifier(
@@ -25,20 +25,27 @@ def train_classifier(
     movement: float = 1.0,
     seed: int = 0,
     device: str = "cpu",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Classifier:
-    """A classifier of the labels of `images`, trained on slightly moved copies of them; in evaluation mode.
+    """Train a classifier of the labels of `images` on randomly transformed copies of them.
 
-    AdamW, its learning rate up and down once over the steps. Everything drawn is a function of the seed and the step.
+    AdamW with a one-cycle learning rate. Every draw is a function of the seed and the step.
 
     Args:
-        movement: 0 leaves the copies as they are; 1 turns, scales and shifts them by up to about a tenth.
+        steps: optimizer steps of 128 images each.
+        movement: strength of the transformations: 0 for none; 1 rotates by up to 0.15 radians, scales by up to a tenth
+            and shifts by up to a tenth of half a side.
+        seed: random seed.
+        progress: called after each step.
+
+    Returns:
+        The classifier in evaluation mode.
 
     Raises:
         DataError: the images have no labels.
     """
     if images.labels is None:
-        raise DataError(f"{images.name} has no labels; put the images into one sub-folder a class.")
+        raise DataError(f"{images.name} has no labels; put the images into one sub-folder per class.")
     labelled = images.subset((images.labels >= 0).nonzero().flatten())
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derived_seed(seed, INITIALISATION))
@@ -63,7 +70,12 @@ def train_classifier(
 
 
 def moved(x_0: Tensor, movement: float, generator: torch.Generator) -> Tensor:
-    """Images (B, C, H, W) turned, scaled and shifted a little, each its own way; what comes in from outside is -1."""
+    """Rotate, scale and shift each image by random amounts.
+
+    Args:
+        x_0: (B, C, H, W) in [-1, 1]. Pixels that enter from outside the image are -1.
+        movement: strength, see `train_classifier`.
+    """
     turn, zoom, right, down = (movement * (2 * torch.rand(len(x_0), 4, generator=generator) - 1)).unbind(1)
     turn, zoom = TURN * turn, torch.exp(math.log1p(ZOOM) * zoom)
     rows = [
@@ -76,9 +88,13 @@ def moved(x_0: Tensor, movement: float, generator: torch.Generator) -> Tensor:
 
 @torch.no_grad()
 def classifier_accuracy(network: Classifier, images: ImageDataset, batch_size: int = 500) -> float:
-    """The share of labelled images that the classifier names rightly."""
+    """Return the share of the labelled images that the classifier classifies correctly, 0..1.
+
+    Raises:
+        DataError: the images have no labels.
+    """
     if images.labels is None:
-        raise DataError(f"{images.name} has no labels to be right or wrong about.")
+        raise DataError(f"{images.name} has no labels, so its accuracy cannot be measured.")
     device, right = next(network.parameters()).device, 0
     known = (images.labels >= 0).nonzero().flatten()
     for some in known.split(batch_size):

@@ -1,4 +1,4 @@
-"""The moving average of the weights that is sampled, evaluated and shipped."""
+"""The exponential moving average of the weights, which is sampled, evaluated and saved as the model."""
 
 from collections.abc import Callable
 
@@ -10,10 +10,10 @@ Weights = tuple[Tensor, ...] | list[Tensor]
 
 
 def averaged(network: nn.Module, decay: float) -> AveragedModel:
-    """An exponential moving average of `network`, one update an optimizer step.
+    """Return an exponential moving average of `network`, to update once per optimizer step.
 
-    The decay warms up as min(decay, (1 + n) / (10 + n)) after n updates, so that the average is worth looking at from
-    the first hundred steps on rather than after 1 / (1 - decay) of them.
+    The decay of update n is min(decay, (1 + n) / (10 + n)). This warm-up makes the average useful after the first
+    hundred steps instead of after 1 / (1 - decay) steps.
     """
     return AveragedModel(network, multi_avg_fn=_warmed_up(decay), use_buffers=False)
 

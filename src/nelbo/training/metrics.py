@@ -1,8 +1,9 @@
-"""What training reports: a line of JSON every so many steps, and the averages that go into it."""
+"""What training reports: `metrics.jsonl`, and the averages of the losses that its lines hold."""
 
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,30 @@ from nelbo.files import reason, write_text
 QUARTERS, TERM = 4, "term."
 
 
+@dataclass(frozen=True)
+class TrainingStep:
+    """The progress of training after one optimizer step.
+
+    Attributes:
+        step: optimizer steps done.
+        fraction: share of the budget spent, 0..1.
+        seconds: training time so far, over all sessions.
+        images_per_second: speed of this step, over all processes.
+        record: the line of the metrics that this step wrote; empty if it wrote none.
+    """
+
+    step: int
+    fraction: float
+    seconds: float
+    images_per_second: float
+    record: dict[str, Any]
+
+
 class LossWindow:
-    """Sums since the last report: the training loss, its terms, and by quarter of t the loss before its weight."""
+    """Sums since the last line of the metrics.
+
+    The window sums the weighted loss, its terms, and, by quarter of t, the loss before its weight.
+    """
 
     def __init__(self) -> None:
         self.weighted = torch.zeros(2, dtype=torch.float64)  # sum, count
@@ -26,7 +49,14 @@ class LossWindow:
     def add(
         self, weighted: Tensor, loss: Tensor, position: Tensor | None = None, terms: Mapping[str, Tensor] | None = None
     ) -> None:
-        """Count a global batch: (B,) weighted losses, losses, positions in [0, 1) and terms, on the processor."""
+        """Add a global batch.
+
+        Args:
+            weighted: (B,) weighted losses, on the CPU like all others.
+            loss: (B,) losses before their weights.
+            position: (B,) t / T in [0, 1), or None for an objective without t.
+            terms: (B,) further values by name.
+        """
         self.weighted += torch.stack([weighted.double().sum(), torch.tensor(float(len(weighted)), dtype=torch.float64)])
         for name, values in (terms or {}).items():
             self.terms[name] = self.terms.get(name, torch.zeros((), dtype=torch.float64)) + values.double().sum()
@@ -37,7 +67,12 @@ class LossWindow:
             row.index_add_(0, quarter, values)
 
     def averages(self) -> dict[str, Any]:
-        """`loss`, its terms, and `loss_by_quarter` (None for a quarter not drawn) if there is a t; then begin again."""
+        """Return the averages and clear the window.
+
+        Returns:
+            `loss`, the terms by name and, if positions were added, `loss_by_quarter`: a list with None for each quarter
+            of t that was not drawn.
+        """
         (total, count), (sums, counts) = self.weighted, self.quarters
         means = {"loss": total, **self.terms}
         found: dict[str, Any] = {name: round_to(float(value / count.clamp(min=1)), 6) for name, value in means.items()}
@@ -50,29 +85,33 @@ class LossWindow:
         return found
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The sums."""
+        """Return the sums as tensors."""
         terms = {TERM + name: value for name, value in self.terms.items()}
         return {"weighted": self.weighted, "quarters": self.quarters, **terms}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """The inverse of `state_dict`."""
+        """Restore the sums from `state_dict`."""
         self.weighted, self.quarters = state["weighted"].clone(), state["quarters"].clone()
         self.terms = {name.removeprefix(TERM): v.clone() for name, v in state.items() if name.startswith(TERM)}
 
 
 def round_to(value: float, digits: int) -> float:
-    """`value` to that many significant digits, for people and small files."""
+    """Round `value` to `digits` significant digits."""
     return float(f"{value:.{digits}g}") if math.isfinite(value) else value
 
 
 class MetricsLog:
-    """`metrics.jsonl`: one JSON object a line, each with its step."""
+    """`metrics.jsonl`: one JSON object per line, each with its step."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Add a line."""
+        """Append a line.
+
+        Raises:
+            RunError: the file cannot be written.
+        """
         try:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
@@ -80,7 +119,7 @@ class MetricsLog:
             raise RunError(f"{self.path} could not be written: {reason(error)}.") from error
 
     def records(self) -> list[dict[str, Any]]:
-        """Every whole line; a last line that a kill cut short is left out."""
+        """Return the records of all complete lines; a kill may have cut the last one short."""
         if not self.path.is_file():
             return []
         records = []
@@ -92,7 +131,7 @@ class MetricsLog:
         return records
 
     def cut_after(self, step: int) -> None:
-        """Drop the lines past `step`, which a resumed run is about to write again."""
+        """Drop the lines after `step`: a resumed run writes them again."""
         kept = [record for record in self.records() if record["step"] <= step]
         text = "".join(json.dumps(record) + "\n" for record in kept)
         write_text(self.path, text)

@@ -1,88 +1,92 @@
-"""How long and how to train, as one record that is checked when it is made."""
+"""Options of the training loop; no torch is imported here."""
 
 import math
 from dataclasses import dataclass
 
-from nelbo.errors import ConfigurationError
+from nelbo.errors import ConfigurationError, setting
+from nelbo.options import Annotated, Doc
 
 PRECISIONS = ("auto", "bf16", "fp32")
+DECAYS = ("constant", "cosine")
 
 
 @dataclass(frozen=True)
 class TrainerOptions:
-    """How long and how to train. The defaults are the paper's for CIFAR-10 where it gives one.
+    """How long and how to train. The defaults are the paper's values for CIFAR-10, where it gives them.
 
-    Attributes:
-        steps: optimizer steps in all, or None to go by `minutes` alone.
-        minutes: time in all, over every session of the run, or None to go by `steps` alone. One of them is needed.
-        batch_size: examples of one optimizer step, over all processes.
-        micro_batch: examples of one pass through the network (a process's share of the batch if None).
-        learning_rate: Adam's, after warm-up.
-        betas: Adam's.
-        weight_decay: decoupled (AdamW).
-        warmup: steps over which the learning rate rises linearly from 0.
-        decay: "constant", or "cosine" to 0 at the end of the budget.
-        clip_gradient: largest norm of the gradient.
-        ema: decay of the moving average of the weights.
-        flip: mirror each image left to right with probability 1/2.
-        precision: "bf16" runs the network in bfloat16 autocast, "fp32" doesn't, "auto" chooses by the hardware.
-        compile: use `torch.compile`.
-        workers: processes that decode images; None for as many as help (`nelbo.data.loader`).
-        seed: of everything that is drawn.
-        log_every: steps between lines of metrics.jsonl.
-        save_every: steps between saved states; besides, a state is saved every `save_minutes`.
-        save_minutes: minutes between saved states.
-        preview_every: steps between previews (samples, held-out bound); None for a tenth of the budget, and by the
-            clock no oftener than takes up a twentieth of the time.
+    Raises:
+        ConfigurationError: no budget, or a value outside its range.
     """
 
-    steps: int | None = None
-    minutes: float | None = None
-    batch_size: int = 128
-    micro_batch: int | None = None
-    learning_rate: float = 2e-4
-    betas: tuple[float, float] = (0.9, 0.999)
-    weight_decay: float = 0.0
-    warmup: int = 5000
-    decay: str = "constant"
-    clip_gradient: float = 1.0
-    ema: float = 0.9999
-    flip: bool = False
-    precision: str = "auto"
-    compile: bool = False
-    workers: int | None = None
-    seed: int = 0
-    log_every: int = 50
-    save_every: int | None = None
-    save_minutes: float = 5.0
-    preview_every: int | None = None
+    steps: Annotated[
+        int | None, Doc("Optimizer steps in total. With `minutes` too, training ends when one of them is spent.")
+    ] = None
+    minutes: Annotated[
+        float | None,
+        Doc("Training time in minutes, summed over all sessions. See `steps`."),
+    ] = None
+    batch_size: Annotated[int, Doc("Images per optimizer step, summed over all processes.")] = 128
+    micro_batch: Annotated[
+        int | None,
+        Doc("Images per pass through the network, with accumulated gradients; by default a process's whole share."),
+    ] = None
+    learning_rate: Annotated[float, Doc("Learning rate of Adam after the warm-up.")] = 2e-4
+    betas: Annotated[tuple[float, float], Doc("beta_1 and beta_2 of Adam.")] = (0.9, 0.999)
+    weight_decay: Annotated[float, Doc("Decoupled weight decay (AdamW).")] = 0.0
+    warmup: Annotated[int, Doc("Steps over which the learning rate rises linearly from 0.")] = 5000
+    decay: Annotated[
+        str, Doc('Learning rate after the warm-up: "constant", or "cosine", which falls to 0 at the end of the budget.')
+    ] = "constant"
+    clip_gradient: Annotated[float, Doc("Largest norm of the gradient; a larger gradient is scaled down to it.")] = 1.0
+    ema: Annotated[float, Doc("Decay of the exponential moving average of the weights.")] = 0.9999
+    flip: Annotated[bool, Doc("Mirror each image left to right with probability 1/2.")] = False
+    precision: Annotated[
+        str,
+        Doc("Number format of the network: bf16 (bfloat16 autocast), fp32, or auto, which chooses by the hardware."),
+    ] = "auto"
+    compile: Annotated[bool, Doc("Compile the network with torch.compile.")] = False
+    workers: Annotated[
+        int | None, Doc("Processes that decode images, 0 for none; by default `nelbo.data.loader` chooses.")
+    ] = None
+    seed: Annotated[int, Doc("Random seed.")] = 0
+    log_every: Annotated[int, Doc("Steps between lines of metrics.jsonl.")] = 50
+    save_every: Annotated[
+        int | None,
+        Doc("Steps between saved states, in addition to the states saved by the clock (`save_minutes`)."),
+    ] = None
+    save_minutes: Annotated[float, Doc("Minutes between saved states.")] = 5.0
+    preview_every: Annotated[
+        int | None,
+        Doc(
+            "Steps between previews (samples and held-out bound); by default a tenth of the budget, and with `minutes` "
+            "more if previews would take more than 1/20 of the time."
+        ),
+    ] = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "betas", tuple(self.betas))
         if self.steps is None and self.minutes is None:
-            raise ConfigurationError("training needs a budget: give --steps or --minutes.")
-        for flag, value in (
-            ("--steps", self.steps),
-            ("--minutes", self.minutes),
-            ("--batch-size", self.batch_size),
-            ("--micro-batch", self.micro_batch),
-            ("--learning-rate", self.learning_rate),
-            ("--set training.clip_gradient", self.clip_gradient),
-            ("--set training.log_every", self.log_every),
-            ("--save-every", self.save_every),
-            ("--set training.save_minutes", self.save_minutes),
-            ("--preview-every", self.preview_every),
-        ):
+            raise ConfigurationError(
+                f"training needs a budget: give {setting('training.steps')} or {setting('training.minutes')}."
+            )
+        positive = ("steps", "minutes", "batch_size", "micro_batch", "learning_rate", "clip_gradient")
+        for name in (*positive, "log_every", "save_every", "save_minutes", "preview_every"):
+            value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
-                raise ConfigurationError(f"{flag} must be a finite number above 0, got {value}.")
-        for flag, value in (("--set training.warmup", self.warmup), ("--set training.weight_decay", self.weight_decay)):
+                raise ConfigurationError(f"{setting(f'training.{name}')} must be a finite number above 0, got {value}.")
+        for name in ("warmup", "weight_decay"):
+            value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
-                raise ConfigurationError(f"{flag} must be a finite number, 0 or more, got {value}.")
+                raise ConfigurationError(
+                    f"{setting(f'training.{name}')} must be a finite number, 0 or more, got {value}."
+                )
         if not 0 <= self.ema < 1:
-            raise ConfigurationError(f"--set training.ema must be at least 0 and below 1, got {self.ema}.")
+            raise ConfigurationError(f"{setting('training.ema')} must be at least 0 and below 1, got {self.ema}.")
         if self.workers is not None and self.workers < 0:
-            raise ConfigurationError(f"--workers must be 0 or more, got {self.workers}.")
-        if self.decay not in ("constant", "cosine"):
-            raise ConfigurationError(f"--set training.decay must be constant or cosine, got {self.decay!r}.")
+            raise ConfigurationError(f"{setting('training.workers')} must be 0 or more, got {self.workers}.")
+        if self.decay not in DECAYS:
+            raise ConfigurationError(f"{setting('training.decay')} must be constant or cosine, got {self.decay!r}.")
         if self.precision not in PRECISIONS:
-            raise ConfigurationError(f"--precision must be auto, bf16 or fp32, got {self.precision!r}.")
+            raise ConfigurationError(
+                f"{setting('training.precision')} must be auto, bf16 or fp32, got {self.precision!r}."
+            )

@@ -1,24 +1,25 @@
-"""The processes that `accelerate launch` or torchrun started: which of them this is, and what they pass on."""
+"""The processes that `accelerate launch` or torchrun start: the place of this one, and what they exchange.
+
+The place comes from environment variables, so importing this module loads neither torch nor accelerate.
+"""
 
 import os
+import sys
 from dataclasses import dataclass
 from typing import TypeVar
 
-import torch
-from accelerate import PartialState
-from accelerate.utils import gather_object
-
 Value = TypeVar("Value")
-PLACE = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))  # in the environment, and without a launcher
+PLACE = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))  # variable, and its value without a launcher
 
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among all.
+    """The place of this process among all processes.
 
     Attributes:
-        index, count: this is process `index` of 0..count-1.
-        local: its number among those of its machine.
+        index: number of this process, 0..count-1.
+        count: number of processes.
+        local: number of this process on its machine, from 0.
     """
 
     index: int
@@ -27,47 +28,60 @@ class Processes:
 
     @classmethod
     def here(cls) -> "Processes":
-        """As the launcher tells it in the environment: 0 of 1 without one."""
+        """Return the place that the launcher set in the environment; process 0 of 1 without a launcher."""
         index, count, local = (int(os.environ.get(*each)) for each in PLACE)
         return cls(index, count, local)
 
     @property
     def device(self) -> str | None:
-        """The graphics card of this process; None where it is alone or there is none."""
-        if self.count == 1 or not torch.cuda.is_available():
+        """The GPU of this process, such as "cuda:1"; None for a single process or without a GPU."""
+        if self.count == 1:
             return None
-        return f"cuda:{self.local}"
+        import torch
+
+        return f"cuda:{self.local}" if torch.cuda.is_available() else None
 
     def meet(self) -> None:
-        """Open the way between them: before any of them may fail, so that the others notice when it ends."""
+        """Connect the processes.
+
+        Call it before anything that can fail in one process alone: a connected process notices when another one ends.
+        """
         if self.count > 1:
+            import torch
+            from accelerate import PartialState
+
             PartialState(cpu=not torch.cuda.is_available())
 
     def union(self, parts: dict[int, Value]) -> dict[int, Value]:
-        """What all processes hold, by number, in order; every process is given it."""
+        """Return the items of all processes, sorted by key; every process gets the same dictionary."""
         if self.count > 1:
             self.meet()
+            from accelerate.utils import gather_object
+
             parts = dict(gather_object(list(parts.items())))
         return dict(sorted(parts.items()))
 
 
 def is_first_process() -> bool:
-    """Whether this process is the only one, or the first of those that torchrun or accelerate launch started."""
+    """Whether this process is the only one, or number 0 of those that a launcher started."""
     return Processes.here().index == 0
 
 
 def is_lost_process(error: Exception) -> bool:
-    """Whether an error only says that another process is gone."""
-    lost = "Connection closed by peer", "Connection reset by peer", "Broken pipe"  # of Gloo's, in a plain RuntimeError
+    """Whether an error only reports that another process has ended."""
+    import torch
+
+    lost = "Connection closed by peer", "Connection reset by peer", "Broken pipe"  # Gloo raises a plain RuntimeError
     return isinstance(error, torch.distributed.DistError) or any(words in str(error) for words in lost)
 
 
 def leave_processes() -> None:
-    """Close the way between the processes, if one was opened: the last thing that a launched program does.
+    """Close the connection between the processes, if there is one. A launched program calls this last.
 
-    Where the interpreter ends before it is closed, Gloo's threads may still hold tensors, whose release aborts the
-    process (https://github.com/pytorch/pytorch/pull/179291), once in some hundred runs. A program that fails must not
-    call it: it could wait for processes that wait for it.
+    If the interpreter ends before the connection is closed, a thread of Gloo may still hold tensors; releasing them
+    then aborts the process (https://github.com/pytorch/pytorch/pull/179291), in about one run of a hundred. A program
+    that fails must not call this: it could wait for processes that wait for it.
     """
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
+    torch = sys.modules.get("torch")  # without torch no connection was opened
+    if torch is not None and torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()

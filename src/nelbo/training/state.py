@@ -1,4 +1,4 @@
-"""Everything that training must remember, saved and restored as one file."""
+"""The complete state of training, saved and restored as one file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,13 +17,13 @@ from nelbo.training.metrics import LossWindow
 
 @dataclass
 class TrainState:
-    """Weights, their moving average, the optimizer, what the objective has learnt, the step and the clock.
+    """Weights, their moving average, the optimizer, the state of the objective, the step and the clock.
 
     There is no random state: every draw is a function of the seed and the step (`nelbo.randomness`).
 
     Attributes:
         step: optimizer steps done.
-        seconds: time spent on training so far, over every session.
+        seconds: training time so far, over all sessions.
         window: the losses since the last line of the metrics.
     """
 
@@ -51,7 +51,7 @@ class TrainState:
         """Restore the whole state from `path`.
 
         Raises:
-            RunError: the file is missing, damaged, or of another network.
+            RunError: the file is missing, damaged, or belongs to another network.
         """
         tensors, metadata = read_tensors(path)
         try:
@@ -61,7 +61,7 @@ class TrainState:
             self.window.load_state_dict(_under("window", tensors))
             for name, parameter in self.network.named_parameters():
                 self.optimizer.state[parameter] = {
-                    # in the memory layout of the parameter, as the fused step expects
+                    # the fused optimizer step expects the memory layout of the parameter
                     slot: torch.empty_like(parameter).copy_(value) if value.ndim else value.to(parameter.device)
                     for slot, value in _under(f"optimizer.{name}", tensors).items()
                 }
@@ -70,7 +70,7 @@ class TrainState:
             raise RunError(f"{path} does not hold the training state of this network: {error}.") from error
 
     def _slots(self) -> list[tuple[str, dict[str, Tensor]]]:
-        """The optimizer's tensors of each parameter, by the parameter's name."""
+        """Return the name of each parameter with the optimizer's tensors for it."""
         named = self.network.named_parameters()
         return [(name, dict(self.optimizer.state[parameter])) for name, parameter in named]
 

@@ -1,14 +1,14 @@
-"""The metrics as TensorBoard scalars: the extra `nelbo[tensorboard]`."""
+"""The metrics as TensorBoard scalars; needs the extra `nelbo[tensorboard]`."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from nelbo.errors import ConfigurationError
+from nelbo.errors import ConfigurationError, option
 
 
 def tensorboard_log(folder: Path) -> Callable[[Mapping[str, Any]], None]:
-    """A function that writes each line of the metrics to `folder`; lists become one scalar an entry.
+    """Return a function that writes a line of the metrics to `folder`; a list becomes one scalar per entry.
 
     Raises:
         ConfigurationError: TensorBoard is not installed.
@@ -17,7 +17,7 @@ def tensorboard_log(folder: Path) -> Callable[[Mapping[str, Any]], None]:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise ConfigurationError(
-            "--tensorboard needs the package tensorboard; install it by `pip install nelbo[tensorboard]`."
+            f"{option('tensorboard')} needs the package tensorboard; install it by `pip install nelbo[tensorboard]`."
         ) from error
     writer = SummaryWriter(str(folder))
 

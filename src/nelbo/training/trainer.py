@@ -1,71 +1,60 @@
-"""Algorithm 1: draw images, t and noise; step on the gradient; until the budget is spent."""
+"""Algorithm 1: draw images, t and noise; take a gradient step; repeat until the budget is spent."""
 
 import math
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import nullcontext
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from nelbo.data import ImageDataset, TrainingStream, loader
-from nelbo.errors import ConfigurationError, NonFiniteError
-from nelbo.objective import Draws, Objective
+from nelbo.errors import NonFiniteError, setting
+from nelbo.objective import Draws, Losses, Objective
 from nelbo.randomness import DROPOUT, derived_seed, step_generator
+from nelbo.training.accelerator import accelerator_for, gathered, largest, require_same_step, true_anywhere
+from nelbo.training.budget import Budget
 from nelbo.training.ema import averaged
-from nelbo.training.hardware import bf16_wanted, can_compile, compiled, keep_freed_memory
-from nelbo.training.metrics import MetricsLog, round_to
+from nelbo.training.hardware import can_compile, compiled
+from nelbo.training.memory import keep_freed_memory
+from nelbo.training.metrics import MetricsLog, TrainingStep, round_to
 from nelbo.training.options import TrainerOptions
+from nelbo.training.signals import stop_signals
 from nelbo.training.state import TrainState
 
 STATE_FILE, METRICS_FILE = "state.safetensors", "metrics.jsonl"
-PREVIEW_PAUSE = 20  # by the clock, a preview is followed by so many times its own duration without one
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a progress bar shows after each step: how far (0..1), images/s, and the last line of the metrics."""
-
-    step: int
-    fraction: float
-    seconds: float
-    images_per_second: float
-    record: dict[str, Any]
-
 
 Preview = Callable[[nn.Module, int], dict[str, Any]]
 
 
-class _LookEnded(Exception):
-    """A signal came while the caller was looking at the network."""
+class _PreviewInterrupted(Exception):
+    """A stop signal arrived during a preview."""
 
 
 class Trainer:
-    """Trains a network on an objective until the budget is spent, a signal comes, or a number stops being finite.
+    """Trains a network on an objective until the budget is spent, a signal arrives, or a number is not finite.
 
-    The same folder again goes on where the last saved state ended, bit for bit as if it had never stopped: with
-    `steps` as the budget the outcome doesn't depend on interruptions at all; with `minutes` the clock decides how many
-    steps there are.
+    If the folder holds a saved state, training resumes from it, with the same result bit for bit as without the
+    interruption. With a budget in `steps` the result does not depend on interruptions at all; with `minutes` the clock
+    decides how many steps are taken.
 
     Args:
-        network: what is trained; left on the accelerator's device.
-        objective: batch -> losses.
+        network: the network to train; moved to the accelerator's device.
+        objective: computes the losses of a batch.
         dataset: uint8 images.
         options: see `TrainerOptions`.
-        folder: where the state and the metrics are kept.
-        on_preview: called with the averaged network and the step; what it returns joins the metrics.
-        on_save: called with the averaged network's weights and the step after each saved state.
+        folder: where the state and the metrics are saved.
+        on_preview: called with the averaged network and the step; the values it returns are added to the metrics.
+        on_save: called with the averaged network and the step after each saved state.
         on_record: called with each line of the metrics.
         on_progress: called after each step.
+
+    Raises:
+        ConfigurationError: the batch cannot be divided evenly among the processes, or they do not share a disk.
+        RunError: the saved state is damaged or belongs to another network.
     """
 
     def __init__(
@@ -78,20 +67,12 @@ class Trainer:
         on_preview: Preview | None = None,
         on_save: Callable[[nn.Module, int], None] | None = None,
         on_record: Callable[[dict[str, Any]], None] | None = None,
-        on_progress: Callable[[Progress], None] | None = None,
+        on_progress: Callable[[TrainingStep], None] | None = None,
     ) -> None:
         self.options, self.dataset, self.objective, self.folder = options, dataset, objective, folder
         self.on_preview, self.on_save, self.on_record, self.on_progress = on_preview, on_save, on_record, on_progress
         keep_freed_memory()
-        AcceleratorState._reset_state()  # else a second trainer of another precision is refused in the same process
-        self.accelerator = Accelerator(
-            cpu=not torch.cuda.is_available(),  # without it, processes on processors would not find each other
-            mixed_precision="bf16" if bf16_wanted(options.precision) else "no",
-        )
-        if options.batch_size % self.accelerator.num_processes:
-            raise ConfigurationError(
-                f"--batch-size {options.batch_size} must be shared by {self.accelerator.num_processes} processes alike."
-            )
+        self.accelerator = accelerator_for(options)
         network = network.to(self.accelerator.device)
         objective.to(self.accelerator.device)
         optimizer = torch.optim.AdamW(
@@ -105,53 +86,34 @@ class Trainer:
         self.metrics = MetricsLog(folder / METRICS_FILE)
         if (folder / STATE_FILE).exists():
             self.state.load(folder / STATE_FILE)
-        self._refuse_divergence()
-        if self.metrics.path.exists():  # also where a kill came before the first saved state
+        require_same_step(self.accelerator, self.state.step, folder)
+        if self.metrics.path.exists():  # also if a kill came before the first saved state
             self._on_main(lambda: self.metrics.cut_after(self.state.step))
-        device = self.accelerator.device
-        if options.compile and can_compile(device):
-            at_once = options.micro_batch is None and self.accelerator.num_processes == 1
-            network = compiled(network, device, recorded=at_once)
-        self.network = self.accelerator.prepare_model(network)
+        self.network = self.accelerator.prepare_model(self._compiled(network))
         self.stream = TrainingStream(len(dataset), options.batch_size, options.seed)
+        self.budget = Budget(options, self.state)
+        self.gradient_norm = math.nan  # of the last step, before clipping
         self.stopped_by: str | None = None
-        self._looking, self._looked_at = False, -1
-
-    def _refuse_divergence(self) -> None:
-        """Processes that don't share a disk would each go on from a state of their own, or from none."""
-        if self.accelerator.num_processes > 1:
-            step = torch.tensor([self.state.step], device=self.accelerator.device)
-            steps = self.accelerator.gather(step).tolist()
-            if len(set(steps)) > 1:
-                raise ConfigurationError(
-                    f"the processes found states of different steps ({', '.join(map(str, steps))}) in {self.folder}; "
-                    "put --out on a disk that all machines share."
-                )
+        self._previewing, self._previewed_at = False, -1
 
     @property
     def fraction(self) -> float:
-        """How much of the budget is spent, 0..1: the larger share where both steps and minutes are given."""
-        options, state = self.options, self.state
-        by_steps = state.step / options.steps if options.steps else 0.0
-        by_clock = state.seconds / (60 * options.minutes) if options.minutes else 0.0
-        return min(1.0, max(by_steps, by_clock))
+        """Share of the budget spent, 0..1; the larger one if both steps and minutes are limited."""
+        return self.budget.fraction
 
     def run(self) -> TrainState:
-        """Train to the end of the budget; save and leave early on SIGINT or SIGTERM.
+        """Train until the budget is spent. On SIGINT or SIGTERM, finish the current step, save and return.
 
         Raises:
-            NonFiniteError: a loss or gradient that is NaN or infinite, with the step, t and tensor named; the state
-                before that step is saved.
+            NonFiniteError: a loss or gradient is NaN or infinite; the message names the step, t and the tensor. The
+                state before that step is saved.
+            KeyboardInterrupt: a second signal arrived; nothing is saved.
         """
-        saved_at, began_at = self.state.seconds, self.state.step
-        previewed, next_preview = self._previews_due(), self.state.seconds
-        batches: Iterator[tuple[int, Tensor, Tensor | None]] | None = None
-        with self._signals():
+        began_at, batches = self.state.step, self._batches()
+        with stop_signals(self._stop):
             while not self._finished():
-                if batches is None:
-                    batches = self._batches()
                 began = time.monotonic()
-                _, images, labels = next(batches)
+                images, labels = next(batches)
                 try:
                     self._step(images, labels)
                 except NonFiniteError:
@@ -160,53 +122,56 @@ class Trainer:
                 self.state.step += 1
                 self._count_time(began)
                 self._report(time.monotonic() - began)
-                affordable = not self._previews_by_clock or self.state.seconds >= next_preview
-                if self._previews_due() > previewed and affordable and self.fraction < 1:
-                    previewed = self._previews_due()
-                    next_preview = self.state.seconds + PREVIEW_PAUSE * self._preview()
-                if self._save_due(saved_at) and self.fraction < 1:
-                    saved_at = self.state.seconds
+                if self.budget.preview_due():
+                    self._preview()
+                if self.budget.save_due():
                     self._save()
-            ended = (
-                self.fraction >= 1 and self.state.step > began_at
-            )  # a state saved at the end has had its last preview
-            if ended and self._looked_at != self.state.step:
+            # a state that was saved at the end of the budget already had its last preview
+            if self.budget.spent and self.state.step > began_at and self._previewed_at != self.state.step:
                 self._preview()
             self._save()
         return self.state
 
-    def _batches(self) -> Iterator[tuple[int, Tensor, Tensor | None]]:
-        a = self.accelerator
-        return loader(
-            self.dataset, self.stream, self.state.step, a.process_index, a.num_processes, self.options.workers
-        )
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Yield this process's share of each batch, from the next step on; workers start with the first batch."""
+        rank, world = self.accelerator.process_index, self.accelerator.num_processes
+        for _, images, labels in loader(self.dataset, self.stream, self.state.step, rank, world, self.options.workers):
+            yield images, labels
 
     def _step(self, images: Tensor, labels: Tensor | None) -> None:
-        """One optimizer step on this process's share of the global batch."""
-        options, accelerator = self.options, self.accelerator
+        """Take one optimizer step on this process's share of the global batch."""
+        options, index = self.options, self.accelerator.process_index
+        share = options.batch_size // self.accelerator.num_processes
+        own = slice(index * share, (index + 1) * share)
+        # each process draws for the global batch and takes its share, so the draws suit any number of processes
         generator = step_generator(options.seed, self.state.step)
         draws = self.objective.draw(options.batch_size, self.dataset.shape, generator)
         mirrored = torch.rand(options.batch_size, generator=generator) < 0.5
-        share = options.batch_size // accelerator.num_processes
-        own = slice(accelerator.process_index * share, (accelerator.process_index + 1) * share)
-        torch.manual_seed(derived_seed(options.seed, DROPOUT, self.state.step, accelerator.process_index))
-
+        torch.manual_seed(derived_seed(options.seed, DROPOUT, self.state.step, index))
         if options.flip:
             images = torch.where(mirrored[own][:, None, None, None], images.flip(-1), images)
-        parts = list(self._micro_batches(images, labels, {name: draw[own] for name, draw in draws.items()}))
-        outcomes = []
+        losses = self._backward(images, labels, {name: draw[own] for name, draw in draws.items()})
+        self._update(losses.weighted, draws.get("t"))
+        self.objective.learn(draws, losses.loss)
+        self.state.window.add(losses.weighted, losses.loss, losses.position, losses.terms)
+
+    def _backward(self, images: Tensor, labels: Tensor | None, draws: Draws) -> Losses:
+        """Accumulate the gradient of the mean loss over micro-batches; return the losses of the global batch."""
+        outcomes: list[Losses] = []
+        parts = list(self._micro_batches(images, labels, draws))
         for i, part in enumerate(parts):
-            last = i == len(parts) - 1
-            with nullcontext() if last else accelerator.no_sync(self.network):
+            last = i == len(parts) - 1  # processes exchange gradients in the last pass only
+            with nullcontext() if last else self.accelerator.no_sync(self.network):
                 losses = self.objective(self.network, *part)
-                accelerator.backward(losses.weighted.sum() / share)
+                self.accelerator.backward(losses.weighted.sum() / len(images))
             outcomes.append(losses)
-        weighted, loss = (self._gathered([getattr(o, name) for o in outcomes]) for name in ("weighted", "loss"))
-        places = [o.position for o in outcomes if o.position is not None]
-        terms = {name: self._gathered([o.terms[name] for o in outcomes]) for name in outcomes[0].terms}
-        self._update(weighted, draws.get("t"))
-        self.objective.learn(draws, loss)
-        self.state.window.add(weighted, loss, self._gathered(places) if places else None, terms)
+        places = [each.position for each in outcomes if each.position is not None]
+        return Losses(
+            gathered(self.accelerator, [each.weighted for each in outcomes]),
+            gathered(self.accelerator, [each.loss for each in outcomes]),
+            gathered(self.accelerator, places) if places else None,
+            {name: gathered(self.accelerator, [each.terms[name] for each in outcomes]) for name in outcomes[0].terms},
+        )
 
     def _micro_batches(
         self, images: Tensor, labels: Tensor | None, draws: Draws
@@ -220,18 +185,13 @@ class Trainer:
                 {name: draw[part].to(device, non_blocking=True) for name, draw in draws.items()},
             )
 
-    def _gathered(self, parts: list[Tensor]) -> Tensor:
-        """One value an example for the whole global batch, on the processor."""
-        gathered: Tensor = self.accelerator.gather(torch.cat([part.detach().float() for part in parts]))
-        return gathered.cpu()
-
     def _update(self, weighted: Tensor, t: Tensor | None) -> None:
-        """Clip, check, and step the optimizer and the moving average."""
+        """Check and clip the gradient, then step the optimizer and the moving average."""
         state, options = self.state, self.options
         parameters = [p for p in state.network.parameters() if p.grad is not None]
         norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
         if not bool(weighted.isfinite().all()) or not bool(norm.isfinite()):
-            raise self._non_finite(weighted, t)  # before clipping, which would spread the one tensor's NaN over all
+            raise self._non_finite(weighted, t)  # before clipping, which would spread one tensor's NaN to all tensors
         clip_grads_with_norm_(parameters, options.clip_gradient, norm)
         warm = min(1.0, (state.step + 1) / options.warmup) if options.warmup else 1.0
         cooling = 0.5 * (1 + math.cos(math.pi * self.fraction)) if options.decay == "cosine" else 1.0
@@ -243,7 +203,7 @@ class Trainer:
         self.gradient_norm = float(norm)
 
     def _non_finite(self, weighted: Tensor, t: Tensor | None) -> NonFiniteError:
-        """Name the step, t (where there is one) and the tensor at fault."""
+        """Return the error that names the step, t (if the objective draws one) and the tensor."""
         bad = ~weighted.isfinite()
         if bool(bad.any()):
             where = "" if t is None else f", at t = {', '.join(str(int(place)) for place in t[bad][:4])},"
@@ -254,114 +214,85 @@ class Trainer:
             what = f"the gradient of {names[0] if names else 'the network'}"
         return NonFiniteError(
             f"{what} is not finite at step {self.state.step + 1}; the last good state is in "
-            f"{self.folder / STATE_FILE}. Train into another folder with a lower --learning-rate, a longer "
-            "--set training.warmup=STEPS, or --precision fp32."
+            f"{self.folder / STATE_FILE}. Train into another folder with a lower {setting('training.learning_rate')}, "
+            f"a larger {setting('training.warmup')}, or {setting('training.precision', 'fp32')}."
         )
 
+    def _count_time(self, began: float) -> None:
+        """Add the time since `began` to the run's clock, which all processes share, so that they agree."""
+        self.state.seconds = largest(self.accelerator, self.state.seconds + time.monotonic() - began)
+
     def _report(self, seconds: float) -> None:
-        state, record = self.state, {}
+        """Log a line of the metrics if one is due, and report the step, which took `seconds`."""
+        state, record, speed = self.state, {}, self.options.batch_size / seconds
         if state.step % self.options.log_every == 0:
             record = {
                 "step": state.step,
                 "minutes": round_to(state.seconds / 60, 5),
-                "images_per_second": round_to(self.options.batch_size / seconds, 4),
+                "images_per_second": round_to(speed, 4),
                 **state.window.averages(),
                 "gradient_norm": round_to(self.gradient_norm, 4),
                 "learning_rate": round_to(state.optimizer.param_groups[0]["lr"], 6),
             }
             self._on_main(lambda: self._log(record))
         if self.on_progress is not None and self.accelerator.is_main_process:
-            speed = self.options.batch_size / seconds
-            self.on_progress(Progress(state.step, self.fraction, state.seconds, speed, record))
+            self.on_progress(TrainingStep(state.step, self.fraction, state.seconds, speed, record))
 
     def _log(self, record: dict[str, Any]) -> None:
         self.metrics.append(record)
         if self.on_record is not None:
             self.on_record(record)
 
-    def _preview(self) -> float:
-        """Let the caller look at the averaged network; its time, which is returned, counts towards the budget.
-
-        A signal ends the look.
-        """
+    def _preview(self) -> None:
+        """Call `on_preview`, log what it returns, and count its time; a stop signal interrupts it."""
+        self.budget.begin_preview()
         if self.on_preview is None:
-            return 0.0
+            return
         began, before, outcome = time.monotonic(), self.state.seconds, {}
         if self.accelerator.is_main_process:
             try:
-                self._looking = True
+                self._previewing = True
                 outcome = self.on_preview(self.state.average.module, self.state.step)
-            except _LookEnded:
+            except _PreviewInterrupted:
                 pass
             finally:
-                self._looking = False
-        self._looked_at = self.state.step
+                self._previewing = False
+        self._previewed_at = self.state.step
         self.accelerator.wait_for_everyone()
         self._count_time(began)
         if outcome:
             record = {"step": self.state.step, "minutes": round_to(self.state.seconds / 60, 5), **outcome}
             self._on_main(lambda: self._log(record))
-        return self.state.seconds - before
-
-    def _count_time(self, began: float) -> None:
-        """Add the time since `began` to the run's clock. All processes read one clock, so that all act alike."""
-        seconds = self.state.seconds + time.monotonic() - began
-        if self.accelerator.num_processes > 1:
-            own = torch.tensor([seconds], dtype=torch.float64, device=self.accelerator.device)
-            seconds = float(self.accelerator.gather(own).max())
-        self.state.seconds = seconds
-
-    @property
-    def _previews_by_clock(self) -> bool:
-        return self.options.preview_every is None and self.options.minutes is not None
-
-    def _previews_due(self) -> int:
-        """How many previews should have been shown by now."""
-        every = self.options.preview_every
-        return self.state.step // every if every else int(10 * self.fraction)
-
-    def _save_due(self, saved_at: float) -> bool:
-        every = self.options.save_every
-        by_step = every is not None and self.state.step % every == 0
-        return by_step or self.state.seconds - saved_at > 60 * self.options.save_minutes
+        self.budget.end_preview(self.state.seconds - before)
 
     def _save(self) -> None:
-        def save() -> None:
+        self.budget.mark_saved()
+        if self.accelerator.is_main_process:
             self.state.save(self.folder / STATE_FILE)
             if self.on_save is not None:
                 self.on_save(self.state.average.module, self.state.step)
-
-        self._on_main(save)
         self.accelerator.wait_for_everyone()
 
     def _finished(self) -> bool:
-        """Whether the budget is spent, or a signal has reached any process: all leave the loop at the same step."""
-        stopped = self.stopped_by is not None
-        if self.accelerator.num_processes > 1:
-            stopped = bool(self.accelerator.gather(torch.tensor([stopped], device=self.accelerator.device)).any())
-        return stopped or self.fraction >= 1
+        """Whether the budget is spent or any process was stopped by a signal: all leave the loop at the same step."""
+        return true_anywhere(self.accelerator, self.stopped_by is not None) or self.budget.spent
+
+    def _stop(self, name: str) -> None:
+        """Stop after the current step because of the signal `name`; a second signal ends training without saving."""
+        if self.stopped_by is not None:
+            raise KeyboardInterrupt
+        self.stopped_by = name
+        if self._previewing:
+            raise _PreviewInterrupted
+
+    def _compiled(self, network: nn.Module) -> nn.Module:
+        """Return the network compiled, if the options ask for it and this machine supports it."""
+        device = self.accelerator.device
+        if not (self.options.compile and can_compile(device)):
+            return network
+        single_pass = self.options.micro_batch is None and self.accelerator.num_processes == 1
+        return compiled(network, device, recorded=single_pass)
 
     def _on_main(self, action: Callable[[], None]) -> None:
         if self.accelerator.is_main_process:
             action()
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """SIGINT and SIGTERM end training after the step under way; a second one ends it at once, unsaved."""
-        if threading.current_thread() is not threading.main_thread():  # only the main thread hears signals
-            yield
-            return
-
-        def stop(number: int, frame: FrameType | None) -> None:
-            if self.stopped_by is not None:
-                raise KeyboardInterrupt
-            self.stopped_by = signal.Signals(number).name
-            if self._looking:
-                raise _LookEnded
-
-        previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)

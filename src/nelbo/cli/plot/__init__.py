@@ -1,28 +1,32 @@
-"""`nelbo plot`: the paper's figures for any run, one file a figure."""
+"""`nelbo plot`: the paper's figures for any run, one file per figure."""
 
 import typer
 
-from nelbo.cli.plot import (
-    forward,
-    interpolation,
-    monte_carlo,
-    neighbours,
-    points,
-    progressive,
-    rate_distortion,
-    samplers,
-    schedules,
-    shared,
-)
+from nelbo.cli.groups import build_group
 
-app = typer.Typer(no_args_is_help=True, help="Draw the paper's figures for a run.")
-app.command("schedules")(schedules.schedules)
-app.command("forward")(forward.forward)
-app.command("progressive")(progressive.progressive)
-app.command("shared")(shared.shared)
-app.command("interpolation")(interpolation.interpolation)
-app.command("neighbours")(neighbours.neighbours)
-app.command("rate-distortion")(rate_distortion.rate_distortion)
-app.command("points")(points.points)
-app.command("samplers")(samplers.samplers)
-app.command("monte-carlo")(monte_carlo.monte_carlo)
+HELP = "Draw the paper's figures for a run."
+# The module and the function of each figure, in the order of the help.
+FIGURES = {
+    "schedules": ("nelbo.cli.plot.schedules", "schedules"),
+    "forward": ("nelbo.cli.plot.forward", "forward"),
+    "progressive": ("nelbo.cli.plot.progressive", "progressive"),
+    "shared": ("nelbo.cli.plot.shared", "shared"),
+    "interpolation": ("nelbo.cli.plot.interpolation", "interpolation"),
+    "neighbours": ("nelbo.cli.plot.neighbours", "neighbours"),
+    "rate-distortion": ("nelbo.cli.plot.rate_distortion", "rate_distortion"),
+    "points": ("nelbo.cli.plot.points", "points"),
+    "samplers": ("nelbo.cli.plot.samplers", "samplers"),
+    "monte-carlo": ("nelbo.cli.plot.monte_carlo", "monte_carlo"),
+}
+
+
+def plot(only: str = "") -> typer.Typer:
+    """Build the commands, or only the one of this name; see `build_group`."""
+    return build_group(FIGURES, only, lambda group, name, command: group.command(name)(command), help=HELP)
+
+
+def __getattr__(name: str) -> typer.Typer:
+    """Build `app`, the group with all figures, for documentation and tests."""
+    if name == "app":
+        return plot()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

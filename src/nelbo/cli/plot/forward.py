@@ -1,41 +1,38 @@
-"""`nelbo plot forward`."""
+"""`nelbo plot forward`: images becoming noise."""
+
+from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
 
 from nelbo.cli.console import bars
-from nelbo.cli.plot.common import (
-    AnimateOption,
-    DataOption,
-    RunArgument,
-    SeedOption,
-    default_path,
-    images_for,
-    keep,
-    model_of_images,
-)
-from nelbo.diffusion import ForwardProcess
-from nelbo.plots import animate_images, evenly, forward_strip
-from nelbo.probability import levels_to_data
-from nelbo.randomness import standard_normal
+from nelbo.cli.options import DataOption, RunArgument, SeedOption
+from nelbo.cli.plot.common import AnimateOption, default_path, images_for, keep, model_of_images
 
 
 def forward(
     run: RunArgument,
-    picture: Annotated[Path | None, typer.Option("--out", help="The picture; forward.png if absent.")] = None,
+    picture: Annotated[Path | None, typer.Option("--out", help="Picture to write; forward.png by default.")] = None,
     data: DataOption = None,
-    num: Annotated[int, typer.Option(min=1, help="Images, one a row.")] = 4,
+    num: Annotated[int, typer.Option(min=1, help="Number of images, one per row.")] = 4,
     columns: Annotated[
-        int | None, typer.Option(min=2, help="Values of t, evenly spread over 0..T: 11, or 50 where it moves.")
+        int | None,
+        typer.Option(min=2, help="Values of t, evenly spread over 0..T: 11 by default, 50 for an animation."),
     ] = None,
     animate: AnimateOption = False,
     seed: SeedOption = 0,
 ) -> None:
-    """Images on their way into noise, each with one noise all along: x_t of eq. 4."""
+    """Draw images becoming noise: x_t of eq. 4, with the same noise for every t of an image."""
     path = default_path(picture, "forward", animate)
+    import torch
+
+    from nelbo.diffusion import ForwardProcess
+    from nelbo.plots import animate_images, evenly, forward_strip
+    from nelbo.probability import levels_to_data
+    from nelbo.randomness import standard_normal
+
     model = model_of_images(run, "cpu")
     with bars() as bar:
         images = images_for(model, data, num, bar)

@@ -1,83 +1,75 @@
-"""`nelbo plot neighbours`."""
+"""`nelbo plot neighbours`: samples and the training images nearest to them."""
+
+from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 import typer
 
-import nelbo
-from nelbo.cli.console import bars, emit_json, out
-from nelbo.cli.options import DeviceOption, StepsOption
-from nelbo.cli.plot.common import (
-    OutOption,
-    RunArgument,
-    SeedOption,
-    keep,
-    model_of_images,
-)
-from nelbo.evaluation import nearest_neighbours, require_neighbours
-from nelbo.plots import neighbours_table
-from nelbo.probability import levels_to_data
-from nelbo.studies import Listener, data_of
+from nelbo.cli.console import bars, show
+from nelbo.cli.options import DeviceOption, JsonOption, RunArgument, SeedOption, StepsOption
+from nelbo.cli.plot.common import OutOption, figure_path, keep, model_of_images
+from nelbo.cli.results import versioned, write_results
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nelbo.evaluation import Neighbours
 
 
 def neighbours(
     run: RunArgument,
     picture: OutOption = Path("neighbours.png"),
-    num: Annotated[int, typer.Option(min=1, help="Samples, one a row.")] = 8,
-    k: Annotated[int, typer.Option("--neighbours", min=1, help="Training images beside each.")] = 6,
+    num: Annotated[int, typer.Option(min=1, help="Number of samples, one per row.")] = 8,
+    k: Annotated[int, typer.Option("--neighbours", min=1, help="Training images beside each sample.")] = 6,
     steps: StepsOption = None,
-    json: Annotated[
-        Path | None, typer.Option(help="Write the distances as JSON to this file (- for standard output).")
-    ] = None,
+    json: JsonOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
 ) -> None:
-    """Samples beside the training images nearest to them, pixel by pixel: does the model remember, or make up?
+    """Draw samples beside the training images nearest to them: does the model memorise its training images?
 
-    Distances are RMSE on the 0..255 scale. As many held-out images are measured too: samples that lie nearer to the
-    training images than those do were remembered.
+    Distances are RMSE in grey levels (0..255). The same number of held-out images is measured too: if the samples are
+    nearer to the training images than these are, the model memorises.
     """
+    path = figure_path(picture)
+    import torch
+
+    from nelbo.evaluation import nearest_neighbours, require_neighbours
+    from nelbo.plots import neighbours_table
+    from nelbo.probability import levels_to_data
+    from nelbo.studies import Listener, data_of
+
     model = model_of_images(run, device)
     with bars() as bar:
         split = data_of(model, Listener(on_stage=bar))
         require_neighbours(k, split.train)
-        samples = model.sample(
-            num, steps=steps, seed=seed, progress=lambda done, total: bar("network calls", done, total)
-        )
-        unseen = split.test.spread(num)
-        both = torch.cat([samples, unseen.images(torch.arange(len(unseen)))])
-        found = nearest_neighbours(
-            both, split.train, k, progress=lambda done, total: bar("training images", done, total)
-        )
+        samples = model.sample(num, steps=steps, seed=seed, progress=bar.of("network calls"))
+        held_out = split.test.spread(num)
+        both = torch.cat([samples, held_out.images(torch.arange(len(held_out)))])
+        found = nearest_neighbours(both, split.train, k, progress=bar.of("training images"))
     nearest = split.train.images(found.indices[:num].flatten()).unflatten(0, (num, k))
     rows, beside = (levels_to_data(images, model.levels) for images in (samples, nearest))
-    keep(neighbours_table(rows, beside, found.distances[:num]), picture)
-    if json is not None:
-        emit_json(
-            {
-                "samples": _rows(found.indices[:num], found.distances[:num]),
-                "held_out": _rows(found.indices[num:], found.distances[num:]),
-                "num_train": len(split.train),
-                "unit": "RMSE, 0..255",
-                "version": nelbo.__version__,
-            },
-            json,
-        )
-    if str(json) == "-":
-        return
-    for name, distances in (("samples", found.distances[:num, 0]), ("held-out images", found.distances[num:, 0])):
-        if len(distances):
-            out.print(
-                f"{len(distances)} {name}: RMSE to the nearest of {len(split.train):,} training images "
-                f"{float(distances.median()):.1f} in the median, {float(distances.min()):.1f} at the least",
-                highlight=False,
-                soft_wrap=True,
-            )
+    keep(neighbours_table(rows, beside, found.distances[:num]), path)
+    if write_results(versioned(_plain(found, num, len(split.train))), json):
+        _show("samples", found.distances[:num, 0], len(split.train))
+        _show("held-out images", found.distances[num:, 0], len(split.train))
 
 
-def _rows(indices: torch.Tensor, distances: torch.Tensor) -> list[dict[str, list[float]]]:
-    return [
-        {"indices": where, "distances": away} for where, away in zip(indices.tolist(), distances.tolist(), strict=True)
+def _plain(found: Neighbours, num: int, num_train: int) -> dict[str, object]:
+    """The neighbours as plain values: first those of `num` samples, then those of held-out images."""
+    rows = [
+        {"indices": indices, "distances": distances}
+        for indices, distances in zip(found.indices.tolist(), found.distances.tolist(), strict=True)
     ]
+    return {"samples": rows[:num], "held_out": rows[num:], "num_train": num_train, "unit": "RMSE, 0..255"}
+
+
+def _show(name: str, distances: Tensor, num_train: int) -> None:
+    """Print the median and the smallest distance to the nearest training image."""
+    if len(distances):
+        show(
+            f"{len(distances)} {name}: RMSE to the nearest of {num_train:,} training images: median "
+            f"{float(distances.median()):.1f}, smallest {float(distances.min()):.1f}"
+        )

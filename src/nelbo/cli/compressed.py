@@ -1,0 +1,34 @@
+"""Compressed files (.nelbo) as the commands read them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nelbo.errors import CodecError, DataError
+
+if TYPE_CHECKING:
+    from nelbo.codec import Bitstream, RawImage
+
+    File = Bitstream | RawImage
+
+AT_ONCE = 64  # images that pass through the network together
+
+
+def read_file(path: Path) -> File:
+    """Read a .nelbo file.
+
+    Raises:
+        DataError: the file does not exist or cannot be read.
+        CodecError: it is not a .nelbo file.
+    """
+    from nelbo.codec import Bitstream
+
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
+    try:
+        return Bitstream.from_bytes(content)
+    except CodecError as error:
+        raise CodecError(f"{path}: {error.marked}") from error

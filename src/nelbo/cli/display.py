@@ -1,0 +1,116 @@
+"""The display of a training run: messages, and a bar with the budget spent, the speed, the loss and the bound."""
+
+from typing import Any
+
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from nelbo.cli.console import Bars, err, name_rejects, say
+from nelbo.data import Split
+from nelbo.recipes.recipe import Recipe
+from nelbo.runs import RunConfig
+from nelbo.studies import Listener
+from nelbo.training import TrainingStep, bf16_wanted
+
+SMOOTHING = 0.95  # weight of the earlier speeds in the running mean
+
+
+class TrainingDisplay:
+    """The training bar, and the messages around it. Use it as a context manager.
+
+    Attributes:
+        stopped: what to print if a signal ended training before its budget was spent, or "".
+    """
+
+    def __init__(self) -> None:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        self.progress = Progress(*columns, console=err)
+        self.stages = Bars(self.progress)
+        self.task: TaskID | None = None
+        self.losses = self.held_out = self.stopped = self.variance = ""
+        self.speed = 0.0
+        self.printed: set[str] = set()
+
+    def __enter__(self) -> "TrainingDisplay":
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def listener(self) -> Listener:
+        """Return the callbacks for the training run."""
+        return Listener(self.configured, self.stepped, self.previewed, self.staged, self.halted)
+
+    def configured(self, config: RunConfig, split: Split, step: int) -> None:
+        """Print the data and the recipe, and start the bar."""
+        shape, recipe = config.data.shape, config.recipe
+        self.variance = f" (variance {recipe.variance})" if isinstance(recipe, Recipe) else ""
+        precision = "bf16" if bf16_wanted(recipe.training.precision) else "fp32"
+        name_rejects(split.train.rejects, "`nelbo data` lists them")
+        say(
+            f"{config.data.spec}: {config.data.num_train} training images, {config.data.num_held_out} held out, "
+            f"{' x '.join(map(str, shape))} (C x H x W), {config.data.levels} levels\n"
+            f"preset {config.preset}: {recipe.in_words}, {precision}"
+            f"{f'; resuming from step {step}' if step else ''}"
+        )
+        if recipe.training.steps is not None and step >= recipe.training.steps:
+            say(f"the budget of {recipe.training.steps} steps is spent; give a larger --steps to train further")
+        self.task = self.progress.add_task("training", total=1.0, note="")
+
+    def stepped(self, step: TrainingStep) -> None:
+        """Move the bar."""
+        self.speed = (
+            SMOOTHING * self.speed + (1 - SMOOTHING) * step.images_per_second if self.speed else step.images_per_second
+        )
+        self.losses = losses_in_words(step.record) or self.losses
+        left = step.seconds / max(step.fraction, 1e-9) * (1 - step.fraction)
+        note = f"step {step.step}, {self.speed:.0f} images/s, {duration(left)} left"
+        if self.task is not None:
+            shown = " | ".join(part for part in (note, self.losses, self.held_out) if part)
+            self.progress.update(self.task, completed=step.fraction, note=shown)
+
+    def previewed(self, record: dict[str, Any]) -> None:
+        """Print the held-out bound."""
+        if "held_out_bits_per_dim" in record:
+            bits, error = record["held_out_bits_per_dim"], record["held_out_standard_error"]
+            self.held_out = f"held-out bound {bits:.3f}"
+            spread = "" if error is None else f" +- {error:.3f}"
+            say(f"step {record['step']}: held-out bound {bits:.3f}{spread} bits/dim{self.variance}")
+
+    def halted(self, name: str, step: int) -> None:
+        """Remember that a signal ended training."""
+        self.stopped = f"stopped by {name} at step {step}; the state is saved, and the same command resumes"
+
+    def staged(self, name: str, done: int, total: int) -> None:
+        """Show a stage before or after training: a bar in a terminal, else its name once."""
+        if self.task is not None:
+            self.progress.remove_task(self.task)
+            self.task = None
+        if not err.is_terminal and done < total and name not in self.printed:
+            self.printed.add(name)
+            say(f"{name} ...")
+        self.stages(name, done, total)
+
+
+def losses_in_words(record: dict[str, Any]) -> str:
+    """Write the losses in a line of the metrics; "" if it has none."""
+    words = f"loss {record['loss']:.4g}" if "loss" in record else ""
+    if "loss_by_quarter" in record:
+        quarters = " ".join("-" if q is None else f"{q:.3g}" for q in record["loss_by_quarter"])
+        words += f" (by quarter of t: {quarters})"
+    if "kl" in record:
+        words += f" (reconstruction {record['reconstruction']:.4g}, KL {record['kl']:.4g})"
+    return words
+
+
+def duration(seconds: float) -> str:
+    """Write a duration as 1:23:45 or 2:34."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,27 @@
+"""Groups of commands, built from a table of names, so that one command starts without the modules of the others."""
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+import typer
+
+Table = Mapping[str, tuple[str, str]]  # name of a command -> its module and its function
+
+
+def build_group(table: Table, only: str, add: Callable[[typer.Typer, str, Any], None], **settings: Any) -> typer.Typer:
+    """Build a group of commands.
+
+    Args:
+        table: the commands in the order of the help.
+        only: the name of a command, to leave out all others and the options of the group, such as --help: it starts
+            sooner, because less is imported. Any other text builds everything.
+        add: adds a function to the group under a name.
+        settings: of `typer.Typer`.
+    """
+    everything = only not in table
+    group = typer.Typer(no_args_is_help=True, add_completion=everything, add_help_option=everything, **settings)
+    for name in table if everything else [only]:
+        module, function = table[name]
+        add(group, name, getattr(import_module(module), function))
+    return group

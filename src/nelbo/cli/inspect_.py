@@ -1,0 +1,108 @@
+"""`nelbo inspect`: the parts of a .nelbo file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from nelbo.cli.compressed import read_file
+from nelbo.cli.console import out, show
+from nelbo.cli.options import DeviceOption, FileModelOption, JsonOption
+from nelbo.cli.results import versioned, write_results
+from nelbo.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nelbo.codec import Bitstream, RawImage, Segment
+    from nelbo.runs import DiffusionRun
+
+
+def inspect_(
+    file: Annotated[Path, typer.Argument(help=".nelbo file.")],
+    model: FileModelOption = None,
+    original: Annotated[
+        str | None, typer.Option(help="The image that was compressed: adds the RMSE after each part.")
+    ] = None,
+    json: JsonOption = None,
+    device: DeviceOption = None,
+) -> None:
+    """Show the parts of a .nelbo file, from coarse to fine."""
+    from nelbo.codec import RawImage, segments
+    from nelbo.runs import DiffusionRun, find_model, load_as
+
+    stream = read_file(file)
+    if isinstance(stream, RawImage):
+        if original is not None:
+            raise ConfigurationError(f"{file} is stored raw and has no parts; remove --original.")
+        _show_raw(file, stream, json)
+        return
+    stream.verify()
+    run = load_as(DiffusionRun, model or find_model(stream.fingerprint), device=device)
+    pixels = None if original is None else _only_image(original)
+    parts = segments(run.codec(), stream, pixels)
+    if write_results(versioned(_plain(stream, run, parts)), json):
+        show(_summary(file, stream, run))
+        out.print(_table(parts, with_error=pixels is not None))
+
+
+def _show_raw(file: Path, image: RawImage, json: Path | None) -> None:
+    shape = tuple(image.pixels.shape)
+    if write_results(versioned({"kind": "raw", "shape": list(shape)}), json):
+        show(f"{file}: {shape} pixels (C x H x W), stored raw")
+
+
+def _kind(stream: Bitstream) -> str:
+    return "lossless" if stream.pixel_hash else "lossy"
+
+
+def _plain(stream: Bitstream, run: DiffusionRun, parts: list[Segment]) -> dict[str, object]:
+    """The properties and parts of a file as plain values."""
+    return {
+        "kind": _kind(stream),
+        "size": list(stream.size or run.shape[1:]),
+        "effort": stream.effort,
+        "fingerprint": stream.fingerprint.hex(),
+        "truncated": stream.truncated,
+        "segments": [part.to_json() for part in parts],
+    }
+
+
+def _summary(file: Path, stream: Bitstream, run: DiffusionRun) -> str:
+    """The properties of a file in a line."""
+    height, width = stream.size or run.shape[1:]
+    truncated = f", truncated: {len(stream.message)} of {stream.length} bytes of its message"
+    return (
+        f"{file}: {_kind(stream)}, {width}x{height}, model {run.folder} ({stream.fingerprint.hex()}), effort "
+        f"{stream.effort}{truncated if stream.truncated else ''}"
+    )
+
+
+def _table(parts: list[Segment], with_error: bool) -> Table:
+    """One row per part."""
+    table = Table()
+    table.add_column("part")
+    for column in ("chunks", "expected bits", "bits", "bytes so far", *(["RMSE"] if with_error else [])):
+        table.add_column(column, justify="right")
+    for part in parts:
+        expected = "" if part.expected_bits is None else f"{part.expected_bits:.0f}"
+        error = ["" if part.rmse is None else f"{part.rmse:.2f}"] if with_error else []
+        table.add_row(part.name, str(part.chunks or ""), expected, str(part.bits), str(part.end), *error)
+    return table
+
+
+def _only_image(spec: str) -> Tensor:
+    """Read the one image that a path names.
+
+    Raises:
+        ConfigurationError: there is none, or several.
+    """
+    from nelbo.data import Reject, read_pictures
+
+    found = list(read_pictures(spec))
+    if len(found) != 1 or isinstance(found[0], Reject):
+        raise ConfigurationError(f"--original must be one image, and {spec} is not.")
+    return found[0].pixels

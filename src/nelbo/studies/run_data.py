@@ -1,0 +1,95 @@
+"""The data of a training run: read for training, described in its configuration, and read again for evaluation."""
+
+from nelbo.data import ImageDataset, Split, absolute_spec, load_data
+from nelbo.errors import DataError, option
+from nelbo.runs.folder import UNKNOWN_DATA, DataOptions, RunConfig
+from nelbo.runs.run import Run
+from nelbo.studies.data_request import DataRequest
+from nelbo.studies.listener import Listener
+
+LARGEST_SIDE = 256  # in pixels, of images that are used at their own size; larger images need a `size`
+
+
+def read_split(request: DataRequest, *, workers: int | None, seed: int, listener: Listener) -> Split:
+    """Read the images of a request, split into a training part and a held-out part.
+
+    Args:
+        workers: threads that scan a folder; see `nelbo.data.load_data`.
+        seed: chooses the held-out images.
+
+    Raises:
+        DataError: the data is missing, empty, damaged, of several sizes, or larger than 256 pixels without a `size`.
+        ConfigurationError: the request holds an invalid value.
+    """
+    return load_data(
+        request.spec,
+        size=request.size,
+        mode=request.mode,  # type: ignore[arg-type]
+        held_out=request.held_out,
+        on_reject=request.on_reject,
+        workers=workers,
+        seed=seed,
+        progress=lambda done, total: listener.on_stage("reading images", done, total),
+        largest=LARGEST_SIDE,
+    )
+
+
+def described(request: DataRequest, split: Split) -> DataOptions:
+    """Return the record of the data for a run's configuration."""
+    return DataOptions(
+        spec=absolute_spec(request.spec),
+        size=request.size,
+        mode=request.mode,
+        held_out=request.held_out,
+        shape=split.train.shape,
+        levels=split.train.levels,
+        num_train=len(split.train),
+        num_held_out=len(split.test),
+        class_names=split.train.class_names,
+    )
+
+
+def request_of(config: RunConfig) -> DataRequest:
+    """Return the request that reads a run's data again.
+
+    Raises:
+        DataError: the model was imported, and its data is unknown.
+    """
+    data = config.data
+    if data.spec == UNKNOWN_DATA:
+        raise DataError(f"the model was imported without its images; set {option('data')} to images.")
+    return DataRequest(data.spec, data.size, data.mode, data.held_out)
+
+
+def data_of(run: Run, listener: Listener | None = None) -> Split:
+    """Read the data of a run again, in the same two parts.
+
+    Raises:
+        DataError: the data is missing or unknown, or its number of images has changed, so that the held-out images can
+            no longer be determined.
+    """
+    data, seed = run.config.data, run.config.recipe.training.seed
+    try:
+        split = read_split(request_of(run.config), workers=None, seed=seed, listener=listener or Listener())
+    except DataError as error:
+        raise DataError(f"the data of {run.folder} cannot be read again: {error.marked}") from error
+    found, known = (len(split.train), len(split.test)), (data.num_train, data.num_held_out)
+    if found != known:
+        raise DataError(
+            f"{data.spec} had {sum(known)} images when {run.folder} was trained and has {sum(found)} now, so its "
+            f"held-out images can no longer be determined; set {option('data')} to images that the model has never "
+            "seen."
+        )
+    return split
+
+
+def held_out_part(run: Run, request: DataRequest | None = None, listener: Listener | None = None) -> ImageDataset:
+    """Read the images that a run held out, or the held-out part of another request.
+
+    Raises:
+        DataError: the data is missing or unknown, its number of images has changed, or its held-out part is empty.
+    """
+    if request is None:
+        return data_of(run, listener).require_test()
+    seed = run.config.recipe.training.seed
+    return read_split(request, workers=None, seed=seed, listener=listener or Listener()).require_test()

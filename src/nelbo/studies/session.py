@@ -1,0 +1,97 @@
+"""The work around the optimizer steps of a training run: previews, saved weights, calibration and pictures."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from nelbo.data import ImageDataset, Split
+from nelbo.plots import bound_curve, loss_curve, picture_of, save
+from nelbo.runs.codec_plan import mark_stale, warn_of_plan
+from nelbo.runs.folder import RunConfig
+from nelbo.runs.loading import load, run_of
+from nelbo.runs.run import Run, save_model
+from nelbo.studies.listener import Listener
+from nelbo.studies.pictures import show_run
+from nelbo.training import METRICS_FILE, MetricsLog
+
+PREVIEW_IMAGES, HELD_OUT_IMAGES = 16, 128
+
+
+@dataclass
+class Session:
+    """The callbacks of one training session, and the work after its last step.
+
+    Attributes:
+        first_step: the step that this session resumed at.
+    """
+
+    folder: Path
+    config: RunConfig
+    split: Split
+    listener: Listener
+    first_step: int = 0
+
+    def begin(self, first_step: int, training: bool) -> None:
+        """Report the configuration before the first step.
+
+        Args:
+            first_step: the step that training resumes at.
+            training: whether any budget is left.
+        """
+        self.first_step = first_step
+        self.config.save(self.folder)
+        self.listener.on_config(self.config, self.split, first_step)
+        if training:
+            warn_of_plan(self.folder)
+
+    def preview(self, network: nn.Module, step: int) -> dict[str, Any]:
+        """Draw a few images in few steps and estimate the held-out bound; return values for the metrics."""
+        try:
+            return self._preview(run_of(self.folder, self.config, network), step)
+        finally:
+            network.train()
+            network.requires_grad_(True)
+
+    def _preview(self, run: Run, step: int) -> dict[str, Any]:
+        images = run.draft(PREVIEW_IMAGES, self.config.recipe.training.seed)
+        save(picture_of(images, run.levels), self.folder / "samples" / f"step-{step:08d}.png")
+        record: dict[str, Any] = {}
+        held_out = self._held_out(HELD_OUT_IMAGES)
+        if held_out is not None:
+            report = run.glance(held_out)
+            error = None if math.isnan(report.standard_error) else round(report.standard_error, 4)
+            record = {"held_out_bits_per_dim": round(report.total, 4), "held_out_standard_error": error}
+        self.draw_curves()
+        self.listener.on_record({"step": step, **record})
+        return record
+
+    def save(self, network: nn.Module, step: int) -> None:
+        """Save the averaged weights beside the state, so that the folder can be used during training."""
+        if step > self.first_step:
+            mark_stale(self.folder)
+        save_model(self.folder, network, {})
+
+    def finish(self, stopped_by: str | None) -> None:
+        """Draw the curves; unless a signal stopped training, first calibrate the model and draw its pictures."""
+        if stopped_by is None:
+            run = load(self.folder)
+            stage = self.listener.on_stage
+            run.prepare(self.split.train, lambda done, total: stage("calibrating", done, total))
+            show_run(run, self._held_out(4 * HELD_OUT_IMAGES), stage)
+        self.draw_curves()
+
+    def draw_curves(self) -> None:
+        """Draw the loss and the held-out bound so far."""
+        records = MetricsLog(self.folder / METRICS_FILE).records()
+        losses = [record for record in records if "loss" in record]
+        bounds = [record for record in records if "held_out_bits_per_dim" in record]
+        if losses:
+            save(loss_curve(losses), self.folder / "loss.png")
+        if bounds:
+            save(bound_curve(bounds), self.folder / "bound.png")
+
+    def _held_out(self, most: int) -> ImageDataset | None:
+        return self.split.test.spread(most) if len(self.split.test) else None
