@@ -118,7 +118,7 @@ def test_cut_uses_the_bytes_that_a_shorter_length_saves():
 
 
 def test_cut_keeps_the_fewest_bytes_of_a_large_image():
-    """The length of the message is one byte shorter than the room for it, as 128 takes two bytes and 106 one."""
+    """A cut at 128 keeps two bytes for the length of the message, which then is short enough for one."""
     size = (2, SMALL_IMAGE)
     assert len(file_of(200, size).cut(129).to_bytes()) == fewest_bytes(size) == 128
     with pytest.raises(CodecError, match=r"max_bytes=128 cuts the file to 127 bytes, but .* needs at least 128;"):
