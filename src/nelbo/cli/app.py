@@ -14,18 +14,18 @@ import nelbo
 from nelbo.cli.console import err, every
 from nelbo.cli.data import POLICY
 from nelbo.cli.flags import flags_of
-from nelbo.cli.groups import build_group
+from nelbo.cli.groups import build_group, help_text
 from nelbo.errors import NelboError, NelboWarning
 from nelbo.training import Processes, is_lost_process, keep_freed_memory, leave_processes
 
 PAUSE = 2.0  # seconds, longer than a launcher takes to notice that a process has ended
 HELP = (
-    "Train denoising diffusion models, and use them to sample, restore, score and compress images. Their bound is "
-    "reported in bits/dim."
+    "Train denoising diffusion models, and use them to sample, restore, score and compress images. nelbo reports a "
+    "variational bound on the log-likelihood, in bits per dimension (bits/dim)."
 )
 START = (
     "Start with [bold]nelbo demo[/bold], or with [bold]nelbo train --data FOLDER --out runs/NAME[/bold]. "
-    "[bold]nelbo COMMAND --help[/bold] lists the options of a command."
+    "Run [bold]nelbo COMMAND --help[/bold] for the options of a command."
 )
 # The module and the function of each command, in the order of the help.
 COMMANDS = {
@@ -63,7 +63,7 @@ def program(*only: str) -> typer.Typer:
         if name == "plot":
             app.add_typer(command("".join(only[1:2])), name=name)
         else:
-            app.command(name, epilog=EPILOGS.get(name))(command)
+            app.command(name, help=help_text(command), epilog=EPILOGS.get(name))(command)
 
     app = build_group(
         COMMANDS,

@@ -25,15 +25,18 @@ def codec(
     images: Annotated[int, typer.Option(min=1, help=help_of(FittingOptions, "end_images"))] = FITTING.end_images,
     again: Annotated[
         bool,
-        typer.Option("--again", help="Replace an existing plan; files compressed with it can no longer be decoded."),
+        typer.Option(
+            "--again",
+            help="Replace an existing codec.safetensors. Files made with the old one can no longer be decoded.",
+        ),
     ] = False,
     seed: SeedOption = 0,
     device: DeviceOption = None,
 ) -> None:
-    """Measure on a run's training images what `nelbo compress` needs: the steps to send, and the tables for the rest.
+    """Prepare a run for `nelbo compress`: choose the steps to encode, and fit the coding tables on the training images.
 
-    This takes 10 to 60 minutes on 2 cores. The result is stored in the run folder (codec.safetensors) and becomes part
-    of the model: a receiver needs the folder with this file.
+    This takes 10 to 60 minutes on 2 cores. The result is codec.safetensors in the run folder. To decompress, you need
+    the run folder with this file.
     """
     from nelbo.runs import DiffusionRun, fit_codec, load_as
     from nelbo.studies import Listener, data_of

@@ -61,32 +61,37 @@ class _Ending:
 
 def compress(
     images: Annotated[
-        str, typer.Argument(help="Image, folder of images, .npy or .npz file, or the name of a data set.")
+        str, typer.Argument(help="Image, folder of images, .npy or .npz file, or the name of a bundled data set.")
     ],
     model: ModelOption,
     target: Annotated[
-        Path | None, typer.Option("--out", "-o", help="File to write (.nelbo); for several images a folder.")
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Output file (.nelbo), or a folder for several images. Required unless --report is given.",
+        ),
     ] = None,
     effort: Annotated[
         int,
-        typer.Option(
-            min=1, max=9, help="Search effort. Each step up about doubles the time; above 5, files hardly shrink."
-        ),
+        typer.Option(min=1, max=9, help="Search effort. A higher effort is slower; above 5, files hardly get smaller."),
     ] = 5,
     lossy_only: Annotated[
-        bool, typer.Option("--lossy-only", help="Leave out the pixel-by-pixel end of each file.")
+        bool,
+        typer.Option("--lossy-only", help="Omit the lossless part of each file. The decoded image is approximate."),
     ] = False,
     max_bytes: Annotated[
-        int | None, typer.Option(min=1, help="Largest file size in bytes; longer files are cut and become lossy.")
+        int | None, typer.Option(min=1, help="Maximum file size in bytes. Larger files are truncated and become lossy.")
     ] = None,
     rmse: Annotated[
         float | None,
         typer.Option(
-            min=0, help="Cut each file where the RMSE of its image falls to this value, in grey levels; lossy."
+            min=0,
+            help="Truncate each file where the error of the decoded image reaches this RMSE, in grey levels. Lossy.",
         ),
     ] = None,
     num: Annotated[
-        int | None, typer.Option(min=1, help="Number of images, evenly spread over the set; all by default.")
+        int | None, typer.Option(min=1, help="Number of images, evenly spaced in the data set; all by default.")
     ] = None,
     report: Annotated[
         bool, typer.Option("--report", help="Compare the file sizes with the bound on the same images.")
@@ -95,10 +100,10 @@ def compress(
     batch_size: TilesOption = 8,
     device: DeviceOption = None,
 ) -> None:
-    """Compress images to about the number of bits of the model's bound; lossless by default.
+    """Compress images with a model. Lossless by default.
 
-    Every prefix of a file decodes to a preview of the image. The receiver needs the same model. An image that the model
-    cannot shorten is stored raw.
+    The first bytes of a file decode to a preview. Decompression needs the same model. Images that do not get smaller
+    are stored without the model.
     """
     ending = _Ending(lossy_only, max_bytes, rmse, report)
     if target is None and not report:

@@ -12,25 +12,29 @@ from nelbo.cli.options import JsonOption
 from nelbo.cli.results import write_results
 
 POLICY = (
-    "How images are read: PNG, JPEG, WebP, BMP and TIFF files, recognised by their content and rotated as their EXIF "
-    "data says. 16-bit grey is scaled to 8 bits; 32-bit and floating-point pixels are refused. Transparent pixels are "
-    "put on white. A set is RGB if any image has colour, else L (grey). Arrays contain uint8 levels. Training needs "
-    "images of one size, at most 256 pixels a side, or --size N: the shorter side is resized to N and the centre is "
-    "cropped. Files that cannot be decoded are skipped and listed."
+    "Supported formats: PNG, JPEG, WebP, BMP and TIFF (detected by content). EXIF rotation is applied. 16-bit "
+    "grey is scaled to 8 bits; 32-bit and floating-point pixels are rejected. Transparent images are composited "
+    "on white. A data set is RGB if any image has colour, otherwise L (grey). Arrays contain uint8 levels. "
+    "Training needs images of the same size, at most 256 pixels per side. Otherwise use --size N, which resizes "
+    "the shorter side to N and crops the centre. Files that cannot be decoded are skipped and listed."
 )
 MOST_SHOWN = 12  # entries of a list or dictionary
 
 
 def data(
     spec: Annotated[
-        str, typer.Argument(help="Folder of images, .npy or .npz file, IDX folder, shards, or the name of a data set.")
+        str,
+        typer.Argument(
+            help="Folder of images, .npy or .npz file, folder of IDX files (MNIST format), WebDataset shards, or the "
+            "name of a bundled data set."
+        ),
     ],
     json: JsonOption = None,
     workers: Annotated[
-        int | None, typer.Option(min=0, help="Threads that decode images; by default one per usable processor.")
+        int | None, typer.Option(min=0, help="Threads that decode images; by default one per available CPU core.")
     ] = None,
 ) -> None:
-    """Describe a data set: counts, sizes, modes and classes, and the files that cannot be used, with the reasons."""
+    """Describe a data set: counts, sizes, colour modes and classes, and the files that cannot be used, with reasons."""
     from nelbo.data import describe
 
     with bars() as bar:

@@ -38,22 +38,22 @@ class _Options:
 
 def decompress(
     files: Annotated[Path, typer.Argument(help=".nelbo file, or a folder of .nelbo files.")],
-    target: Annotated[Path, typer.Option("--out", "-o", help="Image to write (.png); for several files a folder.")],
+    target: Annotated[Path, typer.Option("--out", "-o", help="Output image (.png), or a folder for several files.")],
     model: FileModelOption = None,
     max_bytes: Annotated[
-        int | None, typer.Option("--bytes", min=1, help="Decode only this many bytes of each file: a preview.")
+        int | None, typer.Option("--bytes", min=1, help="Decode only the first bytes of each file, as a preview.")
     ] = None,
     unverified: Annotated[
         bool,
-        typer.Option("--unverified", help="Decode damaged files too; any part of such an image may be wrong."),
+        typer.Option("--unverified", help="Also decode damaged files. Any part of such an image may be wrong."),
     ] = False,
     batch_size: TilesOption = 8,
     device: DeviceOption = None,
 ) -> None:
-    """Decode .nelbo files to images, or the beginning of a file to a preview.
+    """Decode .nelbo files to images. The beginning of a file gives a preview.
 
-    A file that cannot be decoded does not stop the others. The exit code is 2 if a file gave no image; otherwise 1 if a
-    truncated file gave a preview that was not requested by --bytes.
+    If a file cannot be decoded, the others are still processed. Exit code 2: a file could not be decoded. Exit code 1:
+    a truncated file was decoded to a preview without --bytes.
     """
     paths = sorted(files.glob("*.nelbo")) if files.is_dir() else [files]
     if not paths:

@@ -22,10 +22,10 @@ PICTURES = {
 def demo(
     out_folder: Annotated[Path, typer.Option("--out", help="Run folder to write.")] = Path("runs/demo"),
     minutes: Annotated[
-        float | None, typer.Option(help="Training time in minutes; by default that of the preset digits.")
+        float | None, typer.Option(help="Training time in minutes; the default is the time of the preset digits.")
     ] = None,
 ) -> None:
-    """Train a model on the bundled digits, sample from it, score it, and list its pictures."""
+    """Train a model on the bundled digits, sample from it, evaluate it, and list its pictures."""
     import nelbo
     from nelbo.cli.display import TrainingDisplay
     from nelbo.runs import DiffusionRun, load_as

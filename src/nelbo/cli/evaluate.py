@@ -85,18 +85,21 @@ def evaluate(
     data: DataOption = None,
     resize: ResizeOption = False,
     num: Annotated[
-        int | None, typer.Option(min=1, help="Number of images, evenly spread over the set; all by default.")
+        int | None, typer.Option(min=1, help="Number of images, evenly spaced in the data set; all by default.")
     ] = None,
     steps_per_image: Annotated[
-        int | None, typer.Option(min=0, help=f"Values of t per image; 0 for every t, {STEPS_PER_IMAGE} by default.")
+        int | None,
+        typer.Option(
+            min=0, help=f"Number of time steps to evaluate per image; 0 means all, {STEPS_PER_IMAGE} by default."
+        ),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(help="Evaluate a strided chain of this many steps; the full chain by default.")
+        int | None, typer.Option(help="Evaluate the model with this many reverse steps; with all of them by default.")
     ] = None,
     variance: Annotated[
         str | None,
         typer.Option(
-            help="Variance of the reverse process: calibrated (the default where it was measured), trained, "
+            help="Variance of the reverse process: calibrated (the default if the run is calibrated), trained, "
             "fixed-large or fixed-small."
         ),
     ] = None,
@@ -108,20 +111,22 @@ def evaluate(
     forms: Annotated[
         bool,
         typer.Option(
-            "--forms", help="Compare the bound of eq. 3 with that of eq. 5 instead: 2 T network calls per draw."
+            "--forms", help="Instead of the report, compare two estimators of the bound: eqs. 3 and 5 of the paper."
         ),
     ] = False,
     known: Annotated[
         bool,
         typer.Option(
-            "--known", help="Add eq. 16 to --forms, with the images as the whole distribution: 3 T calls per draw."
+            "--known", help="With --forms: also compute eq. 16, with the images as the complete data distribution."
         ),
     ] = False,
-    ode: Annotated[bool, typer.Option("--ode", help="Add the likelihood by the probability-flow ODE.")] = False,
+    ode: Annotated[
+        bool, typer.Option("--ode", help="Also estimate the log-likelihood with the probability-flow ODE.")
+    ] = False,
     tolerance: Annotated[
         float | None,
         typer.Option(
-            help="With --ode: double the number of steps until the images change by at most this much on average, in "
+            help="With --ode: double the steps until the estimates change by at most this much on average, in "
             f"bits/dim; {TOLERANCE} by default."
         ),
     ] = None,
@@ -129,17 +134,17 @@ def evaluate(
         int | None,
         typer.Option(
             min=0,
-            help="With --ode: random probes of the divergence; 0 for the exact divergence, with one pass per "
-            f"dimension; {PROBES} by default.",
+            help="With --ode: number of random vectors for the divergence estimate; 0 computes it exactly, with one "
+            f"pass per dimension. {PROBES} by default.",
         ),
     ] = None,
     json: JsonOption = None,
     batch_size: BatchOption = 64,
     device: DeviceOption = None,
 ) -> None:
-    """Report the bound in bits/dim: L_T, the sum of L_{t-1}, L_0, and their total with its standard error.
+    """Report the variational bound in bits/dim: L_T, the sum of L_{t-1}, L_0, and their total with standard error.
 
-    For a variational autoencoder: the negative ELBO as reconstruction, KL, and their total with its standard error.
+    For a variational autoencoder, report the negative ELBO: reconstruction, KL and their total.
     """
     options = _Options(steps_per_image, steps, variance, clip, forms, known, ode, tolerance, probes, seed, batch_size)
     if resize and data is None:

@@ -12,20 +12,23 @@ from nelbo.cli.options import RunArgument
 
 def export(
     run: RunArgument,
-    out: Annotated[str, typer.Option(help="Folder to create, or hf:OWNER/NAME for a repository on the Hub.")],
+    out: Annotated[
+        str, typer.Option(help="Folder to create, or hf:OWNER/NAME for a repository on the Hugging Face Hub.")
+    ],
     format: Annotated[
         str,
         typer.Option(
-            help="diffusers (a DDPMPipeline), torch (a torch.export program, .pt2) or nelbo (the run itself)."
+            help="diffusers (a DDPMPipeline), torch (a torch.export program, .pt2) or nelbo (a copy of the run folder)."
         ),
     ] = "diffusers",
     public: Annotated[
         bool, typer.Option("--public", help="Make a new repository public; by default it is private.")
     ] = False,
 ) -> None:
-    """Write a model for diffusers, torch.export or another nelbo, into a folder or onto the Hub.
+    """Export a model for diffusers, torch.export or another nelbo installation, to a folder or the Hugging Face Hub.
 
-    A model that the format cannot express is refused, with the reason. Notes list what the export leaves out.
+    If the format cannot represent the model, the command fails and gives the reason. The output lists what is not
+    exported.
     """
     from nelbo.interop import export_model
 

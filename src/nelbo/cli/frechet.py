@@ -33,7 +33,10 @@ REFERENCES = {"test": "held-out images", "train": "training images"}
 
 def frechet(
     run: RunArgument,
-    num: Annotated[int, typer.Option(min=1, help="Number of samples; compare distances of equal numbers only.")] = 1000,
+    num: Annotated[
+        int,
+        typer.Option(min=1, help="Number of samples. Only compare distances computed from the same number of samples."),
+    ] = 1000,
     sampler: SamplerOption = None,
     steps: StepsOption = None,
     spacing: SpacingOption = None,
@@ -46,17 +49,18 @@ def frechet(
             help="TorchScript module that maps uint8 images to features; by default the bundled classifier of the data."
         ),
     ] = None,
-    resamples: Annotated[int, typer.Option(help="Bootstrap resamples for the interval; at least 20.")] = 200,
+    resamples: Annotated[int, typer.Option(help="Bootstrap resamples for the confidence interval; at least 20.")] = 200,
     seed: Annotated[int, typer.Option(help="Random seed of the samples and of the bootstrap.")] = 0,
     json: JsonOption = None,
     precision: PrecisionOption = None,
     batch_size: BatchOption = 64,
     device: DeviceOption = None,
 ) -> None:
-    """Sample, and report the Frechet distance to real images with everything that it depends on.
+    """Sample images and report their Frechet distance to real images, with the settings that affect it.
 
-    By default the features are those of a small classifier of the data's labels, which is bundled for digits and
-    fashion-mnist; for other images give a network by --features. Distances in different features are not comparable.
+    By default the features come from a small classifier trained on the labels of the data, which is bundled for digits
+    and fashion-mnist. For other images, pass a network with --features. Distances in different features are not
+    comparable.
     """
     known(reference, REFERENCES, "part of the data (--reference)")
     chosen: dict[str, Any] = {"sampler": sampler, "steps": steps, "spacing": spacing, "precision": precision}

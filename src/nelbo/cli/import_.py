@@ -16,18 +16,19 @@ def import_(
     source: Annotated[
         str,
         typer.Argument(
-            help="Folder in the layout of diffusers, run folder, or hf:OWNER/NAME for a repository on the Hub."
+            help="Folder in diffusers format, run folder, or hf:OWNER/NAME for a repository on the Hugging Face Hub."
         ),
     ],
     out: Annotated[Path, typer.Option(help="Run folder to create.")],
     size: Annotated[
-        int | None, typer.Option(min=1, help="Image side in pixels, if it differs from the model's.")
+        int | None,
+        typer.Option(min=1, help="Image side in pixels, if it differs from sample_size in the model's configuration."),
     ] = None,
 ) -> None:
-    """Convert a model of diffusers into a run folder for `nelbo sample`, `evaluate` and `score`.
+    """Convert a diffusers model into a run folder for `nelbo sample`, `nelbo evaluate` and `nelbo score`.
 
-    DDPM and DDIM pipelines and bare UNet2DModels with safetensors weights are supported; no code from the repository is
-    run. A feature that nelbo does not have is refused by name.
+    DDPM and DDIM pipelines and plain UNet2DModels with safetensors weights are supported. No code from the repository
+    is executed. Unsupported features cause an error that names the feature.
     """
     from nelbo.interop import import_model
 

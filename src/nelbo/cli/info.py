@@ -14,7 +14,7 @@ PACKAGES = ("nelbo", "torch", "accelerate", "numpy", "pillow", "safetensors")
 
 
 def info(json: JsonOption = None) -> None:
-    """Show devices, number formats and versions."""
+    """Show devices, supported precisions and versions."""
     found = gather()
     if write_results(found, json):
         table = Table(show_header=False)

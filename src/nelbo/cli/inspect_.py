@@ -25,12 +25,12 @@ def inspect_(
     file: Annotated[Path, typer.Argument(help=".nelbo file.")],
     model: FileModelOption = None,
     original: Annotated[
-        str | None, typer.Option(help="The image that was compressed: adds the RMSE after each part.")
+        str | None, typer.Option(help="Original image. Adds the RMSE after each part to the output.")
     ] = None,
     json: JsonOption = None,
     device: DeviceOption = None,
 ) -> None:
-    """Show the parts of a .nelbo file, from coarse to fine."""
+    """Show the parts of a .nelbo file, in the order in which they are stored."""
     from nelbo.codec import RawImage, segments
     from nelbo.runs import DiffusionRun, find_model, load_as
 

@@ -26,7 +26,10 @@ EXAMPLE = "worms"
 def kl(
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="COUNTS [FAMILY...]", help="CSV file of counts, then further values of --against."),
+        typer.Argument(
+            metavar="COUNTS [FAMILY...]",
+            help="CSV file of counts, optionally followed by distributions to compare with.",
+        ),
     ] = None,
     against: Annotated[
         list[str] | None,
@@ -35,16 +38,18 @@ def kl(
             "all four families."
         ),
     ] = None,
-    example: Annotated[str | None, typer.Option(help=f"Use bundled counts instead of a file: {EXAMPLE}.")] = None,
+    example: Annotated[
+        str | None, typer.Option(help=f"Use the bundled example counts; the only example is {EXAMPLE}.")
+    ] = None,
     picture: Annotated[
-        Path | None, typer.Option("--out", help="Picture of the distributions to write (.png, .pdf or .svg).")
+        Path | None, typer.Option("--out", help="Output file for a plot of the distributions (.png, .pdf or .svg).")
     ] = None,
     json: JsonOption = None,
 ) -> None:
     """Fit distributions to counts by maximum likelihood, and compare them by KL(observed || fitted), in nats and bits.
 
-    The CSV has one count per line, of the values 0, 1, 2, ..., or a value and its count per line. KL is at least 0, and
-    0 only for equal distributions. It is not symmetric, and it is infinite where only the fitted probability is 0.
+    Each line of the CSV is the count of the value 0, 1, 2, ..., or `value,count`. KL is at least 0, and 0 only for
+    equal distributions. It is not symmetric. It is infinite if an observed value has the fitted probability 0.
     """
     counts, names = _counts_and_names(words or [], against or [], example)
     from nelbo.probability import probabilities_of

@@ -35,13 +35,20 @@ RunArgument = Annotated[str, typer.Argument(help=RUN_HELP)]
 ModelOption = Annotated[str, typer.Option("--model", "-m", help=RUN_HELP)]
 FileModelOption = Annotated[
     str | None,
-    typer.Option("--model", "-m", help="Run that compressed the file; by default it is found by its fingerprint."),
+    typer.Option(
+        "--model",
+        "-m",
+        help="Run that compressed the file; by default the model is found from the hash stored in the file.",
+    ),
 ]
 DataOption = Annotated[
-    str | None, typer.Option(help="Images to use instead of the run's held-out images: a folder, an array, or a name.")
+    str | None,
+    typer.Option(
+        help="Images to use instead of the run's held-out images: a folder, a .npy or .npz file, or a bundled data set."
+    ),
 ]
 ResizeOption = Annotated[
-    bool, typer.Option("--resize", help="Convert images of another size or mode to the model's size and mode.")
+    bool, typer.Option("--resize", help="Convert images of another size or colour mode to those of the model.")
 ]
 SeedOption = Annotated[int, typer.Option(help="Random seed.")]
 JsonOption = Annotated[Path | None, typer.Option(help=f"Write the results as JSON to this file {STDOUT}.")]
@@ -51,13 +58,20 @@ SpacingOption = Annotated[str | None, typer.Option(help=help_of(SamplingOptions,
 GuidanceOption = Annotated[float | None, typer.Option(help=help_of(SamplingOptions, "guidance"))]
 PrecisionOption = Annotated[str | None, typer.Option(help=help_of(SamplingOptions, "precision"))]
 BatchOption = Annotated[int, typer.Option(min=1, help="Images per pass through the network.")]
-TilesOption = Annotated[int, typer.Option("--batch-size", min=1, help="Tiles per pass through the network.")]
-DeviceOption = Annotated[
-    str | None, typer.Option(help="Device, such as cpu or cuda; by default a GPU if there is one.")
+TilesOption = Annotated[
+    int,
+    typer.Option(
+        "--batch-size", min=1, help="Image tiles (blocks of the model's image size) per pass through the network."
+    ),
 ]
+DeviceOption = Annotated[str | None, typer.Option(help="Device, such as cpu or cuda; by default a GPU if available.")]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="Any other setting of the recipe, e.g. --set network.base=64."),
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Override a setting, such as --set network.base=64; repeatable. `nelbo presets NAME` lists the settings.",
+    ),
 ]
 
 

@@ -30,30 +30,30 @@ def _help(field: str) -> str:
 
 
 def restore(
-    image: Annotated[str, typer.Argument(help="Damaged image, with the size and mode of the model's images.")],
+    image: Annotated[str, typer.Argument(help="Damaged image, with the size and colour mode of the model's images.")],
     model: ModelOption,
     mask: Annotated[
         Path | None,
-        typer.Option(
-            help="Fill in missing pixels: a picture that is white where pixels are missing and black elsewhere."
-        ),
+        typer.Option(help="Inpaint: a mask image, white where pixels are missing and black elsewhere."),
     ] = None,
     noise: Annotated[float | None, typer.Option(help=_help("noise"))] = None,
     upscale: Annotated[int | None, typer.Option(help=_help("upscale"))] = None,
     colour: Annotated[bool, typer.Option("--colour", help=_help("colour"))] = False,
     strength: Annotated[float | None, typer.Option(help=_help("strength"))] = None,
     out: Annotated[
-        Path, typer.Option(help="File to write: one image (.png, .webp, .bmp, .tiff), or all draws (.npy).")
+        Path, typer.Option(help="Output file: one image (.png, .webp, .bmp, .tiff), or all samples (.npy).")
     ] = Path("restored.png"),
     mean: Annotated[
         bool,
         typer.Option(
-            "--mean", help="Write the mean, whose expected squared error is lowest, instead of the first draw."
+            "--mean", help="Write the mean of all samples (lowest expected squared error) instead of the first sample."
         ),
     ] = False,
     spread: Annotated[
         Path | None,
-        typer.Option(help="Figure to write: the draws, their mean and their standard deviation (.png, .pdf, .svg)."),
+        typer.Option(
+            help="Output file for a figure of the samples, their mean and their standard deviation (.png, .pdf, .svg)."
+        ),
     ] = None,
     num: Annotated[int, typer.Option(min=1, help=_help("num"))] = 4,
     method: Annotated[str | None, typer.Option(help=_help("method"))] = None,
@@ -68,11 +68,11 @@ def restore(
     batch_size: Annotated[int, typer.Option(min=1, help=_help("batch_size"))] = 64,
     device: DeviceOption = None,
 ) -> None:
-    """Restore a damaged image: fill in, denoise, enlarge, colour, or redraw it.
+    """Restore a damaged image: inpaint, denoise, upscale, colourise, or edit it.
 
-    Name exactly one damage: --mask, --noise, --upscale, --colour or --strength. The result agrees with what is known:
-    pixels that the mask keeps are exact; the means of an enlarged image and the brightness of a coloured one are exact
-    up to rounding. Where several images fit, the draws differ; --spread shows where.
+    Specify exactly one of --mask, --noise, --upscale, --colour and --strength. The result is consistent with the input:
+    pixels that the mask keeps are exact; the block means of an upscaled image and the brightness of a colourised image
+    are exact up to rounding. If several results are plausible, the samples differ; --spread plots the differences.
     """
     given: dict[str, Any] = {
         "mask": mask,

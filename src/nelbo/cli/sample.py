@@ -29,16 +29,16 @@ def _help(field: str) -> str:
 def sample(
     run: Annotated[str, typer.Argument(help="Run folder, or a bundled model such as fashion-mnist.")],
     out: Annotated[
-        Path, typer.Option(help="File to write: a grid of all samples (.png, .webp), or their pixels (.npy).")
+        Path, typer.Option(help="Output file: a grid of all images (.png, .webp), or their pixels (.npy).")
     ] = Path("samples.png"),
     num: Annotated[int, typer.Option("--num", "-n", min=1, help="Number of images.")] = 64,
     sampler: Annotated[str | None, typer.Option(help=_help("sampler"))] = None,
     steps: Annotated[int | None, typer.Option(help=_help("steps"))] = None,
     spacing: Annotated[str | None, typer.Option(help=_help("spacing"))] = None,
-    seed: Annotated[int, typer.Option(help="Random seed. Image i of a seed is always the same image.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed. Image i does not depend on --num or --batch-size.")] = 0,
     label: Annotated[
         str | None,
-        typer.Option(help="Class by name or number, or `all` for every class in turn (class-conditional models)."),
+        typer.Option(help="Class by name or number; `all` cycles through the classes (class-conditional models)."),
     ] = None,
     guidance: Annotated[float | None, typer.Option(help=_help("guidance"))] = None,
     guidance_interval: Annotated[tuple[float, float] | None, typer.Option(help=_help("guidance_interval"))] = None,
@@ -51,7 +51,7 @@ def sample(
     batch_size: BatchOption = 64,
     device: DeviceOption = None,
 ) -> None:
-    """Draw images from a trained model."""
+    """Sample images from a trained model."""
     given: dict[str, Any] = {
         "sampler": sampler,
         "steps": steps,

@@ -23,24 +23,28 @@ STEPS_PER_IMAGE = 32
 def score(
     images: Annotated[
         str,
-        typer.Argument(help="Image, folder of images, .npy or .npz file, or the name of a data set."),
+        typer.Argument(help="Image, folder of images, .npy or .npz file, or the name of a bundled data set."),
     ],
     model: ModelOption,
     csv_: Annotated[
-        Path | None, typer.Option("--csv", help=f"Write image and bits_per_dim as CSV to this file {STDOUT}.")
+        Path | None,
+        typer.Option("--csv", help=f"Write the columns image (path) and bits_per_dim as CSV to this file {STDOUT}."),
     ] = None,
     json: JsonOption = None,
     resize: ResizeOption = False,
     steps_per_image: Annotated[
-        int | None, typer.Option(min=0, help=f"Values of t per image; 0 for every t, {STEPS_PER_IMAGE} by default.")
+        int | None,
+        typer.Option(
+            min=0, help=f"Number of time steps to evaluate per image; 0 means all, {STEPS_PER_IMAGE} by default."
+        ),
     ] = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
 ) -> None:
-    """Score images in bits/dim, the most surprising image first.
+    """Score images in bits/dim, highest first.
 
     The score of an image is an unbiased estimate of the bound on -log2 p(image), divided by the number of dimensions. A
-    larger --steps-per-image makes it less noisy.
+    larger --steps-per-image reduces the variance of the estimate.
     """
     import nelbo
     from nelbo.data import load_for_model

@@ -22,7 +22,12 @@ def _help(name: str) -> str:
 
 
 def table2(
-    folder: Annotated[Path, typer.Option("--out", help="Folder to write. If it contains a grid, the grid resumes.")],
+    folder: Annotated[
+        Path,
+        typer.Option(
+            "--out", help="Folder to write. If it contains an unfinished table, the remaining cells are trained."
+        ),
+    ],
     data: Annotated[str, typer.Option(help="Images: digits, fashion-mnist, or your own images as for `nelbo train`.")],
     minutes: Annotated[float | None, typer.Option(help=f"{_help('minutes')} {MINUTES} by default.")] = None,
     steps: Annotated[int | None, typer.Option(help=_help("steps"))] = None,
@@ -33,10 +38,10 @@ def table2(
     features: Annotated[Path | None, typer.Option(help=_help("features"))] = None,
     set_: SetOption = None,
 ) -> None:
-    """Compute Table 2 of the paper on your images: 24 short trainings, each with its bits/dim and Frechet distance.
+    """Compute Table 2 of the paper on your images: 24 short training runs with bits/dim and Frechet distance.
 
-    Rows are the network's prediction; columns are the loss and the variance of the reverse process. Ctrl-C saves and
-    stops; the same command resumes. `nelbo sample` and `nelbo evaluate` accept the folder of each cell.
+    Rows: what the network predicts. Columns: the loss and the variance of the reverse process. Press Ctrl-C to save and
+    stop; run the same command again to resume. `nelbo sample` and `nelbo evaluate` accept the folder of each cell.
     """
     overrides = dict(parse_setting(text) for text in set_ or [])
     budget = MINUTES if minutes is None and steps is None else minutes

@@ -29,16 +29,17 @@ def _of_data(name: str) -> str:
 
 
 def train(
-    out: Annotated[Path, typer.Option(help="Run folder to write. If it contains a run, training resumes.")],
+    out: Annotated[Path, typer.Option(help="Run folder to write. If it contains an unfinished run, training resumes.")],
     data: Annotated[
         str | None,
         typer.Option(
-            help="Images: digits, fashion-mnist, toy:NAME, a folder of images, a .npy or .npz file, an IDX folder, or "
-            "shards. Not needed to resume."
+            help="Images: digits, fashion-mnist, toy:NAME (moons, spiral, checkerboard, eight-gaussians), a folder of "
+            "images, a .npy or .npz file, a folder of IDX files (MNIST format), or WebDataset shards. Not needed to "
+            "resume."
         ),
     ] = None,
     preset: Annotated[
-        str | None, typer.Option(help="Recipe by name (see `nelbo presets`); by default it depends on the data.")
+        str | None, typer.Option(help="Named settings (see `nelbo presets`); the default depends on the data.")
     ] = None,
     minutes: Annotated[float | None, typer.Option(help=_of_training("minutes"))] = None,
     steps: Annotated[int | None, typer.Option(help=_of_training("steps"))] = None,
@@ -59,15 +60,13 @@ def train(
     workers: Annotated[int | None, typer.Option(help=_of_training("workers"))] = None,
     save_every: Annotated[int | None, typer.Option(help=_of_training("save_every"))] = None,
     preview_every: Annotated[int | None, typer.Option(help=_of_training("preview_every"))] = None,
-    tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Write the metrics for TensorBoard as well.")
-    ] = False,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard logs.")] = False,
     set_: SetOption = None,
 ) -> None:
-    """Train a model. Ctrl-C saves the state and stops; the same command resumes.
+    """Train a model. Press Ctrl-C to save and stop; run the same command again to resume.
 
-    The run folder then contains the weights, the configuration, the metrics, samples and curves: all that `nelbo
-    sample`, `nelbo evaluate` and `nelbo score` need.
+    After training, the run folder contains everything that `nelbo sample`, `nelbo evaluate` and `nelbo score` need:
+    weights, configuration, metrics, samples and curves.
     """
     given = {
         "training.minutes": minutes,

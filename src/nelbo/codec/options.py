@@ -13,8 +13,8 @@ class FittingOptions:
     late stop: with stops up to 12, a model of crops of photographs chose 9, and a whole photograph took 4% more bytes.
     """
 
-    end_images: Annotated[int, Doc("Training images for the pixel network.")] = 16384
-    end_steps: Annotated[int, Doc("Optimizer steps of the pixel network.")] = 8000
+    end_images: Annotated[int, Doc("Training images for the small network that encodes the exact pixels.")] = 16384
+    end_steps: Annotated[int, Doc("Optimizer steps of the small network that encodes the exact pixels.")] = 8000
     trial_steps: Annotated[int, Doc("Optimizer steps of the pixel network while a stop is tried.")] = 400
     end_batch: Annotated[int, Doc("Images in a batch of the pixel network.")] = 32
     learning_rate: Annotated[float, Doc("Largest learning rate of the pixel network.")] = 2e-3

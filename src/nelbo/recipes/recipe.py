@@ -123,7 +123,7 @@ class Recipe(AnyRecipe):
     loss: Annotated[str, Doc("simple (L_simple, eq. 14), variational (eq. 5) or hybrid.")] = "simple"
     min_snr: Annotated[float | None, Doc("Gamma of min-SNR weighting of the simple loss; None for none.")] = None
     timesteps: Annotated[str, Doc("Distribution of t in training: uniform, stratified or importance.")] = "uniform"
-    conditional: Annotated[bool, Doc("Give the labels of the data to the network.")] = False
+    conditional: Annotated[bool, Doc("Train a class-conditional model on the labels of the data.")] = False
     label_dropout: Annotated[
         float, Doc("Share of training examples of a conditional model that are shown without their label.")
     ] = 0.1

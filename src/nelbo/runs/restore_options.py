@@ -26,49 +26,54 @@ class RestoreOptions:
         ConfigurationError: none or several damages, or an unknown method, sampler or precision.
     """
 
-    mask: Annotated[
-        Tensor | None, Doc("Fill in missing pixels: bool tensor (H, W), true where pixels are missing.")
-    ] = None
+    mask: Annotated[Tensor | None, Doc("Inpaint: bool tensor (H, W), true where pixels are missing.")] = None
     noise: Annotated[
         float | None, Doc("Denoise: standard deviation of the noise in grey levels (of 0..255 for most models).")
     ] = None
     upscale: Annotated[
         int | None,
-        Doc("Enlarge by this factor (2, 4, ...) an image whose every pixel is the mean of a square of pixels."),
+        Doc("Upscale by this factor (2, 4, ...). Each input pixel must be the mean of a block of pixels."),
     ] = None
-    colour: Annotated[bool, Doc("Colour a grey image.")] = False
+    colour: Annotated[bool, Doc("Colourise a grey image.")] = False
     strength: Annotated[
         float | None,
-        Doc("Redraw (image to image): share of the chain, above 0 and at most 1; more changes the image more."),
+        Doc(
+            "Image-to-image: fraction of the steps to run, above 0 and at most 1. Larger values change the image more."
+        ),
     ] = None
-    num: Annotated[int, Doc("Number of draws.")] = 4
+    num: Annotated[int, Doc("Number of samples.")] = 4
     method: Annotated[
         str | None,
-        Doc("Method: repaint (the default for masks; masks only) or null-space (masks, upscaling, colouring)."),
+        Doc(
+            "Method: repaint (inpainting only, where it is the default) or null-space (inpainting, upscaling and "
+            "colourising). Denoising and image-to-image have a method of their own."
+        ),
     ] = None
     sampler: Annotated[
         str | None,
         Doc(f"Sampler: {', '.join(SAMPLER_NAMES)}; ancestral by default and always for repaint."),
     ] = None
-    steps: Annotated[int | None, Doc("Reverse steps, 1..T; by default 50, or 20 for repaint, but at most T.")] = None
-    eta: Annotated[float | None, Doc("Share of the noise that ddim draws, 0..1; 0 by default.")] = None
+    steps: Annotated[
+        int | None,
+        Doc("Number of reverse steps, at most T, the diffusion steps of the model; by default 50, or 20 for repaint."),
+    ] = None
+    eta: Annotated[
+        float | None,
+        Doc("Noise of the ddim sampler: 0 is deterministic (the default), 1 adds as much noise as ancestral sampling."),
+    ] = None
     label: Annotated[
         int | str | Tensor | None,
         Doc("Class of the image by name or number (class-conditional models)."),
     ] = None
     guidance: Annotated[
-        float | None, Doc("Guidance scale of the label: 1 samples the model itself, 2 to 4 exaggerate the class.")
+        float | None, Doc("Classifier-free guidance scale: 1 disables it, 2 to 4 strengthen the class.")
     ] = None
-    jump: Annotated[int | None, Doc("For repaint: number of steps in a jump back up; 1 by default.")] = None
-    resamplings: Annotated[int | None, Doc("For repaint: how often each step is sampled in total; 3 by default.")] = (
-        None
-    )
-    seed: Annotated[
-        int, Doc("Random seed. Draw i of a seed is always the same, up to rounding that depends on the batch size.")
-    ] = 0
-    batch_size: Annotated[int, Doc("Number of draws that the network computes at once.")] = 64
+    jump: Annotated[int | None, Doc("RePaint: jump length in steps; 1 by default.")] = None
+    resamplings: Annotated[int | None, Doc("RePaint: number of times each step is sampled; 3 by default.")] = None
+    seed: Annotated[int, Doc("Random seed. Sample i is the same for every number of samples, up to rounding.")] = 0
+    batch_size: Annotated[int, Doc("Images per pass through the network.")] = 64
     precision: Annotated[
-        str, Doc("Number format of the network: bf16, fp32, or auto (bf16 where the hardware supports it).")
+        str, Doc("Precision of the network: bf16, fp32, or auto (bf16 if the hardware supports it).")
     ] = "auto"
     progress: Annotated[Progress | None, Doc("Function that is called with (steps done, total steps).")] = None
 

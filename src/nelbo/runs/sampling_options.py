@@ -21,43 +21,56 @@ class SamplingOptions:
     """
 
     sampler: Annotated[str, Doc(f"Sampler: {', '.join(SAMPLER_NAMES)}; ancestral by default.")] = "ancestral"
-    steps: Annotated[int | None, Doc("Reverse steps, 1..T; all T by default.")] = None
+    steps: Annotated[
+        int | None,
+        Doc("Number of reverse steps, from 1 to T, the number of diffusion steps of the model; T by default."),
+    ] = None
     spacing: Annotated[
         str | None,
         Doc(
-            "How the steps are spaced: even in t (the default), log-snr (even in log SNR), or karras (even in "
-            "sigma^(1/7); Karras et al. 2022, eq. 5)."
+            "Spacing of the steps: even (in t; the default), log-snr (even in the log signal-to-noise ratio), or "
+            "karras (even in sigma^(1/7); Karras et al. 2022, eq. 5)."
         ),
     ] = None
     variance: Annotated[
         str | None,
         Doc(
-            "Variance of the ancestral sampler: calibrated (the default where it was measured), trained, fixed-large "
-            "or fixed-small."
+            "Variance of the ancestral sampler: calibrated (the default if the run is calibrated), trained, "
+            "fixed-large or fixed-small."
         ),
     ] = None
     clip: Annotated[
-        bool | None, Doc("Clip the predicted image xhat_0 to the range of the data at every step; on by default.")
+        bool | None, Doc("Clip the predicted image to the range of the data at every step; on by default.")
     ] = None
     threshold: Annotated[
         float | None,
-        Doc("Dynamic thresholding instead of clipping: the quantile of each image's own pixels, such as 0.995."),
+        Doc(
+            "Dynamic thresholding instead of clipping: the quantile of each image's absolute pixel values, e.g. 0.995."
+        ),
     ] = None
-    eta: Annotated[float | None, Doc("Share of the noise that ddim draws, 0..1; 0 by default.")] = None
-    churn: Annotated[float | None, Doc("Noise that euler and heun add along the way; 0 by default.")] = None
+    eta: Annotated[
+        float | None,
+        Doc("Noise of the ddim sampler: 0 is deterministic (the default), 1 adds as much noise as ancestral sampling."),
+    ] = None
+    churn: Annotated[
+        float | None,
+        Doc(
+            "Noise that the samplers euler and heun add before each step (S_churn of Karras et al. 2022); 0 by default."
+        ),
+    ] = None
     guidance: Annotated[
-        float | None, Doc("Guidance scale of a class label: 1 samples the model itself, 2 to 4 exaggerate the class.")
+        float | None, Doc("Classifier-free guidance scale: 1 disables it, 2 to 4 strengthen the class.")
     ] = None
     guidance_interval: Annotated[
         tuple[float, float] | None,
-        Doc("Part of the chain where guidance applies, as two shares of T: 0 is the image, 1 is noise."),
+        Doc("Interval of t where guidance applies, as two fractions of T: 0 is the image, 1 is noise."),
     ] = None
     constraints: Annotated[
         tuple[Any, ...],
         Doc("Further constraints on xhat_0 (`nelbo.diffusion.Constraint`), applied after the threshold."),
     ] = ()
     precision: Annotated[
-        str, Doc("Number format of the network: bf16, fp32, or auto (bf16 where the hardware supports it).")
+        str, Doc("Precision of the network: bf16, fp32, or auto (bf16 if the hardware supports it).")
     ] = "auto"
 
     def __post_init__(self) -> None:

@@ -11,10 +11,11 @@ class DataRequest:
 
     spec: Annotated[str, Doc("A built-in name such as digits, or the path of a folder or file of images.")]
     size: Annotated[
-        int | None, Doc("Side in pixels to resize and crop the images to; by default they keep their size.")
+        int | None,
+        Doc("Side in pixels: resize and centre-crop the images to this size. By default sizes are unchanged."),
     ] = None
-    mode: Annotated[str | None, Doc("L (grey) or RGB; detected by default.")] = None
+    mode: Annotated[str | None, Doc("Colour mode: L (grey) or RGB. Detected by default.")] = None
     held_out: Annotated[
-        float | None, Doc("Share (below 1) or number of images to hold out; by default 5%, at most 10,000 images.")
+        float | None, Doc("Fraction (below 1) or number of images to hold out; by default 5%, at most 10,000 images.")
     ] = None
-    on_reject: Annotated[str, Doc("What to do about files that cannot be decoded: skip or stop.")] = "skip"
+    on_reject: Annotated[str, Doc("What to do with files that cannot be decoded: skip or stop.")] = "skip"

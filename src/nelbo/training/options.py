@@ -19,16 +19,16 @@ class TrainerOptions:
     """
 
     steps: Annotated[
-        int | None, Doc("Optimizer steps in total. With `minutes` too, training ends when one of them is spent.")
+        int | None, Doc("Optimizer steps in total. If `minutes` is also given, training stops at the first limit.")
     ] = None
     minutes: Annotated[
         float | None,
-        Doc("Training time in minutes, summed over all sessions. See `steps`."),
+        Doc("Training time in minutes, in total, including earlier sessions that were interrupted."),
     ] = None
     batch_size: Annotated[int, Doc("Images per optimizer step, summed over all processes.")] = 128
     micro_batch: Annotated[
         int | None,
-        Doc("Images per pass through the network, with accumulated gradients; by default a process's whole share."),
+        Doc("Images per pass through the network, with accumulated gradients; by default each process's whole batch."),
     ] = None
     learning_rate: Annotated[float, Doc("Learning rate of Adam after the warm-up.")] = 2e-4
     betas: Annotated[tuple[float, float], Doc("beta_1 and beta_2 of Adam.")] = (0.9, 0.999)
@@ -39,27 +39,27 @@ class TrainerOptions:
     ] = "constant"
     clip_gradient: Annotated[float, Doc("Largest norm of the gradient; a larger gradient is scaled down to it.")] = 1.0
     ema: Annotated[float, Doc("Decay of the exponential moving average of the weights.")] = 0.9999
-    flip: Annotated[bool, Doc("Mirror each image left to right with probability 1/2.")] = False
+    flip: Annotated[bool, Doc("Flip each image horizontally with probability 0.5.")] = False
     precision: Annotated[
         str,
-        Doc("Number format of the network: bf16 (bfloat16 autocast), fp32, or auto, which chooses by the hardware."),
+        Doc("Precision of the network: bf16 (bfloat16 autocast), fp32, or auto (bf16 if the hardware supports it)."),
     ] = "auto"
     compile: Annotated[bool, Doc("Compile the network with torch.compile.")] = False
     workers: Annotated[
-        int | None, Doc("Processes that decode images, 0 for none; by default `nelbo.data.loader` chooses.")
+        int | None, Doc("Processes that decode images; 0 decodes in the main process. Chosen automatically by default.")
     ] = None
     seed: Annotated[int, Doc("Random seed.")] = 0
     log_every: Annotated[int, Doc("Steps between lines of metrics.jsonl.")] = 50
     save_every: Annotated[
         int | None,
-        Doc("Steps between saved states, in addition to the states saved by the clock (`save_minutes`)."),
+        Doc("Steps between saved states, in addition to one save every `save_minutes` minutes."),
     ] = None
     save_minutes: Annotated[float, Doc("Minutes between saved states.")] = 5.0
     preview_every: Annotated[
         int | None,
         Doc(
-            "Steps between previews (samples and held-out bound); by default a tenth of the budget, and with `minutes` "
-            "more if previews would take more than 1/20 of the time."
+            "Steps between previews (samples and held-out bound). By default a tenth of the training; with `minutes`, "
+            "longer if previews would take more than 5% of the time."
         ),
     ] = None
 

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from nelbo.plots import Picture
     from nelbo.runs import DiffusionRun, Run
 
-OutOption = Annotated[Path, typer.Option("--out", help="Picture to write: .png, .pdf or .svg.")]
-AnimateOption = Annotated[bool, typer.Option("--animate", help="Write an animation (.gif, .webp) instead.")]
+OutOption = Annotated[Path, typer.Option("--out", help="Output file (.png, .pdf or .svg).")]
+AnimateOption = Annotated[
+    bool, typer.Option("--animate", help="Write an animation (.gif, .webp) instead of a still image.")
+]
 CsvOption = Annotated[
     Path | None, typer.Option("--csv", help=f"Write the values in the figure as CSV to this file {STDOUT}.")
 ]

@@ -14,17 +14,19 @@ from nelbo.cli.plot.common import AnimateOption, default_path, images_for, keep,
 
 def forward(
     run: RunArgument,
-    picture: Annotated[Path | None, typer.Option("--out", help="Picture to write; forward.png by default.")] = None,
+    picture: Annotated[
+        Path | None, typer.Option("--out", help="Output file (.png, .pdf or .svg); forward.png by default.")
+    ] = None,
     data: DataOption = None,
     num: Annotated[int, typer.Option(min=1, help="Number of images, one per row.")] = 4,
     columns: Annotated[
         int | None,
-        typer.Option(min=2, help="Values of t, evenly spread over 0..T: 11 by default, 50 for an animation."),
+        typer.Option(min=2, help="Number of time steps shown, evenly spaced; 11 by default, 50 for an animation."),
     ] = None,
     animate: AnimateOption = False,
     seed: SeedOption = 0,
 ) -> None:
-    """Draw images becoming noise: x_t of eq. 4, with the same noise for every t of an image."""
+    """Plot the forward process: x_t (eq. 4) at increasing t, with the same noise at each t."""
     path = default_path(picture, "forward", animate)
     import torch
 

@@ -17,16 +17,16 @@ def interpolation(
     run: RunArgument,
     picture: OutOption = Path("interpolation.png"),
     data: DataOption = None,
-    pair: Annotated[tuple[int, int], typer.Option(help="Numbers of the two images in the set, from 0.")] = (0, 1),
-    columns: Annotated[int, typer.Option(min=2, help="Interpolation weights, evenly spread over 0..1.")] = 11,
+    pair: Annotated[tuple[int, int], typer.Option(help="Indices of the two images in the data set, from 0.")] = (0, 1),
+    columns: Annotated[int, typer.Option(min=2, help="Number of interpolation weights, evenly spaced.")] = 11,
     rows: Annotated[
-        int, typer.Option(min=1, help="Values of t, evenly spread over 1..T; a row for t = 0 is added.")
+        int, typer.Option(min=1, help="Number of time steps, evenly spaced; a row for t = 0 is added.")
     ] = 8,
     steps: StepsOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
 ) -> None:
-    """Interpolate between two images at x_t (fig. 8): the larger t is, the more of the image the model generates."""
+    """Plot interpolations between two images at x_t (fig. 8). At larger t, the model generates more of the image."""
     path = figure_path(picture)
     import torch
 

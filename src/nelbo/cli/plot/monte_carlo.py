@@ -30,23 +30,25 @@ def monte_carlo(
     run: Annotated[str, typer.Argument(help="Run folder of a variational autoencoder.")],
     picture: OutOption = Path("monte-carlo.png"),
     data: DataOption = None,
-    num: Annotated[int, typer.Option(min=1, help="Number of images, evenly spread over the set.")] = 4,
+    num: Annotated[int, typer.Option(min=1, help="Number of images, evenly spaced in the data set.")] = 4,
     samples: Annotated[
         int, typer.Option(min=10, help="Samples of z from the prior, and from q(z|x) for each image.")
     ] = 100_000,
     fit: Annotated[
         int,
-        typer.Option(min=0, help="Optimizer steps that fit q(z|x) to each image, from the encoder's q; 0 for no fit."),
+        typer.Option(
+            min=0, help="Optimizer steps that fit q(z|x) to each image, starting from the encoder's; 0 skips the fit."
+        ),
     ] = 400,
     csv_path: CsvOption = None,
     json: JsonOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
 ) -> None:
-    """Compare estimates of log p(x) in nats, by number of samples: plain Monte Carlo, importance-weighted bound, ELBO.
+    """Compare estimates of log p(x) for increasing numbers of samples: plain Monte Carlo, weighted bound, ELBO.
 
-    Each sample of the prior is decoded once and scores every image; samples of q(z|x) score their own image. A q that
-    is fitted to each image shows how far the encoder's q(z|x) is from the best q of its family.
+    Samples from the prior are shared by all images; samples from q(z|x) are drawn per image. q(z|x) is also fitted to
+    each image, to show the gap between the encoder and the best q of the same family. Values are in nats.
     """
     path = figure_path(picture)
     from nelbo.plots import monte_carlo_curves

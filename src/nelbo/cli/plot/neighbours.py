@@ -22,16 +22,16 @@ def neighbours(
     run: RunArgument,
     picture: OutOption = Path("neighbours.png"),
     num: Annotated[int, typer.Option(min=1, help="Number of samples, one per row.")] = 8,
-    k: Annotated[int, typer.Option("--neighbours", min=1, help="Training images beside each sample.")] = 6,
+    k: Annotated[int, typer.Option("--neighbours", min=1, help="Number of nearest training images per sample.")] = 6,
     steps: StepsOption = None,
     json: JsonOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
 ) -> None:
-    """Draw samples beside the training images nearest to them: does the model memorise its training images?
+    """Plot samples next to their nearest training images, to check whether the model memorises.
 
-    Distances are RMSE in grey levels (0..255). The same number of held-out images is measured too: if the samples are
-    nearer to the training images than these are, the model memorises.
+    Distances are RMSE in grey levels (0..255). The distances of as many held-out images are the reference: if samples
+    are closer to the training images than held-out images are, the model memorises training images.
     """
     path = figure_path(picture)
     import torch

@@ -21,24 +21,27 @@ STEPS = 250
 
 def points(
     run: Annotated[str, typer.Argument(help="Run folder of a model of a toy set, such as toy:moons.")],
-    picture: Annotated[Path | None, typer.Option("--out", help="Picture to write; points.png by default.")] = None,
+    picture: Annotated[
+        Path | None, typer.Option("--out", help="Output file (.png, .pdf or .svg); points.png by default.")
+    ] = None,
     num: Annotated[int, typer.Option(min=1, help="Number of samples.")] = 5000,
     columns: Annotated[
         int | None,
-        typer.Option(min=2, help="Values of t, evenly spread over the chain: 6 by default, 30 for an animation."),
+        typer.Option(min=2, help="Number of time steps shown, evenly spaced; 6 by default, 30 for an animation."),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(help=f"Reverse steps, 1..T; {STEPS} by default, or T if that is less.")
+        int | None,
+        typer.Option(help=f"Number of reverse steps, from 1 to T; {STEPS} by default, or T if that is less."),
     ] = None,
     animate: AnimateOption = False,
     json: JsonOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
 ) -> None:
-    """Draw a model of points: forward and reverse chain, the learned score, and its error.
+    """Plot a model of 2-D points: forward and reverse process, the learned score function, and its error.
 
-    For eight-gaussians the exact score is drawn too. Where the density is known (eight-gaussians, checkerboard), bounds
-    on KL(data || model) are printed: a lower bound from samples in bins, and an upper bound from the variational bound.
+    For eight-gaussians the exact score is plotted too. If the density is known (eight-gaussians, checkerboard), bounds
+    on KL(data || model) are printed: a lower bound from histograms, and an upper bound from the variational bound.
     """
     path = default_path(picture, "points", animate)
     from nelbo.plots import chain_of_points, evenly, moving_points

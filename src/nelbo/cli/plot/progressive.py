@@ -18,18 +18,20 @@ if TYPE_CHECKING:
 
 def progressive(
     run: RunArgument,
-    picture: Annotated[Path | None, typer.Option("--out", help="Picture to write; progressive.png by default.")] = None,
+    picture: Annotated[
+        Path | None, typer.Option("--out", help="Output file (.png, .pdf or .svg); progressive.png by default.")
+    ] = None,
     num: Annotated[int, typer.Option(min=1, help="Number of images, two rows each.")] = 4,
     columns: Annotated[
         int | None,
-        typer.Option(min=2, help="Steps to draw, evenly spread over the chain: 11 by default, 50 for an animation."),
+        typer.Option(min=2, help="Number of time steps shown, evenly spaced; 11 by default, 50 for an animation."),
     ] = None,
     steps: StepsOption = None,
     animate: AnimateOption = False,
     seed: SeedOption = 0,
     device: DeviceOption = None,
 ) -> None:
-    """Draw samples on their way from noise to image (fig. 6): x_t, and below it the network's xhat_0."""
+    """Plot the reverse process (fig. 6): x_t and, below it, the predicted image."""
     path = default_path(picture, "progressive", animate)
     import torch
 

@@ -25,9 +25,9 @@ def rate_distortion(
     run: RunArgument,
     picture: OutOption = Path("rate-distortion.png"),
     data: DataOption = None,
-    num: Annotated[int, typer.Option(min=1, help="Number of images, evenly spread over the set.")] = 64,
+    num: Annotated[int, typer.Option(min=1, help="Number of images, evenly spaced in the data set.")] = 64,
     steps: Annotated[
-        int | None, typer.Option(help="Evaluate a strided chain of this many steps; all T by default.")
+        int | None, typer.Option(help="Evaluate the model with this many reverse steps; with all of them by default.")
     ] = None,
     csv_path: CsvOption = None,
     json: JsonOption = None,
@@ -35,9 +35,9 @@ def rate_distortion(
     batch_size: BatchOption = 64,
     device: DeviceOption = None,
 ) -> None:
-    """Draw rate against distortion, step by step (fig. 5, table 4), beside JPEG, WebP and JPEG XL on the same images.
+    """Plot rate against distortion for each step (fig. 5, table 4), compared with JPEG, WebP and JPEG XL.
 
-    The rows accumulate the bound of `nelbo evaluate` from t = T down: the rate of the last row plus L_0 is its total.
+    Each row of the output adds one step, from t = T down. The last rate plus L_0 is the total of `nelbo evaluate`.
     """
     path = figure_path(picture)
     from nelbo.evaluation import rate_distortion as curve_of

@@ -26,17 +26,17 @@ def samplers(
     run: RunArgument,
     picture: OutOption = Path("samplers.png"),
     sampler: Annotated[
-        list[str], typer.Option(help=f"Sampler of a row of images; repeatable. {', '.join(SAMPLER_NAMES)}.")
+        list[str], typer.Option(help=f"Sampler, one per group of rows; repeatable. One of {', '.join(SAMPLER_NAMES)}.")
     ] = TWO,
     calls: Annotated[
-        list[int], typer.Option(min=1, help="Network calls, at most, of a column of images; repeatable.")
+        list[int], typer.Option(min=1, help="Maximum number of network calls, one per column; repeatable.")
     ] = FEW,
-    num: Annotated[int, typer.Option(min=1, help="Rows per sampler; each row is a seed.")] = 3,
+    num: Annotated[int, typer.Option(min=1, help="Number of seeds (rows) per sampler.")] = 3,
     spacing: SpacingOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
 ) -> None:
-    """Draw the same seeds by several samplers, in few and in many network calls."""
+    """Plot samples from the same seeds by several samplers, for several numbers of network calls."""
     for name in sampler:
         known(name, SAMPLER_NAMES, "sampler")
     path = figure_path(picture)

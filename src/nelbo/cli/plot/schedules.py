@@ -12,11 +12,11 @@ from nelbo.cli.plot.common import OutOption, figure_path, keep
 
 def schedules(
     run: Annotated[
-        str | None, typer.Argument(help="Run folder or bundled model, whose schedule is drawn beside the others.")
+        str | None, typer.Argument(help="Run folder or bundled model whose schedule is added to the plot.")
     ] = None,
     picture: OutOption = Path("schedules.png"),
 ) -> None:
-    """Draw the noise schedules: alphas_bar, log SNR, beta, and the coefficients of the posterior (eq. 7)."""
+    """Plot the noise schedules: alphas_bar, log SNR, beta, and the coefficients of the posterior (eq. 7)."""
     path = figure_path(picture)
     import torch
 

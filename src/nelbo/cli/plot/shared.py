@@ -15,13 +15,13 @@ from nelbo.cli.plot.common import OutOption, figure_path, keep, model_of_images,
 def shared(
     run: RunArgument,
     picture: OutOption = Path("shared.png"),
-    num: Annotated[int, typer.Option(min=1, help="Samples drawn from each x_t.")] = 6,
-    rows: Annotated[int, typer.Option(min=1, help="Values of t, evenly spread over 1..T.")] = 8,
+    num: Annotated[int, typer.Option(min=1, help="Number of samples from each x_t.")] = 6,
+    rows: Annotated[int, typer.Option(min=1, help="Number of time steps, evenly spaced.")] = 8,
     steps: StepsOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
 ) -> None:
-    """Draw samples that share x_t (fig. 7): the smaller t is, the more the samples of an x_t agree."""
+    """Plot samples that start from the same x_t (fig. 7). At smaller t they are more similar."""
     path = figure_path(picture)
     from nelbo.plots import shared_table
     from nelbo.samplers import shared_latents

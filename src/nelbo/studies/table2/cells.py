@@ -71,17 +71,17 @@ class GridOptions:
 
     data: Annotated[str, Doc("A built-in name or the path of images, as for training.")]
     preset: Annotated[
-        str | None, Doc("Recipe that supplies the network and the training settings; by default the data's own.")
+        str | None, Doc("Preset for the network and the training settings; by default the preset of the data set.")
     ] = None
     minutes: Annotated[float | None, Doc("Training time of each cell in minutes, instead of `steps`.")] = None
     steps: Annotated[int | None, Doc("Optimizer steps of each cell, instead of `minutes`.")] = None
     seed: Annotated[int, Doc("Random seed of every cell.")] = 0
     num_images: Annotated[int, Doc("Samples of each cell for its Frechet distance.")] = 1000
     sampling_steps: Annotated[
-        int, Doc("Ancestral steps per sample, an even stride of the chain; xhat_0 is clipped to [-1, 1].")
+        int, Doc("Ancestral sampling steps, evenly spaced; the predicted image is clipped to [-1, 1].")
     ] = 250
     features: Annotated[
-        str | None, Doc("File of the network for the Frechet distance; by default the bundled classifier of the data.")
+        str | None, Doc("TorchScript file of the feature network; by default the bundled classifier of the data.")
     ] = None
     overrides: Annotated[Mapping[str, Any], Doc("Other settings of the recipe by dotted name.")] = field(
         default_factory=dict
