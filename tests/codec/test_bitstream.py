@@ -117,6 +117,14 @@ def test_cut_uses_the_bytes_that_a_shorter_length_saves():
     assert [len(file.cut(num).to_bytes()) for num in (12, 100, 120)] == [12, 100, 120]
 
 
+def test_cut_keeps_the_fewest_bytes_of_a_large_image():
+    """A cut at 128 keeps two bytes for the length of the message, which then is short enough for one."""
+    size = (2, SMALL_IMAGE)
+    assert len(file_of(200, size).cut(129).to_bytes()) == fewest_bytes(size) == 128
+    with pytest.raises(CodecError, match=r"max_bytes=128 cuts the file to 127 bytes, but .* needs at least 128;"):
+        file_of(200, size).cut(128)
+
+
 def raw_file(kind: int, shape: tuple[int, int, int], packed: bytes) -> bytes:
     """Return a raw file with a valid checksum."""
     head = bytes([0x9D, 0x61, 4 | kind << 4]) + b"".join(varint(side) for side in shape)

@@ -191,10 +191,11 @@ class Bitstream:
             )
         message = self.message[:room]
         cut = replace(lossy, message=message, length=len(message))
-        if len(cut.to_bytes()) < fewest_bytes(self.size):
+        num_bytes = len(cut.to_bytes())
+        if num_bytes < fewest_bytes(self.size):
             raise CodecError(
-                f"{option('max_bytes', max_bytes)} is too few for an image of {self.size} pixels, which needs at "
-                f"least {fewest_bytes(self.size):,} bytes; allow more bytes."
+                f"{option('max_bytes', max_bytes)} cuts the file to {num_bytes:,} bytes, but an image of {self.size} "
+                f"pixels needs at least {fewest_bytes(self.size):,}; allow more bytes."
             )
         return cut
 
