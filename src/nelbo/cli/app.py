@@ -14,7 +14,7 @@ import nelbo
 from nelbo.cli.console import err, every
 from nelbo.cli.data import POLICY
 from nelbo.cli.flags import flags_of
-from nelbo.cli.groups import build_group
+from nelbo.cli.groups import build_group, help_text
 from nelbo.errors import NelboError, NelboWarning
 from nelbo.training import Processes, is_lost_process, keep_freed_memory, leave_processes
 
@@ -64,7 +64,7 @@ def program(*only: str) -> typer.Typer:
         if name == "plot":
             app.add_typer(command("".join(only[1:2])), name=name)
         else:
-            app.command(name, epilog=EPILOGS.get(name))(command)
+            app.command(name, help=help_text(command), epilog=EPILOGS.get(name))(command)
 
     app = build_group(
         COMMANDS,

@@ -2,11 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from inspect import cleandoc
 from typing import Any
 
 import typer
 
 Table = Mapping[str, tuple[str, str]]  # name of a command -> its module and its function
+
+
+def help_text(command: Any) -> str:
+    """Return a command's docstring with each paragraph on one line, so that the terminal wraps it."""
+    paragraphs = cleandoc(command.__doc__ or "").split("\n\n")
+    return "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)
 
 
 def build_group(table: Table, only: str, add: Callable[[typer.Typer, str, Any], None], **settings: Any) -> typer.Typer:

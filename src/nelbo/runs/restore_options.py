@@ -47,7 +47,7 @@ class RestoreOptions:
         str | None,
         Doc(
             "Method: repaint (inpainting only, where it is the default) or null-space (inpainting, upscaling and "
-            "colourising). Not used with `noise` or `strength`."
+            "colourising). Not used for denoising and image-to-image."
         ),
     ] = None
     sampler: Annotated[

@@ -1,8 +1,11 @@
 """`nelbo plot`: the paper's figures for any run, one file per figure."""
 
+from collections.abc import Callable
+from typing import Any
+
 import typer
 
-from nelbo.cli.groups import build_group
+from nelbo.cli.groups import build_group, help_text
 
 HELP = "Plot figures for a run. Equation and figure numbers are those of Ho et al. (2020)."
 # The module and the function of each figure, in the order of the help.
@@ -22,7 +25,11 @@ FIGURES = {
 
 def plot(only: str = "") -> typer.Typer:
     """Build the commands, or only the one of this name; see `build_group`."""
-    return build_group(FIGURES, only, lambda group, name, command: group.command(name)(command), help=HELP)
+
+    def add(group: typer.Typer, name: str, command: Callable[..., Any]) -> None:
+        group.command(name, help=help_text(command))(command)
+
+    return build_group(FIGURES, only, add, help=HELP)
 
 
 def __getattr__(name: str) -> typer.Typer:
