@@ -199,8 +199,8 @@ def test_help_states_how_images_are_read(nelbo_cli, name):
     shown = " ".join(nelbo_cli(name, "--help").out.split())
     for part in (
         "16-bit grey is scaled to 8 bits",
-        "Transparent pixels are put on white",
-        "at most 256 pixels a side",
+        "Transparent images are composited on white",
+        "at most 256 pixels per side",
         "--size N",
     ):
         assert part in shown

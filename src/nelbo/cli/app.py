@@ -18,6 +18,7 @@ from nelbo.cli.groups import build_group, help_text
 from nelbo.errors import NelboError, NelboWarning
 from nelbo.training import Processes, is_lost_process, keep_freed_memory, leave_processes
 
+NAME = "nelbo"
 PAUSE = 2.0  # seconds, longer than a launcher takes to notice that a process has ended
 HELP = (
     "Train denoising diffusion models, and use them to sample, restore, score and compress images. nelbo reports a "
@@ -111,7 +112,7 @@ def main() -> None:
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it logs its search for fonts
     warnings.showwarning = _print_warning  # type: ignore[assignment]
     try:
-        program(*sys.argv[1:3])()
+        program(*sys.argv[1:3])(prog_name=NAME)  # also for `python -m nelbo`
     except SystemExit as end:  # Typer ends every command with it
         if not end.code:
             leave_processes()

@@ -74,7 +74,9 @@ def compress(
     ] = None,
     effort: Annotated[
         int,
-        typer.Option(min=1, max=9, help="Search effort. A higher effort is slower; above 5, files hardly get smaller."),
+        typer.Option(
+            min=1, max=9, help="Search effort. Higher values are slower; values up to 5 also make files smaller."
+        ),
     ] = 5,
     lossy_only: Annotated[
         bool,
@@ -87,7 +89,7 @@ def compress(
         float | None,
         typer.Option(
             min=0,
-            help="Truncate each file where the error of the decoded image reaches this RMSE, in grey levels. Lossy.",
+            help="Truncate each file where the RMSE of the decoded image falls to this value, in grey levels. Lossy.",
         ),
     ] = None,
     num: Annotated[
@@ -103,7 +105,7 @@ def compress(
     """Compress images with a model. Lossless by default.
 
     The first bytes of a file decode to a preview. Decompression needs the same model. Images that do not get smaller
-    are stored without the model.
+    are stored uncompressed or with zlib or LZMA.
     """
     ending = _Ending(lossy_only, max_bytes, rmse, report)
     if target is None and not report:

@@ -41,7 +41,8 @@ def decompress(
     target: Annotated[Path, typer.Option("--out", "-o", help="Output image (.png), or a folder for several files.")],
     model: FileModelOption = None,
     max_bytes: Annotated[
-        int | None, typer.Option("--bytes", min=1, help="Decode only the first bytes of each file, as a preview.")
+        int | None,
+        typer.Option("--bytes", min=1, help="Decode only this many bytes from the start of each file, as a preview."),
     ] = None,
     unverified: Annotated[
         bool,
@@ -53,7 +54,7 @@ def decompress(
     """Decode .nelbo files to images. The beginning of a file gives a preview.
 
     If a file cannot be decoded, the others are still processed. Exit code 2: a file could not be decoded. Exit code 1:
-    a truncated file was decoded to a preview without --bytes.
+    a file is truncated and gave only a preview, and --bytes was not set.
     """
     paths = sorted(files.glob("*.nelbo")) if files.is_dir() else [files]
     if not paths:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from nelbo.cli.console import bars, say, show
+from nelbo.recipes.presets import PRESETS
 
 HISTOGRAM_BITS = 2.36  # bits/dim of a histogram per pixel, fitted to the same 1,500 images
 STEPS_PER_IMAGE = 32
@@ -22,7 +23,10 @@ PICTURES = {
 def demo(
     out_folder: Annotated[Path, typer.Option("--out", help="Run folder to write.")] = Path("runs/demo"),
     minutes: Annotated[
-        float | None, typer.Option(help="Training time in minutes; the default is the time of the preset digits.")
+        float | None,
+        typer.Option(
+            help=f"Training time in minutes; {PRESETS['digits'].training.minutes:g} by default (preset digits)."
+        ),
     ] = None,
 ) -> None:
     """Train a model on the bundled digits, sample from it, evaluate it, and list its pictures."""

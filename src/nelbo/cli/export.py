@@ -18,7 +18,8 @@ def export(
     format: Annotated[
         str,
         typer.Option(
-            help="diffusers (a DDPMPipeline), torch (a torch.export program, .pt2) or nelbo (a copy of the run folder)."
+            help="Format: diffusers (a DDPMPipeline), torch (a torch.export program, .pt2) or nelbo (a copy of the run "
+            "folder)."
         ),
     ] = "diffusers",
     public: Annotated[

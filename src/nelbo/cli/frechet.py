@@ -46,7 +46,8 @@ def frechet(
     features: Annotated[
         Path | None,
         typer.Option(
-            help="TorchScript module that maps uint8 images to features; by default the bundled classifier of the data."
+            help="Network for the features: a TorchScript module that maps uint8 images to features, or a "
+            "classifier saved by nelbo (.safetensors). By default the bundled classifier of the data."
         ),
     ] = None,
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples for the confidence interval; at least 20.")] = 200,
@@ -59,7 +60,7 @@ def frechet(
     """Sample images and report their Frechet distance to real images, with the settings that affect it.
 
     By default the features come from a small classifier trained on the labels of the data, which is bundled for digits
-    and fashion-mnist. For other images, pass a network with --features. Distances in different features are not
+    and fashion-mnist. For other images, pass a network with --features. Distances with different features are not
     comparable.
     """
     known(reference, REFERENCES, "part of the data (--reference)")

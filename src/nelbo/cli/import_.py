@@ -22,7 +22,9 @@ def import_(
     out: Annotated[Path, typer.Option(help="Run folder to create.")],
     size: Annotated[
         int | None,
-        typer.Option(min=1, help="Image side in pixels, if it differs from sample_size in the model's configuration."),
+        typer.Option(
+            min=1, help="Image side in pixels, if the model's configuration has no sample_size or a different one."
+        ),
     ] = None,
 ) -> None:
     """Convert a diffusers model into a run folder for `nelbo sample`, `nelbo evaluate` and `nelbo score`.

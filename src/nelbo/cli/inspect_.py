@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 def inspect_(
     file: Annotated[Path, typer.Argument(help=".nelbo file.")],
     model: FileModelOption = None,
-    original: Annotated[
-        str | None, typer.Option(help="Original image. Adds the RMSE after each part to the output.")
-    ] = None,
+    original: Annotated[str | None, typer.Option(help="Original image, to show the RMSE after each part.")] = None,
     json: JsonOption = None,
     device: DeviceOption = None,
 ) -> None:

@@ -49,7 +49,7 @@ def kl(
     """Fit distributions to counts by maximum likelihood, and compare them by KL(observed || fitted), in nats and bits.
 
     Each line of the CSV is the count of the value 0, 1, 2, ..., or `value,count`. KL is at least 0, and 0 only for
-    equal distributions. It is not symmetric. It is infinite if an observed value has the fitted probability 0.
+    equal distributions. It is not symmetric. It is infinite if the fitted probability of an observed value is 0.
     """
     counts, names = _counts_and_names(words or [], against or [], example)
     from nelbo.probability import probabilities_of

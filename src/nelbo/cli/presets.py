@@ -13,7 +13,7 @@ from nelbo.recipes.presets import DESCRIPTIONS, PRESETS, preset
 
 
 def presets(
-    name: Annotated[str | None, typer.Argument(help="Preset to print with all its settings, as JSON.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Preset whose settings are printed as JSON.")] = None,
 ) -> None:
     """List the presets for `nelbo train --preset` and the bundled models, or print the settings of one preset."""
     if name is not None:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nelbo.cli.console import bars, err
-from nelbo.cli.options import DeviceOption, ModelOption
+from nelbo.cli.options import DeviceOption, ModelOption, flag_help
 from nelbo.errors import ConfigurationError, DataError
-from nelbo.options import help_of, options_from
+from nelbo.options import options_from
 from nelbo.runs.restore_options import RestoreOptions
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ PICTURES, ARRAYS = (".png", ".webp", ".bmp", ".tif", ".tiff"), (".npy",)
 
 
 def _help(field: str) -> str:
-    return help_of(RestoreOptions, field)
+    return flag_help(RestoreOptions, field)
 
 
 def restore(
@@ -46,7 +46,9 @@ def restore(
     mean: Annotated[
         bool,
         typer.Option(
-            "--mean", help="Write the mean of all samples (lowest expected squared error) instead of the first sample."
+            "--mean",
+            help="Write the mean of all samples instead of the first sample: its expected squared error is lower. With "
+            "--noise, the posterior mean from one network call is used.",
         ),
     ] = False,
     spread: Annotated[

@@ -35,7 +35,9 @@ def sample(
     sampler: Annotated[str | None, typer.Option(help=_help("sampler"))] = None,
     steps: Annotated[int | None, typer.Option(help=_help("steps"))] = None,
     spacing: Annotated[str | None, typer.Option(help=_help("spacing"))] = None,
-    seed: Annotated[int, typer.Option(help="Random seed. Image i does not depend on --num or --batch-size.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Random seed. Image i does not depend on --num or --batch-size, up to rounding.")
+    ] = 0,
     label: Annotated[
         str | None,
         typer.Option(help="Class by name or number; `all` cycles through the classes (class-conditional models)."),

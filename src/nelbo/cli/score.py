@@ -43,8 +43,8 @@ def score(
 ) -> None:
     """Score images in bits/dim, highest first.
 
-    The score of an image is an unbiased estimate of the bound on -log2 p(image), divided by the number of dimensions. A
-    larger --steps-per-image reduces the variance of the estimate.
+    The score of an image is an unbiased estimate of the upper bound on -log2 p(image), divided by the number of
+    dimensions. A larger --steps-per-image reduces the variance of the estimate.
     """
     import nelbo
     from nelbo.data import load_for_model

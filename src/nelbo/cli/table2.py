@@ -38,7 +38,7 @@ def table2(
     features: Annotated[Path | None, typer.Option(help=_help("features"))] = None,
     set_: SetOption = None,
 ) -> None:
-    """Compute Table 2 of the paper on your images: 24 short training runs with bits/dim and Frechet distance.
+    """Compute Table 2 of Ho et al. (2020) on your images: 24 training runs, with bits/dim and Frechet distance.
 
     Rows: what the network predicts. Columns: the loss and the variance of the reverse process. Press Ctrl-C to save and
     stop; run the same command again to resume. `nelbo sample` and `nelbo evaluate` accept the folder of each cell.

@@ -65,8 +65,8 @@ def train(
 ) -> None:
     """Train a model. Press Ctrl-C to save and stop; run the same command again to resume.
 
-    After training, the run folder contains everything that `nelbo sample`, `nelbo evaluate` and `nelbo score` need:
-    weights, configuration, metrics, samples and curves.
+    Settings that you do not set take the values of the preset. After training, the run folder contains everything that
+    `nelbo sample`, `nelbo evaluate` and `nelbo score` need: weights, configuration, metrics, samples and curves.
     """
     given = {
         "training.minutes": minutes,

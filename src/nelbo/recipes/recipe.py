@@ -125,7 +125,7 @@ class Recipe(AnyRecipe):
     timesteps: Annotated[str, Doc("Distribution of t in training: uniform, stratified or importance.")] = "uniform"
     conditional: Annotated[bool, Doc("Train a class-conditional model on the labels of the data.")] = False
     label_dropout: Annotated[
-        float, Doc("Share of training examples of a conditional model that are shown without their label.")
+        float, Doc("Fraction of the training examples of a conditional model that are shown without their label.")
     ] = 0.1
     training: Annotated[TrainerOptions, Doc("How it is trained.")] = field(
         default_factory=lambda: TrainerOptions(steps=800_000)

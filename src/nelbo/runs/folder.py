@@ -45,7 +45,7 @@ class DataOptions:
     num_held_out: Annotated[int, Doc("Number of held-out images.")]
     size: Annotated[int | None, Doc("Side that images were resized to.")] = None
     mode: Annotated[str | None, Doc("L (grey) or RGB, if it was given.")] = None
-    held_out: Annotated[float | None, Doc("Share or number of images held out, if it was given.")] = None
+    held_out: Annotated[float | None, Doc("Fraction or number of images held out, if given.")] = None
     class_names: Annotated[tuple[str, ...], Doc("Class names, by label.")] = ()
 
 

@@ -28,7 +28,7 @@ class RestoreOptions:
 
     mask: Annotated[Tensor | None, Doc("Inpaint: bool tensor (H, W), true where pixels are missing.")] = None
     noise: Annotated[
-        float | None, Doc("Denoise: standard deviation of the noise in grey levels (of 0..255 for most models).")
+        float | None, Doc("Denoise: standard deviation of the noise in grey levels (0..255 for most models).")
     ] = None
     upscale: Annotated[
         int | None,
@@ -38,7 +38,8 @@ class RestoreOptions:
     strength: Annotated[
         float | None,
         Doc(
-            "Image-to-image: fraction of the steps to run, above 0 and at most 1. Larger values change the image more."
+            "Image-to-image: start the reverse process at this fraction of the diffusion time, above 0 and at most 1. "
+            "Larger values change the image more."
         ),
     ] = None
     num: Annotated[int, Doc("Number of samples.")] = 4
@@ -46,7 +47,7 @@ class RestoreOptions:
         str | None,
         Doc(
             "Method: repaint (inpainting only, where it is the default) or null-space (inpainting, upscaling and "
-            "colourising). Denoising and image-to-image have a method of their own."
+            "colourising). Not used for denoising and image-to-image."
         ),
     ] = None
     sampler: Annotated[
@@ -55,11 +56,14 @@ class RestoreOptions:
     ] = None
     steps: Annotated[
         int | None,
-        Doc("Number of reverse steps, at most T, the diffusion steps of the model; by default 50, or 20 for repaint."),
+        Doc(
+            "Number of reverse steps, from 1 to T, the number of diffusion steps of the model; by default 50, or 20 "
+            "for repaint, but at most T."
+        ),
     ] = None
     eta: Annotated[
         float | None,
-        Doc("Noise of the ddim sampler: 0 is deterministic (the default), 1 adds as much noise as ancestral sampling."),
+        Doc("DDIM eta: 0 is deterministic (the default), 1 is ancestral sampling with the variance fixed-small."),
     ] = None
     label: Annotated[
         int | str | Tensor | None,
@@ -70,8 +74,8 @@ class RestoreOptions:
     ] = None
     jump: Annotated[int | None, Doc("RePaint: jump length in steps; 1 by default.")] = None
     resamplings: Annotated[int | None, Doc("RePaint: number of times each step is sampled; 3 by default.")] = None
-    seed: Annotated[int, Doc("Random seed. Sample i is the same for every number of samples, up to rounding.")] = 0
-    batch_size: Annotated[int, Doc("Images per pass through the network.")] = 64
+    seed: Annotated[int, Doc("Random seed. Sample i does not depend on `num` or `batch_size`, up to rounding.")] = 0
+    batch_size: Annotated[int, Doc("Samples per pass through the network.")] = 64
     precision: Annotated[
         str, Doc("Precision of the network: bf16, fp32, or auto (bf16 if the hardware supports it).")
     ] = "auto"

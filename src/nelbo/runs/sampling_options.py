@@ -28,15 +28,15 @@ class SamplingOptions:
     spacing: Annotated[
         str | None,
         Doc(
-            "Spacing of the steps: even (in t; the default), log-snr (even in the log signal-to-noise ratio), or "
-            "karras (even in sigma^(1/7); Karras et al. 2022, eq. 5)."
+            "Spacing of the steps: even (in time t; the default), log-snr (even in the log signal-to-noise ratio), or "
+            "karras (even in sigma^(1/7), where sigma = SNR^(-1/2); Karras et al. 2022, eq. 5)."
         ),
     ] = None
     variance: Annotated[
         str | None,
         Doc(
-            "Variance of the ancestral sampler: calibrated (the default if the run is calibrated), trained, "
-            "fixed-large or fixed-small."
+            "Variance of the ancestral sampler: calibrated (the default if the run is calibrated), trained (the "
+            "default otherwise), fixed-large or fixed-small."
         ),
     ] = None
     clip: Annotated[
@@ -50,7 +50,7 @@ class SamplingOptions:
     ] = None
     eta: Annotated[
         float | None,
-        Doc("Noise of the ddim sampler: 0 is deterministic (the default), 1 adds as much noise as ancestral sampling."),
+        Doc("DDIM eta: 0 is deterministic (the default), 1 is ancestral sampling with the variance fixed-small."),
     ] = None
     churn: Annotated[
         float | None,
@@ -63,7 +63,7 @@ class SamplingOptions:
     ] = None
     guidance_interval: Annotated[
         tuple[float, float] | None,
-        Doc("Interval of t where guidance applies, as two fractions of T: 0 is the image, 1 is noise."),
+        Doc("Interval where guidance applies, as two fractions of the diffusion time: 0 is the image, 1 is noise."),
     ] = None
     constraints: Annotated[
         tuple[Any, ...],

@@ -12,7 +12,7 @@ class DataRequest:
     spec: Annotated[str, Doc("A built-in name such as digits, or the path of a folder or file of images.")]
     size: Annotated[
         int | None,
-        Doc("Side in pixels: resize and centre-crop the images to this size. By default sizes are unchanged."),
+        Doc("Resize and centre-crop the images to this side length, in pixels. By default, sizes are unchanged."),
     ] = None
     mode: Annotated[str | None, Doc("Colour mode: L (grey) or RGB. Detected by default.")] = None
     held_out: Annotated[

@@ -19,11 +19,12 @@ class TrainerOptions:
     """
 
     steps: Annotated[
-        int | None, Doc("Optimizer steps in total. If `minutes` is also given, training stops at the first limit.")
+        int | None,
+        Doc("Optimizer steps in total. If `minutes` is also given, training stops at the limit that is reached first."),
     ] = None
     minutes: Annotated[
         float | None,
-        Doc("Training time in minutes, in total, including earlier sessions that were interrupted."),
+        Doc("Total training time in minutes, including earlier sessions that were interrupted."),
     ] = None
     batch_size: Annotated[int, Doc("Images per optimizer step, summed over all processes.")] = 128
     micro_batch: Annotated[
@@ -52,13 +53,13 @@ class TrainerOptions:
     log_every: Annotated[int, Doc("Steps between lines of metrics.jsonl.")] = 50
     save_every: Annotated[
         int | None,
-        Doc("Steps between saved states, in addition to one save every `save_minutes` minutes."),
+        Doc("Steps between saved states, in addition to the save every few minutes (`save_minutes`)."),
     ] = None
     save_minutes: Annotated[float, Doc("Minutes between saved states.")] = 5.0
     preview_every: Annotated[
         int | None,
         Doc(
-            "Steps between previews (samples and held-out bound). By default a tenth of the training; with `minutes`, "
+            "Steps between previews (samples and held-out bound). By default a tenth of training; with `minutes`, "
             "longer if previews would take more than 5% of the time."
         ),
     ] = None

@@ -7,7 +7,7 @@ import typer
 
 from nelbo.cli.groups import build_group, help_text
 
-HELP = "Plot figures for a run, including those of Ho et al. (2020)."
+HELP = "Plot figures for a run. Equation and figure numbers are those of Ho et al. (2020)."
 # The module and the function of each figure, in the order of the help.
 FIGURES = {
     "schedules": ("nelbo.cli.plot.schedules", "schedules"),

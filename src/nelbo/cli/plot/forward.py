@@ -15,7 +15,10 @@ from nelbo.cli.plot.common import AnimateOption, default_path, images_for, keep,
 def forward(
     run: RunArgument,
     picture: Annotated[
-        Path | None, typer.Option("--out", help="Output file (.png, .pdf or .svg); forward.png by default.")
+        Path | None,
+        typer.Option(
+            "--out", help="Output file (.png, .pdf or .svg); by default forward.png, or forward.gif with --animate."
+        ),
     ] = None,
     data: DataOption = None,
     num: Annotated[int, typer.Option(min=1, help="Number of images, one per row.")] = 4,
@@ -26,7 +29,7 @@ def forward(
     animate: AnimateOption = False,
     seed: SeedOption = 0,
 ) -> None:
-    """Plot the forward process: x_t (eq. 4) at increasing t, with the same noise at each t."""
+    """Plot the forward process: noisy images x_t (eq. 4) at increasing time steps t, with the same noise at each t."""
     path = default_path(picture, "forward", animate)
     import torch
 

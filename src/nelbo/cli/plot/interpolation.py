@@ -18,7 +18,9 @@ def interpolation(
     picture: OutOption = Path("interpolation.png"),
     data: DataOption = None,
     pair: Annotated[tuple[int, int], typer.Option(help="Indices of the two images in the data set, from 0.")] = (0, 1),
-    columns: Annotated[int, typer.Option(min=2, help="Number of interpolation weights, evenly spaced.")] = 11,
+    columns: Annotated[
+        int, typer.Option(min=2, help="Number of interpolation weights, evenly spaced from 0 to 1.")
+    ] = 11,
     rows: Annotated[
         int, typer.Option(min=1, help="Number of time steps, evenly spaced; a row for t = 0 is added.")
     ] = 8,
@@ -26,7 +28,7 @@ def interpolation(
     seed: SeedOption = 0,
     device: DeviceOption = None,
 ) -> None:
-    """Plot interpolations between two images at x_t (fig. 8). At larger t, the model generates more of the image."""
+    """Interpolate between two noisy images x_t (fig. 8). At larger t, the model generates more of the image."""
     path = figure_path(picture)
     import torch
 

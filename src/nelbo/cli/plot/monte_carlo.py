@@ -37,7 +37,7 @@ def monte_carlo(
     fit: Annotated[
         int,
         typer.Option(
-            min=0, help="Optimizer steps that fit q(z|x) to each image, starting from the encoder's; 0 skips the fit."
+            min=0, help="Optimizer steps that fit q(z|x) to each image, starting from the encoder's q(z|x); 0 skips it."
         ),
     ] = 400,
     csv_path: CsvOption = None,
@@ -45,7 +45,7 @@ def monte_carlo(
     seed: SeedOption = 0,
     device: DeviceOption = None,
 ) -> None:
-    """Compare estimates of log p(x) for increasing numbers of samples: plain Monte Carlo, weighted bound, ELBO.
+    """Compare estimates of log p(x) for increasing numbers of samples: Monte Carlo, importance-weighted bound, ELBO.
 
     Samples from the prior are shared by all images; samples from q(z|x) are drawn per image. q(z|x) is also fitted to
     each image, to show the gap between the encoder and the best q of the same family. Values are in nats.

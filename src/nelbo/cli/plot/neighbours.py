@@ -28,10 +28,10 @@ def neighbours(
     seed: SeedOption = 0,
     device: DeviceOption = None,
 ) -> None:
-    """Plot samples next to their nearest training images, to check whether the model memorises.
+    """Plot samples next to their nearest training images, to check whether the model memorises them.
 
-    Distances are RMSE in grey levels (0..255). The distances of as many held-out images are the reference: if samples
-    are closer to the training images than held-out images are, the model memorises training images.
+    Distances are RMSE in grey levels (0..255). As a reference, the distances of the same number of held-out images are
+    measured. If samples are closer to the training images than held-out images are, the model memorises.
     """
     path = figure_path(picture)
     import torch

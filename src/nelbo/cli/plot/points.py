@@ -22,7 +22,10 @@ STEPS = 250
 def points(
     run: Annotated[str, typer.Argument(help="Run folder of a model of a toy set, such as toy:moons.")],
     picture: Annotated[
-        Path | None, typer.Option("--out", help="Output file (.png, .pdf or .svg); points.png by default.")
+        Path | None,
+        typer.Option(
+            "--out", help="Output file (.png, .pdf or .svg); by default points.png, or points.gif with --animate."
+        ),
     ] = None,
     num: Annotated[int, typer.Option(min=1, help="Number of samples.")] = 5000,
     columns: Annotated[
@@ -31,14 +34,17 @@ def points(
     ] = None,
     steps: Annotated[
         int | None,
-        typer.Option(help=f"Number of reverse steps, from 1 to T; {STEPS} by default, or T if that is less."),
+        typer.Option(
+            help="Number of reverse steps, from 1 to T, the number of diffusion steps of the model; by default "
+            f"{STEPS}, but at most T."
+        ),
     ] = None,
     animate: AnimateOption = False,
     json: JsonOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
 ) -> None:
-    """Plot a model of 2-D points: forward and reverse process, the learned score function, and its error.
+    """Plot a model of 2-D points: the forward and the reverse process, the learned score function, and its error.
 
     For eight-gaussians the exact score is plotted too. If the density is known (eight-gaussians, checkerboard), bounds
     on KL(data || model) are printed: a lower bound from histograms, and an upper bound from the variational bound.

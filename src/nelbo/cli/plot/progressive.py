@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 def progressive(
     run: RunArgument,
     picture: Annotated[
-        Path | None, typer.Option("--out", help="Output file (.png, .pdf or .svg); progressive.png by default.")
+        Path | None,
+        typer.Option(
+            "--out",
+            help="Output file (.png, .pdf or .svg); by default progressive.png, or progressive.gif with --animate.",
+        ),
     ] = None,
     num: Annotated[int, typer.Option(min=1, help="Number of images, two rows each.")] = 4,
     columns: Annotated[
@@ -31,7 +35,7 @@ def progressive(
     seed: SeedOption = 0,
     device: DeviceOption = None,
 ) -> None:
-    """Plot the reverse process (fig. 6): x_t and, below it, the predicted image."""
+    """Plot the reverse process (fig. 6): the noisy image x_t and, below it, the predicted image."""
     path = default_path(picture, "progressive", animate)
     import torch
 

@@ -27,7 +27,7 @@ def rate_distortion(
     data: DataOption = None,
     num: Annotated[int, typer.Option(min=1, help="Number of images, evenly spaced in the data set.")] = 64,
     steps: Annotated[
-        int | None, typer.Option(help="Evaluate the model with this many reverse steps; with all of them by default.")
+        int | None, typer.Option(help="Evaluate the model with this many reverse steps instead of all.")
     ] = None,
     csv_path: CsvOption = None,
     json: JsonOption = None,
@@ -37,7 +37,8 @@ def rate_distortion(
 ) -> None:
     """Plot rate against distortion for each step (fig. 5, table 4), compared with JPEG, WebP and JPEG XL.
 
-    Each row of the output adds one step, from t = T down. The last rate plus L_0 is the total of `nelbo evaluate`.
+    Each row of the output adds one step of the bound, from the last time step down. The last rate plus L_0 is the
+    total that `nelbo evaluate` reports. The image formats encode the same images.
     """
     path = figure_path(picture)
     from nelbo.evaluation import rate_distortion as curve_of

@@ -36,7 +36,7 @@ def samplers(
     seed: SeedOption = 0,
     device: DeviceOption = None,
 ) -> None:
-    """Plot samples from the same seeds by several samplers, for several numbers of network calls."""
+    """Compare samplers: samples from the same seeds, for several numbers of network calls."""
     for name in sampler:
         known(name, SAMPLER_NAMES, "sampler")
     path = figure_path(picture)

@@ -21,7 +21,7 @@ def shared(
     seed: SeedOption = 0,
     device: DeviceOption = None,
 ) -> None:
-    """Plot samples that start from the same x_t (fig. 7). At smaller t they are more similar."""
+    """Plot samples that start from the same noisy image x_t (fig. 7). At smaller t, they are more similar."""
     path = figure_path(picture)
     from nelbo.plots import shared_table
     from nelbo.samplers import shared_latents

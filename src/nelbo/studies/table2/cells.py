@@ -75,13 +75,17 @@ class GridOptions:
     ] = None
     minutes: Annotated[float | None, Doc("Training time of each cell in minutes, instead of `steps`.")] = None
     steps: Annotated[int | None, Doc("Optimizer steps of each cell, instead of `minutes`.")] = None
-    seed: Annotated[int, Doc("Random seed of every cell.")] = 0
-    num_images: Annotated[int, Doc("Samples of each cell for its Frechet distance.")] = 1000
+    seed: Annotated[int, Doc("Random seed, the same for all cells.")] = 0
+    num_images: Annotated[int, Doc("Number of samples per cell for the Frechet distance.")] = 1000
     sampling_steps: Annotated[
         int, Doc("Ancestral sampling steps, evenly spaced; the predicted image is clipped to [-1, 1].")
     ] = 250
     features: Annotated[
-        str | None, Doc("TorchScript file of the feature network; by default the bundled classifier of the data.")
+        str | None,
+        Doc(
+            "Network for the Frechet distance: a TorchScript module, or a classifier saved by nelbo (.safetensors). "
+            "By default the bundled classifier of the data."
+        ),
     ] = None
     overrides: Annotated[Mapping[str, Any], Doc("Other settings of the recipe by dotted name.")] = field(
         default_factory=dict
