@@ -75,7 +75,7 @@ def compress(
     effort: Annotated[
         int,
         typer.Option(
-            min=1, max=9, help="Search effort. Higher values are slower; values up to 5 also make files smaller."
+            min=1, max=9, help="Search effort. Higher values are slower. Files get smaller up to 5, but not above."
         ),
     ] = 5,
     lossy_only: Annotated[
@@ -83,7 +83,12 @@ def compress(
         typer.Option("--lossy-only", help="Omit the lossless part of each file. The decoded image is approximate."),
     ] = False,
     max_bytes: Annotated[
-        int | None, typer.Option(min=1, help="Maximum file size in bytes. Larger files are truncated and become lossy.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Maximum file size in bytes. Larger files are truncated and become lossy; images stored without the "
+            "model are not truncated.",
+        ),
     ] = None,
     rmse: Annotated[
         float | None,
@@ -105,7 +110,7 @@ def compress(
     """Compress images with a model. Lossless by default.
 
     The first bytes of a file decode to a preview. Decompression needs the same model. Images that do not get smaller
-    are stored uncompressed or with zlib or LZMA.
+    are stored uncompressed or with zlib or LZMA; such files have no preview.
     """
     ending = _Ending(lossy_only, max_bytes, rmse, report)
     if target is None and not report:

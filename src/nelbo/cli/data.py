@@ -14,9 +14,10 @@ from nelbo.cli.results import write_results
 POLICY = (
     "Supported formats: PNG, JPEG, WebP, BMP and TIFF (detected by content). EXIF rotation is applied. 16-bit "
     "grey is scaled to 8 bits; 32-bit and floating-point pixels are rejected. Transparent images are composited "
-    "on white. A data set is RGB if any image has colour, otherwise L (grey). Arrays contain uint8 levels. "
-    "Training needs images of the same size, at most 256 pixels per side. Otherwise use `nelbo train --size "
-    "N`, which resizes the shorter side to N and crops the centre. Files that cannot be decoded are skipped and listed."
+    "on white. A data set is RGB if any image has colour, otherwise L (grey). Arrays (.npy, .npz) must have the "
+    "type uint8. Training needs images of the same size, at most 256 pixels per side. Otherwise use `nelbo train "
+    "--size N`, which resizes the shorter side to N and crops the centre. By default, files that cannot be "
+    "decoded are skipped and listed."
 )
 MOST_SHOWN = 12  # entries of a list or dictionary
 

@@ -148,8 +148,8 @@ def evaluate(
 ) -> None:
     """Report the variational bound in bits/dim: L_T, the sum of L_{t-1}, L_0, and their total with standard error.
 
-    The terms are those of eq. 5 of Ho et al. (2020). For a variational autoencoder, report the negative ELBO:
-    reconstruction, KL and their total.
+    The terms are those of eq. 5 of Ho et al. (2020). For a variational autoencoder, the command reports the negative
+    ELBO: reconstruction, KL and their total.
     """
     options = _Options(steps_per_image, steps, variance, clip, forms, known, ode, tolerance, probes, seed, batch_size)
     if resize and data is None:

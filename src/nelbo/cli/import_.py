@@ -23,7 +23,8 @@ def import_(
     size: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Image side in pixels, if the model's configuration has no sample_size or a different one."
+            min=1,
+            help="Image side in pixels. Required if the model's configuration has no sample_size; otherwise replaces it.",
         ),
     ] = None,
 ) -> None:

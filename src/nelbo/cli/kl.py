@@ -48,8 +48,9 @@ def kl(
 ) -> None:
     """Fit distributions to counts by maximum likelihood, and compare them by KL(observed || fitted), in nats and bits.
 
-    Each line of the CSV is the count of the value 0, 1, 2, ..., or `value,count`. KL is at least 0, and 0 only for
-    equal distributions. It is not symmetric. It is infinite if the fitted probability of an observed value is 0.
+    The lines of the CSV are the counts of the values 0, 1, 2, ... in order, or pairs `value,count`. KL is at
+    least 0, and 0 only for equal distributions. It is not symmetric. It is infinite if the fitted probability of an
+    observed value is 0.
     """
     counts, names = _counts_and_names(words or [], against or [], example)
     from nelbo.probability import probabilities_of

@@ -30,7 +30,13 @@ def _help(field: str) -> str:
 
 
 def restore(
-    image: Annotated[str, typer.Argument(help="Damaged image, with the size and colour mode of the model's images.")],
+    image: Annotated[
+        str,
+        typer.Argument(
+            help="Damaged image, with the size and colour mode of the model's images (smaller for --upscale, grey for "
+            "--colour)."
+        ),
+    ],
     model: ModelOption,
     mask: Annotated[
         Path | None,
@@ -72,9 +78,9 @@ def restore(
 ) -> None:
     """Restore a damaged image: inpaint, denoise, upscale, colourise, or edit it.
 
-    Specify exactly one of --mask, --noise, --upscale, --colour and --strength. The result is consistent with the input:
-    pixels that the mask keeps are exact; the block means of an upscaled image and the brightness of a colourised image
-    are exact up to rounding. If several results are plausible, the samples differ; --spread plots the differences.
+    Specify exactly one of --mask, --noise, --upscale, --colour and --strength. With --mask, --upscale and --colour, the
+    result is consistent with the input: pixels that the mask keeps are exact; the block means of an upscaled image and
+    the brightness of a colourised image are exact up to rounding. If several results are plausible, the samples differ; --spread plots the differences.
     """
     given: dict[str, Any] = {
         "mask": mask,

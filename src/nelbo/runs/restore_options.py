@@ -27,9 +27,7 @@ class RestoreOptions:
     """
 
     mask: Annotated[Tensor | None, Doc("Inpaint: bool tensor (H, W), true where pixels are missing.")] = None
-    noise: Annotated[
-        float | None, Doc("Denoise: standard deviation of the noise in grey levels (0..255 for most models).")
-    ] = None
+    noise: Annotated[float | None, Doc("Denoise: standard deviation of the noise, in grey levels.")] = None
     upscale: Annotated[
         int | None,
         Doc("Upscale by this factor (2, 4, ...). Each input pixel must be the mean of a block of pixels."),
@@ -70,7 +68,11 @@ class RestoreOptions:
         Doc("Class of the image by name or number (class-conditional models)."),
     ] = None
     guidance: Annotated[
-        float | None, Doc("Classifier-free guidance scale: 1 disables it, 2 to 4 strengthen the class.")
+        float | None,
+        Doc(
+            "Classifier-free guidance scale: 1 disables it; with larger values, typically 2 to 4, samples follow the "
+            "class more strongly."
+        ),
     ] = None
     jump: Annotated[int | None, Doc("RePaint: jump length in steps; 1 by default.")] = None
     resamplings: Annotated[int | None, Doc("RePaint: number of times each step is sampled; 3 by default.")] = None

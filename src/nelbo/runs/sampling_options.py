@@ -59,7 +59,11 @@ class SamplingOptions:
         ),
     ] = None
     guidance: Annotated[
-        float | None, Doc("Classifier-free guidance scale: 1 disables it, 2 to 4 strengthen the class.")
+        float | None,
+        Doc(
+            "Classifier-free guidance scale: 1 disables it; with larger values, typically 2 to 4, samples follow the "
+            "class more strongly."
+        ),
     ] = None
     guidance_interval: Annotated[
         tuple[float, float] | None,

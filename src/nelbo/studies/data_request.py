@@ -16,6 +16,10 @@ class DataRequest:
     ] = None
     mode: Annotated[str | None, Doc("Colour mode: L (grey) or RGB. Detected by default.")] = None
     held_out: Annotated[
-        float | None, Doc("Fraction (below 1) or number of images to hold out; by default 5%, at most 10,000 images.")
+        float | None,
+        Doc(
+            "Fraction (below 1) or number of images to hold out; by default 5%, at most 10,000 images. Not allowed for "
+            "data with its own held-out part, such as digits and fashion-mnist."
+        ),
     ] = None
     on_reject: Annotated[str, Doc("What to do with files that cannot be decoded: skip or stop.")] = "skip"
