@@ -24,7 +24,8 @@ def import_(
         int | None,
         typer.Option(
             min=1,
-            help="Image side in pixels. Required if the model's configuration has no sample_size; otherwise replaces it.",
+            help="Image side in pixels. Required if the model's configuration has no sample_size; otherwise replaces "
+            "it.",
         ),
     ] = None,
 ) -> None:

@@ -80,7 +80,8 @@ def restore(
 
     Specify exactly one of --mask, --noise, --upscale, --colour and --strength. With --mask, --upscale and --colour, the
     result is consistent with the input: pixels that the mask keeps are exact; the block means of an upscaled image and
-    the brightness of a colourised image are exact up to rounding. If several results are plausible, the samples differ; --spread plots the differences.
+    the brightness of a colourised image are exact up to rounding. If several results are plausible, the samples differ;
+    --spread plots the differences.
     """
     given: dict[str, Any] = {
         "mask": mask,

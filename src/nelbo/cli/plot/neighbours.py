@@ -30,8 +30,9 @@ def neighbours(
 ) -> None:
     """Plot samples next to their nearest training images, to check whether the model memorises them.
 
-    Distances are RMSE in grey levels (0..255). As a reference, the distances from the same number of held-out images
-    to their nearest training images are measured. If samples are closer to the training images than held-out images are, the model memorises.
+    Distances are RMSE in grey levels (0..255). As a reference, the distances from the same number of held-out images to
+    their nearest training images are measured. If samples are closer to the training images than held-out images are,
+    the model memorises.
     """
     path = figure_path(picture)
     import torch
