@@ -1,6 +1,7 @@
 """How an error message names an option on the command line: the Python argument `num` is the flag `--num`.
 
-Help texts are not here: they stand beside the fields of the options dataclasses (`Doc`), or in `options.py`.
+This module defines no flags and no help texts. The help text of a flag is the `Doc` beside the field of its options
+dataclass (such as training/options.py), or in the signature of its command. cli/options.py has the shared flags.
 """
 
 from collections.abc import Callable

@@ -2,11 +2,11 @@
 
 A file is decoded in this order:
 
-1. `Bitstream.from_bytes` (bitstream.py) reads the header: magic, version, flags, fingerprint, size, length, checksum.
-2. `receive` (receiver.py) reads the message with the grammar of message.py, Algorithm 4: the steps from x_T down,
-3. then the grid, which rounds the last x to pixels with offsets,
-4. then the passes of pixels, which make the image lossless.
-5. `ProgressiveCodec.decode` compares the hash of the pixels.
+1. `Bitstream.from_bytes` (bitstream.py) splits the bytes into header (fingerprint, size, hash) and message.
+2. `ProgressiveCodec.decode` compares the fingerprint and the checksum, and starts a `Receiver` (receiver.py) per file.
+3. `receive` (receiver.py) runs Algorithm 4 from x_T to x_1: for each step a prediction, then `read_step` (message.py).
+4. In a lossless file, `read_grid` rounds the last prediction to integers, and `read_pass` reads the exact pixels.
+5. `ProgressiveCodec.decode` compares the pixels with the hash.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

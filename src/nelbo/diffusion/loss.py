@@ -1,7 +1,7 @@
 """The training losses: L_simple (eq. 14), the bound itself (eqs. 5 and 12), and a mixture of the two.
 
 A loss is called with a reverse process and returns one value per example. The caller applies weights and takes means.
-The name of a loss becomes an object in `LOSSES` of `nelbo.recipes.assembly`: register a new loss there.
+A name in a recipe becomes a loss in `LOSSES` (recipes/assembly.py). Register a new loss there.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The samplers by name. A new sampler needs an entry here and its name in `names.py`."""
+"""The samplers by name. A new sampler needs an entry here and its name in samplers/names.py."""
 
 from nelbo.samplers.ancestral import AncestralSampler
 from nelbo.samplers.ddim import DDIMSampler

@@ -1,4 +1,7 @@
-"""SIGINT (Ctrl-C) and SIGTERM as requests to stop. `Trainer.run` uses this: it finishes the step, saves and returns."""
+"""SIGINT (Ctrl-C) and SIGTERM as requests to stop.
+
+`Trainer.run` (trainer.py) uses `stop_signals`: after a first signal it finishes the step, saves and returns.
+"""
 
 import signal
 import threading
