@@ -1,5 +1,6 @@
 """Fitting of a codec plan, and the models that the codec refuses."""
 
+import math
 from dataclasses import replace
 from itertools import pairwise
 
@@ -9,9 +10,9 @@ import torch
 from nelbo.codec import fit_plan
 from nelbo.codec.fitting import Fitting, FittingOptions, check_prior
 from nelbo.codec.step_costs import CALL_BITS, OVERHEAD, STEP_BITS, best_steps, step_bits
-from nelbo.diffusion import FixedSmall, ForwardProcess, NoiseSchedule
+from nelbo.diffusion import FixedSmall, ForwardProcess, NoiseSchedule, VariationalBound
 from nelbo.errors import ConfigurationError
-from nelbo.probability import DiagonalGaussian, kl_divergence
+from nelbo.probability import DiagonalGaussian, kl_divergence, levels_to_data
 from nelbo.recipes import preset
 from nelbo.recipes.assembly import build_schedule
 
@@ -86,3 +87,13 @@ def test_stops_are_tried_until_one_costs_more(run, digits, monkeypatch, slope: i
     log_snr = run.schedule.log_snr
     assert float(log_snr[found.time]) == pytest.approx(best, abs=float((log_snr[1:-1] - log_snr[2:]).max()))
     assert tried == [3.0 + i for i in range(len(tried))] and tried[-1] in (best, best + 1)
+
+
+def test_expected_kl_is_the_bound_in_bits(run, digits):
+    reverse = run.reverse(clip=True)
+    strided = replace(reverse, schedule=reverse.schedule.strided(4))
+    images = digits.images(range(40))
+    fitting = Fitting(reverse, digits, FittingOptions(), lambda stage, done, total: None)
+    measured = fitting.expected_kl(strided, images).sum(1) / 256  # bits per image at t = 2, 3, 4
+    terms = VariationalBound(strided).terms(levels_to_data(images, run.levels), torch.Generator().manual_seed(0))
+    torch.testing.assert_close(measured.double(), terms.denoising.mean(0).double() / math.log(2), rtol=0.1, atol=0.5)

@@ -166,6 +166,8 @@ def test_report_splits_only_the_files_of_the_model(codec, digits):
     assert (with_raw.num_images, with_raw.num_raw) == (3, 1) and (without.num_images, without.num_raw) == (2, 0)
     for part in ("header", "channel", "end", "chunks"):
         assert getattr(with_raw, part) == pytest.approx(getattr(without, part), rel=1e-12)
+    single = report_files(codec, files[:1], images[:1], bound=2.0)
+    assert single.header + single.channel + single.end == pytest.approx(single.total, rel=1e-12)
     only_raw = report_files(codec, [RawImage(image) for image in images], images, bound=2.0)
     assert only_raw.header == only_raw.chunks == 0 and only_raw.num_raw == 3
 

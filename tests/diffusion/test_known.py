@@ -184,6 +184,15 @@ def test_one_gaussian_has_exact_terms():
     torch.testing.assert_close(large.step(x_0, 3, g), kl.flatten())
 
 
+def test_a_single_step_has_no_denoising_terms():
+    schedule = NoiseSchedule.from_alphas_bar([1, 0.05])
+    gaussian, g = GaussianData(0.25, 0.09), torch.Generator().manual_seed(6)
+    data = Mixture(torch.full((1, 1, 1, 1), 0.25, dtype=torch.float64), torch.ones(1), 0.09)
+    exact = ReverseProcess(gaussian.network(schedule), schedule, variance=Calibrated(gaussian.mse(schedule)))
+    terms = KnownBound(exact, data).terms(gaussian.draw(10, g), g)
+    assert terms.denoising.shape == (10, 0) and terms.decoder.shape == (10,)
+
+
 def test_unknown_image_is_refused():
     with pytest.raises(DataError, match="isn't among the points"):
         KnownBound(process(best, POINTS), POINTS).terms(IMAGES + 1 / 16, torch.Generator())
