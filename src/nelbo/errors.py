@@ -32,7 +32,7 @@ def as_argument(name: str, value: str | None) -> str:
     name = name.removeprefix(SETTING)
     if value is None:
         return name
-    plain = value in ("True", "False", "None") or re.fullmatch(r"-?[\d.]+(e-?\d+)?", value)
+    plain = value in ("True", "False", "None") or re.fullmatch(r"-?[\d.]+(e[+-]?\d+)?", value)
     return f"{name}={value if plain else repr(value)}"
 
 
@@ -41,6 +41,9 @@ class _Marked(Exception):
 
     def __str__(self) -> str:
         return self.message(as_argument)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
 
     @property
     def marked(self) -> str:

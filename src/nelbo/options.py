@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from annotated_doc import Doc
 
-from nelbo.errors import ConfigurationError
+from nelbo.errors import ConfigurationError, option
 
 Kind = TypeVar("Kind")
 
@@ -52,18 +52,38 @@ def options_from(kind: type[Kind], values: Mapping[str, Any]) -> Kind:
     return kind(**values)
 
 
+def check_types(options: Any) -> None:
+    """Check the fields of an options dataclass whose annotations are plain: numbers, words, booleans, tuples, None.
+
+    Raises:
+        ConfigurationError: a value of another type.
+    """
+    for name, hint in get_type_hints(type(options)).items():
+        value = getattr(options, name)
+        if _is_plain(hint) and not _fits(value, hint):
+            raise ConfigurationError(f"{option(name)} is {value!r}; expected {_in_words(hint)}.")
+
+
 def record_from(kind: type[Any], values: Mapping[str, Any]) -> Any:
     """Build a dataclass from plain values, such as those of a JSON file; a list becomes a tuple.
 
     Raises:
         ConfigurationError: an unknown key, or a value of another type than the field's.
     """
-    hints = get_type_hints(kind)
+    every = get_type_hints(kind)
+    hints = {each.name: every[each.name] for each in fields(kind)}
     for key, value in values.items():
         known(key, hints, f"{kind.__name__} setting")
         if not _fits(value, hints[key]):
             raise ConfigurationError(f"the setting {key} is {value!r}; expected {_in_words(hints[key])}.")
     return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
+
+def _is_plain(hint: Any) -> bool:
+    """Whether `_fits` can judge an annotation."""
+    if isinstance(hint, UnionType) or get_origin(hint) is tuple:
+        return all(_is_plain(choice) for choice in get_args(hint) if choice is not Ellipsis)
+    return hint in (int, float, bool, str, type(None))
 
 
 def _in_words(hint: Any) -> str:
@@ -89,4 +109,4 @@ def _fits(value: Any, hint: Any) -> bool:
     return isinstance(value, hint)
 
 
-__all__ = ["Annotated", "Doc", "help_of", "known", "options_from", "record_from"]
+__all__ = ["Annotated", "Doc", "check_types", "help_of", "known", "options_from", "record_from"]

@@ -166,7 +166,7 @@ def test_evaluate_lists_and_counts_skipped_images(nelbo_cli, trained, pictures):
     assert shown.code == 0
     assert "on 6 of 9 images" in " ".join(shown.out.split())
     assert "letter.png: it is not a PNG" in shown.err
-    assert "20x12, but the model takes 8x8; `resize` fits images to that size" in shown.err
+    assert "20x12, but the model takes 8x8 and images are not resized" in shown.err
     found = strict(nelbo_cli("evaluate", trained, "--data", place, "--json", "-").out)
     assert (found["num_images"], found["fraction_of_images"], len(found["rejects"])) == (6, pytest.approx(6 / 9), 3)
     some = strict(nelbo_cli("evaluate", trained, "--data", place, "--num", 3, "--json", "-").out)
@@ -235,7 +235,7 @@ def test_score_of_one_image_and_of_another_size(nelbo_cli, trained, pictures):
     large = pictures("large", num=2, size=(20, 12))
     refused = nelbo_cli("score", large, "-m", trained)
     assert refused.code == 2
-    assert "20x12, but the model takes 8x8; `resize` fits images to that size" in refused.err
+    assert "20x12, but the model takes 8x8 and images are not resized" in refused.err
     assert nelbo_cli("score", large, "-m", trained, "--resize").code == 0
 
 

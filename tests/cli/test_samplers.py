@@ -36,7 +36,7 @@ def test_sampling_options_change_the_images(nelbo_cli, tmp_path):
         (("--sampler", "dimm"), "unknown sampler 'dimm'; did you mean 'ddim'?"),
         (("--spacing", "karas"), "unknown spacing 'karas'; did you mean 'karras'?"),
         (("--eta", 0.5), "'ancestral' does not support --eta; remove it or set --sampler ddim"),
-        (("--sampler", "ddim", "--churn", 1), "set --sampler euler or heun"),
+        (("--sampler", "ddim", "--churn", 1), "set --sampler euler or --sampler heun"),
         (("--sampler", "ddim", "--eta", 2), "--eta must be within 0..1, got 2"),
         (
             ("--sampler", "ddim", "--variance", "trained"),

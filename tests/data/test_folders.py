@@ -170,8 +170,8 @@ def test_images_that_misfit_the_model_are_rejects(tmp_path: Path, save: Save) ->
     assert [Path(name).name for name in names] == ["grey.png", "other.png"]
     assert {Path(reject.path).name: reject.reason for reject in taken.rejects} == {
         "text.png": "it is not a PNG, JPEG, WebP, BMP or TIFF image",
-        "colour.png": "in colour, but the model is grey; `resize` converts images",
-        "large.png": "9x9, but the model takes 8x8; `resize` fits images to that size",
+        "colour.png": "in colour, but the model is grey, and images are not converted",
+        "large.png": "9x9, but the model takes 8x8 and images are not resized",
     }
     taken, names = load_for_model(str(tmp_path), (3, 8, 8))
     assert [Path(name).name for name in names] == ["colour.png", "grey.png", "other.png"]

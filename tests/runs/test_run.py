@@ -13,9 +13,12 @@ from nelbo.data import ArrayDataset
 from nelbo.diffusion import Guidance, NoiseSchedule
 from nelbo.errors import ConfigurationError, DataError, NonFiniteError, RunError, ScheduleError, ShapeError
 from nelbo.files import LOCK_FILE, read_tensors
+from nelbo.options import record_from
+from nelbo.recipes import Recipe
 from nelbo.runs import SamplingOptions, bundled_models, read_config
 from nelbo.runs.folder import refuse_differences
 from nelbo.runs.sampling import guidance_of
+from nelbo.samplers import SAMPLERS
 from nelbo.studies import DataRequest, Listener, held_out_part
 from nelbo.training import METRICS_FILE, STATE_FILE, MetricsLog
 from tests.conftest import write_pictures
@@ -489,3 +492,27 @@ def test_a_single_image_trains(tmp_path, tiny_recipe):
     assert run.sample(2).shape == (2, 3, 1, 1)
     with pytest.raises(DataError, match="none is held out"):
         held_out_part(run)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"clip": 0}, "clip is 0; expected true or false or null"),
+        ({"steps": 2.5}, r"steps is 2\.5; expected a whole number or null"),
+        ({"eta": "x"}, "eta is 'x'; expected a number or null"),
+        ({"guidance": 2.0, "guidance_interval": (0.2,)}, r"guidance_interval is \(0\.2,\); expected a list"),
+    ],
+)
+def test_sampling_options_check_types(options, message):
+    with pytest.raises(ConfigurationError, match=message):
+        SamplingOptions.of(**options)
+
+
+def test_a_registered_sampler_has_a_name(run, monkeypatch):
+    monkeypatch.setitem(SAMPLERS, "mine", SAMPLERS["ddim"])
+    assert run.sample(1, sampler="mine", steps=2).shape == (1, 1, 8, 8)
+
+
+def test_a_class_variable_is_not_a_setting():
+    with pytest.raises(ConfigurationError, match="unknown Recipe setting 'family'"):
+        record_from(Recipe, {"family": "diffusion"})

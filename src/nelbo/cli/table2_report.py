@@ -100,7 +100,7 @@ def _notes(found: Table2) -> str:
     return (
         f"Each cell: {budget} of training on {found.num_train} images, {schedule.kind} schedule of "
         f"{schedule.num_steps} steps, {recipe.timesteps} t, seed {options.seed}. The two columns of the simple loss "
-        "share their training and differ in the variance they are measured with. Bits/dim: the bound on "
+        "are trained identically and differ in the variance they are measured with. Bits/dim: the bound on "
         f"{found.num_held_out} held-out images, all {schedule.num_steps} steps, without clipping, with the variance of "
         f"the column; ± is its standard error. Frechet: {options.num_images} samples of "
         f"{min(options.sampling_steps, schedule.num_steps)} ancestral steps with the same variance, xhat_0 clipped to "

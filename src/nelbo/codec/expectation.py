@@ -22,7 +22,7 @@ class Expectation:
         return max(1, (2 * units * self.chunks + self.units) // (2 * self.units))
 
     def after(self, chunks: int, units: int) -> "Expectation":
-        """Return the expectation after a step of `units` expected KL took `chunks`; the past counts half."""
+        """Return the expectation after a step of `units` expected KL took `chunks`; the weight of the past halves."""
         if self.units == 1:
             return Expectation(chunks, units)
         return Expectation((self.chunks + 1) // 2 + chunks, (self.units + 1) // 2 + units)

@@ -28,7 +28,7 @@ class Segment:
 
     Attributes:
         kind: what it holds.
-        name: "header", "x_t" with the network's own t, "grid", or the number of a pass of pixels.
+        name: "header", "x_t" with the network's own t, "grid", or "x_0, pass N" for a pass of pixels.
         start, end: its place in the file, bytes (the range coder reads up to 4 bytes ahead).
         expected_bits: its mean KL on training images, or None where the plan has none.
         chunks: number of chunks that the channel sent.

@@ -157,5 +157,5 @@ def _misfit(size: Size, coloured: bool, shape: tuple[int, int, int]) -> str | No
     """Return why an image does not fit a model of `shape` (C, H, W), or None if it fits."""
     channels, height, width = shape
     if size != (height, width):
-        return f"{size[1]}x{size[0]}, but the model takes {width}x{height}; `resize` fits images to that size"
-    return "in colour, but the model is grey; `resize` converts images" if coloured and channels == 1 else None
+        return f"{size[1]}x{size[0]}, but the model takes {width}x{height} and images are not resized"
+    return "in colour, but the model is grey, and images are not converted" if coloured and channels == 1 else None

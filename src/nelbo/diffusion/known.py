@@ -67,7 +67,7 @@ class KnownBound:
         return sum_dims(log_step) + self.log_marginal(x_before, step - 1) - self.log_marginal(x_t, step)
 
     def matched_posterior(self, x_t: Tensor, step: int) -> DiagonalGaussian:
-        """Return the Gaussian with the mean and the variances of q(x_{t-1}|x_t), which is the best possible p_theta."""
+        """Return the Gaussian with mean and variances of q(x_{t-1}|x_t): the best one with a diagonal covariance."""
         s, x = self.reverse.schedule, x_t.double()
         x_0 = self.data.given(x, float(s.signal[step]), float(s.noise_stddev[step]))
         posterior = self._q.posterior(x_0.mean, x, _every(step, x))

@@ -255,8 +255,7 @@ def _variance_of_sum(parts: Tensor) -> Tensor:
     """Estimate the variance of the sum of strata (S, B) with one draw each: (B,), NaN for a single stratum.
 
     A single draw has no spread, so the estimate uses neighbouring strata: half the sum of the squared differences
-    between them, with the first and the last difference counted twice. Its expectation is at least the variance, and
-    larger if the means of the strata differ.
+    between them, with the first and the last difference counted twice. Its expectation is at least the variance.
     """
     if len(parts) == 1:
         return torch.full_like(parts[0], math.nan)

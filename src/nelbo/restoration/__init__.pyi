@@ -1,3 +1,4 @@
+from . import damages
 from .damages import (
     DAMAGE_NAMES,
     DAMAGES,
@@ -42,6 +43,7 @@ __all__ = [
     "UpscaleDamage",
     "Walk",
     "build_damage",
+    "damages",
     "denoise",
     "edit",
     "entering",

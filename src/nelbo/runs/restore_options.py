@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from nelbo.errors import ConfigurationError, option
-from nelbo.options import Doc, known
+from nelbo.options import Doc, check_types, known
 from nelbo.progress import Progress
 from nelbo.restoration.damages.names import DAMAGE_NAMES, METHODS
-from nelbo.samplers.names import SAMPLER_NAMES
+from nelbo.samplers.names import SAMPLER_NAMES, known_samplers
 from nelbo.training.options import PRECISIONS
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ class RestoreOptions:
     progress: Annotated[Progress | None, Doc("Function that is called with (steps done, total steps).")] = None
 
     def __post_init__(self) -> None:
+        check_types(self)
         if len(self._damages) != 1:
             named = [option(name) for name in DAMAGE_NAMES]
             found = " and ".join(option(name) for name in self._damages) or "none"
@@ -91,7 +92,7 @@ class RestoreOptions:
         if self.method is not None:
             known(self.method, METHODS, "method")
         if self.sampler is not None:
-            known(self.sampler, SAMPLER_NAMES, "sampler")
+            known(self.sampler, known_samplers(), "sampler")
         known(self.precision, PRECISIONS, "precision")
 
     @property

@@ -1,5 +1,6 @@
 """Sampling options become a schedule, constraints, guidance and a sampler."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -71,14 +72,16 @@ def build_sampler(reverse: ReverseProcess, options: SamplingOptions) -> Sampler:
         users = [other for other, its in SAMPLERS.items() if its.uses_variance]
         raise ConfigurationError(
             f"{option('variance')} applies to Algorithm 2 only, and {name!r} does not use it; remove it or set "
-            f"{option('sampler', ' or '.join(users))}."
+            f"{_samplers(users)}."
         )
     own: dict[str, Any] = {key: getattr(options, key) for key in ("eta", "churn")}
     own = {key: value for key, value in own.items() if value is not None}
     for key in own:
         if key not in kind.own_options():
             users = [other for other, its in SAMPLERS.items() if key in its.own_options()]
-            raise ConfigurationError(
-                f"{name!r} does not support {option(key)}; remove it or set {option('sampler', ' or '.join(users))}."
-            )
+            raise ConfigurationError(f"{name!r} does not support {option(key)}; remove it or set {_samplers(users)}.")
     return kind(reverse, **own)
+
+
+def _samplers(names: Iterable[str]) -> str:
+    return " or ".join(option("sampler", name) for name in names)

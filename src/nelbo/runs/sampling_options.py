@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from nelbo.errors import ConfigurationError, option
-from nelbo.options import Doc, known, options_from
-from nelbo.samplers.names import SAMPLER_NAMES
+from nelbo.options import Doc, check_types, known, options_from
+from nelbo.samplers.names import SAMPLER_NAMES, known_samplers
 from nelbo.training.options import PRECISIONS
 
 SPACINGS = ("even", "log-snr", "karras")
@@ -78,7 +78,8 @@ class SamplingOptions:
     ] = "auto"
 
     def __post_init__(self) -> None:
-        known(self.sampler, SAMPLER_NAMES, "sampler")
+        check_types(self)
+        known(self.sampler, known_samplers(), "sampler")
         known(self.spacing or "even", SPACINGS, "spacing")
         known(self.precision, PRECISIONS, "precision")
         if self.threshold is not None and self.clip is not None:

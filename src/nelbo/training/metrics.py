@@ -54,7 +54,7 @@ class LossWindow:
         Args:
             weighted: (B,) weighted losses, on the CPU like all others.
             loss: (B,) losses before their weights.
-            position: (B,) t / T in [0, 1), or None for an objective without t.
+            position: (B,) (t - 1) / T in [0, 1), or None for an objective without t.
             terms: (B,) further values by name.
         """
         self.weighted += torch.stack([weighted.double().sum(), torch.tensor(float(len(weighted)), dtype=torch.float64)])
