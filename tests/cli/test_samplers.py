@@ -43,6 +43,7 @@ def test_sampling_options_change_the_images(nelbo_cli, tmp_path):
             "--variance applies to Algorithm 2 only",
         ),
         (("--no-clip", "--threshold", 0.9), "--threshold replaces clipping; remove --no-clip or --threshold"),
+        (("--num", 99_999_999_999), "would not fit into memory"),
         (("--threshold", 1.5), "the threshold is a share of the pixels"),
         (("--guidance", 2), "is not class-conditional; remove --guidance"),
         (("--label", "sneaker"), "is not class-conditional; remove --label"),

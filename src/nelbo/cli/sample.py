@@ -85,6 +85,7 @@ def _draw(run: str, out: Path, num: int, label: str | None, options: dict[str, A
     processes = Processes.here()
     processes.meet()
     model = nelbo.load(run, device=device or processes.device)
+    model.check_number(num, options["batch_size"])
     if label is not None:
         options["label"] = _labels(model, label, num)
     parts = _parts(model, processes, num, options)
