@@ -64,8 +64,11 @@ def check_types(options: Any) -> None:
             raise ConfigurationError(f"{option(name)} is {value!r}; expected {_in_words(hint)}.")
 
 
-def record_from(kind: type[Any], values: Mapping[str, Any]) -> Any:
+def record_from(kind: type[Any], values: Mapping[str, Any], prefix: str = "") -> Any:
     """Build a dataclass from plain values, such as those of a JSON file; a list becomes a tuple.
+
+    Args:
+        prefix: comes before the names in messages, such as "network.".
 
     Raises:
         ConfigurationError: an unknown key, or a value of another type than the field's.
@@ -75,7 +78,7 @@ def record_from(kind: type[Any], values: Mapping[str, Any]) -> Any:
     for key, value in values.items():
         known(key, hints, f"{kind.__name__} setting")
         if not _fits(value, hints[key]):
-            raise ConfigurationError(f"the setting {key} is {value!r}; expected {_in_words(hints[key])}.")
+            raise ConfigurationError(f"the setting {prefix}{key} is {value!r}; expected {_in_words(hints[key])}.")
     return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
 

@@ -201,7 +201,7 @@ class TestOptions:
             (["--on-reject", "weep"], "--on-reject is 'weep'; expected skip or stop"),
             (["--set", "network.bas=3"], "unknown setting (network.bas) 'bas'; did you mean 'base'?"),
             (["--set", "network.base"], "--set 'network.base' is not of the form NAME=VALUE"),
-            (["--set", "network.base=wide"], "the setting base is 'wide'; expected a whole number."),
+            (["--set", "network.base=wide"], "the setting network.base is 'wide'; expected a whole number."),
             (["--set", "network.base=7"], "`base` is 7, but must be an even number"),
         ],
     )

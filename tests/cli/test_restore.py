@@ -276,9 +276,9 @@ class TestFromPython:
             ShapeError, match=r"the mask must be a bool tensor \(height, width\), .* got torch.uint8 \(3, 8, 8\)"
         ):
             run.restore(image, mask=image)
-        with pytest.raises(ConfigurationError, match="num must be at least 1, got 0"):
+        with pytest.raises(ConfigurationError, match="num must be a whole number, at least 1, got 0"):
             run.restore(image, noise=5.0, num=0)
-        with pytest.raises(ConfigurationError, match="batch_size must be at least 1, got 0"):
+        with pytest.raises(ConfigurationError, match="batch_size must be a whole number, at least 1, got 0"):
             run.restore(image, noise=5.0, batch_size=0)
         with pytest.raises(ConfigurationError, match=r"unknown option 'nmu'; did you mean 'num'\?"):
             run.restore(image, noise=5.0, nmu=8)

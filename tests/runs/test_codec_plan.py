@@ -2,6 +2,7 @@
 
 import shutil
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import nelbo
 from nelbo.codec import FittingOptions
 from nelbo.errors import ConfigurationError, NelboWarning, RunError
 from nelbo.files import read_metadata, read_tensors, write_tensors
+from nelbo.interop import export_model
 from nelbo.runs import PLAN_FILE, find_model, fit_codec
 from nelbo.runs.codec_plan import mark_stale
 
@@ -111,3 +113,21 @@ def test_the_plan_tensors_are_unchanged_by_marking(folder):
     after = read_tensors(folder / PLAN_FILE)[0]
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_conditional_model_is_refused_before_its_plan(folder):
+    (folder / PLAN_FILE).unlink()
+    run = nelbo.load(folder)
+    run.config = replace(run.config, recipe=replace(run.recipe, conditional=True))
+    for refused in (run.codec, lambda: fit_codec(run, nelbo.load_data("digits").train)):
+        with pytest.raises(ConfigurationError, match="is class-conditional; train a model without conditional"):
+            refused()
+
+
+def test_a_stale_plan_is_not_exported(folder, tmp_path):
+    assert export_model(folder, tmp_path / "valid", format="nelbo").notes == ()
+    assert (tmp_path / "valid" / PLAN_FILE).is_file()
+    mark_stale(folder)
+    exported = export_model(folder, tmp_path / "stale", format="nelbo")
+    assert exported.notes == ("codec.safetensors is not exported: it was measured for earlier weights",)
+    assert not (tmp_path / "stale" / PLAN_FILE).exists()

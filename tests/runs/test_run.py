@@ -235,9 +235,11 @@ class TestUse:
     @pytest.mark.parametrize(
         ("arguments", "error", "message"),
         [
-            ({"num": 0}, ConfigurationError, "^num must be at least 1, got 0"),
+            ({"num": 0}, ConfigurationError, "^num must be a whole number, at least 1, got 0"),
+            ({"num": "2"}, ConfigurationError, "num must be a whole number, at least 1, got '2'"),
+            ({"num": 1.5}, ConfigurationError, r"num must be a whole number, at least 1, got 1\.5"),
             ({"num": 10**12}, ConfigurationError, r"num=1000000000000: images of 64 bytes each would not fit"),
-            ({"num": 1, "batch_size": 0}, ConfigurationError, "batch_size must be at least 1, got 0"),
+            ({"num": 1, "batch_size": 0}, ConfigurationError, "batch_size must be a whole number, at least 1, got 0"),
             ({"num": 1, "steps": 0}, ScheduleError, r"must be within 1\.\.20, got 0; change steps"),
             ({"num": 1, "steps": 21}, ScheduleError, r"must be within 1\.\.20, got 21; change steps"),
             ({"num": 1, "sampler": "ancestrl"}, ConfigurationError, r"did you mean 'ancestral'\?"),
@@ -516,3 +518,38 @@ def test_a_registered_sampler_has_a_name(run, monkeypatch):
 def test_a_class_variable_is_not_a_setting():
     with pytest.raises(ConfigurationError, match="unknown Recipe setting 'family'"):
         record_from(Recipe, {"family": "diffusion"})
+
+
+@pytest.mark.parametrize("name", [3, None, ""])
+def test_a_run_has_a_name(name):
+    with pytest.raises(RunError, match="expected the path of a run folder"):
+        nelbo.load(name)
+
+
+def test_images_are_tensors_or_data_sets(run):
+    with pytest.raises(DataError, match="expected a uint8 tensor or a data set"):
+        run.score("new")
+    with pytest.raises(ShapeError, match="expected a uint8 tensor"):
+        run.restore("new.png", noise=25)
+
+
+class TestReading:
+    """`nelbo.train` takes the options of reading images, as the command does."""
+
+    def test_mixed_sizes_need_a_size(self, tmp_path):
+        write_pictures(tmp_path / "mess", 8, (20, 16))
+        write_pictures(tmp_path / "mess" / "more", 8, (16, 16))
+        tiny = {"network.base": 4, "network.groups": 2, "network.blocks": 1, "schedule.num_steps": 4}
+        overrides = tiny | {"training.steps": 1, "training.batch_size": 2}
+        with pytest.raises(DataError, match=r"give them one size, such as size=64"):
+            nelbo.train(str(tmp_path / "mess"), tmp_path / "run", overrides=overrides)
+        run = nelbo.train(str(tmp_path / "mess"), tmp_path / "run", size=8, overrides=overrides)
+        assert run.shape == (3, 8, 8) and run.config.data.size == 8
+
+    def test_unknown_options_are_refused(self, tmp_path):
+        with pytest.raises(ConfigurationError, match=r"unknown option 'sise'; did you mean 'size'\?"):
+            nelbo.train("digits", tmp_path / "run", sise=16)
+        with pytest.raises(ConfigurationError, match="size: these say how to read data"):
+            nelbo.train(None, tmp_path / "run", size=16)
+        with pytest.raises(ConfigurationError, match="data is 3; expected a name, a path or a DataRequest"):
+            nelbo.train(3, tmp_path / "run")

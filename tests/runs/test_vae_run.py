@@ -102,7 +102,7 @@ def test_samples_depend_on_seed_and_number_only(run):
     assert whole.dtype == torch.uint8
     assert int((whole[:3].int() - part.int()).abs().max()) <= 1  # a mean between two levels may round either way
     assert not torch.equal(whole, run.sample(5, seed=4))
-    with pytest.raises(ConfigurationError, match="num must be at least 1"):
+    with pytest.raises(ConfigurationError, match="num must be a whole number, at least 1"):
         run.sample(0)
 
 

@@ -62,6 +62,7 @@ def _plan_file(model: DiffusionRun, run: str, again: bool) -> Path:
         ConfigurationError: the model is bundled, or has a plan that may not be replaced.
     """
     from nelbo.runs import PLAN_FILE, bundled_models
+    from nelbo.runs.codec_plan import is_stale
 
     plan_file = model.folder / PLAN_FILE
     if model.folder in bundled_models().values():
@@ -70,6 +71,8 @@ def _plan_file(model: DiffusionRun, run: str, again: bool) -> Path:
             "copy."
         )
     if plan_file.exists() and not again:
+        if is_stale(model.folder):
+            raise ConfigurationError(f"{plan_file} was measured for earlier weights; --again measures it for these.")
         raise ConfigurationError(
             f"{plan_file} already exists; --again replaces it, and files compressed with it can then no longer be "
             "decoded."

@@ -20,6 +20,7 @@ from nelbo.interop.weights import set_clock, to_diffusers
 from nelbo.networks import UNet
 from nelbo.options import known
 from nelbo.runs import DiffusionRun, Run, RunConfig, load
+from nelbo.runs.codec_plan import PLAN_FILE, is_stale
 from nelbo.runs.folder import UNKNOWN_DATA
 
 CARD = "README.md"
@@ -112,15 +113,16 @@ def export_program(model: Run, folder: Path) -> tuple[str, ...]:
 
 
 def export_run(model: Run, folder: Path) -> tuple[str, ...]:
-    """Copy the run's configuration, weights and codec plan, without the path of its images on this machine."""
+    """Copy the run's configuration, weights and valid codec plan, without the path of its images on this machine."""
+    stale = is_stale(model.folder)
     for name in RUN_FILES[1:]:
-        if (model.folder / name).is_file():
+        if (model.folder / name).is_file() and not (stale and name == PLAN_FILE):
             copy_whole(model.folder / name, folder / name)
     spec = model.config.data.spec
     built_in = absolute_spec(spec) == spec and not Path(spec).is_absolute()
     data = replace(model.config.data, spec=spec if built_in else UNKNOWN_DATA)
     RunConfig(model.config.recipe, data, model.config.preset).save(folder)
-    return ()
+    return (f"{PLAN_FILE} is not exported: it was measured for earlier weights",) if stale else ()
 
 
 FORMATS: dict[str, Callable[[Run, Path], tuple[str, ...]]] = {

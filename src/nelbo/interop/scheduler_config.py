@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from nelbo.errors import ConfigurationError, option
+from nelbo.errors import ConfigurationError, option, setting
 from nelbo.interop.settings import Accepted, refuse_others
 from nelbo.recipes import ScheduleOptions
 from nelbo.recipes.assembly import build_schedule
@@ -109,7 +109,9 @@ def config_of(chain: Chain) -> SchedulerConfig:
     if chain.parameterization not in names:
         raise ConfigurationError(
             f"the network predicts {chain.parameterization!r}, but diffusers' schedulers support only "
-            f"{', '.join(names)}; {option('format', 'torch')} exports any prediction."
+            f"{', '.join(names)}; set {option('format', 'torch')} or {option('format', 'nelbo')}, which export any "
+            f"model, or train one for diffusers with {setting('parameterization', 'noise')}, "
+            f"{setting('network.fourier', '[]')} and {setting('network.slopes', '[]')}."
         )
     options = chain.schedule
     config = SchedulerConfig(

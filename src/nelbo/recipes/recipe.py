@@ -81,9 +81,10 @@ class AnyRecipe:
             raise ConfigurationError(
                 f"a VAE has a recipe of its own; start from {option('preset', 'vae-fashion-mnist')}."
             )
-        parts = {"network": record_from(options, network), "training": record_from(TrainerOptions, plain["training"])}
+        parts = {"network": record_from(options, network, "network.")}
+        parts["training"] = record_from(TrainerOptions, plain["training"], "training.")
         if "schedule" in plain:
-            parts["schedule"] = record_from(ScheduleOptions, plain["schedule"])
+            parts["schedule"] = record_from(ScheduleOptions, plain["schedule"], "schedule.")
         recipe: Self = record_from(cls, {**plain, **parts})
         return recipe
 

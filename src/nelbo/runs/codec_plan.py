@@ -13,7 +13,7 @@ import torch
 
 from nelbo.codec import CodecPlan, FittingOptions, ProgressiveCodec, fit_plan
 from nelbo.data import ImageDataset
-from nelbo.errors import CodecError, ConfigurationError, NelboError, NelboWarning, RunError, option
+from nelbo.errors import CodecError, ConfigurationError, NelboError, NelboWarning, RunError, option, setting
 from nelbo.files import read_metadata, read_tensors, write_tensors
 from nelbo.progress import StageProgress
 from nelbo.runs.diffusion_model import DiffusionModel
@@ -63,12 +63,7 @@ def fit_codec(
         RunError: the model is not calibrated.
     """
     model = run.model
-    if model.recipe.conditional:
-        raise ConfigurationError(
-            "a .nelbo file has no place for a class yet, and this model is class-conditional; train one without "
-            f"{option('conditional')}."
-        )
-    _require_calibration(run)
+    _require_support(run)
     plan = fit_plan(model.reverse(clip=True), images, options, progress)
     write_tensors(run.folder / PLAN_FILE, plan.tensors(), {"fingerprint": fingerprint(model, plan).hex()})
     return plan
@@ -78,16 +73,16 @@ def load_codec(run: ModelInFolder, batch_size: int = 8) -> ProgressiveCodec:
     """Return the codec of a run.
 
     Raises:
-        ConfigurationError: the plan has not been measured yet.
+        ConfigurationError: the plan has not been measured yet, or the codec does not support the model.
         RunError: the plan is damaged, or was measured for other weights; or the model is not calibrated.
     """
+    _require_support(run)
     path = run.folder / PLAN_FILE
     if not path.is_file():
         raise ConfigurationError(
             f"{run.folder} has no codec plan: {PLAN_FILE} is missing; measure it once with `nelbo codec {run.folder}` "
             "(minutes, on the run's training images)."
         )
-    _require_calibration(run)
     tensors, metadata = read_tensors(path)
     try:
         plan = CodecPlan.from_tensors(tensors)
@@ -105,18 +100,21 @@ def load_codec(run: ModelInFolder, batch_size: int = 8) -> ProgressiveCodec:
 def mark_stale(folder: Path) -> bool:
     """Record that the weights of a run change after its plan was measured. Returns whether there was a valid plan."""
     path = folder / PLAN_FILE
-    if not path.is_file():
+    if not path.is_file() or is_stale(folder):
         return False
     tensors, metadata = read_tensors(path)
-    if metadata.get("stale"):
-        return False
     write_tensors(path, tensors, {**metadata, "stale": True})
     return True
 
 
+def is_stale(folder: Path) -> bool:
+    """Whether a run has a plan that `mark_stale` has marked."""
+    return (folder / PLAN_FILE).is_file() and bool(read_metadata(folder / PLAN_FILE).get("stale"))
+
+
 def warn_of_plan(folder: Path) -> None:
     """Warn, before a run is trained further, that its codec plan will no longer fit the weights."""
-    if (folder / PLAN_FILE).is_file() and not read_metadata(folder / PLAN_FILE).get("stale"):
+    if (folder / PLAN_FILE).is_file() and not is_stale(folder):
         warnings.warn(
             f"{folder} has a codec plan, and training changes the weights that it was measured for: .nelbo files made "
             "with it can no longer be decoded. Copy the folder first to keep them.",
@@ -125,7 +123,13 @@ def warn_of_plan(folder: Path) -> None:
         )
 
 
-def _require_calibration(run: ModelInFolder) -> None:
+def _require_support(run: ModelInFolder) -> None:
+    """Check that the codec supports a model, whether or not it has a plan."""
+    if run.model.recipe.conditional:
+        raise ConfigurationError(
+            f"a .nelbo file has no place for a class yet, and {run.folder} is class-conditional; train a model without "
+            f"{setting('conditional')}."
+        )
     if run.model.mse is None:
         raise RunError(
             f"{run.folder} is not calibrated, because its training was stopped or is not finished; finish it with "

@@ -159,6 +159,8 @@ def find_run(name: str | os.PathLike[str]) -> Path:
     Raises:
         RunError: there is neither; the nearest bundled name is suggested.
     """
+    if not isinstance(name, str | os.PathLike) or not str(name):
+        raise RunError(f"the run is {name!r}; expected the path of a run folder, or the name of a bundled model.")
     path, bundled = Path(name), bundled_models()
     if path.is_dir():
         return path

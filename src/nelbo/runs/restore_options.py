@@ -7,6 +7,7 @@ from nelbo.errors import ConfigurationError, option
 from nelbo.options import Doc, check_types, known
 from nelbo.progress import Progress
 from nelbo.restoration.damages.names import DAMAGE_NAMES, METHODS
+from nelbo.runs.sampling_options import ETA, GUIDANCE, PRECISION
 from nelbo.samplers.names import SAMPLER_NAMES, known_samplers
 from nelbo.training.options import PRECISIONS
 
@@ -61,7 +62,7 @@ class RestoreOptions:
     ] = None
     eta: Annotated[
         float | None,
-        Doc("DDIM eta: 0 is deterministic (the default), 1 is ancestral sampling with the variance fixed-small."),
+        Doc(ETA),
     ] = None
     label: Annotated[
         int | str | Tensor | None,
@@ -69,18 +70,13 @@ class RestoreOptions:
     ] = None
     guidance: Annotated[
         float | None,
-        Doc(
-            "Classifier-free guidance scale: 1 disables it; with larger values, typically 2 to 4, samples follow the "
-            "class more strongly."
-        ),
+        Doc(GUIDANCE),
     ] = None
     jump: Annotated[int | None, Doc("RePaint: jump length in steps; 1 by default.")] = None
     resamplings: Annotated[int | None, Doc("RePaint: number of times each step is sampled; 3 by default.")] = None
     seed: Annotated[int, Doc("Random seed. Sample i does not depend on `num` or `batch_size`, up to rounding.")] = 0
     batch_size: Annotated[int, Doc("Samples per pass through the network.")] = 64
-    precision: Annotated[
-        str, Doc("Precision of the network: bf16, fp32, or auto (bf16 if the hardware supports it).")
-    ] = "auto"
+    precision: Annotated[str, Doc(PRECISION)] = "auto"
     progress: Annotated[Progress | None, Doc("Function that is called with (steps done, total steps).")] = None
 
     def __post_init__(self) -> None:

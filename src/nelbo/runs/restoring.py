@@ -96,6 +96,8 @@ def _sampler(model: DiffusionModel, damage: ImageDamage, options: RestoreOptions
 
 
 def _check_image(model: DiffusionModel, image: Tensor, shape: tuple[int, int, int]) -> None:
+    if not isinstance(image, Tensor):
+        raise ShapeError(f"the damaged image is {image!r}; expected a uint8 tensor (C, H, W).")
     if tuple(image.shape) != shape:
         raise ShapeError(
             f"the damaged image must be {' x '.join(map(str, shape))} (channels x height x width) for the model "

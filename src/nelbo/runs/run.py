@@ -4,13 +4,14 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
 from torch import Tensor, nn
 
 from nelbo.data import ArrayDataset, ImageDataset
-from nelbo.errors import ConfigurationError, ShapeError, option
+from nelbo.errors import ConfigurationError, DataError, ShapeError, option
 from nelbo.files import write_tensors
 from nelbo.progress import Progress
 from nelbo.runs.folder import MODEL_FILE, RunConfig
@@ -124,11 +125,11 @@ class Run(ABC):
         """Check the number of images to draw.
 
         Raises:
-            ConfigurationError: less than one, or too many for the memory.
+            ConfigurationError: not a whole number, less than one, or too many for the memory.
         """
         for name, value in (("num", num), ("batch_size", batch_size)):
-            if value < 1:
-                raise ConfigurationError(f"{option(name)} must be at least 1, got {value}.")
+            if not _is_whole(value) or value < 1:
+                raise ConfigurationError(f"{option(name)} must be a whole number, at least 1, got {value!r}.")
         if num * math.prod(self.shape) > MOST_BYTES:
             raise ConfigurationError(
                 f"{option('num', num)}: images of {math.prod(self.shape)} bytes each would not fit into memory; draw "
@@ -145,13 +146,18 @@ class Run(ABC):
         """
         if batch_size < 1:
             raise ConfigurationError(f"{option('batch_size')} must be at least 1, got {batch_size}.")
+        if not isinstance(images, Tensor | ImageDataset):
+            raise DataError(
+                f"the images are {images!r}; expected a uint8 tensor or a data set, such as "
+                "`nelbo.load_data(path).train`."
+            )
         dataset = ArrayDataset(images, self.levels) if isinstance(images, Tensor) else images
+        dataset.require_levels(self.levels)
         if dataset.shape != self.shape:
             raise ShapeError(
                 f"the images are {_by(dataset.shape)} (channels x height x width), and the model in {self.folder} "
                 f"needs {_by(self.shape)}; resize them ({option('resize')}) or choose another model."
             )
-        dataset.require_levels(self.levels)
         return dataset
 
 
@@ -159,6 +165,10 @@ def save_model(folder: Path, network: nn.Module, extras: dict[str, Tensor]) -> N
     """Write the weights and the tensors stored beside them to model.safetensors."""
     weights = {f"network.{name}": value for name, value in network.state_dict().items()}
     write_tensors(folder / MODEL_FILE, {**weights, **extras}, {})
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Integral)
 
 
 def _by(shape: tuple[int, ...]) -> str:

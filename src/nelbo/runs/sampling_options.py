@@ -9,7 +9,13 @@ from nelbo.samplers.names import SAMPLER_NAMES, known_samplers
 from nelbo.training.options import PRECISIONS
 
 SPACINGS = ("even", "log-snr", "karras")
-VARIANCES = ("calibrated", "trained", "fixed-large", "fixed-small")
+# Help texts of options that restoration has too.
+ETA = "DDIM eta: 0 is deterministic (the default), 1 is ancestral sampling with the variance fixed-small."
+GUIDANCE = (
+    "Classifier-free guidance scale: 1 disables it; with larger values, typically 2 to 4, samples follow the class "
+    "more strongly."
+)
+PRECISION = "Precision of the network: bf16, fp32, or auto (bf16 if the hardware supports it)."
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,7 @@ class SamplingOptions:
     ] = None
     eta: Annotated[
         float | None,
-        Doc("DDIM eta: 0 is deterministic (the default), 1 is ancestral sampling with the variance fixed-small."),
+        Doc(ETA),
     ] = None
     churn: Annotated[
         float | None,
@@ -60,10 +66,7 @@ class SamplingOptions:
     ] = None
     guidance: Annotated[
         float | None,
-        Doc(
-            "Classifier-free guidance scale: 1 disables it; with larger values, typically 2 to 4, samples follow the "
-            "class more strongly."
-        ),
+        Doc(GUIDANCE),
     ] = None
     guidance_interval: Annotated[
         tuple[float, float] | None,
@@ -73,9 +76,7 @@ class SamplingOptions:
         tuple[Any, ...],
         Doc("Further constraints on xhat_0 (`nelbo.diffusion.Constraint`), applied after the threshold."),
     ] = ()
-    precision: Annotated[
-        str, Doc("Precision of the network: bf16, fp32, or auto (bf16 if the hardware supports it).")
-    ] = "auto"
+    precision: Annotated[str, Doc(PRECISION)] = "auto"
 
     def __post_init__(self) -> None:
         check_types(self)

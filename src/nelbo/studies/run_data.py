@@ -57,7 +57,10 @@ def request_of(config: RunConfig) -> DataRequest:
     """
     data = config.data
     if data.spec == UNKNOWN_DATA:
-        raise DataError(f"the model was imported without its images; set {option('data')} to images.")
+        raise DataError(
+            "the model was imported without its images, so they cannot be read again; use a run that was trained here, "
+            f"or set {option('data')} where it is accepted."
+        )
     return DataRequest(data.spec, data.size, data.mode, data.held_out)
 
 

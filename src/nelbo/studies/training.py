@@ -11,6 +11,7 @@ import torch
 from nelbo.data import Split
 from nelbo.errors import ConfigurationError, RunError, option
 from nelbo.files import alone_in, remove_parts
+from nelbo.options import options_from
 from nelbo.randomness import INITIALISATION, derived_seed
 from nelbo.recipes import presets
 from nelbo.recipes.assembly import build_network
@@ -36,6 +37,7 @@ def train(
     overrides: Mapping[str, Any] | None = None,
     tensorboard: bool = False,
     listener: Listener | None = None,
+    **reading: Any,
 ) -> Run:
     """Train a model on `data` into the run folder `out`, or resume the run in that folder.
 
@@ -48,6 +50,7 @@ def train(
             the preset's budget, of either kind.
         tensorboard: also write the metrics to the folder's `tensorboard`; needs the extra nelbo[tensorboard].
         listener: receives the progress.
+        reading: fields of `DataRequest` that say how to read `data`, such as size=32.
 
     Returns:
         The trained run. If training was not stopped by a signal, a diffusion model is calibrated and the folder holds
@@ -59,7 +62,7 @@ def train(
     Processes.here().meet()
     listener = listener or Listener()
     folder = Path(out)
-    request, name, recipe = _wanted(data, folder, preset)
+    request, name, recipe = _wanted(_requested(data, reading), folder, preset)
     recipe = recipe.with_overrides(with_one_budget(overrides or {}))
     split = read_split(request, workers=recipe.training.workers, seed=recipe.training.seed, listener=listener)
     recipe = fit_to_data(recipe, split.train.shape, len(split.train.class_names), split.train.levels)
@@ -106,7 +109,24 @@ def with_one_budget(overrides: Mapping[str, Any]) -> dict[str, Any]:
     return dict(overrides)
 
 
-def _wanted(data: str | DataRequest | None, folder: Path, name: str | None) -> tuple[DataRequest, str, AnyRecipe]:
+def _requested(data: str | DataRequest | None, reading: Mapping[str, Any]) -> DataRequest | None:
+    """Return the request for a name or path and the options of reading it.
+
+    Raises:
+        ConfigurationError: an unknown option, or options without a name or path.
+    """
+    if isinstance(data, str):
+        return options_from(DataRequest, {**reading, "spec": data})
+    if reading:
+        raise ConfigurationError(
+            f"{', '.join(map(option, reading))}: these say how to read {option('data')}; give its name or path too."
+        )
+    if data is not None and not isinstance(data, DataRequest):
+        raise ConfigurationError(f"{option('data')} is {data!r}; expected a name, a path or a DataRequest.")
+    return data
+
+
+def _wanted(data: DataRequest | None, folder: Path, name: str | None) -> tuple[DataRequest, str, AnyRecipe]:
     """Return the data, the preset and the recipe: as given, or those of the run in the folder if no data is given."""
     if data is None:
         if not (folder / CONFIG_FILE).exists():
@@ -118,9 +138,8 @@ def _wanted(data: str | DataRequest | None, folder: Path, name: str | None) -> t
                 "out to resume it."
             )
         return request_of(config), config.preset, config.recipe
-    request = DataRequest(data) if isinstance(data, str) else data
-    name = name or presets.default_preset(request.spec)
-    return request, name, presets.preset(name)
+    name = name or presets.default_preset(data.spec)
+    return data, name, presets.preset(name)
 
 
 def _refuse_other_run(folder: Path, config: RunConfig) -> None:
