@@ -5,8 +5,9 @@ and the documentation read it there. No torch is imported here.
 """
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
+from numbers import Integral, Real
 from types import UnionType
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -52,8 +53,11 @@ def options_from(kind: type[Kind], values: Mapping[str, Any]) -> Kind:
     return kind(**values)
 
 
-def check_types(options: Any) -> None:
+def check_types(options: Any, named: Callable[[str], str] = option) -> None:
     """Check the fields of an options dataclass whose annotations are plain: numbers, words, booleans, tuples, None.
+
+    Args:
+        named: writes the name of a field in a message, such as `nelbo.errors.setting` with a prefix.
 
     Raises:
         ConfigurationError: a value of another type.
@@ -61,7 +65,7 @@ def check_types(options: Any) -> None:
     for name, hint in get_type_hints(type(options)).items():
         value = getattr(options, name)
         if _is_plain(hint) and not _fits(value, hint):
-            raise ConfigurationError(f"{option(name)} is {value!r}; expected {_in_words(hint)}.")
+            raise ConfigurationError(f"{named(name)} is {value!r}; expected {_in_words(hint)}.")
 
 
 def record_from(kind: type[Any], values: Mapping[str, Any], prefix: str = "") -> Any:
@@ -108,7 +112,7 @@ def _fits(value: Any, hint: Any) -> bool:
         long_enough = inner[-1] is Ellipsis or (isinstance(value, list | tuple) and len(value) == len(inner))
         return isinstance(value, list | tuple) and long_enough and all(_fits(item, inner[0]) for item in value)
     if hint in (int, float):
-        return isinstance(value, (int, hint)) and not isinstance(value, bool)
+        return isinstance(value, Integral if hint is int else Real) and not isinstance(value, bool)
     return isinstance(value, hint)
 
 

@@ -8,7 +8,7 @@ import typer
 
 import nelbo
 from nelbo.cli.app import app
-from nelbo.cli.flags import OWN_FLAGS, RENAMED, as_flag, flags_of
+from nelbo.cli.flags import OWN, RENAMED, as_flag, flags_of
 from nelbo.errors import SETTING
 
 PROGRAM = typer.main.get_command(app)
@@ -43,10 +43,17 @@ def test_renamed_flags_belong_to_their_command(command):
 
 
 def test_own_flags_of_settings_belong_to_train():
-    assert set(OWN_FLAGS.values()) <= options_of(PROGRAM.commands["train"])
+    assert {as_flag(SETTING + name, None) for name in OWN} <= options_of(PROGRAM.commands["train"])
 
 
 def test_flags_depend_on_the_command():
     assert flags_of("decompress")("max_bytes", "9") == "--bytes 9"
     assert flags_of("compress")("max_bytes", "9") == "--max-bytes 9"
     assert flags_of("decompress")(SETTING + "training.steps", "9") == "--steps 9"
+
+
+def test_settings_are_named_by_flag_or_set():
+    assert as_flag(SETTING + "training.steps", "9") == "--steps 9"
+    assert as_flag(SETTING + "training.compile", "False") == "--no-compile"
+    assert as_flag(SETTING + "conditional", "True") == "--conditional"
+    assert as_flag(SETTING + "training.ema", "0.99") == "--set training.ema=0.99"

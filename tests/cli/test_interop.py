@@ -41,7 +41,7 @@ def test_imported_model_has_no_data(nelbo_cli, trained):
     for command in (("evaluate", "back"), ("train", "--out", "back")):
         outcome = nelbo_cli(*command)
         assert outcome.code == 2
-        assert "imported without its images; set --data to images" in outcome.err
+        assert "the model was imported without its images" in outcome.err
 
 
 def test_mistakes_are_one_sentence(nelbo_cli, trained):

@@ -125,7 +125,7 @@ def test_figures_of_images_refuse_points(nelbo_cli, points, figure):
         (("interpolation", "RUN", "--data", "DATA", "--pair", 0, 24), "are numbered 0..23"),
         (("neighbours", "RUN", "--num", 1, "--steps", 1, "--neighbours", 24), "--neighbours must be within 1..23"),
         (("shared", "RUN", "--steps", 11), "11"),
-        (("forward", "RUN", "--data", "digits"), "the images are 1 x 8 x 8"),
+        (("forward", "RUN", "--data", "digits"), "digits has 17 levels and the model was trained on 256"),
         (
             ("progressive", "nowhere", "--animate", "--out", "it.png"),
             "must end in one of .gif, .webp",

@@ -92,7 +92,7 @@ class TestOutput:
     def test_spread_figure_is_written(self, nelbo_cli, trained: Path):
         picture("x.png")
         done = nelbo_cli("restore", "x.png", "-m", trained, "--noise", 25, "--spread", "s.png", "--num", 2)
-        assert done.code == 0 and "the draws and their spread are in s.png" in done.err
+        assert done.code == 0 and "the samples and their spread are in s.png" in done.err
         assert Image.open("restored.png").size == (8, 8)
         assert Image.open("s.png").size[0] > 400
 

@@ -549,7 +549,7 @@ class TestReading:
     def test_unknown_options_are_refused(self, tmp_path):
         with pytest.raises(ConfigurationError, match=r"unknown option 'sise'; did you mean 'size'\?"):
             nelbo.train("digits", tmp_path / "run", sise=16)
-        with pytest.raises(ConfigurationError, match="size: these say how to read data"):
+        with pytest.raises(ConfigurationError, match="give data as a name or a path, or leave out size"):
             nelbo.train(None, tmp_path / "run", size=16)
         with pytest.raises(ConfigurationError, match="data is 3; expected a name, a path or a DataRequest"):
             nelbo.train(3, tmp_path / "run")

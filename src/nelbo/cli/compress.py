@@ -37,16 +37,20 @@ class _Ending:
     report: bool
 
     def __post_init__(self) -> None:
-        flags = {"--lossy-only": self.lossy_only, "--max-bytes": self.max_bytes, "--rmse": self.rmse}
-        given = [flag for flag, value in flags.items() if value]
-        if len(given) > 1:
-            raise ConfigurationError(f"{' and '.join(given)} each set the end of a file; keep one of them.")
-        if self.report and given:
-            raise ConfigurationError(f"--report needs lossless files; remove {given[0]}.")
+        if len(self.given) > 1:
+            raise ConfigurationError(f"{' and '.join(self.given)} each set the end of a file; keep one of them.")
+        if self.report and self.given:
+            raise ConfigurationError(f"--report needs lossless files; remove {self.given[0]}.")
+
+    @property
+    def given(self) -> list[str]:
+        """The flags that were given; an RMSE of 0 is one of them."""
+        flags = {"--lossy-only": self.lossy_only or None, "--max-bytes": self.max_bytes, "--rmse": self.rmse}
+        return [flag for flag, value in flags.items() if value is not None]
 
     @property
     def lossless(self) -> bool:
-        return not (self.lossy_only or self.max_bytes or self.rmse)
+        return not self.given
 
     def cut(self, file: File, codec: ProgressiveCodec, picture: Picture) -> File:
         """Return the file up to its end; an image that is stored raw stays whole."""

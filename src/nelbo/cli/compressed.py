@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 AT_ONCE = 64  # images that pass through the network together
 
 
-def read_file(path: Path) -> File:
+def read_file(path: Path, *, verify: bool = True) -> File:
     """Read a .nelbo file.
 
     Raises:
         DataError: the file does not exist or cannot be read.
-        CodecError: it is not a .nelbo file.
+        CodecError: it is not a .nelbo file, or it is damaged and `verify` is set.
     """
     from nelbo.codec import Bitstream
 
@@ -29,6 +29,9 @@ def read_file(path: Path) -> File:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
     try:
-        return Bitstream.from_bytes(content)
+        file = Bitstream.from_bytes(content)
+        if verify and isinstance(file, Bitstream):
+            file.verify()
+        return file
     except CodecError as error:
         raise CodecError(f"{path}: {error.marked}") from error

@@ -99,13 +99,11 @@ def _opened_file(path: Path, options: _Options) -> File:
     """Read a file, check it against its own checksum unless --unverified is given, and cut it to --bytes."""
     from nelbo.codec import RawImage
 
-    file = read_file(path)
+    file = read_file(path, verify=options.verify)
     if isinstance(file, RawImage):
         if options.max_bytes is not None:
             say(f"note: {path} is stored raw and has no previews; --bytes has no effect on it")
         return file
-    if options.verify:
-        file.verify()
     return file if options.max_bytes is None else file.first(options.max_bytes)
 
 

@@ -179,7 +179,7 @@ def _images(model: Run, data: str | None, resize: bool, num: int | None, bar: Ba
     from nelbo.studies import Listener, held_out_part
 
     if data is None:
-        images = held_out_part(model, None, Listener(on_stage=bar))
+        images = held_out_part(model, Listener(on_stage=bar))
         available = len(images)
     else:
         images, _ = load_for_model(data, model.shape, resize=resize, progress=bar.of("reading images"))
@@ -259,6 +259,7 @@ def _show_bound(
 ) -> None:
     """Write and print a bound; the bound by t also becomes a picture in the run folder."""
     from nelbo.cli.bound_tables import movement, show_bound, show_likelihood
+    from nelbo.runs.folder import bundled_models, why_not_calibrated
     from nelbo.vae import ELBOReport
 
     flow = {} if likelihood is None else {"ode": likelihood.to_json()}
@@ -274,12 +275,9 @@ def _show_bound(
     if likelihood is not None:
         show_likelihood(likelihood, report)
     if not model.calibrated:
-        say(
-            "the model is not calibrated, because its training was stopped or is not finished; finish it for a tighter "
-            "bound"
-        )
+        say(f"{why_not_calibrated(model.folder, model.config.data)}: the bound is then tighter")
     name_rejects(images.rejects)
-    if Path(run).is_dir() and not isinstance(report, ELBOReport):
+    if model.folder not in bundled_models().values() and not isinstance(report, ELBOReport):
         _draw_per_step(report, model.folder / "bound-per-step.png")
 
 

@@ -10,19 +10,21 @@ from functools import partial
 from nelbo.errors import SETTING
 
 # Settings of a recipe that `nelbo train` has flags for; every other setting is given by --set.
-OWN_FLAGS = {
-    "training.minutes": "--minutes",
-    "training.steps": "--steps",
-    "training.batch_size": "--batch-size",
-    "training.micro_batch": "--micro-batch",
-    "training.learning_rate": "--learning-rate",
-    "training.seed": "--seed",
-    "training.precision": "--precision",
-    "training.workers": "--workers",
-    "training.save_every": "--save-every",
-    "training.preview_every": "--preview-every",
-    "conditional": "--conditional",
-}
+OWN = (
+    "training.minutes",
+    "training.steps",
+    "training.batch_size",
+    "training.micro_batch",
+    "training.learning_rate",
+    "training.seed",
+    "training.flip",
+    "training.precision",
+    "training.compile",
+    "training.workers",
+    "training.save_every",
+    "training.preview_every",
+    "conditional",
+)
 # Flags that differ from the Python name of their option, by command.
 RENAMED = {
     "codec": {"end_steps": "--steps", "end_images": "--images"},
@@ -40,9 +42,9 @@ def as_flag(name: str, value: str | None, command: str = "") -> str:
     """
     if name.startswith(SETTING):
         name = name.removeprefix(SETTING)
-        if name in OWN_FLAGS:
-            return OWN_FLAGS[name] if value is None else f"{OWN_FLAGS[name]} {value}"
-        return f"--set {name}" if value is None else f"--set {name}={value}"
+        if name not in OWN:
+            return f"--set {name}" if value is None else f"--set {name}={value}"
+        name = name.rpartition(".")[2]
     flag = RENAMED.get(command, {}).get(name) or f"--{name.replace('_', '-')}"
     if value in ("True", "False"):
         return flag if value == "True" else f"--no-{flag.removeprefix('--')}"

@@ -98,4 +98,4 @@ def _reference(model: Run, reference: str, bar: Bars) -> ImageDataset:
     from nelbo.studies import Listener, data_of, held_out_part
 
     listener = Listener(on_stage=bar)
-    return data_of(model, listener).train if reference == "train" else held_out_part(model, None, listener)
+    return data_of(model, listener).train if reference == "train" else held_out_part(model, listener)

@@ -12,7 +12,7 @@ from nelbo.cli.compressed import read_file
 from nelbo.cli.console import out, show
 from nelbo.cli.options import DeviceOption, FileModelOption, JsonOption
 from nelbo.cli.results import versioned, write_results
-from nelbo.errors import CodecError, ConfigurationError
+from nelbo.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,10 +38,6 @@ def inspect_(
             raise ConfigurationError(f"{file} is stored raw and has no parts; remove --original.")
         _show_raw(file, stream, json)
         return
-    try:
-        stream.verify()
-    except CodecError as error:
-        raise CodecError(f"{file}: {error.marked}") from error
     run = load_as(DiffusionRun, model or find_model(stream.fingerprint), device=device)
     pixels = None if original is None else _only_image(original)
     parts = segments(run.codec(), stream, pixels)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from nelbo.cli.console import out, say, show
+from nelbo.cli.console import out, show
 from nelbo.cli.options import JsonOption
+from nelbo.cli.plot.common import figure_path, keep
 from nelbo.cli.results import versioned, write_results
 from nelbo.errors import ConfigurationError
 
@@ -52,6 +53,7 @@ def kl(
     least 0, and 0 only for equal distributions. It is not symmetric. It is infinite if the fitted probability of an
     observed value is 0.
     """
+    path = None if picture is None else figure_path(picture)
     counts, names = _counts_and_names(words or [], against or [], example)
     from nelbo.probability import probabilities_of
 
@@ -60,8 +62,10 @@ def kl(
     nats = [fit.divergence(observed) for fit in fits]
     ranking = sorted(zip(nats, fits, strict=True), key=lambda pair: pair[0])
     wants_table = write_results(versioned(_plain(counts, ranking)), json)
-    if picture is not None:
-        _draw(observed, fits, nats, picture)
+    if path is not None:
+        from nelbo.plots import count_bars
+
+        keep(count_bars(observed, fits, nats), path)
     if wants_table:
         _show(counts, observed, ranking)
 
@@ -121,14 +125,6 @@ def _plain(counts: Tensor, ranking: list[tuple[float, CountFit]]) -> dict[str, A
         for nats, fit in ranking
     ]
     return {"counts": counts.tolist(), "mean": mean_of(counts), "against": rows}
-
-
-def _draw(observed: Tensor, fits: list[CountFit], nats: list[float], path: Path) -> None:
-    """Draw the observed shares beside each distribution."""
-    from nelbo.plots import count_bars, save
-
-    save(count_bars(observed, fits, nats), path)
-    say(f"picture: {path}")
 
 
 def _show(counts: Tensor, observed: Tensor, ranking: list[tuple[float, CountFit]]) -> None:

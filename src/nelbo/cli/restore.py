@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nelbo.cli.console import bars, err
+from nelbo.cli.console import bars, say
 from nelbo.cli.options import DeviceOption, ModelOption, flag_help
 from nelbo.errors import ConfigurationError, DataError
 from nelbo.options import options_from
@@ -222,7 +222,7 @@ def _write(restored: Restoration, mean: bool, levels: int, out: Path) -> None:
         write_array(out, restored.mean.numpy() if mean else restored.draws.numpy())
     else:
         save(_image_of(restored, mean, levels), out)
-    err.print(f"the restored image is in {out}", highlight=False, soft_wrap=True)
+    say(f"the restored image is in {out}")
 
 
 def _image_of(restored: Restoration, mean: bool, levels: int) -> Image.Image:
@@ -246,4 +246,4 @@ def _write_spread(damaged: Tensor, missing: Tensor | None, restored: Restoration
     if missing is not None:
         shown = torch.where(missing, torch.nan, shown)
     save(restoration_strip(shown, restored, levels), spread)
-    err.print(f"the draws and their spread are in {spread}", highlight=False, soft_wrap=True)
+    say(f"the samples and their spread are in {spread}")

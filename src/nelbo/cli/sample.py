@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from nelbo.cli.console import bars, err
-from nelbo.cli.options import BatchOption, DeviceOption
+from nelbo.cli.console import bars, say
+from nelbo.cli.options import (
+    BatchOption,
+    DeviceOption,
+    GuidanceOption,
+    PrecisionOption,
+    RunArgument,
+    SamplerOption,
+    SpacingOption,
+    StepsOption,
+)
 from nelbo.errors import ConfigurationError
 from nelbo.options import help_of
 from nelbo.runs.sampling_options import SamplingOptions
@@ -16,7 +25,7 @@ from nelbo.runs.sampling_options import SamplingOptions
 if TYPE_CHECKING:
     import torch
 
-    from nelbo.runs import Run
+    from nelbo.runs import DiffusionRun, Run
     from nelbo.training import Processes
 
 PICTURES, ARRAYS = (".png", ".webp"), (".npy",)
@@ -27,14 +36,14 @@ def _help(field: str) -> str:
 
 
 def sample(
-    run: Annotated[str, typer.Argument(help="Run folder, or a bundled model such as fashion-mnist.")],
+    run: RunArgument,
     out: Annotated[
         Path, typer.Option(help="Output file: a grid of all images (.png, .webp), or their pixels (.npy).")
     ] = Path("samples.png"),
     num: Annotated[int, typer.Option("--num", "-n", min=1, help="Number of images.")] = 64,
-    sampler: Annotated[str | None, typer.Option(help=_help("sampler"))] = None,
-    steps: Annotated[int | None, typer.Option(help=_help("steps"))] = None,
-    spacing: Annotated[str | None, typer.Option(help=_help("spacing"))] = None,
+    sampler: SamplerOption = None,
+    steps: StepsOption = None,
+    spacing: SpacingOption = None,
     seed: Annotated[
         int, typer.Option(help="Random seed. Image i does not depend on --num or --batch-size, up to rounding.")
     ] = 0,
@@ -42,14 +51,14 @@ def sample(
         str | None,
         typer.Option(help="Class by name or number; `all` cycles through the classes (class-conditional models)."),
     ] = None,
-    guidance: Annotated[float | None, typer.Option(help=_help("guidance"))] = None,
+    guidance: GuidanceOption = None,
     guidance_interval: Annotated[tuple[float, float] | None, typer.Option(help=_help("guidance_interval"))] = None,
     eta: Annotated[float | None, typer.Option(help=_help("eta"))] = None,
     churn: Annotated[float | None, typer.Option(help=_help("churn"))] = None,
     variance: Annotated[str | None, typer.Option(help=_help("variance"))] = None,
     clip: Annotated[bool | None, typer.Option("--clip/--no-clip", help=_help("clip"))] = None,
     threshold: Annotated[float | None, typer.Option(help=_help("threshold"))] = None,
-    precision: Annotated[str | None, typer.Option(help=_help("precision"))] = None,
+    precision: PrecisionOption = None,
     batch_size: BatchOption = 64,
     device: DeviceOption = None,
 ) -> None:
@@ -85,14 +94,15 @@ def _draw(run: str, out: Path, num: int, label: str | None, options: dict[str, A
     processes = Processes.here()
     processes.meet()
     model = nelbo.load(run, device=device or processes.device)
+    model.refuse_chain_options({**options, "label": label, "seed": None, "batch_size": None})
     model.check_number(num, options["batch_size"])
     if label is not None:
-        options["label"] = _labels(model, label, num)
+        options["label"] = _labels(cast("DiffusionRun", model), label, num)
     parts = _parts(model, processes, num, options)
     images = torch.cat(list(processes.union(parts).values()))
     if processes.index == 0:
         _write(images, out, model.levels)
-        err.print(f"{num} image{'s' * (num != 1)} in {out}", highlight=False)
+        say(f"{num} image{'s' * (num != 1)} in {out}")
 
 
 def _parts(model: Run, processes: Processes, num: int, options: dict[str, Any]) -> dict[int, torch.Tensor]:
@@ -112,17 +122,14 @@ def _parts(model: Run, processes: Processes, num: int, options: dict[str, Any]) 
     return parts
 
 
-def _labels(model: Run, label: str, num: int) -> Any:
+def _labels(run: DiffusionRun, label: str, num: int) -> torch.Tensor:
     """(num,) the class of each image: one class for all images, or every class in turn."""
     import torch
 
-    from nelbo.runs import DiffusionRun
-
-    if not isinstance(model, DiffusionRun):
-        return [label] * num  # refused by the model, as every option of a chain
     if label == "all":
-        return torch.arange(num) % max(len(model.config.data.class_names), 1)
-    return torch.full((num,), model.model.class_number(label))
+        run.model.require_classes()
+        return torch.arange(num) % len(run.config.data.class_names)
+    return torch.full((num,), run.model.class_number(label))
 
 
 def _write(images: torch.Tensor, out: Path, levels: int) -> None:

@@ -10,14 +10,12 @@ import typer
 
 from nelbo.cli.console import say
 from nelbo.cli.options import SetOption, flag_help, parse_setting
-from nelbo.errors import SETTING, ConfigurationError
+from nelbo.errors import SETTING
 from nelbo.options import known
 from nelbo.recipes.presets import PRESETS
 from nelbo.recipes.recipe import Recipe
 from nelbo.studies.data_request import DataRequest
 from nelbo.training.options import TrainerOptions
-
-PICTURES = ("samples.png", "bound.png", "loss.png")
 
 
 def _of_training(name: str) -> str:
@@ -50,7 +48,7 @@ def train(
     size: Annotated[int | None, typer.Option(help=_of_data("size"))] = None,
     mode: Annotated[str | None, typer.Option(help=_of_data("mode"))] = None,
     held_out: Annotated[float | None, typer.Option(help=_of_data("held_out"))] = None,
-    on_reject: Annotated[str, typer.Option(help=_of_data("on_reject"))] = "skip",
+    on_reject: Annotated[str | None, typer.Option(help=_of_data("on_reject"))] = None,
     flip: Annotated[bool | None, typer.Option("--flip/--no-flip", help=_of_training("flip"))] = None,
     conditional: Annotated[
         bool | None, typer.Option("--conditional/--unconditional", help=flag_help(Recipe, "conditional"))
@@ -87,14 +85,18 @@ def train(
     overrides |= dict(parse_setting(text) for text in set_ or [])
     if preset is not None:
         known(preset, PRESETS, "preset")  # before torch is imported
-    if data is None and (size, mode, held_out) != (None, None, None):
-        raise ConfigurationError("--size, --mode and --held-out say how to read --data; give --data too.")
-    request = None if data is None else DataRequest(data, size, mode, held_out, on_reject)
-    _train(request, out, preset, overrides, tensorboard)
+    reading = {"size": size, "mode": mode, "held_out": held_out, "on_reject": on_reject}
+    reading = {name: value for name, value in reading.items() if value is not None}
+    _train(data, reading, out, preset, overrides, tensorboard)
 
 
 def _train(
-    request: DataRequest | None, out: Path, preset: str | None, overrides: dict[str, Any], tensorboard: bool
+    data: str | None,
+    reading: dict[str, Any],
+    out: Path,
+    preset: str | None,
+    overrides: dict[str, Any],
+    tensorboard: bool,
 ) -> None:
     """Train with a display, then name the pictures and the next commands."""
     import nelbo
@@ -102,13 +104,19 @@ def _train(
 
     with TrainingDisplay() as display:
         run = nelbo.train(
-            request, out, preset=preset, overrides=overrides, tensorboard=tensorboard, listener=display.listener()
+            data,
+            out,
+            preset=preset,
+            overrides=overrides,
+            tensorboard=tensorboard,
+            listener=display.listener(),
+            **reading,
         )
     if display.stopped:
         say(display.stopped)
         return
     name = shlex.quote(str(run.folder))
-    drawn = [each for each in PICTURES if (run.folder / each).exists()]
+    drawn = sorted(path.name for path in run.folder.glob("*.png"))
     say(
         f"{run.folder} is trained: its pictures are {', '.join(drawn)}. Next:\n"
         f"  nelbo sample {name} --num 64 --out samples.png\n  nelbo evaluate {name}"

@@ -1,4 +1,4 @@
-"""Samples beside their nearest training images, to see whether the model memorized them."""
+"""Samples beside their nearest training images, to see whether the model memorised them."""
 
 from matplotlib.figure import Figure
 from torch import Tensor

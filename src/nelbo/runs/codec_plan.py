@@ -17,7 +17,7 @@ from nelbo.errors import CodecError, ConfigurationError, NelboError, NelboWarnin
 from nelbo.files import read_metadata, read_tensors, write_tensors
 from nelbo.progress import StageProgress
 from nelbo.runs.diffusion_model import DiffusionModel
-from nelbo.runs.folder import CONFIG_FILE, bundled_models
+from nelbo.runs.folder import CONFIG_FILE, MODEL_FILE, bundled_models, why_not_calibrated
 
 PLAN_FILE = "codec.safetensors"
 MODELS_VARIABLE = "NELBO_MODELS"
@@ -91,7 +91,7 @@ def load_codec(run: ModelInFolder, batch_size: int = 8) -> ProgressiveCodec:
     known, stored = fingerprint(run.model, plan), str(metadata.get("fingerprint", ""))
     if metadata.get("stale") or stored != known.hex():
         raise RunError(
-            f"{path} was measured for other weights than those of {run.folder / 'model.safetensors'}, for example "
+            f"{path} was measured for other weights than those of {run.folder / MODEL_FILE}, for example "
             f"because the run was trained further afterwards; {_remedy(run.folder)}"
         )
     return ProgressiveCodec(run.model.reverse(clip=True), plan, known, run.model.data.shape, batch_size)
@@ -131,10 +131,7 @@ def _require_support(run: ModelInFolder) -> None:
             f"{setting('conditional')}."
         )
     if run.model.mse is None:
-        raise RunError(
-            f"{run.folder} is not calibrated, because its training was stopped or is not finished; finish it with "
-            f"`nelbo train --out {run.folder}`."
-        )
+        raise RunError(f"{why_not_calibrated(run.folder, run.model.data)}.")
 
 
 def _remedy(folder: Path) -> str:

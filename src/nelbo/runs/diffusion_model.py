@@ -134,7 +134,7 @@ class DiffusionModel:
             ConfigurationError: an unknown class, or a model without classes.
         """
         names = self.data.class_names
-        self._require_classes()
+        self.require_classes()
         if name in names:
             return names.index(name)
         if name.isdecimal() and int(name) < len(names):
@@ -155,7 +155,7 @@ class DiffusionModel:
             if guidance is not None and self.recipe.conditional:
                 raise ConfigurationError(f"{option('guidance')} follows a class; give {option('label')} too.")
             return None
-        self._require_classes()
+        self.require_classes()
         given = torch.as_tensor(self.class_number(label) if isinstance(label, str) else label)
         labels = given.expand(num) if given.ndim == 0 else given
         names, whole = self.data.class_names, not (given.is_floating_point() or given.dtype == torch.bool)
@@ -176,6 +176,11 @@ class DiffusionModel:
         index = torch.tensor([*(own.get(name, -1) for name in images.class_names or names), -1])
         return index[images.labels]  # label -1, no class, picks the last entry
 
-    def _require_classes(self) -> None:
+    def require_classes(self) -> None:
+        """Check that the model is class-conditional.
+
+        Raises:
+            ConfigurationError: it is not.
+        """
         if not self.recipe.conditional:
             raise ConfigurationError(f"the model {self.name} is not class-conditional; remove {option('label')}.")

@@ -196,7 +196,7 @@ class DiffusionRun(Run):
         batch_size: int = 64,
         progress: Progress | None = None,
     ) -> FormsReport:
-        """Compare the form of eq. 3 with that of eq. 5 on the same images: 2 T calls of the network a draw.
+        """Compare the form of eq. 3 with that of eq. 5 on the same images: 2 T network calls per draw.
 
         Args:
             known: add eq. 16, which takes the images as the whole distribution: 3 T calls. It is the bound of p(x_0),

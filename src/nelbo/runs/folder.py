@@ -147,6 +147,16 @@ def _flat(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def why_not_calibrated(folder: Path, data: DataOptions) -> str:
+    """Say why a run has no calibration, and what to do."""
+    if data.spec == UNKNOWN_DATA:
+        return f"{folder} was imported and is not calibrated; call `run.calibrate(images)` and `run.save()` in Python"
+    return (
+        f"{folder} is not calibrated, because its training was stopped or is not finished; finish it with `nelbo train "
+        f"--out {folder}`"
+    )
+
+
 def bundled_models() -> dict[str, Path]:
     """Return the folders of the bundled models, by name."""
     root = Path(str(files("nelbo") / "models"))

@@ -20,7 +20,7 @@ MOST_BYTES = 2**34  # of samples drawn at once
 
 
 class Report(Protocol):
-    """A bound over images in bits/dim, whatever its terms are. `scores` (N,) holds one value an image."""
+    """A bound over images in bits/dim, whatever its terms are. `scores` (N,) holds one value per image."""
 
     @property
     def total(self) -> float: ...

@@ -66,8 +66,7 @@ def build_sampler(reverse: ReverseProcess, options: SamplingOptions) -> Sampler:
     Raises:
         ConfigurationError: an unknown sampler, or an option that this sampler does not support.
     """
-    name = known(options.sampler, SAMPLERS, "sampler")
-    kind = SAMPLERS[name]
+    name, kind = options.sampler, SAMPLERS[options.sampler]
     if options.variance is not None and not kind.uses_variance:
         users = [other for other, its in SAMPLERS.items() if its.uses_variance]
         raise ConfigurationError(

@@ -101,7 +101,7 @@ class VAERun(Run):
         seed: int = 0,
         progress: Progress | None = None,
     ) -> MonteCarloReport:
-        """Estimate log p(x), in nats an image, as the number of samples grows; see `monte_carlo`."""
+        """Estimate log p(x), in nats per image, as the number of samples grows; see `monte_carlo`."""
         return monte_carlo(self.network, self._data(images), samples=samples, fit=fit, seed=seed, progress=progress)
 
     @torch.no_grad()

@@ -22,4 +22,4 @@ class DataRequest:
             "data with its own held-out part, such as digits and fashion-mnist."
         ),
     ] = None
-    on_reject: Annotated[str, Doc("What to do with files that cannot be decoded: skip or stop.")] = "skip"
+    on_reject: Annotated[str, Doc("What to do with files that cannot be decoded: skip (the default) or stop.")] = "skip"

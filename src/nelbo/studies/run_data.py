@@ -86,13 +86,10 @@ def data_of(run: Run, listener: Listener | None = None) -> Split:
     return split
 
 
-def held_out_part(run: Run, request: DataRequest | None = None, listener: Listener | None = None) -> ImageDataset:
-    """Read the images that a run held out, or the held-out part of another request.
+def held_out_part(run: Run, listener: Listener | None = None) -> ImageDataset:
+    """Read the images that a run held out.
 
     Raises:
         DataError: the data is missing or unknown, its number of images has changed, or its held-out part is empty.
     """
-    if request is None:
-        return data_of(run, listener).require_test()
-    seed = run.config.recipe.training.seed
-    return read_split(request, workers=None, seed=seed, listener=listener or Listener()).require_test()
+    return data_of(run, listener).require_test()

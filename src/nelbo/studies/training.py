@@ -119,7 +119,7 @@ def _requested(data: str | DataRequest | None, reading: Mapping[str, Any]) -> Da
         return options_from(DataRequest, {**reading, "spec": data})
     if reading:
         raise ConfigurationError(
-            f"{', '.join(map(option, reading))}: these say how to read {option('data')}; give its name or path too."
+            f"give {option('data')} as a name or a path, or leave out {', '.join(map(option, reading))}."
         )
     if data is not None and not isinstance(data, DataRequest):
         raise ConfigurationError(f"{option('data')} is {data!r}; expected a name, a path or a DataRequest.")

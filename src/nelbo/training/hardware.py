@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import nn
 
-from nelbo.errors import NelboWarning
+from nelbo.errors import NelboWarning, setting
 
 
 class TrainingWarning(NelboWarning):
@@ -26,7 +26,8 @@ def can_compile(device: torch.device) -> bool:
         return True
     warnings.warn(
         f"torch.compile needs a C++ compiler, and {compiler} was not found: training continues without compiling, more "
-        "slowly. Install one (Debian: apt-get install g++), or turn the setting training.compile off.",
+        "slowly. Install one (Debian: apt-get install g++), or set "
+        f"{setting('training.compile', False)}.",
         TrainingWarning,
         stacklevel=4,
     )

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from nelbo.errors import ConfigurationError, setting
-from nelbo.options import Annotated, Doc
+from nelbo.options import Annotated, Doc, check_types
 
 PRECISIONS = ("auto", "bf16", "fp32")
 DECAYS = ("constant", "cosine")
@@ -65,7 +65,7 @@ class TrainerOptions:
     ] = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "betas", tuple(self.betas))
+        check_types(self, lambda name: setting(f"training.{name}"))
         if self.steps is None and self.minutes is None:
             raise ConfigurationError(
                 f"training needs a budget: give {setting('training.steps')} or {setting('training.minutes')}."
@@ -81,6 +81,8 @@ class TrainerOptions:
                 raise ConfigurationError(
                     f"{setting(f'training.{name}')} must be a finite number, 0 or more, got {value}."
                 )
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigurationError(f"{setting('training.betas')} must be at least 0 and below 1, got {self.betas}.")
         if not 0 <= self.ema < 1:
             raise ConfigurationError(f"{setting('training.ema')} must be at least 0 and below 1, got {self.ema}.")
         if self.workers is not None and self.workers < 0:

@@ -25,26 +25,19 @@ CsvOption = Annotated[
 ]
 
 
-def figure_path(path: Path) -> Path:
-    """Return the path of a figure, before any work is done.
-
-    Raises:
-        ConfigurationError: the name has an ending that a figure cannot be written to.
-    """
-    from nelbo.plots import check_ending
-
-    return check_ending(path)
-
-
-def default_path(path: Path | None, name: str, animate: bool) -> Path:
-    """Return the path of a figure or an animation; without `path`, NAME.png or NAME.gif.
+def figure_path(path: Path | None, name: str = "", *, animate: bool = False) -> Path:
+    """Return the path of a figure or an animation, before any work is done; without `path`, NAME.png or NAME.gif.
 
     Raises:
         ConfigurationError: the name has an ending that it cannot be written to.
+        RunError: there is a folder of this name, or a file where a folder should be.
     """
+    from nelbo.files import check_target
     from nelbo.plots import check_ending
 
-    return check_ending(path or Path(f"{name}.{'gif' if animate else 'png'}"), animation=animate)
+    path = check_ending(path or Path(f"{name}.{'gif' if animate else 'png'}"), animation=animate)
+    check_target(path)
+    return path
 
 
 def keep(picture: Picture, path: Path) -> None:
@@ -81,7 +74,7 @@ def images_for(model: Run, data: str | None, num: int | None, bar: Bars) -> Imag
     from nelbo.studies import Listener, held_out_part
 
     if data is None:
-        images = held_out_part(model, None, Listener(on_stage=bar))
+        images = held_out_part(model, Listener(on_stage=bar))
     else:
         images, _ = load_for_model(data, model.shape, progress=bar.of("reading images"))
     images = model.dataset_of(images)

@@ -9,7 +9,7 @@ import typer
 
 from nelbo.cli.console import bars
 from nelbo.cli.options import DataOption, RunArgument, SeedOption
-from nelbo.cli.plot.common import AnimateOption, default_path, images_for, keep, model_of_images
+from nelbo.cli.plot.common import AnimateOption, figure_path, images_for, keep, model_of_images
 
 
 def forward(
@@ -30,7 +30,7 @@ def forward(
     seed: SeedOption = 0,
 ) -> None:
     """Plot the forward process: noisy images x_t (eq. 4) at increasing time steps t, with the same noise at each t."""
-    path = default_path(picture, "forward", animate)
+    path = figure_path(picture, "forward", animate=animate)
     import torch
 
     from nelbo.diffusion import ForwardProcess

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from nelbo.cli.console import bars, out, show
 from nelbo.cli.options import DeviceOption, JsonOption, SeedOption
-from nelbo.cli.plot.common import AnimateOption, default_path, keep
+from nelbo.cli.plot.common import AnimateOption, figure_path, keep
 from nelbo.cli.results import versioned, write_results
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def points(
     For eight-gaussians the exact score is plotted too. If the density is known (eight-gaussians, checkerboard), bounds
     on KL(data || model) are printed: a lower bound from histograms, and an upper bound from the variational bound.
     """
-    path = default_path(picture, "points", animate)
+    path = figure_path(picture, "points", animate=animate)
     from nelbo.plots import chain_of_points, evenly, moving_points
     from nelbo.runs import DiffusionRun, load_as
     from nelbo.studies import Listener, report_points

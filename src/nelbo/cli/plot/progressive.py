@@ -9,7 +9,7 @@ import typer
 
 from nelbo.cli.console import bars
 from nelbo.cli.options import DeviceOption, RunArgument, SeedOption, StepsOption
-from nelbo.cli.plot.common import AnimateOption, default_path, keep, model_of_images
+from nelbo.cli.plot.common import AnimateOption, figure_path, keep, model_of_images
 
 if TYPE_CHECKING:
     from nelbo.runs import DiffusionRun
@@ -36,7 +36,7 @@ def progressive(
     device: DeviceOption = None,
 ) -> None:
     """Plot the reverse process (fig. 6): the noisy image x_t and, below it, the predicted image."""
-    path = default_path(picture, "progressive", animate)
+    path = figure_path(picture, "progressive", animate=animate)
     import torch
 
     from nelbo.plots import animate_images, trajectory_strip

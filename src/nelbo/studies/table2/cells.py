@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from nelbo.errors import ConfigurationError, option, setting
-from nelbo.options import Annotated, Doc
+from nelbo.options import Annotated, Doc, check_types
 from nelbo.recipes import presets
 from nelbo.recipes.recipe import Recipe
 
@@ -92,6 +92,7 @@ class GridOptions:
     )
 
     def __post_init__(self) -> None:
+        check_types(self)
         if (self.minutes is None) == (self.steps is None):
             raise ConfigurationError(
                 f"each cell needs one budget: give either {option('minutes')} or {option('steps')}."

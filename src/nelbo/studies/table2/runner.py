@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from nelbo.data import Split, load_data
+from nelbo.data import Split
 from nelbo.errors import DataError, NelboError, NonFiniteError, RunError, option
 from nelbo.evaluation import FeatureModule, frechet_distance, require_torchmetrics
 from nelbo.files import alone_in, read_tensors, remove_parts, write_json, write_tensors
@@ -20,7 +20,7 @@ from nelbo.runs.folder import DataOptions, refuse_changes
 from nelbo.studies.data_request import DataRequest
 from nelbo.studies.features import features_for
 from nelbo.studies.listener import Listener
-from nelbo.studies.run_data import described
+from nelbo.studies.run_data import described, read_split
 from nelbo.studies.table2.cells import Cell, GridOptions, table2_cells
 from nelbo.studies.table2.records import CellRecord, Table2
 from nelbo.studies.training import train
@@ -60,7 +60,7 @@ def run_table2(out: str | os.PathLike[str], options: GridOptions, listener: Grid
     """
     listener, folder = listener or GridListener(), Path(out)
     request = DataRequest(options.data)
-    split = load_data(options.data, seed=options.seed)
+    split = read_split(request, workers=None, seed=options.seed, listener=Listener(on_stage=listener.on_stage))
     split.require_test()
     settings = options.to_json()
     _refuse_other_grid(folder, settings)
