@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from nelbo.codec.candidates import UNIT, start
-from nelbo.codec.lattice import on_grid
 from nelbo.codec.plan import CodecPlan
 from nelbo.diffusion import Prediction, ReverseProcess
+from nelbo.diffusion.pixel_decoder import on_grid
 from nelbo.probability import DiagonalGaussian
 
 
@@ -50,4 +50,4 @@ class Chain:
 
     def grid(self, xhat_0: Tensor) -> Tensor:
         """Return xhat_0 (B, C, H, W) in units of the grid, before rounding: float64 on the CPU."""
-        return on_grid(xhat_0, self.reverse.levels)
+        return on_grid(xhat_0, self.reverse.levels).cpu()

@@ -12,13 +12,13 @@ from nelbo.codec.chunks import KL_UNIT, chunk_bits, chunk_units
 from nelbo.codec.expectation import Expectation, folded
 from nelbo.codec.options import FittingOptions
 from nelbo.codec.pixel_training import train_pixels
-from nelbo.codec.pixels import IntegerNetwork, PixelNetwork
 from nelbo.codec.plan import BUCKETS, MIDDLE, SURPRISES, CodecPlan
 from nelbo.codec.sender import send_steps
 from nelbo.codec.step_costs import best_steps
 from nelbo.data import ImageDataset
 from nelbo.diffusion import Calibrated, ReverseProcess, VariationalBound
 from nelbo.errors import ConfigurationError, option, setting
+from nelbo.networks.pixels import IntegerNetwork, PixelNetwork
 from nelbo.probability import levels_to_data
 from nelbo.progress import StageProgress, no_stages
 from nelbo.randomness import CODEC, derived_seed, standard_normal

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from nelbo.codec.chunks import ChunkLayout
-from nelbo.codec.options import PixelOptions
-from nelbo.codec.pixels import IntegerNetwork, layer_sizes
 from nelbo.codec.range_coder import table_of
 from nelbo.errors import RunError
+from nelbo.networks.pixel_options import PixelOptions
+from nelbo.networks.pixels import IntegerNetwork, layer_sizes
 
 BUCKETS = 40  # bit lengths of an index, counted relative to the bits of its chunk
 MIDDLE = 24  # the bucket of an index with as many bits as its chunk

@@ -18,13 +18,14 @@ from torch import Tensor
 from nelbo.codec.chain import Chain
 from nelbo.codec.channel import regenerate
 from nelbo.codec.expectation import Expectation
-from nelbo.codec.lattice import HALVES, centers
+from nelbo.codec.lattice import centers
 from nelbo.codec.message import read_grid, read_pass, read_step
-from nelbo.codec.mixture import mixture_of
-from nelbo.codec.passes import walk
 from nelbo.codec.range_coder import Exhausted, RangeDecoder
 from nelbo.codec.tiling import Tiling
 from nelbo.diffusion import Prediction
+from nelbo.diffusion.passes import walk
+from nelbo.diffusion.pixel_decoder import mixture_of
+from nelbo.probability.logistic import HALVES
 from nelbo.progress import Progress
 
 
@@ -164,7 +165,7 @@ class NeedsPass:
 
     def _masks(self, source: Source) -> tuple[Tensor, Tensor, bool]:
         """Return masks (tiles, C, H, W) of the pixels of earlier passes and of this pass; whether it is the last."""
-        masks, real = list(walk(source.tiling.tile)), source.tiling.real()
+        masks, real = list(walk(source.tiling.tile, source.chain.plan.pixels.options.side)), source.tiling.real()
         known, new = masks[self.number]
         return known & real, new & real, self.number == len(masks) - 1
 

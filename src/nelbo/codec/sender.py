@@ -16,9 +16,9 @@ from nelbo.codec.chunks import ChunkLayout, candidate_bits, chunk_bits
 from nelbo.codec.expectation import Expectation
 from nelbo.codec.lattice import centers, safe_offsets
 from nelbo.codec.message import Indices, write_grid, write_pass, write_step
-from nelbo.codec.mixture import mixture_of
-from nelbo.codec.passes import walk
 from nelbo.codec.range_coder import RangeEncoder
+from nelbo.diffusion.passes import walk
+from nelbo.diffusion.pixel_decoder import mixture_of
 from nelbo.errors import NonFiniteError
 from nelbo.progress import Progress
 
@@ -117,7 +117,7 @@ def write_message(
         offsets = safe_offsets(values, levels)
         center = centers(values, offsets, levels).view(x.shape)
         write_grid(encoder, offsets)
-        for known, new in walk(tuple(x.shape[1:])):
+        for known, new in walk(tuple(x.shape[1:]), plan.pixels.options.side):
             mixture, chosen = mixture_of(plan.pixels, center, x.long(), known & real, new & real)
             write_pass(encoder, mixture, x[chosen].numpy().astype("int64"))
     return encoder.finish()

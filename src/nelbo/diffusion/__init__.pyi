@@ -14,6 +14,7 @@ from .parameterization import (
     Parameterization,
     VelocityPrediction,
 )
+from .pixel_decoder import PixelDecoder
 from .reverse import Prediction, ReverseProcess
 from .schedule import NoiseSchedule, ScheduleWarning
 from .spacing import evenly_spaced, spaced_by
@@ -50,6 +51,7 @@ __all__ = [
     "NoisePrediction",
     "NoiseSchedule",
     "Parameterization",
+    "PixelDecoder",
     "Prediction",
     "ReverseProcess",
     "ScheduleWarning",
