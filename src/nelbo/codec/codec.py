@@ -128,6 +128,18 @@ class ProgressiveCodec:
         return kept
 
     @torch.no_grad()
+    def decode_bytes(self, content: bytes, max_bytes: int | None = None) -> Decoded:
+        """Decode the bytes of a file, or a preview from its first `max_bytes`.
+
+        Raises:
+            CodecError: see `decode`.
+        """
+        file = Bitstream.from_bytes(content)
+        if max_bytes is not None and isinstance(file, Bitstream):
+            file.verify()
+            file = file.first(max_bytes)
+        return self.decode([file])[0]
+
     def decode(
         self, files: Sequence[Bitstream | RawImage], *, verify: bool = True, progress: Progress | None = None
     ) -> list[Decoded]:

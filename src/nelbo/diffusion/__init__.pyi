@@ -15,6 +15,7 @@ from .parameterization import (
     VelocityPrediction,
 )
 from .pixel_decoder import PixelDecoder
+from .pixel_objective import PixelObjective
 from .reverse import Prediction, ReverseProcess
 from .schedule import NoiseSchedule, ScheduleWarning
 from .spacing import evenly_spaced, spaced_by
@@ -52,6 +53,7 @@ __all__ = [
     "NoiseSchedule",
     "Parameterization",
     "PixelDecoder",
+    "PixelObjective",
     "Prediction",
     "ReverseProcess",
     "ScheduleWarning",

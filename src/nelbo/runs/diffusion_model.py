@@ -14,13 +14,14 @@ from nelbo.diffusion import (
     FixedSmall,
     Guidance,
     NoiseSchedule,
+    PixelDecoder,
     ReverseProcess,
     Variance,
 )
 from nelbo.errors import ConfigurationError, option
-from nelbo.networks import InBFloat16
+from nelbo.networks import InBFloat16, PixelNetwork
 from nelbo.options import known
-from nelbo.randomness import image_generators
+from nelbo.randomness import DECODER, image_generators
 from nelbo.recipes.assembly import build_parameterization, build_variance
 from nelbo.recipes.recipe import Recipe
 from nelbo.runs.folder import DataOptions
@@ -41,6 +42,7 @@ class DiffusionModel:
         data: the images that it was trained on: their shape, levels and class names.
         mse: (T+1,) the mean squared error of xhat_0 at each t, measured by calibration, or None.
         name: the model's name in messages.
+        pixels: the network of the decoder p(x_0|x_1), or None for the Gaussian of eq. 13.
     """
 
     network: nn.Module
@@ -49,6 +51,7 @@ class DiffusionModel:
     data: DataOptions
     mse: Tensor | None
     name: str
+    pixels: PixelNetwork | None = None
 
     def reverse(
         self,
@@ -81,6 +84,7 @@ class DiffusionModel:
             clip,
             constraints,
             guidance,
+            self.pixels,
         )
 
     def variance(self, name: str | None = None) -> Variance:
@@ -126,6 +130,16 @@ class DiffusionModel:
         """Sample images first..first+num-1 of a seed as one batch, and yield every step; see `Sampler.trajectory`."""
         shape = (num, *self.data.shape)
         yield from self.sampler(options).trajectory(shape, image_generators(seed, first, num), label)
+
+    @torch.no_grad()
+    def drawn(self, x_0: Tensor, seed: int, first: int) -> Tensor:
+        """Draw images first..first+B-1 of a seed from p(x_0|x_1), given the xhat_0 (B, C, H, W) at the end of a walk.
+
+        The mean is returned where the decoder is the Gaussian of eq. 13, as in Algorithm 2.
+        """
+        if self.pixels is None or not bool(x_0.isfinite().all()):
+            return x_0
+        return PixelDecoder(self.pixels, x_0).sample(image_generators(seed, first, len(x_0), DECODER))
 
     def class_number(self, name: str) -> int:
         """Return the number of a class, given by its name or as a number in digits.

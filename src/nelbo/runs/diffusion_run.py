@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self, cast
 import torch
 from torch import Tensor, nn
 
-from nelbo.codec import Bitstream, Decoded, ProgressiveCodec
+from nelbo.codec import Decoded, ProgressiveCodec
 from nelbo.data import ImageDataset
 from nelbo.diffusion import NoiseSchedule, ReverseProcess
 from nelbo.evaluation import (
@@ -21,12 +21,14 @@ from nelbo.evaluation import (
     evaluate_likelihood,
     expected_terms,
 )
+from nelbo.networks import PixelNetwork
 from nelbo.options import options_from
 from nelbo.progress import Progress
 from nelbo.recipes.assembly import build_schedule
 from nelbo.recipes.recipe import Recipe
 from nelbo.restoration import Restoration
 from nelbo.runs.codec_plan import load_codec
+from nelbo.runs.decoder import load_pixels, pixel_tensors
 from nelbo.runs.diffusion_model import DiffusionModel
 from nelbo.runs.folder import RunConfig
 from nelbo.runs.restore_options import RestoreOptions
@@ -47,18 +49,21 @@ class DiffusionRun(Run):
     Attributes:
         schedule: the full schedule that it was trained on, on the network's device.
         mse: (T+1,) what calibration measured, or None.
+        pixels: the network of the decoder p(x_0|x_1), or None for the Gaussian of eq. 13.
     """
 
     family: ClassVar[str] = "diffusion"
 
     schedule: NoiseSchedule
     mse: Tensor | None = None
+    pixels: PixelNetwork | None = None
 
     @classmethod
     def of(cls, folder: Path, config: RunConfig, network: nn.Module, extras: dict[str, Tensor]) -> Self:
         """Build the run from its parts."""
-        schedule = build_schedule(cast(Recipe, config.recipe).schedule).to(next(network.parameters()).device)
-        return cls(folder, config, network, schedule, extras.get(CALIBRATION))
+        recipe, device = cast(Recipe, config.recipe), next(network.parameters()).device
+        pixels = load_pixels(folder, recipe, config.data, extras, device)
+        return cls(folder, config, network, build_schedule(recipe.schedule).to(device), extras.get(CALIBRATION), pixels)
 
     @property
     def recipe(self) -> Recipe:
@@ -68,7 +73,8 @@ class DiffusionRun(Run):
     @property
     def model(self) -> DiffusionModel:
         """The model without its folder."""
-        return DiffusionModel(self.network, self.schedule, self.recipe, self.config.data, self.mse, f"in {self.folder}")
+        name = f"in {self.folder}"
+        return DiffusionModel(self.network, self.schedule, self.recipe, self.config.data, self.mse, name, self.pixels)
 
     @property
     def calibrated(self) -> bool:
@@ -138,11 +144,11 @@ class DiffusionRun(Run):
                 last = step
                 if progress is not None:
                     progress(batch * steps + min(done + 1, steps), batches * steps)
-            images.append(pixels_of(last.x_0, self.levels))
+            images.append(pixels_of(self.model.drawn(last.x_0, seed, first + start), self.levels))
         return torch.cat(images)
 
     def restore(self, image: Tensor, **options: Any) -> Restoration:
-        """Draw what a damaged image (C, H, W) may have been, by the options of `RestoreOptions`; see `runs.restore`."""
+        """Draw what a damaged image (C, H, W) may have been, by the options of `RestoreOptions`."""
         chosen = options_from(RestoreOptions, options)
         self.check_number(chosen.num, chosen.batch_size)
         return restore(self.model, image, chosen)
@@ -268,11 +274,7 @@ class DiffusionRun(Run):
         Raises:
             CodecError: a file of another model, or a damaged one.
         """
-        file = Bitstream.from_bytes(content)
-        if max_bytes is not None and isinstance(file, Bitstream):
-            file.verify()
-            file = file.first(max_bytes)
-        return self.codec().decode([file])[0]
+        return self.codec().decode_bytes(content, max_bytes)
 
     def draft(self, num: int, seed: int) -> Tensor:
         """Draw samples in few steps."""
@@ -295,5 +297,6 @@ class DiffusionRun(Run):
         self.mse = calibrate(reverse, images, labels=labels, draws=draws, seed=seed, progress=progress)
 
     def extras(self) -> dict[str, Tensor]:
-        """Return the calibration."""
-        return {} if self.mse is None else {CALIBRATION: self.mse}
+        """Return the calibration and the network of the decoder."""
+        calibration = {} if self.mse is None else {CALIBRATION: self.mse}
+        return calibration | ({} if self.pixels is None else pixel_tensors(self.pixels))
