@@ -73,7 +73,7 @@ class DiffusionModel:
             constraints: further constraints on xhat_0.
             guidance: guidance by a class label.
         """
-        schedule = strided(self.schedule, steps, spacing)
+        schedule = strided(self.schedule, steps, spacing, keep_first=self.pixels is not None)
         parameterization = build_parameterization(self.recipe, self.data.levels)
         return ReverseProcess(
             self.network,
