@@ -269,11 +269,7 @@ class DiffusionRun(Run):
         return self.codec().encode([image], effort=effort, lossless=lossless)[0].to_bytes()
 
     def decompress(self, content: bytes, *, max_bytes: int | None = None) -> Decoded:
-        """Decode a .nelbo file of this model, or a preview of it from its first `max_bytes`.
-
-        Raises:
-            CodecError: a file of another model, or a damaged one.
-        """
+        """Decode a .nelbo file of this model, or a preview from its first bytes; see `ProgressiveCodec.decode`."""
         return self.codec().decode_bytes(content, max_bytes)
 
     def draft(self, num: int, seed: int) -> Tensor:
