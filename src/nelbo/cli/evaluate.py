@@ -12,6 +12,7 @@ from nelbo.cli.console import Bars, bars, name_rejects, say
 from nelbo.cli.options import BatchOption, DataOption, DeviceOption, JsonOption, ResizeOption, RunArgument, SeedOption
 from nelbo.cli.results import versioned, write_results
 from nelbo.errors import ConfigurationError
+from nelbo.runs.sampling_options import VARIANCES
 
 if TYPE_CHECKING:
     from nelbo.data import ImageDataset, Reject
@@ -98,10 +99,7 @@ def evaluate(
     ] = None,
     variance: Annotated[
         str | None,
-        typer.Option(
-            help="Variance of the reverse process: calibrated (the default if the run is calibrated), trained (the "
-            "default otherwise), fixed-large or fixed-small."
-        ),
+        typer.Option(help=f"Variance of the reverse process: {VARIANCES}"),
     ] = None,
     clip: Annotated[
         bool | None,

@@ -23,7 +23,7 @@ STEPS_PER_IMAGE = 32
 def score(
     images: Annotated[
         str,
-        typer.Argument(help="Image, folder of images, .npy or .npz file, or the name of a bundled data set."),
+        typer.Argument(help="Image, folder of images, .npy or .npz file, or the name of a built-in data set."),
     ],
     model: ModelOption,
     csv_: Annotated[

@@ -5,7 +5,8 @@ A file is decoded in this order:
 1. `Bitstream.from_bytes` (bitstream.py) splits the bytes into header (fingerprint, size, hash) and message.
 2. `ProgressiveCodec.decode` compares the fingerprint and the checksum, and starts a `Receiver` (receiver.py) per file.
 3. `receive` (receiver.py) runs Algorithm 4 from x_T to x_1: for each step a prediction, then `read_step` (message.py).
-4. In a lossless file, `read_grid` rounds the last prediction to integers, and `read_pass` reads the exact pixels.
+4. In a lossless file, `read_grid` rounds the last prediction to integers, and `read_pass`
+   (both in `message.py`) reads the exact pixels.
 5. `ProgressiveCodec.decode` compares the pixels with the hash.
 """
 
