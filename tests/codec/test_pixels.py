@@ -75,6 +75,17 @@ def test_integer_network_matches_the_float_network():
     assert np.abs(bits - expected).mean() < 0.08
 
 
+@pytest.mark.parametrize("levels", [2, 17, 256])
+def test_masses_in_training_sum_to_one(levels):
+    made, (center, _) = network(levels=levels), inputs(levels=levels)
+    output = made(features(center, center, torch.zeros(1, 8, 8, dtype=torch.bool), levels).float()).detach()
+    masses = [
+        log2_masses(output, center.float(), torch.full_like(output[:, :, 0, 0], k), levels).exp2()
+        for k in range(levels)
+    ]
+    assert torch.stack(masses).double().sum(0).numpy() == pytest.approx(1, abs=1e-5)
+
+
 def test_integer_network_ignores_the_order_of_sums():
     made, (center, x) = IntegerNetwork.of(network()), inputs(side=32)
     numbers = features(center, x, torch.zeros(1, 32, 32, dtype=torch.bool), 256)

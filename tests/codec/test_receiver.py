@@ -170,6 +170,19 @@ def test_report_splits_only_the_files_of_the_model(codec, digits):
     assert single.header + single.channel + single.end == pytest.approx(single.total, rel=1e-12)
     only_raw = report_files(codec, [RawImage(image) for image in images], images, bound=2.0)
     assert only_raw.header == only_raw.chunks == 0 and only_raw.num_raw == 3
+    assert single.chunks == sum(part.chunks for part in segments(codec, files[0]))
+
+
+def test_progress_counts_every_prediction(codec, digits):
+    seen, steps = [], codec.chain.num_steps + 1
+    receiver = codec.receiver(codec.encode([digits.images([0])[0]], raw=False)[0])
+    receive(codec.chain, [receiver], progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(done, steps) for done in range(1, steps + 1)]
+
+
+def test_parts_are_named_by_their_kind(codec, digits):
+    parts = segments(codec, codec.encode([digits.images([0])[0]], raw=False)[0])
+    assert [part.kind for part in parts] == ["header", *["step"] * codec.chain.num_steps, "grid", *["pass"] * 4]
 
 
 @pytest.mark.parametrize(
