@@ -170,3 +170,17 @@ def test_raw_images_take_the_shortest_encoding():
     for image in (flat, noise):
         found = Bitstream.from_bytes(RawImage(image).to_bytes())
         assert isinstance(found, RawImage) and torch.equal(found.pixels, image)
+
+
+@pytest.mark.parametrize("flag", [1, 2, 8])
+def test_raw_images_with_other_flags_are_refused(flag):
+    content = bytearray(raw_file(0, (1, 2, 3), bytes(6)))
+    content[2] |= flag
+    with pytest.raises(CodecError, match="header is invalid"):
+        Bitstream.from_bytes(bytes(content))
+
+
+@pytest.mark.parametrize("packed", [zlib.compress(bytes(6)) + b"\0", zlib.compress(bytes(6))[:-4]])
+def test_deflated_pixels_end_with_the_file(packed):
+    with pytest.raises(CodecError, match="its pixels do not end with the file"):
+        Bitstream.from_bytes(raw_file(1, (1, 2, 3), packed))

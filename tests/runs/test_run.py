@@ -105,6 +105,17 @@ class TestConditional:
     def test_unnamed_labels_are_the_models_own(self, conditional):
         assert conditional.model.labels_of(self.labelled((), [2, 0, -1])).tolist() == [2, 0, -1]
 
+    def test_labels_outside_the_classes_are_no_class(self, conditional):
+        assert conditional.model.labels_of(self.labelled(("ant", "dog"), [-2, 2, 1])).tolist() == [-1, -1, 1]
+
+    def test_trajectory_refuses_what_sampling_refuses(self, run, conditional):
+        with pytest.raises(ConfigurationError, match="guidance follows a class; give label too"):
+            next(conditional.trajectory(1, guidance=3.0))
+        with pytest.raises(ConfigurationError, match="label must be the number of a class"):
+            next(conditional.trajectory(1, label=torch.tensor([99])))
+        with pytest.raises(ConfigurationError, match="num must be a whole number, at least 1, got 0"):
+            run.trajectory(0)
+
     def test_no_labels_without_classes(self, run, conditional):
         assert run.model.labels_of(self.labelled(("cat",), [0])) is None
         assert conditional.model.labels_of(ArrayDataset(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), 17)) is None

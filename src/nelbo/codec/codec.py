@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from nelbo.codec.bitstream import Bitstream, RawImage, hash_of
+from nelbo.codec.bitstream import Bitstream, RawImage, hash_of, pixels_on_cpu
 from nelbo.codec.chain import Chain
 from nelbo.codec.chunks import chunk_bits
 from nelbo.codec.plan import CodecPlan
@@ -95,10 +95,13 @@ class ProgressiveCodec:
 
         Raises:
             ConfigurationError: the effort is outside 1..9.
-            ShapeError: an image has other channels or levels than the model.
+            ShapeError: an image is empty or not uint8, or has other channels or levels than the model.
             NonFiniteError: the network's output is NaN or infinite.
         """
         chunk_bits(effort)  # refuse a wrong effort before the work
+        if not images:
+            return []
+        images = [pixels_on_cpu(image) for image in images]
         tilings = [self._tiling(image) for image in images]
         tiles = torch.cat([tiling.split(image) for tiling, image in zip(tilings, images, strict=True)])
         x_0 = levels_to_data(tiles, self.chain.reverse.levels, torch.float64)
@@ -178,9 +181,11 @@ class ProgressiveCodec:
             self._check(file)
             if receiver is None:
                 receiver = self.receiver(replace(file, message=b""))
-            receiver.feed(file.message[seen:], complete=not file.truncated)
+            receiver.feed(file.message[seen:], complete=file.complete)
             seen = len(file.message)
             yield from self._pictures(receiver, file)
+        if receiver is None:
+            Bitstream.from_bytes(held)  # raises: the header is cut short, or a raw image is
 
     def _pictures(self, receiver: Receiver, file: Bitstream) -> Iterator[Decoded]:
         """Yield every picture that the bytes at hand allow."""
@@ -212,8 +217,7 @@ class ProgressiveCodec:
         height, width = file.size or self.shape[1:]
         tiling = Tiling(height, width, self.shape)
         lossless = file.pixel_hash is not None or file.prefix
-        complete = not file.truncated and not file.prefix
-        return Receiver(self.chain, tiling, file.effort, file.message, lossless=lossless, complete=complete)
+        return Receiver(self.chain, tiling, file.effort, file.message, lossless=lossless, complete=file.complete)
 
     def _check(self, file: Bitstream, verify: bool = True) -> None:
         if self.fingerprint[: len(file.fingerprint)] != file.fingerprint[: len(self.fingerprint)]:

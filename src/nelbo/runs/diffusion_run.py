@@ -27,7 +27,7 @@ from nelbo.recipes.assembly import build_schedule
 from nelbo.recipes.recipe import Recipe
 from nelbo.restoration import Restoration
 from nelbo.runs.codec_plan import load_codec
-from nelbo.runs.diffusion_model import DiffusionModel
+from nelbo.runs.diffusion_model import CALIBRATION, DiffusionModel, calibration_of
 from nelbo.runs.folder import RunConfig
 from nelbo.runs.restore_options import RestoreOptions
 from nelbo.runs.restoring import restore
@@ -36,7 +36,6 @@ from nelbo.runs.sampling import pixels_of
 from nelbo.runs.sampling_options import SamplingOptions
 from nelbo.samplers import Sampler, Step
 
-CALIBRATION = "calibration.mse"
 DRAFT_STEPS, GLANCE_STEPS = 50, 4
 
 
@@ -58,7 +57,7 @@ class DiffusionRun(Run):
     def of(cls, folder: Path, config: RunConfig, network: nn.Module, extras: dict[str, Tensor]) -> Self:
         """Build the run from its parts."""
         schedule = build_schedule(cast(Recipe, config.recipe).schedule).to(next(network.parameters()).device)
-        return cls(folder, config, network, schedule, extras.get(CALIBRATION))
+        return cls(folder, config, network, schedule, calibration_of(folder, schedule, extras))
 
     @property
     def recipe(self) -> Recipe:
@@ -93,11 +92,12 @@ class DiffusionRun(Run):
         *,
         seed: int = 0,
         first: int = 0,
-        label: Tensor | None = None,
+        label: int | str | Tensor | None = None,
         options: SamplingOptions | None = None,
         **changes: Any,
     ) -> Iterator[Step]:
         """Sample images first..first+num-1 of a seed as one batch, and yield every step; see `Sampler.trajectory`."""
+        self.check_number(num, 1)
         return self.model.trajectory(num, SamplingOptions.of(options, **changes), seed=seed, first=first, label=label)
 
     @torch.no_grad()
