@@ -65,6 +65,8 @@ def test_only_whole_files_are_verified():
     with pytest.raises(CodecError, match="checksum does not match"):
         Bitstream.from_bytes(bytes(content)).verify()
     Bitstream.from_bytes(bytes(content[:-1])).verify()
+    with pytest.raises(CodecError, match="checksum does not match"):
+        Bitstream.from_bytes(bytes(content)).first(len(content)).verify()
 
 
 @pytest.mark.parametrize("num_bytes", [0, 1, 10, 11, 12])

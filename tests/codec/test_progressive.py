@@ -191,6 +191,7 @@ def test_report_adds_up(codec, digits):
     assert report.total == pytest.approx(report.header + report.channel + report.end, abs=1e-9)
     assert report.channel > report.divergence > 0
     assert report.to_json()["over_bound"] == pytest.approx(report.total / 2.0)
+    assert report.to_json()["over_strided_bound"] == pytest.approx(report.total / (report.divergence + report.end))
 
 
 def test_batched_encoding_equals_single_encoding(codec, digits):
