@@ -166,11 +166,14 @@ def test_raw_headers_are_checked(kind, shape, message):
 
 
 def test_raw_images_take_the_shortest_encoding():
-    flat, noise = torch.zeros(3, 64, 64, dtype=torch.uint8), torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8)
-    assert len(RawImage(flat).to_bytes()) < 100
-    assert len(RawImage(noise).to_bytes()) <= noise.numel() + 14
-    for image in (flat, noise):
-        found = Bitstream.from_bytes(RawImage(image).to_bytes())
+    generator = torch.Generator().manual_seed(0)
+    for largest, kind in ((1, 1), (256, 0), (4, 2)):  # zeros, noise, and few levels
+        image = torch.randint(0, largest, (3, 64, 64), generator=generator).to(torch.uint8)
+        sizes = [len(pack(each, image.numpy().tobytes())) for each in (0, 1, 2)]
+        content = RawImage(image).to_bytes()
+        assert content[2] >> 4 == kind == sizes.index(min(sizes))
+        assert len(content) <= min(sizes) + 14
+        found = Bitstream.from_bytes(content)
         assert isinstance(found, RawImage) and torch.equal(found.pixels, image)
 
 

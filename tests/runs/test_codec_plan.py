@@ -1,6 +1,7 @@
 """A codec plan is valid for the weights that it was measured for, and for no others."""
 
 import json
+import re
 import shutil
 import warnings
 from dataclasses import replace
@@ -70,7 +71,7 @@ def test_a_folder_without_a_plan_cannot_be_marked(tmp_path):
 def test_a_plan_that_lacks_a_tensor_is_a_run_error(folder, name):
     tensors, metadata = read_tensors(folder / PLAN_FILE)
     write_tensors(folder / PLAN_FILE, {key: value for key, value in tensors.items() if key != name}, metadata)
-    with pytest.raises(RunError):
+    with pytest.raises(RunError, match=rf"has no tensor {re.escape(name)};"):
         nelbo.load(folder).codec()
 
 

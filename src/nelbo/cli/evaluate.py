@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nelbo.cli.console import Bars, bars, name_rejects, say
-from nelbo.cli.options import BatchOption, DataOption, DeviceOption, JsonOption, ResizeOption, RunArgument, SeedOption
+from nelbo.cli.options import (
+    RESIZE,
+    BatchOption,
+    DataOption,
+    DeviceOption,
+    JsonOption,
+    ResizeOption,
+    RunArgument,
+    SeedOption,
+)
 from nelbo.cli.results import versioned, write_results
 from nelbo.errors import ConfigurationError
 from nelbo.runs.sampling_options import VARIANCES
@@ -181,6 +190,7 @@ def _images(model: Run, data: str | None, resize: bool, num: int | None, bar: Ba
         available = len(images)
     else:
         images, _ = load_for_model(data, model.shape, resize=resize, progress=bar.of("reading images"))
+        images = model.dataset_of(images, remedy=RESIZE)
         available = len(images) + len(images.rejects)
     return _Images(images if num is None else images.spread(num), available, images.rejects)
 

@@ -52,6 +52,7 @@ DataOption = Annotated[
 ResizeOption = Annotated[
     bool, typer.Option("--resize", help="Convert images to the size and colour mode of the model.")
 ]
+RESIZE = "resize them (--resize)"  # the remedy for images of another shape, where ResizeOption is offered
 SeedOption = Annotated[int, typer.Option(help="Random seed.")]
 JsonOption = Annotated[Path | None, typer.Option(help=f"Write the results as JSON to this file {STDOUT}.")]
 SamplerOption = Annotated[str | None, typer.Option(help=help_of(SamplingOptions, "sampler"))]
