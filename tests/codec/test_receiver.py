@@ -86,8 +86,12 @@ def test_cut_to_error_takes_the_first_picture_within_it(codec, digits):
     errors = [rmse(picture.image, image) for picture in codec.stream([file.to_bytes()])]
     best = [error for i, error in enumerate(errors[:-1]) if 0 < error < min(errors[:i], default=math.inf)]
     beginning = replace(file, pixel_hash=None, prefix=True, check=None)
-    cuts = [file.cut(picture.bytes_used) for picture in codec.stream([beginning.to_bytes()])]
-    reached = [(len(cut.to_bytes()), rmse(codec.decode([cut])[0].image, image)) for cut in cuts]
+    pictures = list(codec.stream([beginning.to_bytes()]))
+    cuts = [file.cut(picture.bytes_used) for picture in pictures]
+    errors = [
+        max(rmse(each.image, image) for each in (p, *codec.decode([c]))) for p, c in zip(pictures, cuts, strict=True)
+    ]
+    reached = [(len(cut.to_bytes()), error) for cut, error in zip(cuts, errors, strict=True)]
     sizes = []
     for largest in best:
         cut = cut_to_error(codec, file, image, largest)
