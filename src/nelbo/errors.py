@@ -1,7 +1,7 @@
 """The errors that nelbo raises on purpose: each message says what was given, what was expected, and what to change.
 
-A message names options by `option` and `setting`. Python shows them as arguments (`num`), the command line as flags
-(`--num`), so that both refuse the same things in the same words.
+A message names options by `option` and `setting`. Python shows them as arguments (`num`), the command line as flags,
+so that both refuse the same things in the same words.
 """
 
 import re

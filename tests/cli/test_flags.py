@@ -10,6 +10,7 @@ import nelbo
 from nelbo.cli.app import app
 from nelbo.cli.flags import OWN, RENAMED, as_flag, flags_of
 from nelbo.errors import SETTING
+from nelbo.recipes.presets import PRESETS
 
 PROGRAM = typer.main.get_command(app)
 OTHERS = {"--index-url", "--help", "--version", "--no-"}  # of pip and of the program; the start of a negated flag
@@ -35,6 +36,22 @@ def test_options_in_messages_have_flags():
     renamed = {name for names in RENAMED.values() for name in names}
     unknown = {name: where for name, where in named.items() if as_flag(name, None) not in options}
     assert {name: where for name, where in unknown.items() if name not in renamed | PYTHON_ONLY} == {}
+
+
+def test_settings_in_messages_exist():
+    pattern = re.compile(r"\bsetting\(f?['\"]([\w.{}]+)['\"]")
+    named = {name: path.name for path in SOURCES for name in pattern.findall(path.read_text()) if "{" not in name}
+    assert len(named) > 10
+    recipes = [recipe.to_json() for recipe in PRESETS.values()]
+    assert {name: where for name, where in named.items() if not any(has_setting(each, name) for each in recipes)} == {}
+
+
+def has_setting(recipe, name):
+    for part in name.split("."):
+        if not isinstance(recipe, dict) or part not in recipe:
+            return False
+        recipe = recipe[part]
+    return True
 
 
 @pytest.mark.parametrize("command", RENAMED)

@@ -29,10 +29,12 @@ def test_export_of_a_torch_program(nelbo_cli, trained, tmp_path):
     assert torch.export.load(tmp_path / "program" / "model.pt2") is not None
 
 
-def test_run_is_exported_unchanged(nelbo_cli, trained):
+def test_run_is_exported_unchanged(nelbo_cli, trained, tmp_path):
     assert nelbo_cli("export", trained, "--format", "nelbo", "--out", "run").code == 0
     assert nelbo_cli("import", "run", "--out", "again").code == 0
     assert nelbo_cli("sample", "again", "--num", "1", "--steps", "1", "--out", "one.npy").code == 0
+    whole = (trained / "model.safetensors").read_bytes()
+    assert all((tmp_path / name / "model.safetensors").read_bytes() == whole for name in ("run", "again"))
 
 
 def test_imported_model_has_no_data(nelbo_cli, trained):

@@ -212,7 +212,7 @@ class TestOptions:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (["--steps", "11"], "the number of steps must be within 1..10, got 11; change --steps."),
+            (["--steps", "11"], "the number of steps must be a whole number within 1..10, got 11; change --steps."),
             (["--sampler", "ancestrel"], "unknown sampler 'ancestrel'; did you mean 'ancestral'?"),
             (["--variance", "nul"], "unknown variance of this model 'nul'"),
             (["--out", "samples.jpg"], "--out samples.jpg must end in .png, .webp or .npy."),

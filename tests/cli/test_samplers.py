@@ -48,7 +48,7 @@ def test_sampling_options_change_the_images(nelbo_cli, tmp_path):
         (("--guidance", 2), "is not class-conditional; remove --guidance"),
         (("--label", "sneaker"), "is not class-conditional; remove --label"),
         (("--guidance-interval", 0.2, 0.8), "--guidance-interval says where --guidance applies"),
-        (("--steps", 0), "the number of steps must be within 1..1000, got 0"),
+        (("--steps", 0), "the number of steps must be a whole number within 1..1000, got 0"),
     ],
 )
 def test_wrong_options_give_one_sentence(nelbo_cli, tmp_path, options, named):

@@ -80,7 +80,7 @@ def test_monte_carlo_is_drawn_written_and_printed(nelbo_cli, trained_vae, tmp_pa
 @pytest.mark.parametrize(
     ("command", "named"),
     [
-        (("sample", "vae", "--steps", 3, "--no-clip"), "remove --steps, --clip"),
+        (("sample", "vae", "--steps", 3, "--no-clip"), "remove --steps, --no-clip"),
         (("sample", "vae", "--label", 3), "remove --label"),
         (("evaluate", "vae", "--forms"), "remove --forms"),
         (("evaluate", "vae", "--ode"), "remove --ode"),

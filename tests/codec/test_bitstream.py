@@ -65,6 +65,8 @@ def test_only_whole_files_are_verified():
     with pytest.raises(CodecError, match="checksum does not match"):
         Bitstream.from_bytes(bytes(content)).verify()
     Bitstream.from_bytes(bytes(content[:-1])).verify()
+    with pytest.raises(CodecError, match="checksum does not match"):
+        Bitstream.from_bytes(bytes(content)).first(len(content)).verify()
 
 
 @pytest.mark.parametrize("num_bytes", [0, 1, 10, 11, 12])
@@ -164,9 +166,26 @@ def test_raw_headers_are_checked(kind, shape, message):
 
 
 def test_raw_images_take_the_shortest_encoding():
-    flat, noise = torch.zeros(3, 64, 64, dtype=torch.uint8), torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8)
-    assert len(RawImage(flat).to_bytes()) < 100
-    assert len(RawImage(noise).to_bytes()) <= noise.numel() + 14
-    for image in (flat, noise):
-        found = Bitstream.from_bytes(RawImage(image).to_bytes())
+    generator = torch.Generator().manual_seed(0)
+    for largest, kind in ((1, 1), (256, 0), (4, 2)):  # zeros, noise, and few levels
+        image = torch.randint(0, largest, (3, 64, 64), generator=generator).to(torch.uint8)
+        sizes = [len(pack(each, image.numpy().tobytes())) for each in (0, 1, 2)]
+        content = RawImage(image).to_bytes()
+        assert content[2] >> 4 == kind == sizes.index(min(sizes))
+        assert len(content) <= min(sizes) + 14
+        found = Bitstream.from_bytes(content)
         assert isinstance(found, RawImage) and torch.equal(found.pixels, image)
+
+
+@pytest.mark.parametrize("flag", [1, 2, 8])
+def test_raw_images_with_other_flags_are_refused(flag):
+    content = bytearray(raw_file(0, (1, 2, 3), bytes(6)))
+    content[2] |= flag
+    with pytest.raises(CodecError, match="header is invalid"):
+        Bitstream.from_bytes(bytes(content))
+
+
+@pytest.mark.parametrize("packed", [zlib.compress(bytes(6)) + b"\0", zlib.compress(bytes(6))[:-4]])
+def test_deflated_pixels_end_with_the_file(packed):
+    with pytest.raises(CodecError, match="its pixels do not end with the file"):
+        Bitstream.from_bytes(raw_file(1, (1, 2, 3), packed))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.stats import kstest
 
-from nelbo.codec.channel import Target, choose, regenerate
+from nelbo.codec.channel import Target, arrivals, choose, regenerate
 from nelbo.codec.chunks import ChunkLayout, candidate_bits
 
 DIMS, SENT, BITS = 6, 1500, 5.0
@@ -102,3 +102,9 @@ def test_chunks_have_nearly_equal_expected_kl():
     cuts, scanned = layout.cuts(0, 5), expected[0][layout.order].clamp(min=1)
     sums = [int(scanned[a:b].sum()) for a, b in pairwise(cuts)]
     assert max(sums) - min(sums) <= 2 * 300
+
+
+def test_every_chunk_has_its_own_arrivals():
+    places = [(0, 0), (0, 1), (1, 0), (1, 1), (2, 1)]
+    first = {float(arrivals(7, step, chunk, 1)[0]) for step, chunk in places}
+    assert len(first) == len(places)

@@ -1,6 +1,7 @@
 """Fitting of a codec plan, and the models that the codec refuses."""
 
 import math
+import re
 from dataclasses import replace
 from itertools import pairwise
 
@@ -22,6 +23,20 @@ def test_model_whose_x_T_depends_on_data_is_refused(run, digits):
     with pytest.raises(ConfigurationError, match=r"L_T is 0\.\d+ nats per image.*log_snr_min=-"):
         check_prior(short, digits.images(range(8)))
     check_prior(run.reverse(), digits.images(range(8)))
+
+
+@pytest.mark.parametrize("low", [-3.0, -5.5, -6.2])
+def test_suggested_log_snr_min_is_enough(run, digits, low):
+    def within(log_snr_min):
+        return replace(run.reverse(), schedule=NoiseSchedule.log_linear(60, 8.0, log_snr_min))
+
+    images = digits.images(range(8))
+    with pytest.raises(ConfigurationError) as caught:
+        check_prior(within(low), images)
+    suggested = float(re.search(r"log_snr_min=(-\d+)", str(caught.value))[1])
+    check_prior(within(suggested), images)
+    with pytest.raises(ConfigurationError):
+        check_prior(within(suggested + 2), images)
 
 
 def test_uncalibrated_variance_is_refused(run, digits):

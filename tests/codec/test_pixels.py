@@ -71,6 +71,17 @@ def test_integer_network_matches_the_float_network():
     assert np.abs(bits - expected).mean() < 0.08
 
 
+@pytest.mark.parametrize("levels", [2, 17, 256])
+def test_masses_in_training_sum_to_one(levels):
+    made, (center, _) = network(levels=levels), inputs(levels=levels)
+    output = made(features(center, center, torch.zeros(1, 8, 8, dtype=torch.bool), levels).float()).detach()
+    masses = [
+        log2_masses(output, center.float(), torch.full_like(output[:, :, 0, 0], k), levels).exp2()
+        for k in range(levels)
+    ]
+    assert torch.stack(masses).double().sum(0).numpy() == pytest.approx(1, abs=1e-5)
+
+
 def test_integer_network_ignores_the_order_of_sums():
     made, (center, x) = IntegerNetwork.of(network()), inputs(side=32)
     numbers = features(center, x, torch.zeros(1, 32, 32, dtype=torch.bool), 256)
@@ -105,3 +116,15 @@ def test_no_offset_is_safe_for_crowded_or_nan_values():
 
 def test_edges_outside_the_range_do_not_count():
     assert safe_offset(torch.tensor([-0.5, -0.49, -3.0], dtype=torch.float64), 0.1, 0, 5) == 0
+
+
+def test_hidden_values_are_limited():
+    """One pixel of 300 levels above its xhat_0 drives a hidden value past the limit of 2^14 / 2^8 = 64."""
+    options = PixelOptions(1, 1, 256)
+    weights = [torch.zeros(1, 3, 5, 5), torch.zeros(1, 1, 3, 3), torch.zeros(3 * COMPONENTS, 1, 1, 1)]
+    weights[0][0, 1, 2, 2] = weights[1][0, 0, 1, 1] = 1 << 20
+    weights[2][:] = 1 << 12
+    biases = [torch.zeros(len(weight)).double() for weight in weights]
+    network = IntegerNetwork(options, [weight.double() for weight in weights], biases)
+    output = network(torch.full((1, 3, 4, 4), 255))
+    assert (output == 1 << 14).all()

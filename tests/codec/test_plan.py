@@ -16,6 +16,12 @@ def stored(name: str, value: torch.Tensor) -> dict[str, torch.Tensor]:
     return {**random_plan().tensors(), name: value}
 
 
+def test_plan_of_one_step_is_read():
+    tensors = random_plan().tensors()
+    tensors |= {"steps": tensors["steps"][1:], "expected": tensors["expected"][1:]}
+    assert CodecPlan.from_tensors(tensors).steps.tolist() == [5, 9]
+
+
 def test_plan_round_trips_through_its_tensors(run):
     plan = run.codec().chain.plan
     again = CodecPlan.from_tensors(plan.tensors())

@@ -191,6 +191,7 @@ def test_report_adds_up(codec, digits):
     assert report.total == pytest.approx(report.header + report.channel + report.end, abs=1e-9)
     assert report.channel > report.divergence > 0
     assert report.to_json()["over_bound"] == pytest.approx(report.total / 2.0)
+    assert report.to_json()["over_strided_bound"] == pytest.approx(report.total / (report.divergence + report.end))
 
 
 def test_batched_encoding_equals_single_encoding(codec, digits):
@@ -230,3 +231,41 @@ def test_another_models_file_is_refused(codec, digits):
 def test_images_of_other_kinds_are_refused(codec, image, message):
     with pytest.raises(ShapeError, match=message):
         codec.encode([image])
+
+
+@pytest.mark.parametrize(
+    "image",
+    [torch.zeros(1, 8, 8), torch.zeros(1, 8, 8).long(), torch.zeros(1, 0, 8, dtype=torch.uint8), None],
+)
+def test_images_that_are_not_whole_levels_are_refused(codec, image):
+    for options in ({}, {"raw": False}, {"lossless": False}):
+        with pytest.raises(ShapeError, match=r"must be a uint8 tensor \(C, H, W\) that is not empty, got"):
+            codec.encode([image], **options)
+    with pytest.raises(ShapeError, match="must be a uint8 tensor"):
+        RawImage(image)
+    assert codec.encode([]) == []
+
+
+def test_stream_reads_no_element_past_a_cut(codec, digits):
+    file = codec.encode([digits.images([0])[0]], raw=False)[0]
+    for num_bytes in range(file.overhead, len(file.to_bytes()) - 4):
+        cut = file.cut(num_bytes)
+        assert len(list(codec.stream([cut.to_bytes()]))) == len(segments(codec, cut))
+
+
+def test_stream_of_a_damaged_beginning_is_an_error(codec, digits):
+    raw = RawImage(digits.images([0])[0]).to_bytes()
+    whole = codec.encode([digits.images([0])[0]], raw=False)[0].to_bytes()
+    for content in (raw[:-1], whole[:5], b""):
+        with pytest.raises(CodecError, match="cut short"):
+            list(codec.stream([content]))
+
+
+@pytest.mark.parametrize("largest", [0.0, 0.3, 1.0])
+def test_cut_to_error_keeps_the_promised_error(codec, digits, largest):
+    """On noisy images, the picture of a beginning is worse than that of the whole file at the same place."""
+    generator = torch.Generator().manual_seed(0)
+    images = (digits.images(range(8)).int() + torch.randint(0, 2, (8, 1, 8, 8), generator=generator)).clamp(max=16)
+    for file, image in zip(codec.encode(list(images.to(torch.uint8)), raw=False), images, strict=True):
+        cut = cut_to_error(codec, file, image.to(torch.uint8), largest)
+        assert rmse(codec.decode([cut])[0].image, image.to(torch.uint8)) <= largest

@@ -1,5 +1,6 @@
 """The range coder: exact round trips, no wasted bytes, and first bytes that decode without the rest."""
 
+import contextlib
 import math
 
 import numpy as np
@@ -130,3 +131,22 @@ def test_stream_decodes_in_pieces(stream, data):
             except Exhausted:
                 decoder.feed(pieces.pop(0), complete=not pieces)
     assert found == [symbol for symbol, _ in stream]
+
+
+@settings(max_examples=50)
+@given(streams(), st.data())
+def test_fed_decoder_waits_for_no_more_than_a_fresh_one(stream, data):
+    content = encoded(stream)
+    cut, end = sorted(data.draw(st.tuples(st.integers(0, len(content)), st.integers(0, len(content)))))
+
+    def read(decoder):
+        found = 0
+        with contextlib.suppress(Exhausted):
+            for _, table in stream:
+                decoder.symbol(table)
+                found += 1
+        return found
+
+    fed = RangeDecoder(content[:cut], complete=False)
+    fed.feed(content[cut:end], complete=False)
+    assert read(fed) == read(RangeDecoder(content[:end], complete=False))

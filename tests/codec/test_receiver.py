@@ -85,12 +85,19 @@ def test_cut_to_error_takes_the_first_picture_within_it(codec, digits):
     file = codec.encode([image], verify=False)[0]
     errors = [rmse(picture.image, image) for picture in codec.stream([file.to_bytes()])]
     best = [error for i, error in enumerate(errors[:-1]) if 0 < error < min(errors[:i], default=math.inf)]
+    beginning = replace(file, pixel_hash=None, prefix=True, check=None)
+    pictures = list(codec.stream([beginning.to_bytes()]))
+    cuts = [file.cut(picture.bytes_used) for picture in pictures]
+    errors = [
+        max(rmse(each.image, image) for each in (p, *codec.decode([c]))) for p, c in zip(pictures, cuts, strict=True)
+    ]
+    reached = [(len(cut.to_bytes()), error) for cut, error in zip(cuts, errors, strict=True)]
     sizes = []
     for largest in best:
         cut = cut_to_error(codec, file, image, largest)
-        assert len(cut.to_bytes()) == len(cut_to_error(codec, file, image, largest + 1e-9).to_bytes())
         assert rmse(codec.decode([cut])[0].image, image) <= largest
         sizes.append(len(cut.to_bytes()))
+        assert sizes[-1] == next(size for size, error in reached if error <= largest)
     assert sizes == sorted(sizes) and sizes[0] < sizes[-1] < len(file.to_bytes())
 
 
@@ -155,6 +162,7 @@ def test_segments_of_a_truncated_file_end_with_its_last_element(codec, digits):
     for num_bytes in range(file.overhead, len(file.to_bytes())):
         parts = segments(codec, file.first(num_bytes))
         assert len(parts) < len(whole) and parts[-1].end <= num_bytes
+        assert len(parts) >= sum(part.end <= num_bytes for part in whole)
         assert [part.name for part in parts] == [part.name for part in whole][: len(parts)]
 
 
@@ -170,6 +178,19 @@ def test_report_splits_only_the_files_of_the_model(codec, digits):
     assert single.header + single.channel + single.end == pytest.approx(single.total, rel=1e-12)
     only_raw = report_files(codec, [RawImage(image) for image in images], images, bound=2.0)
     assert only_raw.header == only_raw.chunks == 0 and only_raw.num_raw == 3
+    assert single.chunks == sum(part.chunks for part in segments(codec, files[0]))
+
+
+def test_progress_counts_every_prediction(codec, digits):
+    seen, steps = [], codec.chain.num_steps + 1
+    receiver = codec.receiver(codec.encode([digits.images([0])[0]], raw=False)[0])
+    receive(codec.chain, [receiver], progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(done, steps) for done in range(1, steps + 1)]
+
+
+def test_parts_are_named_by_their_kind(codec, digits):
+    parts = segments(codec, codec.encode([digits.images([0])[0]], raw=False)[0])
+    assert [part.kind for part in parts] == ["header", *["step"] * codec.chain.num_steps, "grid", *["pass"] * 4]
 
 
 @pytest.mark.parametrize(

@@ -90,3 +90,9 @@ def test_centers_stay_within_the_levels():
     values = torch.tensor([[-2.0, 31.9, 40.0]], dtype=torch.float64)
     assert centers(values, [[0]], 17).tolist() == [[0, 32, 32]]
     assert centers(values, [[OFFSETS - 1]], 17).tolist() == [[0, 32, 32]]
+
+
+def test_chunks_are_at_most_the_dimensions():
+    """More would be read as another number: a receiver takes the number of chunks modulo its own limits."""
+    layout = ChunkLayout(torch.full((1, 4), 256))
+    assert _number_of_chunks(layout, 0, torch.tensor([500.0, 1000.0, 1500.0, 2000.0]), 12) == 4

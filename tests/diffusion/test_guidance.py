@@ -16,9 +16,17 @@ from nelbo.diffusion import (
     ReverseProcess,
     VelocityPrediction,
 )
+from nelbo.diffusion.guidance import MOST_SCALE
 from nelbo.errors import ConfigurationError
 
 SCHEDULE = NoiseSchedule.linear(100, beta_T=0.2)
+
+
+@pytest.mark.parametrize("scale", [MOST_SCALE, -MOST_SCALE])
+def test_largest_scale_is_allowed(scale):
+    assert Guidance(scale).scale == scale
+    with pytest.raises(ConfigurationError, match="must be within"):
+        Guidance(1.01 * scale)
 
 
 class Labelled:

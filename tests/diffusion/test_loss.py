@@ -6,6 +6,7 @@ from torch import Tensor
 
 from nelbo.diffusion import (
     DataPrediction,
+    DiffusionObjective,
     FixedLarge,
     FixedSmall,
     ForwardProcess,
@@ -19,6 +20,7 @@ from nelbo.diffusion import (
     Parameterization,
     ReverseProcess,
     SimpleLoss,
+    UniformTimesteps,
     VariationalBound,
     VariationalLoss,
     VelocityPrediction,
@@ -158,6 +160,16 @@ def test_best_network_is_stationary_point(loss):
     for scale in (0.9, 1.1):
         rise = mean_loss(scale) - mean_loss(1.0)
         assert float(rise.mean() / rise.std()) * 20_000**0.5 > 2
+
+
+def test_position_of_an_example_is_its_share_of_the_chain():
+    objective = DiffusionObjective(
+        SCHEDULE, NoisePrediction(), FixedSmall(), SimpleLoss(), UniformTimesteps(12), levels=17
+    )
+    t = torch.tensor([1, 7, 12])
+    draws = {"t": t, "weight": torch.ones(3), "noise": torch.zeros(3, 1, 2, 2)}
+    losses = objective(lambda x_t, time: 0 * x_t, torch.zeros(3, 1, 2, 2, dtype=torch.uint8), None, draws)
+    assert losses.position.tolist() == pytest.approx([0, 6 / 12, 11 / 12])
 
 
 def test_each_loss_calls_the_network_once():

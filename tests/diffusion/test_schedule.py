@@ -3,6 +3,7 @@
 import math
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -244,3 +245,14 @@ def test_sigma_lacking_completes_the_variance():
             float(schedule.sigma[t]) ** 2, rel=1e-12
         )
     assert schedule.sigma_lacking(1, 5.0) == 0
+
+
+@pytest.mark.parametrize("steps", [0, 2.5, 11, [2.7, 10], [5, 3, 10], [3, 5], [0, 10], []])
+def test_strides_of_other_steps_are_refused(steps):
+    with pytest.raises(ScheduleError, match=r"must (be a whole number within 1\.\.10|rise within 1\.\.10)"):
+        NoiseSchedule.log_linear(10, 6.0, -7.0).strided(steps)
+
+
+def test_numpy_counts_steps_too():
+    schedule = NoiseSchedule.log_linear(10, 6.0, -7.0)
+    assert schedule.strided(np.int64(5)).timesteps.tolist() == schedule.strided(5).timesteps.tolist()

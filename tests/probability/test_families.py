@@ -83,3 +83,9 @@ def test_invalid_counts_are_refused():
             probabilities_of(torch.tensor(counts))
     with pytest.raises(DataError, match="at least the values 0 and 1"):
         FAMILIES["binomial"](torch.tensor([3.0]))
+
+
+@pytest.mark.parametrize("counts", [torch.zeros(0), torch.zeros(3), torch.ones(2, 2)])
+def test_counts_that_are_no_distribution_are_refused(counts):
+    with pytest.raises(DataError, match="must be one-dimensional with a sum above 0"):
+        probabilities_of(counts)

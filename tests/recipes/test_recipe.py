@@ -187,7 +187,7 @@ def test_an_mlp_can_be_conditional():
 
 
 def test_points_set_the_size_of_the_mlp():
-    assert fit_to_data(preset("points"), (2, 1, 1), 0).network.dims == 2
+    assert fit_to_data(preset("points"), (3, 1, 1), 0).network.dims == 3
 
 
 def test_schedules_are_built_by_kind():

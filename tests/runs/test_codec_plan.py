@@ -1,5 +1,7 @@
 """A codec plan is valid for the weights that it was measured for, and for no others."""
 
+import json
+import re
 import shutil
 import warnings
 from dataclasses import replace
@@ -69,7 +71,7 @@ def test_a_folder_without_a_plan_cannot_be_marked(tmp_path):
 def test_a_plan_that_lacks_a_tensor_is_a_run_error(folder, name):
     tensors, metadata = read_tensors(folder / PLAN_FILE)
     write_tensors(folder / PLAN_FILE, {key: value for key, value in tensors.items() if key != name}, metadata)
-    with pytest.raises(RunError):
+    with pytest.raises(RunError, match=rf"has no tensor {re.escape(name)};"):
         nelbo.load(folder).codec()
 
 
@@ -131,3 +133,26 @@ def test_a_stale_plan_is_not_exported(folder, tmp_path):
     exported = export_model(folder, tmp_path / "stale", format="nelbo")
     assert exported.notes == ("codec.safetensors is not exported: it was measured for earlier weights",)
     assert not (tmp_path / "stale" / PLAN_FILE).exists()
+
+
+def test_a_valid_copy_is_preferred_to_a_stale_plan(folder, tmp_path, monkeypatch):
+    copy = shutil.copytree(folder, tmp_path / "runs" / "zz-copy")
+    start = bytes.fromhex(read_metadata(folder / PLAN_FILE)["fingerprint"])[:8]
+    monkeypatch.setenv("NELBO_MODELS", str(folder.parent))
+    mark_stale(folder)
+    assert find_model(start) == copy
+
+
+def test_a_learned_variance_is_refused(tmp_path, tiny_recipe):
+    settings = {"training.steps": 1, "network.base": 8, "network.groups": 4, "variance": "learned-range"}
+    run = nelbo.train("digits", tmp_path / "run", overrides={**settings, "loss": "hybrid", "schedule.num_steps": 5})
+    with pytest.raises(ConfigurationError, match="needs a variance that is fixed in training"):
+        fit_codec(run, nelbo.load_data("digits").train)
+
+
+def test_a_calibration_for_other_steps_is_refused(folder):
+    config = json.loads((folder / "config.json").read_text())
+    config["schedule"]["num_steps"] += 1
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(RunError, match=r"was calibrated for \d+ steps, but the schedule in config\.json has"):
+        nelbo.load(folder)

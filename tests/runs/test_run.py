@@ -105,6 +105,17 @@ class TestConditional:
     def test_unnamed_labels_are_the_models_own(self, conditional):
         assert conditional.model.labels_of(self.labelled((), [2, 0, -1])).tolist() == [2, 0, -1]
 
+    def test_labels_outside_the_classes_are_no_class(self, conditional):
+        assert conditional.model.labels_of(self.labelled(("ant", "dog"), [-2, 2, 1])).tolist() == [-1, -1, 1]
+
+    def test_trajectory_refuses_what_sampling_refuses(self, run, conditional):
+        with pytest.raises(ConfigurationError, match="guidance follows a class; give label too"):
+            next(conditional.trajectory(1, guidance=3.0))
+        with pytest.raises(ConfigurationError, match="label must be the number of a class"):
+            next(conditional.trajectory(1, label=torch.tensor([99])))
+        with pytest.raises(ConfigurationError, match="num must be a whole number, at least 1, got 0"):
+            run.trajectory(0)
+
     def test_no_labels_without_classes(self, run, conditional):
         assert run.model.labels_of(self.labelled(("cat",), [0])) is None
         assert conditional.model.labels_of(ArrayDataset(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), 17)) is None
@@ -219,7 +230,7 @@ class TestUse:
 
     @pytest.mark.parametrize("images", [torch.zeros(2, 3, 8, 8), torch.zeros(2, 1, 8, 9)])
     def test_another_shape_is_refused(self, run, images):
-        with pytest.raises(ShapeError, match=r"the model in .* needs 1 x 8 x 8; resize them \(resize\)"):
+        with pytest.raises(ShapeError, match=r"the model in .* needs 1 x 8 x 8; resize them, or choose another model"):
             run.bound(images.byte())
 
     def test_other_levels_are_refused(self, run):
@@ -240,8 +251,8 @@ class TestUse:
             ({"num": 1.5}, ConfigurationError, r"num must be a whole number, at least 1, got 1\.5"),
             ({"num": 10**12}, ConfigurationError, r"num=1000000000000: images of 64 bytes each would not fit"),
             ({"num": 1, "batch_size": 0}, ConfigurationError, "batch_size must be a whole number, at least 1, got 0"),
-            ({"num": 1, "steps": 0}, ScheduleError, r"must be within 1\.\.20, got 0; change steps"),
-            ({"num": 1, "steps": 21}, ScheduleError, r"must be within 1\.\.20, got 21; change steps"),
+            ({"num": 1, "steps": 0}, ScheduleError, r"must be a whole number within 1\.\.20, got 0; change steps"),
+            ({"num": 1, "steps": 21}, ScheduleError, r"must be a whole number within 1\.\.20, got 21; change steps"),
             ({"num": 1, "sampler": "ancestrl"}, ConfigurationError, r"did you mean 'ancestral'\?"),
             ({"num": 1, "variance": "calibratd"}, ConfigurationError, r"did you mean 'calibrated'\?"),
             ({"num": 1, "label": torch.zeros(1).long()}, ConfigurationError, "is not class-conditional; remove label"),

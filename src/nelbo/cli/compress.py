@@ -65,7 +65,7 @@ class _Ending:
 
 def compress(
     images: Annotated[
-        str, typer.Argument(help="Image, folder of images, .npy or .npz file, or the name of a bundled data set.")
+        str, typer.Argument(help="Image, folder of images, .npy or .npz file, or the name of a built-in data set.")
     ],
     model: ModelOption,
     target: Annotated[

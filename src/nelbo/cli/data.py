@@ -27,7 +27,7 @@ def data(
         str,
         typer.Argument(
             help="Folder of images, .npy or .npz file, folder of IDX files (MNIST format), WebDataset shards, or the "
-            "name of a bundled data set."
+            "name of a built-in data set."
         ),
     ],
     json: JsonOption = None,

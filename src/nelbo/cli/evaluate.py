@@ -9,9 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nelbo.cli.console import Bars, bars, name_rejects, say
-from nelbo.cli.options import BatchOption, DataOption, DeviceOption, JsonOption, ResizeOption, RunArgument, SeedOption
+from nelbo.cli.options import (
+    RESIZE,
+    BatchOption,
+    DataOption,
+    DeviceOption,
+    JsonOption,
+    ResizeOption,
+    RunArgument,
+    SeedOption,
+)
 from nelbo.cli.results import versioned, write_results
 from nelbo.errors import ConfigurationError
+from nelbo.runs.sampling_options import VARIANCES
 
 if TYPE_CHECKING:
     from nelbo.data import ImageDataset, Reject
@@ -98,10 +108,7 @@ def evaluate(
     ] = None,
     variance: Annotated[
         str | None,
-        typer.Option(
-            help="Variance of the reverse process: calibrated (the default if the run is calibrated), trained (the "
-            "default otherwise), fixed-large or fixed-small."
-        ),
+        typer.Option(help=f"Variance of the reverse process: {VARIANCES}"),
     ] = None,
     clip: Annotated[
         bool | None,
@@ -183,6 +190,7 @@ def _images(model: Run, data: str | None, resize: bool, num: int | None, bar: Ba
         available = len(images)
     else:
         images, _ = load_for_model(data, model.shape, resize=resize, progress=bar.of("reading images"))
+        images = model.dataset_of(images, remedy=RESIZE)
         available = len(images) + len(images.rejects)
     return _Images(images if num is None else images.spread(num), available, images.rejects)
 

@@ -59,9 +59,9 @@ def frechet(
 ) -> None:
     """Sample images and report their Frechet distance to real images, with the settings that affect it.
 
-    By default the features come from a small classifier trained on the labels of the data, which is bundled for digits
+    By default the features come from a small classifier trained on the labels of the data; one is bundled for digits
     and fashion-mnist. For other images, pass a network with --features. Distances with different features are not
-    comparable.
+    comparable. The command needs the extra metrics.
     """
     known(reference, REFERENCES, "part of the data (--reference)")
     chosen: dict[str, Any] = {"sampler": sampler, "steps": steps, "spacing": spacing, "precision": precision}

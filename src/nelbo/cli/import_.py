@@ -29,7 +29,7 @@ def import_(
         ),
     ] = None,
 ) -> None:
-    """Convert a diffusers model into a run folder for `nelbo sample`, `nelbo evaluate` and `nelbo score`.
+    """Import a diffusers model, or a copy of a nelbo run, as a new run folder.
 
     DDPM and DDIM pipelines and plain UNet2DModels with safetensors weights are supported. No code from the repository
     is executed. Unsupported features cause an error that names the feature.

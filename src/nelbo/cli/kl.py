@@ -28,15 +28,15 @@ def kl(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="COUNTS [FAMILY...]",
+            metavar="COUNTS [FAMILY]",
             help="CSV file of counts, optionally followed by distributions to compare with.",
         ),
     ] = None,
     against: Annotated[
         list[str] | None,
         typer.Option(
-            help=f"Distribution to compare with: {', '.join(FAMILY_NAMES)}, or another CSV file of counts; by default "
-            "all four families."
+            help=f"Distribution to compare with (repeatable): {', '.join(FAMILY_NAMES)}, or another CSV file of "
+            "counts; by default all four families."
         ),
     ] = None,
     example: Annotated[

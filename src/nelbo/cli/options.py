@@ -38,18 +38,21 @@ FileModelOption = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="Run that compressed the file; by default the model is found from the hash stored in the file.",
+        help="Run folder or bundled model that the file was compressed with. By default, nelbo looks for the "
+        "fingerprint stored in the file among the bundled models, in ./runs and in the folders of $NELBO_MODELS.",
     ),
 ]
 DataOption = Annotated[
     str | None,
     typer.Option(
-        help="Images to use instead of the run's held-out images: a folder, a .npy or .npz file, or a bundled data set."
+        help="Images to use instead of the run's held-out images: a folder, a .npy or .npz file, or the name of a "
+        "built-in data set."
     ),
 ]
 ResizeOption = Annotated[
-    bool, typer.Option("--resize", help="Convert images of another size or colour mode to those of the model.")
+    bool, typer.Option("--resize", help="Convert images to the size and colour mode of the model.")
 ]
+RESIZE = "resize them (--resize)"  # the remedy for images of another shape, where ResizeOption is offered
 SeedOption = Annotated[int, typer.Option(help="Random seed.")]
 JsonOption = Annotated[Path | None, typer.Option(help=f"Write the results as JSON to this file {STDOUT}.")]
 SamplerOption = Annotated[str | None, typer.Option(help=help_of(SamplingOptions, "sampler"))]

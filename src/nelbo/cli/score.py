@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from nelbo.cli.console import Bars, bars, name_rejects, out
-from nelbo.cli.options import STDOUT, DeviceOption, JsonOption, ModelOption, ResizeOption, SeedOption
+from nelbo.cli.options import RESIZE, STDOUT, DeviceOption, JsonOption, ModelOption, ResizeOption, SeedOption
 from nelbo.cli.results import versioned, write_results
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ STEPS_PER_IMAGE = 32
 def score(
     images: Annotated[
         str,
-        typer.Argument(help="Image, folder of images, .npy or .npz file, or the name of a bundled data set."),
+        typer.Argument(help="Image, folder of images, .npy or .npz file, or the name of a built-in data set."),
     ],
     model: ModelOption,
     csv_: Annotated[
@@ -53,6 +53,7 @@ def score(
     run.refuse_chain_options({"steps_per_image": steps_per_image})
     with bars() as bar:
         dataset, names = load_for_model(images, run.shape, resize=resize, progress=bar.of("reading images"))
+        dataset = run.dataset_of(dataset, remedy=RESIZE)
         report = _bound(run, dataset, steps_per_image, seed, bar)
     ranking = sorted(zip(names, report.scores.tolist(), strict=True), key=lambda pair: -pair[1])
     values = {

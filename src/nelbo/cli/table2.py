@@ -42,6 +42,7 @@ def table2(
 
     Rows: what the network predicts. Columns: the loss and the variance of the reverse process. Press Ctrl-C to save and
     stop; run the same command again to resume. `nelbo sample` and `nelbo evaluate` accept the folder of each cell.
+    The Frechet distance needs the extra metrics.
     """
     overrides = dict(parse_setting(text) for text in set_ or [])
     budget = MINUTES if minutes is None and steps is None else minutes

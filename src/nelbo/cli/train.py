@@ -58,13 +58,15 @@ def train(
     workers: Annotated[int | None, typer.Option(help=_of_training("workers"))] = None,
     save_every: Annotated[int | None, typer.Option(help=_of_training("save_every"))] = None,
     preview_every: Annotated[int | None, typer.Option(help=_of_training("preview_every"))] = None,
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard logs.")] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Also write TensorBoard logs. Needs the extra tensorboard.")
+    ] = False,
     set_: SetOption = None,
 ) -> None:
     """Train a model. Press Ctrl-C to save and stop; run the same command again to resume.
 
-    Settings that you do not set take the values of the preset. After training, the run folder contains everything that
-    `nelbo sample`, `nelbo evaluate` and `nelbo score` need: weights, configuration, metrics, samples and curves.
+    Settings that you do not set take the values of the preset. After training, the run folder contains the weights, the
+    configuration, metrics, samples and curves. `nelbo evaluate` also reads the held-out images from --data.
     """
     given = {
         "training.minutes": minutes,

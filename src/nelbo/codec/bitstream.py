@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nelbo.codec.version import FORMAT
-from nelbo.errors import CodecError, option
+from nelbo.errors import CodecError, ShapeError, option
 
 MAGIC, VERSION_MARK = 0x9D, 0x60
 FINGERPRINT, LONG_FINGERPRINT = 3, 8  # bytes; the long one is in files that state a size
@@ -85,6 +85,11 @@ class Bitstream:
         """Whether some of the message is missing."""
         return len(self.message) < self.length
 
+    @property
+    def complete(self) -> bool:
+        """Whether the message ends where the sender ended it, so that zeros may follow; a prefix is cut."""
+        return not self.truncated and not self.prefix
+
     def to_bytes(self) -> bytes:
         """Return the file's bytes."""
         head = self._head()
@@ -135,10 +140,10 @@ class Bitstream:
                 f"the file has version {version & 0x0F} of the format, and this nelbo reads version {FORMAT}; "
                 "upgrade nelbo to read it."
             )
-        if mode & RAW:
+        if mode & 0x0F == RAW:
             return RawImage.read(reader)
         effort, flags = mode >> 4, mode & 0x0F
-        if not 1 <= effort <= 9 or (flags & LOSSLESS and flags & PREFIX):
+        if not 1 <= effort <= 9 or flags & RAW or (flags & LOSSLESS and flags & PREFIX):
             raise CodecError(f"the file is damaged: its header is invalid; {RESTORE}")
         fingerprint = reader.take(LONG_FINGERPRINT if flags & SIZED else FINGERPRINT)
         size = (reader.varint(), reader.varint()) if flags & SIZED else None
@@ -209,6 +214,18 @@ def fewest_bytes(size: tuple[int, int] | None) -> int:
     return 0 if pixels <= SMALL_IMAGE else -(-pixels // PIXELS_A_BYTE)
 
 
+def pixels_on_cpu(image: Tensor) -> Tensor:
+    """Return an image (C, H, W) uint8 on the CPU.
+
+    Raises:
+        ShapeError: it is empty, has other dimensions, or is not uint8: a file holds whole levels.
+    """
+    if not isinstance(image, Tensor) or image.dtype != torch.uint8 or image.ndim != 3 or image.numel() == 0:
+        given = f"{image.dtype} {tuple(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
+        raise ShapeError(f"an image to compress must be a uint8 tensor (C, H, W) that is not empty, got {given}.")
+    return image.cpu()
+
+
 def hash_of(pixels: Tensor) -> bytes:
     """Return 4 bytes of SHA-256 over the shape and the pixels (C, H, W) uint8."""
     content = str(tuple(pixels.shape)).encode() + pixels.contiguous().numpy().tobytes()
@@ -220,6 +237,9 @@ class RawImage:
     """An image stored without the model: its pixels (C, H, W) uint8, plain or compressed by zlib or LZMA."""
 
     pixels: Tensor
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "pixels", pixels_on_cpu(self.pixels))
 
     def to_bytes(self) -> bytes:
         """Return the file's bytes, at most 14 more than the pixels."""
@@ -258,7 +278,10 @@ def _unpacked(kind: int, packed: bytes, num: int) -> bytes:
     """Unpack to exactly `num` bytes, without unpacking more than one byte beyond them."""
     try:
         if kind == DEFLATED:
-            packed = zlib.decompressobj().decompress(packed, num + 1)
+            unpacking = zlib.decompressobj()
+            packed = unpacking.decompress(packed, num + 1)
+            if len(packed) == num and (not unpacking.eof or unpacking.unused_data):
+                raise CodecError(f"the file is damaged: its pixels do not end with the file; {RESTORE}")
         elif kind == LZMA:
             packed = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_FILTERS).decompress(packed, num + 1)
     except (zlib.error, lzma.LZMAError) as error:

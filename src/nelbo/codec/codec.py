@@ -5,7 +5,8 @@ A file is decoded in this order:
 1. `Bitstream.from_bytes` (bitstream.py) splits the bytes into header (fingerprint, size, hash) and message.
 2. `ProgressiveCodec.decode` compares the fingerprint and the checksum, and starts a `Receiver` (receiver.py) per file.
 3. `receive` (receiver.py) runs Algorithm 4 from x_T to x_1: for each step a prediction, then `read_step` (message.py).
-4. In a lossless file, `read_grid` rounds the last prediction to integers, and `read_pass` reads the exact pixels.
+4. In a lossless file, `read_grid` rounds the last prediction to integers, and `read_pass`
+   (both in `message.py`) reads the exact pixels.
 5. `ProgressiveCodec.decode` compares the pixels with the hash.
 """
 
@@ -15,7 +16,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from nelbo.codec.bitstream import Bitstream, RawImage, hash_of
+from nelbo.codec.bitstream import Bitstream, RawImage, hash_of, pixels_on_cpu
 from nelbo.codec.chain import Chain
 from nelbo.codec.chunks import chunk_bits
 from nelbo.codec.plan import CodecPlan
@@ -94,10 +95,13 @@ class ProgressiveCodec:
 
         Raises:
             ConfigurationError: the effort is outside 1..9.
-            ShapeError: an image has other channels or levels than the model.
+            ShapeError: an image is empty or not uint8, or has other channels or levels than the model.
             NonFiniteError: the network's output is NaN or infinite.
         """
         chunk_bits(effort)  # refuse a wrong effort before the work
+        if not images:
+            return []
+        images = [pixels_on_cpu(image) for image in images]
         tilings = [self._tiling(image) for image in images]
         tiles = torch.cat([tiling.split(image) for tiling, image in zip(tilings, images, strict=True)])
         x_0 = levels_to_data(tiles, self.chain.reverse.levels, torch.float64)
@@ -189,9 +193,11 @@ class ProgressiveCodec:
             self._check(file)
             if receiver is None:
                 receiver = self.receiver(replace(file, message=b""))
-            receiver.feed(file.message[seen:], complete=not file.truncated)
+            receiver.feed(file.message[seen:], complete=file.complete)
             seen = len(file.message)
             yield from self._pictures(receiver, file)
+        if receiver is None:
+            Bitstream.from_bytes(held)  # raises: the header is cut short, or a raw image is
 
     def _pictures(self, receiver: Receiver, file: Bitstream) -> Iterator[Decoded]:
         """Yield every picture that the bytes at hand allow."""
@@ -223,8 +229,7 @@ class ProgressiveCodec:
         height, width = file.size or self.shape[1:]
         tiling = Tiling(height, width, self.shape)
         lossless = file.pixel_hash is not None or file.prefix
-        complete = not file.truncated and not file.prefix
-        return Receiver(self.chain, tiling, file.effort, file.message, lossless=lossless, complete=complete)
+        return Receiver(self.chain, tiling, file.effort, file.message, lossless=lossless, complete=file.complete)
 
     def _check(self, file: Bitstream, verify: bool = True) -> None:
         if self.fingerprint[: len(file.fingerprint)] != file.fingerprint[: len(self.fingerprint)]:

@@ -1,6 +1,6 @@
 """The parts of a file."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -99,9 +99,16 @@ def _next_element(codec: ProgressiveCodec, receiver: Receiver) -> tuple[SegmentK
 
 @torch.no_grad()
 def cut_to_error(codec: ProgressiveCodec, file: Bitstream, original: Tensor, largest: float) -> Bitstream:
-    """Return the shortest beginning of a lossless file whose picture has an RMSE of at most `largest`, in levels."""
-    for picture in codec.stream([file.to_bytes()]):
-        num_bytes = picture.bytes_used - len(file.pixel_hash or b"")
-        if rmse(picture.image, original) <= largest and num_bytes > fewest_bytes(file.size):
-            return file.cut(num_bytes)
+    """Return the shortest beginning of a lossless file whose picture has an RMSE of at most `largest`, in levels.
+
+    The picture of a beginning can be worse than that of the whole file at the same place, because it ends earlier than
+    the sender ended it. So every picture is judged as a reader of the beginning sees it; the whole file is exact.
+    """
+    beginning = replace(file, pixel_hash=None, prefix=True, check=None)
+    for picture in codec.stream([beginning.to_bytes()]):
+        if rmse(picture.image, original) > largest or picture.bytes_used <= fewest_bytes(file.size):
+            continue
+        cut = file.cut(picture.bytes_used)
+        if rmse(codec.decode([cut])[0].image, original) <= largest:
+            return cut
     return file

@@ -15,7 +15,7 @@ from nelbo.codec.channel import Target, choose
 from nelbo.codec.chunks import ChunkLayout, candidate_bits, chunk_bits
 from nelbo.codec.expectation import Expectation
 from nelbo.codec.lattice import centers, safe_offsets
-from nelbo.codec.message import Indices, write_grid, write_pass, write_step
+from nelbo.codec.message import ESCAPE_BITS, Indices, write_grid, write_pass, write_step
 from nelbo.codec.range_coder import RangeEncoder
 from nelbo.diffusion.passes import walk
 from nelbo.diffusion.pixel_decoder import mixture_of
@@ -85,16 +85,19 @@ def _send_step(
 def _number_of_chunks(layout: ChunkLayout, step: int, kl: Tensor, bits: int) -> int:
     """Return the fewest chunks at which none is overfull, at most twice as many as the KL requires.
 
+    There are at most as many chunks as dimensions, and as the message can count.
+
     Args:
         kl: (D,) bits up to and including each place of the scan.
         bits: the KL that a chunk should hold.
     """
-    least = max(1, -(-int(kl[-1] + 0.5) // bits))
-    for number in range(least, MOST_CHUNKS_FACTOR * least):
+    most = min(len(kl), (1 << ESCAPE_BITS) - 1)
+    least = min(max(1, -(-int(kl[-1] + 0.5) // bits)), most)
+    for number in range(least, min(MOST_CHUNKS_FACTOR * least, most)):
         before = torch.cat([kl.new_zeros(1), kl])[torch.tensor(layout.cuts(step, number))]
         if float(before.diff().max()) <= bits + OVERFULL:
             return number
-    return MOST_CHUNKS_FACTOR * least
+    return min(MOST_CHUNKS_FACTOR * least, most)
 
 
 def write_message(

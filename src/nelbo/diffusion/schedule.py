@@ -146,13 +146,14 @@ class NoiseSchedule:
             ScheduleError: a number outside 1..T, or steps that don't rise or don't end at T.
         """
         total = self.num_steps
-        if isinstance(steps, int):
+        if not isinstance(steps, Sequence):
             check_num_kept(steps, total)
-            kept = evenly_spaced(steps, total)
+            kept = evenly_spaced(int(steps), total)
         else:
-            kept = torch.as_tensor(list(steps), dtype=torch.int64)
+            given = torch.as_tensor(steps)
+            kept = given.long()
             rising = len(kept) > 0 and bool((kept[1:] > kept[:-1]).all()) and int(kept[0]) >= 1
-            if not rising or int(kept[-1]) != total:
+            if not rising or int(kept[-1]) != total or not torch.equal(kept, given):
                 raise ScheduleError(
                     f"the steps kept must rise within 1..{total} and end at {total}, got {list(steps)}."
                 )

@@ -6,15 +6,15 @@ from torch import Tensor
 from nelbo.errors import ScheduleError, option
 
 
-def check_num_kept(num_steps: int, total: int) -> None:
-    """Check that a stride keeps 1..total steps.
+def check_num_kept(num_steps: float, total: int) -> None:
+    """Check that a stride keeps a whole number of steps within 1..total.
 
     Raises:
         ScheduleError: it doesn't.
     """
-    if not 1 <= num_steps <= total:
+    if not (1 <= num_steps <= total and num_steps == int(num_steps)):
         raise ScheduleError(
-            f"the number of steps must be within 1..{total}, got {num_steps}; change {option('steps')}."
+            f"the number of steps must be a whole number within 1..{total}, got {num_steps}; change {option('steps')}."
         )
 
 

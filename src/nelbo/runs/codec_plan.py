@@ -130,6 +130,11 @@ def _require_support(run: ModelInFolder) -> None:
             f"a .nelbo file has no place for a class yet, and {run.folder} is class-conditional; train a model without "
             f"{setting('conditional')}."
         )
+    if run.model.variance().learned:
+        raise ConfigurationError(
+            f"the codec needs a variance that is fixed in training, and the network of {run.folder} outputs one; train "
+            f"a model without {setting('variance', 'learned-range')}."
+        )
     if run.model.mse is None:
         raise RunError(f"{why_not_calibrated(run.folder, run.model.data)}.")
 
@@ -170,16 +175,23 @@ def _hashed(options: Mapping[str, Any], names: Sequence[str], since: Mapping[str
 def find_model(start: bytes) -> Path:
     """Find the folder of the model whose fingerprint begins with `start`: bundled, in ./runs, or in $NELBO_MODELS.
 
+    A valid plan comes before one that has become stale.
+
     Raises:
         CodecError: there is none.
     """
+    stale = []
     for folder in _known_folders():
         try:
             metadata = read_metadata(folder / PLAN_FILE)
         except NelboError:
             continue  # a damaged plan of another run does not stop the search
         if str(metadata.get("fingerprint", "")).startswith(start.hex()):
-            return folder
+            if not metadata.get("stale"):
+                return folder
+            stale.append(folder)
+    if stale:
+        return stale[0]
     raise CodecError(
         f"the file was made by a model with the fingerprint {start.hex()}, which is not among the bundled models, the "
         f"runs in ./runs or those in ${MODELS_VARIABLE}; name its run by {option('model')}."

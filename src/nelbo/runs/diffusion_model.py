@@ -1,7 +1,8 @@
 """A diffusion model: a network with its schedule and calibration, and the chains that follow from them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -18,17 +19,34 @@ from nelbo.diffusion import (
     ReverseProcess,
     Variance,
 )
-from nelbo.errors import ConfigurationError, option
+from nelbo.errors import ConfigurationError, RunError, option
 from nelbo.networks import InBFloat16, PixelNetwork
 from nelbo.options import known
 from nelbo.randomness import DECODER, image_generators
 from nelbo.recipes.assembly import build_parameterization, build_variance
 from nelbo.recipes.recipe import Recipe
-from nelbo.runs.folder import DataOptions
+from nelbo.runs.folder import CONFIG_FILE, MODEL_FILE, DataOptions
 from nelbo.runs.sampling import build_sampler, constraints_of, guidance_of, strided
 from nelbo.runs.sampling_options import SamplingOptions
 from nelbo.samplers import Sampler, Step
 from nelbo.training import bf16_wanted
+
+CALIBRATION = "calibration.mse"  # the name of the stored calibration
+
+
+def calibration_of(folder: Path, schedule: NoiseSchedule, stored: Mapping[str, Tensor]) -> Tensor | None:
+    """Return the calibration (T+1,) among the stored tensors of a run, or None.
+
+    Raises:
+        RunError: it was measured for another number of steps.
+    """
+    mse = stored.get(CALIBRATION)
+    if mse is not None and len(mse) != schedule.num_steps + 1:
+        raise RunError(
+            f"{folder / MODEL_FILE} was calibrated for {len(mse) - 1} steps, but the schedule in {CONFIG_FILE} has "
+            f"{schedule.num_steps}; restore {CONFIG_FILE} from a copy."
+        )
+    return mse
 
 
 @dataclass(frozen=True)
@@ -125,9 +143,21 @@ class DiffusionModel:
 
     @torch.no_grad()
     def trajectory(
-        self, num: int, options: SamplingOptions, *, seed: int = 0, first: int = 0, label: Tensor | None = None
+        self,
+        num: int,
+        options: SamplingOptions,
+        *,
+        seed: int = 0,
+        first: int = 0,
+        label: int | str | Tensor | None = None,
     ) -> Iterator[Step]:
-        """Sample images first..first+num-1 of a seed as one batch, and yield every step; see `Sampler.trajectory`."""
+        """Sample images first..first+num-1 of a seed as one batch, and yield every step; see `Sampler.trajectory`.
+
+        Raises:
+            ConfigurationError: an unknown class, or guidance without a label.
+        """
+        label = self.classes(label, num, options.guidance)
+        label = None if label is None else label.to(self.schedule.device)
         shape = (num, *self.data.shape)
         yield from self.sampler(options).trajectory(shape, image_generators(seed, first, num), label)
 
@@ -188,7 +218,9 @@ class DiffusionModel:
         names = self.data.class_names
         own = {name: index for index, name in enumerate(names)}
         index = torch.tensor([*(own.get(name, -1) for name in images.class_names or names), -1])
-        return index[images.labels]  # label -1, no class, picks the last entry
+        last = len(index) - 1  # the entry of no class
+        known_label = (images.labels >= 0) & (images.labels < last)
+        return index[torch.where(known_label, images.labels, last)]
 
     def require_classes(self) -> None:
         """Check that the model is class-conditional.

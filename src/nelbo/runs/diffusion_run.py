@@ -29,7 +29,7 @@ from nelbo.recipes.recipe import Recipe
 from nelbo.restoration import Restoration
 from nelbo.runs.codec_plan import load_codec
 from nelbo.runs.decoder import load_pixels, pixel_tensors
-from nelbo.runs.diffusion_model import DiffusionModel
+from nelbo.runs.diffusion_model import CALIBRATION, DiffusionModel, calibration_of
 from nelbo.runs.folder import RunConfig
 from nelbo.runs.restore_options import RestoreOptions
 from nelbo.runs.restoring import restore
@@ -38,7 +38,6 @@ from nelbo.runs.sampling import pixels_of
 from nelbo.runs.sampling_options import SamplingOptions
 from nelbo.samplers import Sampler, Step
 
-CALIBRATION = "calibration.mse"
 DRAFT_STEPS, GLANCE_STEPS = 50, 4
 
 
@@ -62,8 +61,9 @@ class DiffusionRun(Run):
     def of(cls, folder: Path, config: RunConfig, network: nn.Module, extras: dict[str, Tensor]) -> Self:
         """Build the run from its parts."""
         recipe, device = cast(Recipe, config.recipe), next(network.parameters()).device
+        schedule = build_schedule(recipe.schedule).to(device)
         pixels = load_pixels(folder, recipe, config.data, extras, device)
-        return cls(folder, config, network, build_schedule(recipe.schedule).to(device), extras.get(CALIBRATION), pixels)
+        return cls(folder, config, network, schedule, calibration_of(folder, schedule, extras), pixels)
 
     @property
     def recipe(self) -> Recipe:
@@ -99,11 +99,12 @@ class DiffusionRun(Run):
         *,
         seed: int = 0,
         first: int = 0,
-        label: Tensor | None = None,
+        label: int | str | Tensor | None = None,
         options: SamplingOptions | None = None,
         **changes: Any,
     ) -> Iterator[Step]:
         """Sample images first..first+num-1 of a seed as one batch, and yield every step; see `Sampler.trajectory`."""
+        self.check_number(num, 1)
         return self.model.trajectory(num, SamplingOptions.of(options, **changes), seed=seed, first=first, label=label)
 
     @torch.no_grad()

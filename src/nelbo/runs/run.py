@@ -136,8 +136,13 @@ class Run(ABC):
                 f"at most {MOST_BYTES // math.prod(self.shape)} at a time, each part with its own seed."
             )
 
-    def dataset_of(self, images: Tensor | ImageDataset, batch_size: int = 1) -> ImageDataset:
+    def dataset_of(
+        self, images: Tensor | ImageDataset, batch_size: int = 1, *, remedy: str = "resize them"
+    ) -> ImageDataset:
         """Return images as a data set of this model's shape.
+
+        Args:
+            remedy: how the caller can convert images of another shape, for the message.
 
         Raises:
             ShapeError: images of another shape.
@@ -156,7 +161,7 @@ class Run(ABC):
         if dataset.shape != self.shape:
             raise ShapeError(
                 f"the images are {_by(dataset.shape)} (channels x height x width), and the model in {self.folder} "
-                f"needs {_by(self.shape)}; resize them ({option('resize')}) or choose another model."
+                f"needs {_by(self.shape)}; {remedy}, or choose another model."
             )
         return dataset
 

@@ -15,6 +15,10 @@ GUIDANCE = (
     "Classifier-free guidance scale: 1 disables it; with larger values, typically 2 to 4, samples follow the class "
     "more strongly."
 )
+VARIANCES = (
+    "calibrated (measured after training; the default where available), trained (the one used in training; otherwise "
+    "the default), fixed-large (beta_t) or fixed-small (that of the posterior)."
+)
 PRECISION = "Precision of the network: bf16, fp32, or auto (bf16 if the hardware supports it)."
 
 
@@ -40,10 +44,7 @@ class SamplingOptions:
     ] = None
     variance: Annotated[
         str | None,
-        Doc(
-            "Variance of the ancestral sampler: calibrated (the default if the run is calibrated), trained (the "
-            "default otherwise), fixed-large or fixed-small."
-        ),
+        Doc(f"Variance of the ancestral sampler: {VARIANCES}"),
     ] = None
     clip: Annotated[
         bool | None, Doc("Clip the predicted image to the range of the data at every step; on by default.")
@@ -70,7 +71,10 @@ class SamplingOptions:
     ] = None
     guidance_interval: Annotated[
         tuple[float, float] | None,
-        Doc("Interval where guidance applies, as two fractions of the diffusion time: 0 is the image, 1 is noise."),
+        Doc(
+            "Interval where guidance applies, as two fractions of the diffusion time, such as 0.1 0.8: 0 is the image, "
+            "1 is noise."
+        ),
     ] = None
     constraints: Annotated[
         tuple[Any, ...],

@@ -124,9 +124,13 @@ class VAERun(Run):
 
     def refuse_chain_options(self, options: Mapping[str, object]) -> None:
         """Refuse every option of a chain: see `Run.refuse_chain_options`."""
-        given = [name for name, value in options.items() if value is not None]
-        if given:
+        named = [
+            option(name, value) if value is False else option(name)
+            for name, value in options.items()
+            if value is not None
+        ]
+        if named:
             raise ConfigurationError(
                 f"{self.folder} is {FAMILIES[self.family].in_words}: it has no chain of steps and no classes, and runs "
-                f"in float32; remove {', '.join(map(option, given))}."
+                f"in float32; remove {', '.join(named)}."
             )

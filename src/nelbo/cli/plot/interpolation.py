@@ -17,7 +17,9 @@ def interpolation(
     run: RunArgument,
     picture: OutOption = Path("interpolation.png"),
     data: DataOption = None,
-    pair: Annotated[tuple[int, int], typer.Option(help="Indices of the two images in the data set, from 0.")] = (0, 1),
+    pair: Annotated[
+        tuple[int, int], typer.Option(help="Indices of the two images in the data set, from 0, such as 0 1.")
+    ] = (0, 1),
     columns: Annotated[
         int, typer.Option(min=2, help="Number of interpolation weights, evenly spaced from 0 to 1.")
     ] = 11,

@@ -27,7 +27,9 @@ MIDDLE = 1000  # number of samples from which the rise of the best bound is repo
 
 
 def monte_carlo(
-    run: Annotated[str, typer.Argument(help="Run folder of a variational autoencoder.")],
+    run: Annotated[
+        str, typer.Argument(help="Run folder of a variational autoencoder (preset vae-digits or vae-fashion-mnist).")
+    ],
     picture: OutOption = Path("monte-carlo.png"),
     data: DataOption = None,
     num: Annotated[int, typer.Option(min=1, help="Number of images, evenly spaced in the data set.")] = 4,

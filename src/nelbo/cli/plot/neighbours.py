@@ -28,11 +28,11 @@ def neighbours(
     seed: SeedOption = 0,
     device: DeviceOption = None,
 ) -> None:
-    """Plot samples next to their nearest training images, to check whether the model memorises them.
+    """Plot samples next to their nearest training images, to check whether the model has memorised training images.
 
     Distances are RMSE in grey levels (0..255). As a reference, the distances from the same number of held-out images to
     their nearest training images are measured. If samples are closer to the training images than held-out images are,
-    the model memorises.
+    the model has memorised training images.
     """
     path = figure_path(picture)
     import torch

@@ -20,7 +20,7 @@ STEPS = 250
 
 
 def points(
-    run: Annotated[str, typer.Argument(help="Run folder of a model of a toy set, such as toy:moons.")],
+    run: Annotated[str, typer.Argument(help="Run folder of a model trained on a toy data set, such as toy:moons.")],
     picture: Annotated[
         Path | None,
         typer.Option(
@@ -44,10 +44,11 @@ def points(
     seed: SeedOption = 0,
     device: DeviceOption = None,
 ) -> None:
-    """Plot a model of 2-D points: the forward and the reverse process, the learned score function, and its error.
+    """Plot a model of 2-D points: the forward process, the reverse process and the learned score function.
 
-    For eight-gaussians the exact score is plotted too. If the density is known (eight-gaussians, checkerboard), bounds
-    on KL(data || model) are printed: a lower bound from histograms, and an upper bound from the variational bound.
+    For eight-gaussians, the exact score is plotted too, and the error of the learned one is printed. If the density is
+    known (eight-gaussians, checkerboard), bounds on KL(data || model) are printed: a lower bound from histograms, and
+    an upper bound from the variational bound.
     """
     path = figure_path(picture, "points", animate=animate)
     from nelbo.plots import chain_of_points, evenly, moving_points

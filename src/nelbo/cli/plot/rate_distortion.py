@@ -35,9 +35,10 @@ def rate_distortion(
     batch_size: BatchOption = 64,
     device: DeviceOption = None,
 ) -> None:
-    """Plot rate against distortion for each step (fig. 5, table 4), compared with JPEG, WebP and JPEG XL.
+    """Plot rate against distortion for each step (fig. 5, table 4), compared with JPEG and WebP.
 
-    Each row of the output adds one step of the bound, from the last time step down. The last rate plus L_0 is the
+    With pillow-jxl-plugin installed, JPEG XL is included too. Each row of the printed table adds one step of the bound,
+    starting at t = T. The last rate plus L_0 is the
     total that `nelbo evaluate` reports. The image formats encode the same images.
     """
     path = figure_path(picture)
