@@ -20,7 +20,7 @@ demo: $(VENV)/.installed ## train on the bundled digits, sample, score, and say 
 test: lint ## lint, types, import contract, then every test that is quick
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not gpu" -n $(WORKERS) --dist loadfile
 
-test-slow: $(VENV)/.installed-test ## the tests that take minutes
+test-slow: $(VENV)/.installed-test $(VENV)/.installed-docs ## the tests that take minutes, the site included
 	$(BIN)/python -m pytest -m slow
 
 test-gpu: $(VENV)/.installed-test ## the tests that need a CUDA graphics card

@@ -41,8 +41,8 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_whole(Path(folder) / "a.txt", lambda temporary: temporary.write_text("complete"))
-    ...     [path.name for path in Path(folder).iterdir()]
-    ['a.txt']
+    ...     print(*(path.name for path in Path(folder).iterdir()))
+    a.txt
 
     Args:
         path: where the file goes; its folders are created.

@@ -94,7 +94,8 @@ def loader(
     random state.
 
     Args:
-        rank, world: the number of this training process, from 0, and how many there are.
+        rank: the number of this training process, from 0.
+        world: how many training processes there are.
         workers: worker processes. None starts up to `MOST_WORKERS` for a set that is decoded as it is read, and none
             for a set in memory, which workers would not speed up.
 

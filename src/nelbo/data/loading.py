@@ -100,7 +100,8 @@ def load_for_model(
     Args:
         shape: (C, H, W) of the model's images.
         resize: resize, crop and convert the images to `shape` instead.
-        progress, memory_budget: see `load_data`.
+        progress: see `load_data`.
+        memory_budget: see `load_data`.
 
     Raises:
         DataError: no image is left, or resizing would make levels that the images do not have.

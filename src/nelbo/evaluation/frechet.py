@@ -157,7 +157,8 @@ def frechet_distance(
     """Compute the Frechet distance between two sets of images in float64.
 
     Args:
-        generated, reference: uint8 tensors (N, C, H, W) or data sets.
+        generated: uint8 tensor (N, C, H, W) or data set.
+        reference: uint8 tensor (N, C, H, W) or data set.
         features: the network whose features are compared.
         split: the reference images in words, such as "held-out images of digits".
         resamples: bootstrap samples of both sets for the interval, at least 20. Each one computes the eigenvalues of a

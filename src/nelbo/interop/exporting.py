@@ -50,7 +50,8 @@ def export_model(
         out: a folder, absent or empty, or "hf:owner/name".
         format: "diffusers", a folder that `diffusers.DDPMPipeline.from_pretrained` reads; "torch", a program for
             `torch.export.load`; or "nelbo", the run without its training state.
-        public, api: for a repository, see `nelbo.interop.hub.upload`.
+        public: for a repository, see `nelbo.interop.hub.upload`.
+        api: for a repository, see `nelbo.interop.hub.upload`.
 
     Raises:
         ConfigurationError: an unknown format, a model that the format does not support, or a wrong `out` or `public`.

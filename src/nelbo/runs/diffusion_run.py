@@ -128,7 +128,8 @@ class DiffusionRun(Run):
             first: number of the first image.
             label: for a class-conditional model, see `DiffusionModel.classes`.
             progress: called with (steps done, steps in all).
-            options, changes: a `SamplingOptions`, or its fields as keyword arguments: `steps=20`.
+            options: how to sample.
+            changes: fields of `SamplingOptions` that replace those of `options`: `steps=20`.
 
         Raises:
             ConfigurationError: an unknown option, or one that the sampler or the model does not support.
