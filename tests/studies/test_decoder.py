@@ -86,7 +86,7 @@ def test_bound_score_and_file_read_one_decoder(trained):
     assert trained.score(images).mean() == pytest.approx(report.total, abs=0.3)
     fit_codec(trained, nelbo.load_data("digits").train, FittingOptions(table_images=16, sent_images=4))
     codec = trained.codec()
-    assert codec.plan.steps[0] == 1
+    assert codec.chain.plan.steps[0] == 1
     files = codec.encode(list(images))
     for decoded, image in zip(codec.decode(files), images, strict=True):
         assert torch.equal(decoded.image, image)
