@@ -60,7 +60,7 @@ class NeedsPrediction:
         """Return the next state, given the network's prediction of x_0."""
         if self.t > 1:
             return NeedsStep(self.x, self.t, self.expected, prediction)
-        return NeedsGrid(prediction) if source.lossless else Finished(_levels_of(source, prediction))
+        return NeedsGrid(self.x, prediction) if source.lossless else Finished(_levels_of(source, prediction))
 
 
 @dataclass(frozen=True)
@@ -105,9 +105,11 @@ class NeedsGrid:
     """The next element of the message is the grid.
 
     Attributes:
-        prediction: the network's last, from x_1, which the grid rounds.
+        x: (tiles, C, H, W) x_1.
+        prediction: the network's last, from x_1.
     """
 
+    x: Tensor
     prediction: Prediction
 
     def read(self, source: Source) -> "NeedsPass":
@@ -116,10 +118,11 @@ class NeedsGrid:
         Raises:
             Exhausted: the bytes at hand do not hold all of it.
         """
-        values = source.chain.grid(self.prediction.x_0).flatten(1)
+        seen = source.chain.evidence(self.prediction, self.x)
+        values = seen.flatten(1)
         offsets = read_grid(source.decoder, *values.shape)
-        center = centers(values, offsets, source.chain.reverse.levels).view(self.prediction.x_0.shape)
-        return NeedsPass(center, torch.zeros_like(center))
+        center = centers(values, offsets, source.chain.reverse.levels).view(seen.shape)
+        return NeedsPass(center, torch.zeros(self.x.shape, dtype=torch.int64))
 
     def levels(self, source: Source) -> Tensor:
         """Return the picture's levels, (tiles, C, H, W) float64."""
@@ -131,7 +134,7 @@ class NeedsPass:
     """The next element of the message is a pass of pixels.
 
     Attributes:
-        center: (tiles, C, H, W) int64, the rounded last prediction, in half levels.
+        center: (tiles, VC, H, W) int64, the rounded evidence, in half levels.
         pixels: (tiles, C, H, W) int64, the pixels of all earlier passes.
         number: of this pass, from 0.
         begun: the levels of this pass that are read already.

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from nelbo.diffusion.passes import walk
+from nelbo.networks.pixel_options import PixelOptions
 from nelbo.networks.pixels import COMPONENTS, INPUT, IntegerNetwork, PixelNetwork
 from nelbo.probability import data_to_levels, levels_to_data
 from nelbo.probability.integer_tables import LEVEL_PARTS, SCALES, TOTAL
@@ -30,21 +31,36 @@ def on_grid(xhat_0: Tensor, levels: int) -> Tensor:
     return (xhat_0.double() + 1) * (top_place(levels) / 2)
 
 
-def features(center: Tensor, x: Tensor, known: Tensor, levels: int) -> Tensor:
-    """Return the network's input (B, 3C, H, W), integers: the rounded xhat_0, the known pixels, and which are known.
+def evidence(options: PixelOptions, xhat_0: Tensor, x_1: Tensor, signal: Tensor | float) -> Tensor:
+    """Return what the network knows of the image, (B, VC, H, W) in [-1, 1]: xhat_0, and x_1 / signal if V = 2.
 
     Args:
-        center: (B, C, H, W) int64, in half levels.
+        signal: sqrt(alphas_bar_1).
+    """
+    return torch.cat([xhat_0, x_1 / signal], 1) if options.reads_x_1 else xhat_0
+
+
+def features(center: Tensor, x: Tensor, known: Tensor, levels: int) -> Tensor:
+    """Return the network's input (B, 3C or 4C, H, W), integers: rounded evidence, known pixels, and which are known.
+
+    Args:
+        center: (B, VC, H, W) int64, the rounded evidence in half levels.
         x: (B, C, H, W) levels; ignored where unknown.
         known: (C, H, W) or (B, C, H, W) bool.
         levels: K.
     """
-    seen = known.expand_as(center).long()
-    return torch.cat([center - (levels - 1), (HALVES * x.long() - center) * seen, INPUT * seen], 1)
+    middle, noisy = center[:, : x.shape[1]], center[:, x.shape[1] :]
+    parts = [middle - (levels - 1)] + ([noisy - middle] if noisy.shape[1] else [])
+    seen = known.expand_as(middle).long()
+    return torch.cat([*parts, (HALVES * x.long() - middle) * seen, INPUT * seen], 1)
 
 
 def log2_masses(output: Tensor, center: Tensor, x: Tensor, levels: int) -> Tensor:
-    """Return log2 of the mass that mixtures (B, C, 3, components, H, W) give to levels x (B, C, H, W)."""
+    """Return log2 of the mass that mixtures (B, C, 3, components, H, W) give to levels x (B, C, H, W).
+
+    Args:
+        center: (B, VC, H, W) the rounded evidence, whose first C channels are the middle of the mixtures.
+    """
     logit, mean, inverse = _mixture(output, center)
     lower, upper = ((x[:, :, None] + d - mean) * inverse for d in (-0.5, 0.5))
     below = torch.where(x[:, :, None] == 0, 0, torch.sigmoid(lower))
@@ -57,7 +73,7 @@ def log2_masses(output: Tensor, center: Tensor, x: Tensor, levels: int) -> Tenso
 def _mixture(output: Tensor, center: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return logits, means in levels and inverse scales (B, C, components, H, W) of the network's output."""
     logit, shift, scale = output.unbind(2)
-    mean = center[:, :, None] / HALVES + 4 * shift
+    mean = center[:, : output.shape[1], None] / HALVES + 4 * shift
     inverse = torch.exp2(-(scale.clamp(-SCALES / 16, (SCALES - 1) / 8 - SCALES / 16) + SCALES / 16 - 5))
     return logit, mean, inverse
 
@@ -68,14 +84,15 @@ def mixture_of(
     """Return the mixtures of the wanted pixels in integers, and a (B, C, H, W) bool mask of these pixels.
 
     Args:
-        center, x: (B, C, H, W) int64, the rounded xhat_0 in half levels, and levels; x is ignored where unknown.
+        center: (B, VC, H, W) int64, the rounded evidence in half levels.
+        x: (B, C, H, W) int64 levels; ignored where unknown.
         known, wanted: (C, H, W) or (B, C, H, W) bool.
     """
     levels = network.options.levels
     output = network(features(center, x, known, levels))  # B, C, 3, components, H, W
-    chosen = wanted.expand_as(center)
+    chosen = wanted.expand_as(x)
     rows = torch.from_numpy(output).permute(0, 1, 4, 5, 2, 3)[chosen].numpy()
-    return LogisticMixture.read(rows, center[chosen].numpy(), levels), chosen
+    return LogisticMixture.read(rows, center[:, : x.shape[1]][chosen].numpy(), levels), chosen
 
 
 @dataclass(frozen=True)
@@ -85,10 +102,14 @@ class PixelDecoder:
     Attributes:
         network: the pixel network, in evaluation mode.
         x_0: (B, C, H, W) xhat_0 predicted from x_1.
+        x_1: (B, C, H, W).
+        signal: sqrt(alphas_bar_1).
     """
 
     network: PixelNetwork
     x_0: Tensor
+    x_1: Tensor
+    signal: float
 
     @property
     def mean(self) -> Tensor:
@@ -97,9 +118,10 @@ class PixelDecoder:
 
     @property
     def center(self) -> Tensor:
-        """(B, C, H, W) int64, xhat_0 rounded to half levels."""
+        """(B, VC, H, W) int64, the evidence rounded to half levels."""
         levels = self.network.options.levels
-        return on_grid(self.x_0, levels).round().clamp(0, top_place(levels)).long()
+        seen = evidence(self.network.options, self.x_0, self.x_1, self.signal)
+        return on_grid(seen, levels).round().clamp(0, top_place(levels)).long()
 
     def log_prob(self, x_0: Tensor) -> Tensor:
         """Return the log-mass (B, C, H, W) of data x_0 on the K levels given all earlier passes, nats per dimension."""
@@ -113,7 +135,7 @@ class PixelDecoder:
     def sample(self, generator: Generators) -> Tensor:
         """Draw data x_0 (B, C, H, W) on the K levels, pass by pass."""
         levels, center = self.network.options.levels, self.center
-        x = torch.zeros_like(center)
+        x = torch.zeros_like(self.x_0, dtype=torch.int64)
         for known, new in self._walk():
             u = uniform((len(x), 4, *x.shape[1:]), generator, self.x_0.float()).unbind(1)
             x = torch.where(new, _draw(self._output(center, x, known), center.float(), levels, u), x)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nelbo.diffusion.passes import passes, walk
-from nelbo.diffusion.pixel_decoder import features, log2_masses, on_grid, top_place
+from nelbo.diffusion.pixel_decoder import evidence, features, log2_masses, on_grid, top_place
 from nelbo.diffusion.reverse import ReverseProcess
 from nelbo.networks.pixel_options import PixelOptions
 from nelbo.objective import Draws, Losses
@@ -55,7 +55,7 @@ class PixelObjective:
         known, new = (torch.stack([mask[part] for mask in masks]).to(images.device) for part in (0, 1))
         number = draws["number"].flatten()
         x = images.long().repeat_interleave(self.draws, 0)
-        values = on_grid(self._xhat_0(images, draws["noise"]), levels).repeat_interleave(self.draws, 0)
+        values = on_grid(self._evidence(images, draws["noise"]), levels).repeat_interleave(self.draws, 0)
         center = (values + draws["offset"].flatten().view(-1, 1, 1, 1)).floor().clamp(0, top_place(levels)).long()
         output = network(features(center, x, known[number], levels).float())
         nats = -math.log(2) * log2_masses(output, center.float(), x.float(), levels)
@@ -76,8 +76,10 @@ class PixelObjective:
         """Do nothing."""
 
     @torch.no_grad()
-    def _xhat_0(self, images: Tensor, noise: Tensor) -> Tensor:
-        """Return xhat_0 (B, C, H, W) predicted from a draw of x_1."""
+    def _evidence(self, images: Tensor, noise: Tensor) -> Tensor:
+        """Return the evidence (B, VC, H, W) of a draw of x_1."""
         x_0 = levels_to_data(images, self.options.levels)
         t = torch.ones(len(x_0), dtype=torch.int64, device=x_0.device)
-        return self.reverse.predict(self.reverse.forward_process.sample(x_0, t, noise), t).x_0
+        x_1 = self.reverse.forward_process.sample(x_0, t, noise)
+        xhat_0 = self.reverse.predict(x_1, t).x_0
+        return evidence(self.options, xhat_0, x_1, float(self.reverse.schedule.signal[1]))

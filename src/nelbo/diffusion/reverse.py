@@ -140,7 +140,7 @@ class ReverseProcess:
         It is the transition integrated over the bins of the K levels (eq. 13), or that of the pixel network.
         """
         if self.pixels is not None:
-            return PixelDecoder(self.pixels, prediction.x_0)
+            return PixelDecoder(self.pixels, prediction.x_0, x_1, float(self.schedule.signal[1]))
         transition = self.transition_of(prediction, x_1, _first(x_1))
         return DiscretizedGaussian(transition.mean, transition.variance, self.levels)
 

@@ -22,6 +22,11 @@ class PixelOptions:
     blocks: Annotated[int, Doc("Residual blocks of two convolutions; with 0, one plain convolution.")] = 0
     side: Annotated[int, Doc("Side of the squares whose pixels become known one by one: 2 or 4.")] = 2
 
+    @property
+    def reads_x_1(self) -> bool:
+        """Whether the evidence includes x_1 itself; the plain network of format version 1 reads xhat_0 alone."""
+        return self.blocks > 0
+
     def __post_init__(self) -> None:
         check_types(self)
         for name, least in (("channels", 1), ("hidden", 1), ("levels", 2), ("blocks", 0)):

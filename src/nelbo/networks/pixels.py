@@ -1,8 +1,8 @@
 """The pixel network, which gives each unknown pixel a distribution, in floats for training and in integers for coding.
 
-It reads a rounded xhat_0 and the pixels that are known already, and returns the parameters of a mixture of logistic
-distributions for every pixel. The integers stay below 2^53, and float64 holds their products and sums exactly in any
-order, so every machine computes the same values.
+It reads the rounded evidence (xhat_0, and x_1 too if it has residual blocks) and the pixels that are known already, and
+returns the parameters of a mixture of logistic distributions for every pixel. The integers stay below 2^53, and float64
+holds their products and sums exactly in any order, so every machine computes the same values.
 """
 
 from collections.abc import Callable
@@ -25,11 +25,11 @@ def layer_sizes(options: PixelOptions) -> list[tuple[int, int, int]]:
     """Return (input features, output features, kernel side) of each convolution."""
     channels, hidden = options.channels, options.hidden
     inner = [(hidden, hidden, 3)] * (2 * options.blocks or 1)
-    return [(3 * channels, hidden, 5), *inner, (hidden, 3 * COMPONENTS * channels, 1)]
+    return [((4 if options.reads_x_1 else 3) * channels, hidden, 5), *inner, (hidden, 3 * COMPONENTS * channels, 1)]
 
 
 def run_layers(layer: Callable[[int, Tensor], Tensor], x: Tensor, blocks: int, limit: float) -> Tensor:
-    """Run the network on its input x (B, 3C, H, W).
+    """Run the network on its input x (B, 3C or 4C, H, W).
 
     Args:
         layer: `layer(i, h)` is convolution i of h, rounded.
@@ -69,7 +69,7 @@ class PixelNetwork(nn.Module):
             bias[:, 2] = torch.tensor([1.0, 0.0, -1.5])
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map integers (B, 3C, H, W) to logits, shifts and log2-scales (B, C, 3, components, H, W)."""
+        """Map integers (B, 3C or 4C, H, W) to logits, shifts and log2-scales (B, C, 3, components, H, W)."""
         output = run_layers(self._layer, features / INPUT, self.options.blocks, LIMIT).float()
         shaped: Tensor = output.unflatten(1, (self.options.channels, 3, COMPONENTS))
         return shaped
@@ -111,7 +111,7 @@ class IntegerNetwork:
         return cls(network.options, weights, biases)
 
     def __call__(self, numbers: Tensor) -> NDArray[np.int64]:
-        """Map integers (B, 3C, H, W) to (B, C, 3, components, H, W) int64, in units of 1/256."""
+        """Map integers (B, 3C or 4C, H, W) to (B, C, 3, components, H, W) int64, in units of 1/256."""
         h = run_layers(self._layer, numbers.double(), self.options.blocks, LARGEST_VALUE)
         output: NDArray[np.int64] = h.long().unflatten(1, (self.options.channels, 3, COMPONENTS)).numpy()
         return output

@@ -159,17 +159,26 @@ class DiffusionModel:
         label = self.classes(label, num, options.guidance)
         label = None if label is None else label.to(self.schedule.device)
         shape = (num, *self.data.shape)
-        yield from self.sampler(options).trajectory(shape, image_generators(seed, first, num), label)
+        walk = self.sampler(options).trajectory(shape, image_generators(seed, first, num), label)
+        yield from self.drawn(walk, seed, first)
 
     @torch.no_grad()
-    def drawn(self, x_0: Tensor, seed: int, first: int) -> Tensor:
-        """Draw images first..first+B-1 of a seed from p(x_0|x_1), given the xhat_0 (B, C, H, W) at the end of a walk.
+    def drawn(self, walk: Iterator[Step], seed: int, first: int) -> Iterator[Step]:
+        """Yield the steps of a walk; if there is a pixel network, the last x_0 is drawn from its p(x_0|x_1).
 
-        The mean is returned where the decoder is the Gaussian of eq. 13, as in Algorithm 2.
+        With the Gaussian decoder of eq. 13, the walk ends in its mean, as in Algorithm 2.
+
+        Args:
+            first: number of the first image of the batch.
         """
-        if self.pixels is None or not bool(x_0.isfinite().all()):
-            return x_0
-        return PixelDecoder(self.pixels, x_0).sample(image_generators(seed, first, len(x_0), DECODER))
+        before: Step | None = None
+        for step in walk:
+            if step.t == 0 and before is not None and self.pixels is not None and bool(step.x_0.isfinite().all()):
+                decoder = PixelDecoder(self.pixels, step.x_0, before.x_t, float(self.schedule.signal[1]))
+                x_0 = decoder.sample(image_generators(seed, first, len(step.x_0), DECODER))
+                step = Step(0, x_0, x_0)
+            yield step
+            before = step
 
     def class_number(self, name: str) -> int:
         """Return the number of a class, given by its name or as a number in digits.

@@ -146,7 +146,7 @@ class DiffusionRun(Run):
                 last = step
                 if progress is not None:
                     progress(batch * steps + min(done + 1, steps), batches * steps)
-            images.append(pixels_of(self.model.drawn(last.x_0, seed, first + start), self.levels))
+            images.append(pixels_of(last.x_0, self.levels))
         return torch.cat(images)
 
     def restore(self, image: Tensor, **options: Any) -> Restoration:
