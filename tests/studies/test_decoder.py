@@ -12,6 +12,7 @@ from nelbo.codec import FittingOptions
 from nelbo.diffusion import PixelDecoder
 from nelbo.errors import ConfigurationError, RunError
 from nelbo.files import read_tensors, write_tensors
+from nelbo.interop import export_model
 from nelbo.recipes import Recipe
 from nelbo.runs import fit_codec
 from nelbo.runs.decoder import PREFIX
@@ -28,6 +29,7 @@ SETTINGS = {
     "network.groups": 4,
     "network.blocks": 1,
     "network.fourier": [],
+    "parameterization": "noise",
     "decoder.kind": "pixels",
     "decoder.hidden": 6,
     "decoder.share": 0.5,
@@ -113,6 +115,13 @@ def test_decoder_of_another_size_is_refused(trained, tmp_path):
     write_tensors(tmp_path / MODEL_FILE, tensors, {})
     with pytest.raises(RunError, match=r"the decoder in .* does not fit"):
         nelbo.load(tmp_path)
+
+
+def test_export_says_that_the_decoder_stays(trained, tmp_path):
+    exported = export_model(trained.folder, tmp_path / "out", format="diffusers")
+    assert any("decoder p(x_0|x_1) is not exported" in note for note in exported.notes)
+    copied = export_model(trained.folder, tmp_path / "copy", format="nelbo")
+    assert copied.notes == () and nelbo.load(tmp_path / "copy").pixels is not None
 
 
 def test_budget_is_shared():
