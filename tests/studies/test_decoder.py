@@ -136,6 +136,8 @@ def test_budget_is_shared():
     ("name", "value", "message"),
     [
         ("decoder.kind", "pixel", "unknown decoder 'pixel'; did you mean 'pixels'"),
+        ("decoder.side", 3, "decoder.side must be 2 or 4, got 3"),
+        ("decoder.hidden", 0, "the hidden of a pixel network must be at least 1, got 0"),
         ("decoder.share", 1.0, "decoder.share must be between 0 and 1, got 1.0"),
     ],
 )

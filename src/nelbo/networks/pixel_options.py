@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from nelbo.errors import ConfigurationError, option
+from nelbo.errors import ConfigurationError, setting
 from nelbo.options import Annotated, Doc, check_types
 
 SIDES = (2, 4)  # of the squares whose pixels become known one after another
@@ -31,6 +31,8 @@ class PixelOptions:
         check_types(self)
         for name, least in (("channels", 1), ("hidden", 1), ("levels", 2), ("blocks", 0)):
             if getattr(self, name) < least:
-                raise ConfigurationError(f"{option(name)} must be at least {least}, got {getattr(self, name)}.")
+                raise ConfigurationError(
+                    f"the {name} of a pixel network must be at least {least}, got {getattr(self, name)}."
+                )
         if self.side not in SIDES:
-            raise ConfigurationError(f"{option('side')} must be 2 or 4, got {self.side}.")
+            raise ConfigurationError(f"{setting('decoder.side')} must be 2 or 4, got {self.side}.")

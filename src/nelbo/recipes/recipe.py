@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from nelbo.errors import ConfigurationError, option, setting
 from nelbo.networks.mlp_options import MLPOptions
+from nelbo.networks.pixel_options import PixelOptions
 from nelbo.networks.unet_options import UNetOptions
 from nelbo.options import Doc, known, record_from
 from nelbo.training.options import TrainerOptions
@@ -50,6 +51,7 @@ class DecoderOptions:
 
     def __post_init__(self) -> None:
         known(self.kind, DECODERS, "decoder")
+        PixelOptions(hidden=self.hidden, blocks=self.blocks, side=self.side)
         if not 0 < self.share < 1:
             raise ConfigurationError(f"{setting('decoder.share')} must be between 0 and 1, got {self.share}.")
 
