@@ -52,7 +52,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     add("--samplers", type=parse_sampler, nargs="+", default=[parse_sampler(text) for text in SAMPLERS])
     add("--trial", type=int, default=500, help="images by which the best of the samplers is chosen (500)")
     add("--ancestral", type=int, default=0, help="images to draw by the ancestral sampler with all steps (0)")
-    add("--sure", type=float, default=0.9, help="probability from which on a classifier is sure (0.9)")
+    add("--sure", type=float, default=0.8, help="probability from which on a classifier is sure (0.8)")
     add("--threads", type=int, default=2, help="threads of PyTorch, in training and sampling (2)")
     add("--parameters", type=int, help="parameters of the other libraries' networks (those of nelbo's default)")
     add("--classifier-steps", type=int, help="optimizer steps of each classifier (3000 for fashion-mnist)")
@@ -85,8 +85,8 @@ def planned(options: argparse.Namespace, entries: Sequence[Entry], request: Data
     return jobs
 
 
-def run(options: argparse.Namespace) -> None:
-    """Run the stages."""
+def run(options: argparse.Namespace) -> bool:
+    """Run the stages; return False if a signal stopped the training."""
     torch.set_num_threads(options.threads)
     require_torchmetrics()
     request = DataRequest(options.data, options.size)
@@ -100,7 +100,7 @@ def run(options: argparse.Namespace) -> None:
     which = SECOND if options.final else FIRST
     stages = STAGES if options.stage is None else (options.stage,)
     if "train" in stages and not all(map(trained, jobs)):
-        return
+        return False
     if "sample" in stages:
         drawing = Drawing(options.num, min(options.trial, options.num), options.samplers, options.ancestral)
         for job in _ready(jobs, TRAINED):
@@ -111,6 +111,7 @@ def run(options: argparse.Namespace) -> None:
             measure(job, which, comparison, options.sure)
     if "table" in stages:
         print(write_tables(jobs, which, comparison))
+    return True
 
 
 def _ready(jobs: Sequence[Job], record: str) -> list[Job]:
@@ -124,9 +125,10 @@ def _ready(jobs: Sequence[Job], record: str) -> list[Job]:
 def main() -> None:
     """Run the command; errors are printed without a traceback."""
     try:
-        run(arguments())
+        finished = run(arguments())
     except NelboError as error:
         sys.exit(f"error: {error}")
+    sys.exit(not finished)
 
 
 if __name__ == "__main__":

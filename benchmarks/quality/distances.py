@@ -50,7 +50,7 @@ def kernel_distance(generated: Tensor, reference: Tensor, resamples: int = RESAM
 
 
 def density_and_coverage(generated: Tensor, reference: Tensor, k: int = NEIGHBOURS) -> tuple[float, float]:
-    """Return density and coverage of features (N, D) against reference features (M, D) (Naeem et al. 2020, eqs. 3, 4).
+    """Return density and coverage of features (N, D) against reference features (M, D) (Naeem et al. 2020).
 
     Each reference image has a ball: up to the k-th nearest of the other reference images. Density is the mean number of
     balls that contain a generated image, divided by k: 1 on average for images of the same distribution, and more for

@@ -42,6 +42,6 @@ def require(library: str) -> None:
     missing = [name for name in LIBRARIES[library].packages if find_spec(name) is None]
     if missing:
         raise ConfigurationError(
-            f"{library} cannot be measured, because {', '.join(missing)} is missing; install it by `make quality`, "
-            "which then runs this benchmark, or leave it out with --models."
+            f"{library} cannot be measured, because {', '.join(missing)} is missing; `make quality` installs it and "
+            "runs this benchmark, or name the models without it in --models."
         )

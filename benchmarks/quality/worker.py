@@ -13,6 +13,7 @@ from dataclasses import asdict
 from benchmarks.quality.clock import RECORD, say, stop_with_parent
 from benchmarks.quality.plan import Job
 from nelbo.errors import ConfigurationError, NelboError
+from nelbo.runs.folder import refuse_changes
 from nelbo.training.signals import stop_signals
 
 WITHOUT_GPU = {"CUDA_VISIBLE_DEVICES": "", "ACCELERATE_USE_CPU": "true"}
@@ -24,14 +25,25 @@ def trained(job: Job) -> bool:
 
     Raises:
         ConfigurationError: the training failed; its message is above.
+        RunError: the folder holds another training.
     """
     if (job.place / RECORD).exists():
+        done = json.loads((job.place / RECORD).read_text("utf-8"))["job"]
+        refuse_changes(job.place, "a training", done, job.identity())
         return True
     environment = {**os.environ, **WITHOUT_GPU, "OMP_NUM_THREADS": str(job.threads)}
     command = [sys.executable, "-m", "benchmarks.quality.worker", json.dumps(asdict(job))]
-    process = subprocess.Popen(command, env=environment, start_new_session=True)
-    with stop_signals(lambda name: process.terminate()):
+    process, signals = subprocess.Popen(command, env=environment, start_new_session=True), list[str]()
+
+    def stop(name: str) -> None:
+        signals.append(name)
+        process.terminate()
+
+    with stop_signals(stop):
         code = process.wait()
+    if signals and not (job.place / RECORD).exists():
+        print(f"{job}: stopped by {signals[0]}; run the same command again to resume", flush=True)
+        return False
     if code:
         raise ConfigurationError(f"the training of {job} failed; its message is above.")
     return (job.place / RECORD).exists()
@@ -55,11 +67,9 @@ def main() -> None:
     except NelboError as error:
         print(f"{job}: {error}", file=sys.stderr)
         sys.exit(FAILED)
-    if record is None:
-        print(f"{job}: stopped by a signal; run the same command again to resume", flush=True)
-        return
-    record.save(job.place)
-    say(job, record.steps, record.seconds)
+    if record is not None:
+        record.save(job.place)
+        say(job, record.steps, record.seconds)
 
 
 if __name__ == "__main__":
