@@ -68,7 +68,10 @@ def test_diffusers_makes_the_same_predictions_as_its_run(data, split, tmp_path):
     peer = diffusers_model.DiffusersPeer(job, split)
     for i in range(3):
         peer.advance(i / 1000)
+    average = [parameter.clone() for parameter in peer.average.shadow_params]
+    assert any(not torch.equal(a, b) for a, b in zip(average, peer.network.parameters(), strict=True))
     peer.save(job.place)
+    torch.testing.assert_close(list(peer.network.parameters()), average, rtol=0, atol=0, check_stride=False)
     run = diffusers_model.Diffusers().load(job, data)
     assert run.config.data == data
     x_t, t = noisy(0), torch.tensor([0, 500, 999])
