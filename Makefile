@@ -41,7 +41,7 @@ docs: $(VENV)/.installed-docs ## the documentation site, into site/
 bench: $(VENV)/.installed-bench ## our U-Net step against diffusers' on this machine
 	$(BIN)/python -m benchmarks.unet_step
 
-quality: $(VENV)/.installed-quality ## image quality after 10 minutes of training, beside two other libraries (about 3 hours)
+quality: $(VENV)/.installed-quality ## image quality after 10 minutes of training, beside two other libraries (hours)
 	$(BIN)/python -m benchmarks.quality --out runs/quality --minutes 10
 
 wheel: $(VENV)/.installed ## build dist/nelbo-*.whl

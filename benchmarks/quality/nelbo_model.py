@@ -9,11 +9,14 @@ from nelbo.runs import DataOptions, DiffusionRun, load_as
 from nelbo.studies import DataRequest, Listener, train
 from nelbo.training import STATE_FILE, TrainingStep
 
-RUN = "run"
+RUN, NEVER = "run", 10**9
 
 
 class Nelbo:
-    """nelbo itself. Its minutes include its previews; calibration and pictures come after them."""
+    """nelbo itself, without previews, which the others do not have either.
+
+    Its last preview, its calibration and its pictures come after the last step.
+    """
 
     packages: tuple[str, ...] = ()
 
@@ -25,6 +28,7 @@ class Nelbo:
             "training.minutes": job.minutes,
             "training.seed": job.repeat,
             "training.save_minutes": SAVE_SECONDS / 60,
+            "training.preview_every": NEVER,
         }
         run = train(
             DataRequest(**job.data),

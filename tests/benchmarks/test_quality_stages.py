@@ -9,7 +9,7 @@ import pytest
 from benchmarks.quality import __main__ as command
 from nelbo.errors import RunError
 
-TINY = "network.base=16,network.multipliers=[1,2],network.blocks=1,training.preview_every=100000,schedule.num_steps=30"
+TINY = "network.base=16,network.multipliers=[1,2],network.blocks=1,schedule.num_steps=30"
 MODELS = ["diffusers"] if find_spec("diffusers") else []
 
 
