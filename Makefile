@@ -8,7 +8,7 @@ WORKERS ?= 2
 PYTHON  ?= $(shell for p in python3.11 python3 python3.13 python3.12; do \
              $$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo test test-slow test-gpu mutants lint docs bench wheel clean
+.PHONY: help demo test test-slow test-gpu mutants lint docs bench quality wheel clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -41,6 +41,9 @@ docs: $(VENV)/.installed-docs ## the documentation site, into site/
 bench: $(VENV)/.installed-bench ## our U-Net step against diffusers' on this machine
 	$(BIN)/python -m benchmarks.unet_step
 
+quality: $(VENV)/.installed-quality ## image quality after 10 minutes of training, beside two other libraries (hours)
+	$(BIN)/python -m benchmarks.quality --out runs/quality --minutes 10
+
 wheel: $(VENV)/.installed ## build dist/nelbo-*.whl
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
@@ -70,6 +73,11 @@ $(VENV)/.installed-mutants: $(VENV)/.torch pyproject.toml
 
 $(VENV)/.installed-bench: $(VENV)/.torch pyproject.toml
 	$(PIP) -c constraints.txt -e '.[bench]'
+	@touch $@
+
+# Without its dependencies: one is torchvision, which needs a CUDA build of PyTorch. The extra has the others.
+$(VENV)/.installed-quality: $(VENV)/.installed-bench
+	$(PIP) -c constraints.txt --no-deps denoising-diffusion-pytorch
 	@touch $@
 
 $(VENV)/.installed-docs: $(VENV)/.torch pyproject.toml

@@ -72,24 +72,37 @@ CELLS += [Cell("dpm-solver++sde", steps, "karras") for steps in (5, 10, 20, 50)]
 CELLS += [Cell("ancestral", steps) for steps in (5, 10, 20, 50, 200, 1000)]
 
 
-def drawn(run: DiffusionRun, cell: Cell, num: int, kept: Path) -> tuple[Tensor, float]:
-    """Return the images of a cell, from disk where they exist, and the seconds that drawing one image took."""
+def drawn(
+    run: DiffusionRun, cell: Cell, num: int, kept: Path, *, batch: int = BATCH, precision: str = "auto"
+) -> tuple[Tensor, float]:
+    """Return the images of a cell, from disk where they exist, and the seconds that drawing one image took.
+
+    Args:
+        kept: folder of the images, in parts of `batch` images; use one folder for each size of the parts.
+        precision: see `SamplingOptions`.
+    """
     folder, parts, seconds = kept / cell.name, [], 0.0
     folder.mkdir(parents=True, exist_ok=True)
-    for start in range(0, num, BATCH):
+    for start in range(0, num, batch):
         path = folder / f"{start:05d}.npz"
         if not path.exists():
             began = time.perf_counter()
             images = run.sample(
-                BATCH, sampler=cell.sampler, steps=cell.steps, spacing=cell.spacing, first=start, batch_size=BATCH
+                batch,
+                sampler=cell.sampler,
+                steps=cell.steps,
+                spacing=cell.spacing,
+                precision=precision,
+                first=start,
+                batch_size=batch,
             )
             spent = time.perf_counter() - began
             write_whole(path, lambda place, i=images, s=spent: keep(place, i, s))
-            print(f"{cell.name}: {start + BATCH} images", flush=True)
+            print(f"{cell.name}: {start + batch} images", flush=True)
         with np.load(path) as stored:
             parts.append(torch.from_numpy(stored["images"]))
             seconds += float(stored["seconds"])
-    return torch.cat(parts)[:num], seconds / (len(parts) * BATCH)
+    return torch.cat(parts)[:num], seconds / (len(parts) * batch)
 
 
 def keep(path: Path, images: Tensor, seconds: float) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 # Purposes of a draw. No two share a stream: scoring a sample must not reuse the noise that generated it.
 DRAWS, DROPOUT, IMAGE, CALIBRATION, INITIALISATION, SCORING, ORDER, FORMS, MONTE_CARLO = range(9)
-SHARED, INTERPOLATION, POINTS, FLOOR, BOOTSTRAP, CODEC, LIKELIHOOD, RESTORATION = range(9, 17)
+SHARED, INTERPOLATION, POINTS, FLOOR, BOOTSTRAP, CODEC, LIKELIHOOD, RESTORATION, DECODER = range(9, 18)
 
 Generators = torch.Generator | Sequence[torch.Generator] | None
 
@@ -54,3 +54,12 @@ def standard_normal(shape: Sequence[int], generator: Generators, like: Tensor) -
         return torch.stack(draws).to(like.device)
     device = like.device if generator is None else generator.device
     return torch.randn(tuple(shape), generator=generator, dtype=like.dtype, device=device).to(like.device)
+
+
+def uniform(shape: Sequence[int], generator: Generators, like: Tensor) -> Tensor:
+    """Draw numbers uniform in [0, 1) of `shape`, on the device and in the dtype of `like`; see `standard_normal`."""
+    if isinstance(generator, Sequence):
+        draws = [torch.rand(tuple(shape[1:]), generator=g, dtype=like.dtype, device=g.device) for g in generator]
+        return torch.stack(draws).to(like.device)
+    device = like.device if generator is None else generator.device
+    return torch.rand(tuple(shape), generator=generator, dtype=like.dtype, device=device).to(like.device)

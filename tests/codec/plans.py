@@ -3,9 +3,9 @@
 import torch
 
 from nelbo.codec import CodecPlan
-from nelbo.codec.options import PixelOptions
-from nelbo.codec.pixels import IntegerNetwork, layer_sizes
 from nelbo.codec.plan import BUCKETS, SURPRISES
+from nelbo.networks.pixel_options import PixelOptions
+from nelbo.networks.pixels import IntegerNetwork, layer_sizes
 
 
 def random_plan(shape: tuple[int, int, int] = (1, 4, 5), levels: int = 17, num_steps: int = 9) -> CodecPlan:

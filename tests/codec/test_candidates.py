@@ -6,9 +6,9 @@ from scipy.special import ndtri
 from scipy.stats import kstest
 
 from nelbo.codec.candidates import UNIT, candidates, normal_quantiles, scan_order, start
-from nelbo.codec.frozen import (
+from nelbo.codec.version import FORMAT
+from nelbo.probability.integer_tables import (
     EXP_STEPS,
-    FORMAT,
     LOGISTIC_REACH,
     LOGISTIC_STEPS,
     LOGISTIC_UNIT,

@@ -20,10 +20,10 @@ from nelbo.codec.message import (
     write_pass,
     write_step,
 )
-from nelbo.codec.mixture import LogisticMixture
 from nelbo.codec.plan import MIDDLE
 from nelbo.codec.range_coder import Exhausted, RangeDecoder, RangeEncoder
 from nelbo.errors import ConfigurationError
+from nelbo.probability.logistic import LogisticMixture
 from tests.codec.plans import random_plan
 
 PLAN = random_plan()

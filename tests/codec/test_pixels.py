@@ -7,16 +7,12 @@ import pytest
 import torch
 
 from nelbo.codec.lattice import OFFSETS, rounded, safe_offset
-from nelbo.codec.mixture import LogisticMixture, log2_masses
-from nelbo.codec.options import PixelOptions
-from nelbo.codec.passes import members, passes, walk
-from nelbo.codec.pixels import (
-    COMPONENTS,
-    IntegerNetwork,
-    PixelNetwork,
-    features,
-)
-from nelbo.codec.range_coder import TOTAL
+from nelbo.diffusion.passes import members, passes, walk
+from nelbo.diffusion.pixel_decoder import features, log2_masses
+from nelbo.networks.pixel_options import PixelOptions
+from nelbo.networks.pixels import COMPONENTS, IntegerNetwork, PixelNetwork
+from nelbo.probability.integer_tables import TOTAL
+from nelbo.probability.logistic import LogisticMixture
 
 
 def network(channels: int = 1, levels: int = 256) -> PixelNetwork:

@@ -56,7 +56,7 @@ def test_wrong_dtype_is_named(name, dtype):
 def test_wrong_shape_is_named(name, change):
     tensor = random_plan().tensors()[name]
     wrong = {"longer": torch.cat([tensor, tensor]), "another axis": tensor[None], "empty": tensor[:0]}[change]
-    with pytest.raises(RunError, match=rf"tensor {name} (has the shape|must)"):
+    with pytest.raises(RunError, match=rf"tensor {name} (has the shape|must|is .* no network)"):
         CodecPlan.from_tensors(stored(name, wrong))
 
 
@@ -66,7 +66,9 @@ def test_wrong_shape_is_named(name, change):
         ("steps", [2, 5, 5], "tensor steps must rise from 1 or more, got [2, 5, 5];"),
         ("steps", [0, 5, 9], "tensor steps must rise from 1 or more, got [0, 5, 9];"),
         ("steps", [9], "tensor steps must rise from 1 or more, got [9];"),
-        ("pixels", [1, 0, 17], "tensor pixels must be positive, got [1, 0, 17];"),
+        ("pixels", [1, 0, 17], "tensor pixels is [1, 0, 17], which is no network;"),
+        ("pixels", [1, 6, 17, 2, 3], "tensor pixels is [1, 6, 17, 2, 3], which is no network;"),
+        ("pixels", [1] * 6, "tensor pixels is [1, 1, 1, 1, 1, 1], which is no network;"),
         ("pixels", [3, 6, 17], "tensor pixels.weight.0 has the shape (6, 3, 5, 5), expected (6, 9, 5, 5);"),
         ("index_counts", [-1] * BUCKETS, "tensor index_counts has negative counts;"),
         ("number_counts", [-1] * SURPRISES, "tensor number_counts has negative counts;"),

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from nelbo.codec import Bitstream, RawImage, SegmentKind, cut_to_error, report_files, rmse, segments
-from nelbo.codec.passes import passes
 from nelbo.codec.receiver import Finished, NeedsGrid, NeedsPass, NeedsPrediction, NeedsStep, predict, receive
 from nelbo.codec.tiling import Tiling
+from nelbo.diffusion.passes import passes
 
 
 def states_of(codec, file):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nelbo.codec.frozen import FORMAT
+from nelbo.codec.version import FORMAT
 from nelbo.errors import CodecError, ShapeError, option
 
 MAGIC, VERSION_MARK = 0x9D, 0x60

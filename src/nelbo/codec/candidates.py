@@ -10,7 +10,7 @@ from importlib.resources import files
 import numpy as np
 from numpy.typing import NDArray
 
-from nelbo.codec.frozen import FORMAT
+from nelbo.codec.version import FORMAT
 
 WIDTH = 16  # normals from one block of Philox, four words of 64 bits
 UNIT = 2.0**-12  # of the integers in the table of quantiles

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from nelbo.codec.candidates import UNIT, start
-from nelbo.codec.lattice import on_grid
 from nelbo.codec.plan import CodecPlan
 from nelbo.diffusion import Prediction, ReverseProcess
+from nelbo.diffusion.pixel_decoder import evidence, on_grid
 from nelbo.probability import DiagonalGaussian
 
 
@@ -48,6 +48,11 @@ class Chain:
         z = torch.from_numpy(start(shape[0] * shape[1] * shape[2])).double() * UNIT
         return z.view(1, *shape).expand(num, -1, -1, -1).clone().to(self.reverse.schedule.device)
 
-    def grid(self, xhat_0: Tensor) -> Tensor:
-        """Return xhat_0 (B, C, H, W) in units of the grid, before rounding: float64 on the CPU."""
-        return on_grid(xhat_0, self.reverse.levels)
+    def evidence(self, prediction: Prediction, x_1: Tensor) -> Tensor:
+        """Return what the pixel network is told of the image, (B, VC, H, W) in units of the grid, before rounding."""
+        seen = evidence(self.plan.pixels.options, prediction.x_0, x_1, self.reverse.schedule.signal[1])
+        return self.grid(seen)
+
+    def grid(self, x_0: Tensor) -> Tensor:
+        """Return data (B, ...) in units of the grid, before rounding: float64 on the CPU."""
+        return on_grid(x_0, self.reverse.levels).cpu()

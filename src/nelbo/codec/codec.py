@@ -107,12 +107,12 @@ class ProgressiveCodec:
         x_0 = levels_to_data(tiles, self.chain.reverse.levels, torch.float64)
         x_0 = x_0.to(self.chain.reverse.schedule.device)
         sent, x = send_steps(self.chain, x_0, effort, seed, progress)
-        xhat_0 = self.chain.predictions(x, 1).x_0 if lossless else None
+        seen = self.chain.evidence(self.chain.predictions(x, 1), x) if lossless else None
         files, first = [], 0
         for image, tiling in zip(images, tilings, strict=True):
             own = slice(first, first + tiling.num_tiles)
             first = own.stop
-            last = None if xhat_0 is None else xhat_0[own]
+            last = None if seen is None else seen[own]
             message = write_message(self.chain, effort, [step[own] for step in sent], tiles[own], tiling.real(), last)
             size = None if tuple(image.shape) == self.shape else (tiling.height, tiling.width)
             pixel_hash = hash_of(image) if lossless else None
@@ -132,6 +132,18 @@ class ProgressiveCodec:
         return kept
 
     @torch.no_grad()
+    def decode_bytes(self, content: bytes, max_bytes: int | None = None) -> Decoded:
+        """Decode the bytes of a file, or a preview from its first `max_bytes`.
+
+        Raises:
+            CodecError: see `decode`.
+        """
+        file = Bitstream.from_bytes(content)
+        if max_bytes is not None and isinstance(file, Bitstream):
+            file.verify()
+            file = file.first(max_bytes)
+        return self.decode([file])[0]
+
     def decode(
         self, files: Sequence[Bitstream | RawImage], *, verify: bool = True, progress: Progress | None = None
     ) -> list[Decoded]:

@@ -1,5 +1,6 @@
 """Fitting of a codec plan on training images: the steps to send, their chunks, and the network of the lossless end."""
 
+import copy
 import math
 from dataclasses import dataclass, replace
 
@@ -12,13 +13,13 @@ from nelbo.codec.chunks import KL_UNIT, chunk_bits, chunk_units
 from nelbo.codec.expectation import Expectation, folded
 from nelbo.codec.options import FittingOptions
 from nelbo.codec.pixel_training import train_pixels
-from nelbo.codec.pixels import IntegerNetwork, PixelNetwork
 from nelbo.codec.plan import BUCKETS, MIDDLE, SURPRISES, CodecPlan
 from nelbo.codec.sender import send_steps
 from nelbo.codec.step_costs import best_steps
 from nelbo.data import ImageDataset
 from nelbo.diffusion import Calibrated, ReverseProcess, VariationalBound
 from nelbo.errors import ConfigurationError, option, setting
+from nelbo.networks.pixels import IntegerNetwork, PixelNetwork
 from nelbo.probability import levels_to_data
 from nelbo.progress import StageProgress, no_stages
 from nelbo.randomness import CODEC, derived_seed, standard_normal
@@ -149,6 +150,20 @@ class Fitting:
         best = min(found, key=lambda stop: stop.total)
         return best, self.predicted(levels, best.time, "predicting x_0")
 
+    def own_end(self) -> tuple[tuple[int, ...], IntegerNetwork]:
+        """Return the steps down to x_1, and the model's own pixel network of p(x_0|x_1)."""
+        assert self.reverse.pixels is not None
+        schedule = self.reverse.schedule.to("cpu")
+        steps, _ = best_steps(schedule, self.mse.cpu(), 1, self.num_dims, chunk_bits(EFFORT))
+        return tuple(steps), IntegerNetwork.of(copy.deepcopy(self.reverse.pixels).cpu())
+
+    def trained_end(self) -> tuple[tuple[int, ...], IntegerNetwork]:
+        """Find where the channel stops, and train the network of the lossless end there."""
+        levels = self.spread(self.options.end_images)
+        stop, xhat_0 = self.stop(levels)
+        network, _ = self.train_end(xhat_0, levels, self.options.end_steps, "training the lossless end")
+        return stop.steps, IntegerNetwork.of(network)
+
     @torch.no_grad()
     def counted(self, plan: CodecPlan, levels: Tensor) -> CodecPlan:
         """Return the plan with tables of indices and numbers of chunks, counted while images (N, C, H, W) are sent."""
@@ -192,14 +207,12 @@ def fit_plan(
     """
     fitting = Fitting(reverse, images, options or FittingOptions(), progress or no_stages)
     own = fitting.options
-    levels = fitting.spread(own.end_images)
-    check_prior(reverse, levels[:64])
-    stop, xhat_0 = fitting.stop(levels)
-    strided = replace(reverse, schedule=reverse.schedule.strided(stop.steps))
+    check_prior(reverse, fitting.spread(64))
+    steps, pixels = fitting.own_end() if reverse.pixels is not None else fitting.trained_end()
+    strided = replace(reverse, schedule=reverse.schedule.strided(steps))
     expected = fitting.expected_kl(strided, fitting.spread(own.table_images))
-    network, _ = fitting.train_end(xhat_0, levels, own.end_steps, "training the lossless end")
     flat = torch.ones(BUCKETS, dtype=torch.int64), torch.ones(SURPRISES, dtype=torch.int64)
-    plan = CodecPlan(torch.tensor(stop.steps), expected, *flat, IntegerNetwork.of(network))
+    plan = CodecPlan(torch.tensor(steps), expected, *flat, pixels)
     return fitting.counted(plan, fitting.spread(own.sent_images))
 
 

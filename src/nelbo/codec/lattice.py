@@ -7,20 +7,12 @@ has an offset of its own.
 import torch
 from torch import Tensor
 
-HALVES = 2  # places of the grid in one level
+from nelbo.diffusion.pixel_decoder import top_place
+from nelbo.probability.logistic import HALVES
+
 OFFSETS = 256  # offsets to try, a power of two; an offset of 256 means that none is safe
 BLOCK = 1024  # values that share an offset
 MARGIN = 1e-4  # distance from an edge, in levels: 30,000 times the float64 difference seen at the end of a chain
-
-
-def top_place(levels: int) -> int:
-    """Return the highest place of the grid for K levels; the lowest is 0."""
-    return HALVES * (levels - 1)
-
-
-def on_grid(xhat_0: Tensor, levels: int) -> Tensor:
-    """Return xhat_0 in [-1, 1] in units of the grid, before rounding: float64 on the CPU."""
-    return ((xhat_0.double() + 1) * (top_place(levels) / 2)).cpu()
 
 
 def rounded(values: Tensor, offset: int) -> Tensor:

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from nelbo.codec.chunks import candidate_bits, chunk_bits, chunk_units
 from nelbo.codec.expectation import Expectation, folded, unfolded
 from nelbo.codec.lattice import BLOCK, OFFSETS
-from nelbo.codec.mixture import LogisticMixture
 from nelbo.codec.plan import SURPRISES, CodecPlan
 from nelbo.codec.range_coder import RangeDecoder, RangeEncoder, Table, table_of
+from nelbo.probability.logistic import LogisticMixture
 
 ESCAPE, ESCAPE_BITS = SURPRISES - 1, 16
 OFFSET_SHARE, OFFSET_UNIT = 0.2, 1 << 16

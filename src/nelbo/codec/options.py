@@ -1,4 +1,4 @@
-"""Options of the codec's fit and of its pixel network."""
+"""Options of the codec's fit."""
 
 from dataclasses import dataclass
 
@@ -27,12 +27,3 @@ class FittingOptions:
     ] = (3.0, 4.0, 5.0, 6.0)
     batch_size: Annotated[int, Doc("Images in a call of the diffusion network.")] = 64
     seed: Annotated[int, Doc("Random seed.")] = 0
-
-
-@dataclass(frozen=True)
-class PixelOptions:
-    """Size of the pixel network."""
-
-    channels: Annotated[int, Doc("Channels of the image.")] = 1
-    hidden: Annotated[int, Doc("Features of each hidden layer.")] = 32
-    levels: Annotated[int, Doc("Grey levels K of a pixel.")] = 256

@@ -5,11 +5,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from nelbo.codec.lattice import OFFSETS, on_grid, rounded, top_place
-from nelbo.codec.mixture import log2_masses
-from nelbo.codec.options import FittingOptions, PixelOptions
-from nelbo.codec.passes import members, passes
-from nelbo.codec.pixels import PixelNetwork, features
+from nelbo.codec.lattice import OFFSETS, rounded
+from nelbo.codec.options import FittingOptions
+from nelbo.diffusion.passes import members, passes
+from nelbo.diffusion.pixel_decoder import features, log2_masses, on_grid, top_place
+from nelbo.networks.pixel_options import PixelOptions
+from nelbo.networks.pixels import PixelNetwork
 from nelbo.randomness import INITIALISATION, derived_seed
 
 OTHER_PASSES = 0.05  # weight in the loss of unknown pixels that are not in the pass

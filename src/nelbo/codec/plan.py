@@ -2,17 +2,17 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from nelbo.codec.chunks import ChunkLayout
-from nelbo.codec.options import PixelOptions
-from nelbo.codec.pixels import IntegerNetwork, layer_sizes
 from nelbo.codec.range_coder import table_of
-from nelbo.errors import RunError
+from nelbo.errors import ConfigurationError, RunError
+from nelbo.networks.pixel_options import PixelOptions
+from nelbo.networks.pixels import IntegerNetwork, layer_sizes
 
 BUCKETS = 40  # bit lengths of an index, counted relative to the bits of its chunk
 MIDDLE = 24  # the bucket of an index with as many bits as its chunk
@@ -56,7 +56,7 @@ class CodecPlan:
             "expected": self.expected,
             "index_counts": self.index_counts,
             "number_counts": self.number_counts,
-            "pixels": torch.tensor([options.channels, options.hidden, options.levels]),
+            "pixels": torch.tensor(_sizes(options)),
         }
         named |= {_name("weight", layer): weight for layer, weight in enumerate(self.pixels.weights)}
         named |= {_name("bias", layer): bias for layer, bias in enumerate(self.pixels.biases)}
@@ -75,10 +75,11 @@ class CodecPlan:
         expected = _checked(tensors, "expected", (len(steps) - 1, None))
         index_counts = _counts(tensors, "index_counts", BUCKETS)
         number_counts = _counts(tensors, "number_counts", SURPRISES)
-        sizes = _checked(tensors, "pixels", (3,))
-        if int(sizes.min()) < 1:
-            raise RunError(f"the codec plan's tensor pixels must be positive, got {sizes.tolist()}; {REMEDY}")
-        options = PixelOptions(*sizes.tolist())
+        sizes = _checked(tensors, "pixels", (None,)).tolist()
+        try:
+            options = PixelOptions(*sizes)
+        except (ConfigurationError, TypeError) as error:
+            raise RunError(f"the codec plan's tensor pixels is {sizes}, which is no network; {REMEDY}") from error
         weights, biases = [], []
         for layer, (inputs, outputs, side) in enumerate(layer_sizes(options)):
             weights.append(_checked(tensors, _name("weight", layer), (outputs, inputs, side, side)).double())
@@ -109,6 +110,12 @@ class CodecPlan:
     def number_table(self) -> list[int]:
         """Return the table of the number of chunks, relative to its expectation and folded."""
         return table_of(self.number_counts.tolist())
+
+
+def _sizes(options: PixelOptions) -> list[int]:
+    """Return the fields of the options; the last two only where they differ from their defaults, as in version 1."""
+    sizes = list(astuple(options))
+    return sizes if sizes[3:] != list(astuple(PixelOptions()))[3:] else sizes[:3]
 
 
 def _name(kind: str, layer: int) -> str:

@@ -11,8 +11,9 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
-PRECISION = 16  # bits of a table's total
-TOTAL = 1 << PRECISION
+from nelbo.probability.integer_tables import TOTAL
+
+PRECISION = TOTAL.bit_length() - 1  # bits of a table's total
 _RANGE, _TOP = 32, 1 << 24  # bits of the range, and the smallest range between two symbols
 
 Table = Sequence[int]  # cumulative: 0 = table[0] < table[1] < ... < table[K] = 2^16

@@ -18,13 +18,14 @@ from torch import Tensor
 from nelbo.codec.chain import Chain
 from nelbo.codec.channel import regenerate
 from nelbo.codec.expectation import Expectation
-from nelbo.codec.lattice import HALVES, centers
+from nelbo.codec.lattice import centers
 from nelbo.codec.message import read_grid, read_pass, read_step
-from nelbo.codec.mixture import mixture_of
-from nelbo.codec.passes import walk
 from nelbo.codec.range_coder import Exhausted, RangeDecoder
 from nelbo.codec.tiling import Tiling
 from nelbo.diffusion import Prediction
+from nelbo.diffusion.passes import walk
+from nelbo.diffusion.pixel_decoder import mixture_of
+from nelbo.probability.logistic import HALVES
 from nelbo.progress import Progress
 
 
@@ -59,7 +60,7 @@ class NeedsPrediction:
         """Return the next state, given the network's prediction of x_0."""
         if self.t > 1:
             return NeedsStep(self.x, self.t, self.expected, prediction)
-        return NeedsGrid(prediction) if source.lossless else Finished(_levels_of(source, prediction))
+        return NeedsGrid(self.x, prediction) if source.lossless else Finished(_levels_of(source, prediction))
 
 
 @dataclass(frozen=True)
@@ -104,9 +105,11 @@ class NeedsGrid:
     """The next element of the message is the grid.
 
     Attributes:
-        prediction: the network's last, from x_1, which the grid rounds.
+        x: (tiles, C, H, W) x_1.
+        prediction: the network's last, from x_1.
     """
 
+    x: Tensor
     prediction: Prediction
 
     def read(self, source: Source) -> "NeedsPass":
@@ -115,10 +118,11 @@ class NeedsGrid:
         Raises:
             Exhausted: the bytes at hand do not hold all of it.
         """
-        values = source.chain.grid(self.prediction.x_0).flatten(1)
+        seen = source.chain.evidence(self.prediction, self.x)
+        values = seen.flatten(1)
         offsets = read_grid(source.decoder, *values.shape)
-        center = centers(values, offsets, source.chain.reverse.levels).view(self.prediction.x_0.shape)
-        return NeedsPass(center, torch.zeros_like(center))
+        center = centers(values, offsets, source.chain.reverse.levels).view(seen.shape)
+        return NeedsPass(center, torch.zeros(self.x.shape, dtype=torch.int64))
 
     def levels(self, source: Source) -> Tensor:
         """Return the picture's levels, (tiles, C, H, W) float64."""
@@ -130,7 +134,7 @@ class NeedsPass:
     """The next element of the message is a pass of pixels.
 
     Attributes:
-        center: (tiles, C, H, W) int64, the rounded last prediction, in half levels.
+        center: (tiles, VC, H, W) int64, the rounded evidence, in half levels.
         pixels: (tiles, C, H, W) int64, the pixels of all earlier passes.
         number: of this pass, from 0.
         begun: the levels of this pass that are read already.
@@ -164,7 +168,7 @@ class NeedsPass:
 
     def _masks(self, source: Source) -> tuple[Tensor, Tensor, bool]:
         """Return masks (tiles, C, H, W) of the pixels of earlier passes and of this pass; whether it is the last."""
-        masks, real = list(walk(source.tiling.tile)), source.tiling.real()
+        masks, real = list(walk(source.tiling.tile, source.chain.plan.pixels.options.side)), source.tiling.real()
         known, new = masks[self.number]
         return known & real, new & real, self.number == len(masks) - 1
 

@@ -16,9 +16,9 @@ from nelbo.codec.chunks import ChunkLayout, candidate_bits, chunk_bits
 from nelbo.codec.expectation import Expectation
 from nelbo.codec.lattice import centers, safe_offsets
 from nelbo.codec.message import ESCAPE_BITS, Indices, write_grid, write_pass, write_step
-from nelbo.codec.mixture import mixture_of
-from nelbo.codec.passes import walk
 from nelbo.codec.range_coder import RangeEncoder
+from nelbo.diffusion.passes import walk
+from nelbo.diffusion.pixel_decoder import mixture_of
 from nelbo.errors import NonFiniteError
 from nelbo.progress import Progress
 
@@ -101,7 +101,7 @@ def _number_of_chunks(layout: ChunkLayout, step: int, kl: Tensor, bits: int) -> 
 
 
 def write_message(
-    chain: Chain, effort: int, sent: Sequence[Indices], x: Tensor, real: Tensor, xhat_0: Tensor | None
+    chain: Chain, effort: int, sent: Sequence[Indices], x: Tensor, real: Tensor, seen: Tensor | None
 ) -> bytes:
     """Write the message of one image.
 
@@ -109,18 +109,18 @@ def write_message(
         sent: the `Indices` of its tiles at each step, as `send_steps` returns them.
         x: (tiles, C, H, W) levels.
         real: (tiles, C, H, W) bool, pixels of the image and not of its padding.
-        xhat_0: (tiles, C, H, W) the network's prediction at t = 1, for a lossless image; None for a lossy one.
+        seen: (tiles, VC, H, W) the evidence of a lossless image in units of the grid; None for a lossy one.
     """
     encoder, plan, levels = RangeEncoder(), chain.plan, chain.reverse.levels
     expected = [Expectation() for _ in x]
     for step, indices in zip(range(chain.num_steps - 1, -1, -1), sent, strict=True):
         expected = write_step(encoder, plan, step, effort, expected, indices)
-    if xhat_0 is not None:
-        values = chain.grid(xhat_0).flatten(1)
+    if seen is not None:
+        values = seen.flatten(1)
         offsets = safe_offsets(values, levels)
-        center = centers(values, offsets, levels).view(x.shape)
+        center = centers(values, offsets, levels).view(seen.shape)
         write_grid(encoder, offsets)
-        for known, new in walk(tuple(x.shape[1:])):
+        for known, new in walk(tuple(x.shape[1:]), plan.pixels.options.side):
             mixture, chosen = mixture_of(plan.pixels, center, x.long(), known & real, new & real)
             write_pass(encoder, mixture, x[chosen].numpy().astype("int64"))
     return encoder.finish()

@@ -14,6 +14,8 @@ from .parameterization import (
     Parameterization,
     VelocityPrediction,
 )
+from .pixel_decoder import PixelDecoder
+from .pixel_objective import PixelObjective
 from .reverse import Prediction, ReverseProcess
 from .schedule import NoiseSchedule, ScheduleWarning
 from .spacing import evenly_spaced, spaced_by
@@ -50,6 +52,8 @@ __all__ = [
     "NoisePrediction",
     "NoiseSchedule",
     "Parameterization",
+    "PixelDecoder",
+    "PixelObjective",
     "Prediction",
     "ReverseProcess",
     "ScheduleWarning",

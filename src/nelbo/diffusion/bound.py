@@ -74,12 +74,12 @@ class VariationalBound:
         first = (t == 1).nonzero().squeeze(1)
         if len(first) == 0:
             return nats
-        mean, sigma_2 = (each.expand_as(x_t)[first] for each in (transition.mean, transition.variance))
-        decoder = self.reverse.decoder_of(DiagonalGaussian(mean, sigma_2))
+        some = (each.expand_as(x_t)[first] for each in (prediction.x_0, prediction.noise, prediction.variance))
+        decoder = self.reverse.decoder_of(Prediction(*some), x_t[first])
         return nats.index_copy(0, first, -sum_dims(decoder.log_prob(x_0[first])))
 
     def decoder(self, x_0: Tensor, noise: Tensor, label: Tensor | None = None) -> Tensor:
-        """Return one draw of L_0 = -log p_theta(x_0|x_1) of eqs. 5 and 13 per example, (B,)."""
+        """Return one draw of L_0 = -log p_theta(x_0|x_1) of eq. 5 per example, (B,)."""
         return self.step(x_0, torch.ones(len(x_0), dtype=torch.int64, device=x_0.device), noise, label)
 
     def terms(self, x_0: Tensor, generator: torch.Generator | None, label: Tensor | None = None) -> BoundTerms:
@@ -104,8 +104,13 @@ class VariationalBound:
             t = torch.full((len(x_0),), step, device=x_0.device)
             transition_q = forward.step(x, t)
             x_t = transition_q.sample(generator)
-            transition_p = self.reverse.transition(x_t, t, label)
-            log_p = self.reverse.decoder_of(transition_p).log_prob(x) if step == 1 else transition_p.log_prob(x)
+            prediction = self.reverse.predict(x_t, t, label)
+            p = (
+                self.reverse.decoder_of(prediction, x_t)
+                if step == 1
+                else self.reverse.transition_of(prediction, x_t, t)
+            )
+            log_p = p.log_prob(x)
             total = total + sum_dims(transition_q.log_prob(x_t) - log_p)
             x = x_t
         return total - sum_dims(self.reverse.prior.log_prob(x))

@@ -80,9 +80,10 @@ class KnownBound:
         """
         x_before = x_0 if step == 1 else self._noisy(x_0, step - 1, generator)
         x_t = self._q.step(x_before, _every(step, x_0)).sample(generator)
-        p, log_q = self.reverse.transition(x_t, _every(step, x_0)), self.log_posterior(x_before, x_t, step)
+        log_q = self.log_posterior(x_before, x_t, step)
         if step == 1 and self.data.variance == 0:
-            return log_q - sum_dims(self.reverse.decoder_of(p).log_prob(x_0))
+            return log_q - sum_dims(self.reverse.decoder(x_t).log_prob(x_0))
+        p = self.reverse.transition(x_t, _every(step, x_0))
         return _divergence(log_q, self.matched_posterior(x_t, step), p, x_before)
 
     def prior(self, x_0: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -10,10 +10,12 @@ from nelbo.diffusion.constraint import Constraint
 from nelbo.diffusion.forward import ForwardProcess
 from nelbo.diffusion.guidance import Guidance
 from nelbo.diffusion.parameterization import NoisePrediction, Parameterization, noise_given_data
+from nelbo.diffusion.pixel_decoder import PixelDecoder
 from nelbo.diffusion.schedule import NoiseSchedule
 from nelbo.diffusion.variance import FixedLarge, Variance
 from nelbo.errors import ShapeError
-from nelbo.probability import DiagonalGaussian, DiscretizedGaussian
+from nelbo.networks.pixels import PixelNetwork
+from nelbo.probability import Decoder, DiagonalGaussian, DiscretizedGaussian
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class ReverseProcess:
         constraints: further corrections of xhat_0, in this order. After clipping and corrections, the noise is
             computed again from xhat_0.
         guidance: classifier-free guidance for calls with a label, or None.
+        pixels: the network of p_theta(x_0|x_1), pixel by pixel; None is the Gaussian of eq. 13.
     """
 
     network: Callable[..., Tensor]
@@ -58,6 +61,7 @@ class ReverseProcess:
     clip: bool = False
     constraints: tuple[Constraint, ...] = ()
     guidance: Guidance | None = None
+    pixels: PixelNetwork | None = None
 
     @property
     def forward_process(self) -> ForwardProcess:
@@ -130,11 +134,21 @@ class ReverseProcess:
         """
         return self.transition_of(self.predict(x_t, t, label), x_t, t)
 
-    def decoder_of(self, transition: DiagonalGaussian) -> DiscretizedGaussian:
-        """Return p_theta(x_0|x_1) (eq. 13) from the transition at t = 1."""
+    def decoder_of(self, prediction: Prediction, x_1: Tensor) -> Decoder:
+        """Return p_theta(x_0|x_1) of a prediction at x_1, t = 1.
+
+        It is the transition integrated over the bins of the K levels (eq. 13), or that of the pixel network.
+        """
+        if self.pixels is not None:
+            return PixelDecoder(self.pixels, prediction.x_0, x_1, float(self.schedule.signal[1]))
+        transition = self.transition_of(prediction, x_1, _first(x_1))
         return DiscretizedGaussian(transition.mean, transition.variance, self.levels)
 
-    def decoder(self, x_1: Tensor, label: Tensor | None = None) -> DiscretizedGaussian:
-        """Return p_theta(x_0|x_1) (eq. 13): the transition at t = 1, integrated over the bins of the K levels."""
-        t = torch.ones(len(x_1), dtype=torch.int64, device=x_1.device)
-        return self.decoder_of(self.transition(x_1, t, label))
+    def decoder(self, x_1: Tensor, label: Tensor | None = None) -> Decoder:
+        """Return p_theta(x_0|x_1) (eq. 13, or section 3.3 with a pixel network); one call of the network."""
+        return self.decoder_of(self.predict(x_1, _first(x_1), label), x_1)
+
+
+def _first(x_1: Tensor) -> Tensor:
+    """Return t = 1 for each example."""
+    return torch.ones(len(x_1), dtype=torch.int64, device=x_1.device)

@@ -24,6 +24,7 @@ from nelbo.runs.codec_plan import PLAN_FILE, is_stale
 from nelbo.runs.folder import UNKNOWN_DATA
 
 CARD = "README.md"
+NO_DECODER = "the pixel network of the decoder p(x_0|x_1) is not exported: the images end with its mean, xhat_0"
 FENCE = 3 * "-"  # around the metadata of a card
 
 
@@ -95,6 +96,8 @@ def export_diffusers(model: Run, folder: Path) -> tuple[str, ...]:
     notes = list(rounding_note(recipe.schedule))
     if model.mse is not None:
         notes.append(f"the calibrated variance is not exported: diffusers samples with {scheduler.variance_type}")
+    if model.pixels is not None:
+        notes.append(NO_DECODER)
     if model.levels != LEVELS:
         notes.append(f"images of diffusers have {LEVELS} levels, those of this model {model.levels}")
     return tuple(notes)
@@ -108,9 +111,8 @@ def export_program(model: Run, folder: Path) -> tuple[str, ...]:
         RunError: the program differs from the model.
     """
     difference = write_program(_chain(model, "torch"), folder)
-    return (
-        f"the outputs of the program differ from the model's by at most {max(difference, 1e-9):.0e} of their scale",
-    )
+    note = f"the outputs of the program differ from the model's by at most {max(difference, 1e-9):.0e} of their scale"
+    return (note, NO_DECODER) if isinstance(model, DiffusionRun) and model.pixels is not None else (note,)
 
 
 def export_run(model: Run, folder: Path) -> tuple[str, ...]:

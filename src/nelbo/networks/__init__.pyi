@@ -3,8 +3,22 @@ from .classifier_options import ClassifierOptions
 from .layers import Network
 from .mlp import MLP
 from .mlp_options import MLPOptions
+from .pixel_options import PixelOptions
+from .pixels import IntegerNetwork, PixelNetwork
 from .precision import InBFloat16
 from .unet import UNet
 from .unet_options import UNetOptions
 
-__all__ = ["MLP", "Classifier", "ClassifierOptions", "InBFloat16", "MLPOptions", "Network", "UNet", "UNetOptions"]
+__all__ = [
+    "MLP",
+    "Classifier",
+    "ClassifierOptions",
+    "InBFloat16",
+    "IntegerNetwork",
+    "MLPOptions",
+    "Network",
+    "PixelNetwork",
+    "PixelOptions",
+    "UNet",
+    "UNetOptions",
+]

@@ -1,4 +1,5 @@
 from .categorical import categorical_entropy, categorical_kl
+from .decoder import Decoder
 from .discretized import DiscretizedGaussian
 from .families import FAMILIES, CountFit, entropy_of, mean_of, probabilities_of
 from .gaussian import DiagonalGaussian, kl_divergence
@@ -9,6 +10,7 @@ from .normal import log_interval_mass
 __all__ = [
     "FAMILIES",
     "CountFit",
+    "Decoder",
     "DiagonalGaussian",
     "DiscretizedGaussian",
     "Mixture",

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from nelbo.probability.levels import data_to_levels, levels_to_data
 from nelbo.probability.normal import log_interval_mass
-from nelbo.randomness import standard_normal
+from nelbo.randomness import Generators, standard_normal
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class DiscretizedGaussian:
         shape = torch.broadcast_shapes(self.mean.shape, self.variance.shape)
         return broadcast.log_prob(grid.expand(*shape, self.levels))
 
-    def sample(self, generator: torch.Generator | None) -> Tensor:
+    def sample(self, generator: Generators) -> Tensor:
         """Draw data x_0 on the K levels (eq. 13): a draw of the Gaussian, rounded to the nearest level."""
         shape = torch.broadcast_shapes(self.mean.shape, self.variance.shape)
         z = standard_normal(shape, generator, self.mean)

@@ -27,7 +27,7 @@ from nelbo.diffusion import (
     VelocityPrediction,
 )
 from nelbo.errors import ConfigurationError, setting
-from nelbo.networks import MLP, MLPOptions, UNet, UNetOptions
+from nelbo.networks import MLP, MLPOptions, PixelOptions, UNet, UNetOptions
 from nelbo.options import known
 from nelbo.recipes.recipe import AnyRecipe, Recipe, ScheduleOptions, VAERecipe
 from nelbo.vae import VAE, VAEObjective, VAEOptions
@@ -79,6 +79,12 @@ def build_network(recipe: AnyRecipe) -> nn.Module:
             return MLP(recipe.network)
         case VAEOptions():
             return VAE(recipe.network)
+
+
+def build_pixel_options(recipe: Recipe, channels: int, levels: int) -> PixelOptions | None:
+    """Build the size of the decoder's pixel network for images of C channels and K levels; None for the Gaussian."""
+    own = recipe.decoder
+    return None if own.kind == "gaussian" else PixelOptions(channels, own.hidden, levels, own.blocks, own.side)
 
 
 def build_parameterization(recipe: Recipe, levels: int) -> Parameterization:

@@ -1,11 +1,13 @@
 """A recipe: everything that makes a model besides its data, as one record that config.json stores."""
 
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Self
 
-from nelbo.errors import ConfigurationError, option
+from nelbo.errors import ConfigurationError, option, setting
 from nelbo.networks.mlp_options import MLPOptions
+from nelbo.networks.pixel_options import PixelOptions
 from nelbo.networks.unet_options import UNetOptions
 from nelbo.options import Doc, known, record_from
 from nelbo.training.options import TrainerOptions
@@ -28,6 +30,33 @@ class ScheduleOptions:
     betas: Annotated[tuple[float, ...], Doc("beta_1..beta_T of a table.")] = ()
 
 
+@dataclass(frozen=True)
+class DecoderOptions:
+    """The decoder p(x_0|x_1) of L_0, and how the pixel network is trained once the diffusion network is finished.
+
+    Raises:
+        ConfigurationError: a value outside its range.
+    """
+
+    kind: Annotated[
+        str,
+        Doc("gaussian (eq. 13), or pixels (section 3.3: a network over passes of pixels; end the chain at log SNR 4)."),
+    ] = "gaussian"
+    hidden: Annotated[int, Doc("Features of each hidden layer of the pixel network.")] = 64
+    blocks: Annotated[int, Doc("Residual blocks of the pixel network.")] = 2
+    side: Annotated[int, Doc("Side of the squares whose pixels become known one by one: 2 or 4.")] = 4
+    share: Annotated[float, Doc("Fraction of the training budget that the pixel network gets.")] = 0.2
+    batch_size: Annotated[int, Doc("Images per optimizer step of the pixel network; each is used in four passes.")] = 16
+    learning_rate: Annotated[float, Doc("Learning rate of the pixel network after the warm-up.")] = 2e-3
+
+    def __post_init__(self) -> None:
+        known(self.kind, DECODERS, "decoder")
+        PixelOptions(hidden=self.hidden, blocks=self.blocks, side=self.side)
+        if not 0 < self.share < 1:
+            raise ConfigurationError(f"{setting('decoder.share')} must be between 0 and 1, got {self.share}.")
+
+
+DECODERS = ("gaussian", "pixels")
 NetworkOptions = UNetOptions | MLPOptions | VAEOptions
 NETWORKS: dict[str, type[NetworkOptions]] = {"unet": UNetOptions, "mlp": MLPOptions, "vae": VAEOptions}
 
@@ -49,6 +78,11 @@ class AnyRecipe:
     def in_words(self) -> str:
         """The mathematics in one line, to print before training."""
         raise NotImplementedError
+
+    @property
+    def network_training(self) -> TrainerOptions:
+        """How the network is trained: `training`, with what is left of its budget for the network."""
+        return self.training
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, with the kind of network named."""
@@ -85,6 +119,8 @@ class AnyRecipe:
         parts["training"] = record_from(TrainerOptions, plain["training"], "training.")
         if "schedule" in plain:
             parts["schedule"] = record_from(ScheduleOptions, plain["schedule"], "schedule.")
+        if "decoder" in plain:
+            parts["decoder"] = record_from(DecoderOptions, plain["decoder"], "decoder.")
         recipe: Self = record_from(cls, {**plain, **parts})
         return recipe
 
@@ -124,6 +160,7 @@ class Recipe(AnyRecipe):
     loss: Annotated[str, Doc("simple (L_simple, eq. 14), variational (eq. 5) or hybrid.")] = "simple"
     min_snr: Annotated[float | None, Doc("Gamma of min-SNR weighting of the simple loss; None for none.")] = None
     timesteps: Annotated[str, Doc("Distribution of t in training: uniform, stratified or importance.")] = "uniform"
+    decoder: Annotated[DecoderOptions, Doc("The decoder p(x_0|x_1).")] = field(default_factory=DecoderOptions)
     conditional: Annotated[bool, Doc("Train a class-conditional model on the labels of the data.")] = False
     label_dropout: Annotated[
         float, Doc("Fraction of the training examples of a conditional model that are shown without their label.")
@@ -139,6 +176,34 @@ class Recipe(AnyRecipe):
             f"{self.schedule.kind} schedule of {self.schedule.num_steps} steps, {self.parameterization} prediction, "
             f"{self.loss} loss, {self.timesteps} t"
         )
+
+    @property
+    def network_training(self) -> TrainerOptions:
+        """How the diffusion network is trained; the pixel network of the decoder has its share of the budget."""
+        if self.decoder.kind == "gaussian":
+            return self.training
+        return _with_budget(self.training, 1 - self.decoder.share)
+
+    @property
+    def decoder_training(self) -> TrainerOptions:
+        """How the pixel network of the decoder is trained after the diffusion network."""
+        return replace(
+            _with_budget(self.training, self.decoder.share),
+            batch_size=self.decoder.batch_size,
+            micro_batch=None,
+            learning_rate=self.decoder.learning_rate,
+            warmup=100,
+            decay="cosine",
+            ema=0.995,
+            compile=False,
+        )
+
+
+def _with_budget(training: TrainerOptions, share: float) -> TrainerOptions:
+    """Return the options with a share of the budget, rounded up to whole steps."""
+    steps = None if training.steps is None else math.ceil(share * training.steps)
+    minutes = None if training.minutes is None else share * training.minutes
+    return replace(training, steps=steps, minutes=minutes)
 
 
 def recipe_from_json(plain: Mapping[str, Any]) -> AnyRecipe:

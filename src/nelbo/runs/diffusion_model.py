@@ -15,13 +15,14 @@ from nelbo.diffusion import (
     FixedSmall,
     Guidance,
     NoiseSchedule,
+    PixelDecoder,
     ReverseProcess,
     Variance,
 )
 from nelbo.errors import ConfigurationError, RunError, option
-from nelbo.networks import InBFloat16
+from nelbo.networks import InBFloat16, PixelNetwork
 from nelbo.options import known
-from nelbo.randomness import image_generators
+from nelbo.randomness import DECODER, image_generators
 from nelbo.recipes.assembly import build_parameterization, build_variance
 from nelbo.recipes.recipe import Recipe
 from nelbo.runs.folder import CONFIG_FILE, MODEL_FILE, DataOptions
@@ -59,6 +60,7 @@ class DiffusionModel:
         data: the images that it was trained on: their shape, levels and class names.
         mse: (T+1,) the mean squared error of xhat_0 at each t, measured by calibration, or None.
         name: the model's name in messages.
+        pixels: the network of the decoder p(x_0|x_1), or None for the Gaussian of eq. 13.
     """
 
     network: nn.Module
@@ -67,6 +69,7 @@ class DiffusionModel:
     data: DataOptions
     mse: Tensor | None
     name: str
+    pixels: PixelNetwork | None = None
 
     def reverse(
         self,
@@ -88,7 +91,7 @@ class DiffusionModel:
             constraints: further constraints on xhat_0.
             guidance: guidance by a class label.
         """
-        schedule = strided(self.schedule, steps, spacing)
+        schedule = strided(self.schedule, steps, spacing, keep_first=self.pixels is not None)
         parameterization = build_parameterization(self.recipe, self.data.levels)
         return ReverseProcess(
             self.network,
@@ -99,6 +102,7 @@ class DiffusionModel:
             clip,
             constraints,
             guidance,
+            self.pixels,
         )
 
     def variance(self, name: str | None = None) -> Variance:
@@ -155,7 +159,26 @@ class DiffusionModel:
         label = self.classes(label, num, options.guidance)
         label = None if label is None else label.to(self.schedule.device)
         shape = (num, *self.data.shape)
-        yield from self.sampler(options).trajectory(shape, image_generators(seed, first, num), label)
+        walk = self.sampler(options).trajectory(shape, image_generators(seed, first, num), label)
+        yield from self.drawn(walk, seed, first)
+
+    @torch.no_grad()
+    def drawn(self, walk: Iterator[Step], seed: int, first: int) -> Iterator[Step]:
+        """Yield the steps of a walk; if there is a pixel network, the last x_0 is drawn from its p(x_0|x_1).
+
+        With the Gaussian decoder of eq. 13, the walk ends in its mean, as in Algorithm 2.
+
+        Args:
+            first: number of the first image of the batch.
+        """
+        before: Step | None = None
+        for step in walk:
+            if step.t == 0 and before is not None and self.pixels is not None and bool(step.x_0.isfinite().all()):
+                decoder = PixelDecoder(self.pixels, step.x_0, before.x_t, float(self.schedule.signal[1]))
+                x_0 = decoder.sample(image_generators(seed, first, len(step.x_0), DECODER))
+                step = Step(0, x_0, x_0)
+            yield step
+            before = step
 
     def class_number(self, name: str) -> int:
         """Return the number of a class, given by its name or as a number in digits.

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self, cast
 import torch
 from torch import Tensor, nn
 
-from nelbo.codec import Bitstream, Decoded, ProgressiveCodec
+from nelbo.codec import Decoded, ProgressiveCodec
 from nelbo.data import ImageDataset
 from nelbo.diffusion import NoiseSchedule, ReverseProcess
 from nelbo.evaluation import (
@@ -21,12 +21,14 @@ from nelbo.evaluation import (
     evaluate_likelihood,
     expected_terms,
 )
+from nelbo.networks import PixelNetwork
 from nelbo.options import options_from
 from nelbo.progress import Progress
 from nelbo.recipes.assembly import build_schedule
 from nelbo.recipes.recipe import Recipe
 from nelbo.restoration import Restoration
 from nelbo.runs.codec_plan import load_codec
+from nelbo.runs.decoder import load_pixels, pixel_tensors
 from nelbo.runs.diffusion_model import CALIBRATION, DiffusionModel, calibration_of
 from nelbo.runs.folder import RunConfig
 from nelbo.runs.restore_options import RestoreOptions
@@ -46,18 +48,22 @@ class DiffusionRun(Run):
     Attributes:
         schedule: the full schedule that it was trained on, on the network's device.
         mse: (T+1,) what calibration measured, or None.
+        pixels: the network of the decoder p(x_0|x_1), or None for the Gaussian of eq. 13.
     """
 
     family: ClassVar[str] = "diffusion"
 
     schedule: NoiseSchedule
     mse: Tensor | None = None
+    pixels: PixelNetwork | None = None
 
     @classmethod
     def of(cls, folder: Path, config: RunConfig, network: nn.Module, extras: dict[str, Tensor]) -> Self:
         """Build the run from its parts."""
-        schedule = build_schedule(cast(Recipe, config.recipe).schedule).to(next(network.parameters()).device)
-        return cls(folder, config, network, schedule, calibration_of(folder, schedule, extras))
+        recipe, device = cast(Recipe, config.recipe), next(network.parameters()).device
+        schedule = build_schedule(recipe.schedule).to(device)
+        pixels = load_pixels(folder, recipe, config.data, extras, device)
+        return cls(folder, config, network, schedule, calibration_of(folder, schedule, extras), pixels)
 
     @property
     def recipe(self) -> Recipe:
@@ -67,7 +73,8 @@ class DiffusionRun(Run):
     @property
     def model(self) -> DiffusionModel:
         """The model without its folder."""
-        return DiffusionModel(self.network, self.schedule, self.recipe, self.config.data, self.mse, f"in {self.folder}")
+        name = f"in {self.folder}"
+        return DiffusionModel(self.network, self.schedule, self.recipe, self.config.data, self.mse, name, self.pixels)
 
     @property
     def calibrated(self) -> bool:
@@ -143,7 +150,7 @@ class DiffusionRun(Run):
         return torch.cat(images)
 
     def restore(self, image: Tensor, **options: Any) -> Restoration:
-        """Draw what a damaged image (C, H, W) may have been, by the options of `RestoreOptions`; see `runs.restore`."""
+        """Draw what a damaged image (C, H, W) may have been, by the options of `RestoreOptions`."""
         chosen = options_from(RestoreOptions, options)
         self.check_number(chosen.num, chosen.batch_size)
         return restore(self.model, image, chosen)
@@ -264,16 +271,8 @@ class DiffusionRun(Run):
         return self.codec().encode([image], effort=effort, lossless=lossless)[0].to_bytes()
 
     def decompress(self, content: bytes, *, max_bytes: int | None = None) -> Decoded:
-        """Decode a .nelbo file of this model, or a preview of it from its first `max_bytes`.
-
-        Raises:
-            CodecError: a file of another model, or a damaged one.
-        """
-        file = Bitstream.from_bytes(content)
-        if max_bytes is not None and isinstance(file, Bitstream):
-            file.verify()
-            file = file.first(max_bytes)
-        return self.codec().decode([file])[0]
+        """Decode a .nelbo file of this model, or a preview from its first bytes; see `ProgressiveCodec.decode`."""
+        return self.codec().decode_bytes(content, max_bytes)
 
     def draft(self, num: int, seed: int) -> Tensor:
         """Draw samples in few steps."""
@@ -296,5 +295,6 @@ class DiffusionRun(Run):
         self.mse = calibrate(reverse, images, labels=labels, draws=draws, seed=seed, progress=progress)
 
     def extras(self) -> dict[str, Tensor]:
-        """Return the calibration."""
-        return {} if self.mse is None else {CALIBRATION: self.mse}
+        """Return the calibration and the network of the decoder."""
+        calibration = {} if self.mse is None else {CALIBRATION: self.mse}
+        return calibration | ({} if self.pixels is None else pixel_tensors(self.pixels))

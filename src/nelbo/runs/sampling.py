@@ -6,7 +6,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nelbo.diffusion import Constraint, DynamicThreshold, Guidance, NoiseSchedule, ReverseProcess, spaced_by
+from nelbo.diffusion import (
+    Constraint,
+    DynamicThreshold,
+    Guidance,
+    NoiseSchedule,
+    ReverseProcess,
+    evenly_spaced,
+    spaced_by,
+)
+from nelbo.diffusion.spacing import check_num_kept
 from nelbo.errors import ConfigurationError, NonFiniteError, option
 from nelbo.options import known
 from nelbo.probability import data_to_levels
@@ -30,19 +39,32 @@ def pixels_of(x_0: Tensor, levels: int) -> Tensor:
     return data_to_levels(x_0, levels).to(torch.uint8).cpu()
 
 
-def strided(schedule: NoiseSchedule, steps: int | None, spacing: str | None) -> NoiseSchedule:
+def strided(
+    schedule: NoiseSchedule, steps: int | None, spacing: str | None, *, keep_first: bool = False
+) -> NoiseSchedule:
     """Restrict a schedule to `steps` steps with a spacing of `SPACINGS`; None keeps all steps.
+
+    Args:
+        keep_first: keep t = 1, where the pixel network of a decoder was trained, if more than one step is kept.
 
     Raises:
         ScheduleError: fewer than one step, or more than the schedule has.
         ConfigurationError: an unknown spacing.
     """
     spacing = known(spacing or "even", SPACINGS, "spacing")
-    if steps is None or spacing == "even":
-        return schedule if steps is None else schedule.strided(steps)
-    if spacing == "log-snr":
-        return schedule.strided(spaced_by(schedule.log_snr, steps).tolist())
-    return schedule.strided(spaced_by(schedule.sigma ** (1 / RHO), steps, from_first=True).tolist())
+    if steps is None:
+        return schedule
+    check_num_kept(steps, schedule.num_steps)
+    match spacing:
+        case "even":
+            kept = evenly_spaced(steps, schedule.num_steps)
+        case "log-snr":
+            kept = spaced_by(schedule.log_snr, steps)
+        case _:
+            kept = spaced_by(schedule.sigma ** (1 / RHO), steps, from_first=True)
+    if keep_first and steps > 1:
+        kept[0] = 1
+    return schedule.strided(kept.tolist())
 
 
 def constraints_of(options: SamplingOptions) -> tuple[Constraint, ...]:

@@ -74,13 +74,15 @@ class Session:
             mark_stale(self.folder)
         save_model(self.folder, network, {})
 
+    def prepare(self) -> None:
+        """Calibrate the model, after its last step."""
+        stage = self.listener.on_stage
+        load(self.folder).prepare(self.split.train, lambda done, total: stage("calibrating", done, total))
+
     def finish(self, stopped_by: str | None) -> None:
-        """Draw the curves; unless a signal stopped training, first calibrate the model and draw its pictures."""
+        """Draw the curves and, unless a signal stopped training, the pictures of the finished model."""
         if stopped_by is None:
-            run = load(self.folder)
-            stage = self.listener.on_stage
-            run.prepare(self.split.train, lambda done, total: stage("calibrating", done, total))
-            show_run(run, self._held_out(4 * HELD_OUT_IMAGES), stage)
+            show_run(load(self.folder), self._held_out(4 * HELD_OUT_IMAGES), self.listener.on_stage)
         self.draw_curves()
 
     def draw_curves(self) -> None:

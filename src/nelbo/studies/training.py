@@ -17,10 +17,12 @@ from nelbo.recipes import presets
 from nelbo.recipes.assembly import build_network
 from nelbo.recipes.families import build_objective, fit_to_data
 from nelbo.recipes.recipe import AnyRecipe
+from nelbo.runs.diffusion_run import DiffusionRun
 from nelbo.runs.folder import CONFIG_FILE, MODEL_FILE, RunConfig, read_config, refuse_differences
 from nelbo.runs.loading import load
 from nelbo.runs.run import Run
 from nelbo.studies.data_request import DataRequest
+from nelbo.studies.decoder import train_decoder
 from nelbo.studies.listener import Listener
 from nelbo.studies.run_data import described, read_split, request_of
 from nelbo.studies.session import Session
@@ -83,7 +85,7 @@ def _trained(folder: Path, config: RunConfig, split: Split, tensorboard: bool, l
         network,
         objective,
         split.train,
-        recipe.training,
+        recipe.network_training,
         folder,
         on_preview=session.preview,
         on_save=session.save,
@@ -94,11 +96,17 @@ def _trained(folder: Path, config: RunConfig, split: Split, tensorboard: bool, l
         remove_parts(folder)
         session.begin(trainer.state.step, training=not trainer.budget.spent)
     trainer.run()
+    stopped, step, wait = trainer.stopped_by, trainer.state.step, trainer.accelerator.wait_for_everyone
+    if stopped is None and trainer.accelerator.is_main_process:
+        session.prepare()
+    wait()
+    if stopped is None and isinstance(run := load(folder), DiffusionRun):
+        stopped = train_decoder(run, split.train, step, listener)
     if trainer.accelerator.is_main_process:
-        if trainer.stopped_by is not None:
-            listener.on_stop(trainer.stopped_by, trainer.state.step)
-        session.finish(trainer.stopped_by)
-    trainer.accelerator.wait_for_everyone()
+        if stopped is not None:
+            listener.on_stop(stopped, step)
+        session.finish(stopped)
+    wait()
     return load(folder)
 
 

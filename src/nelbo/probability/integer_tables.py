@@ -1,4 +1,4 @@
-"""Integer tables of the file format, which never change within a version of it.
+"""Integer tables of logistic distributions and of exp, a part of the file format: they never change within a version.
 
 `decimal` rounds exp correctly on every machine (the General Decimal Arithmetic specification). libm does not.
 """
@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-FORMAT = 1
+TOTAL = 1 << 16  # of a cumulative table
 
 SCALES, SCALES_AN_OCTAVE, LEAST_SCALE = 96, 8, -5  # 2^-5 .. 2^6.9 levels
 LOGISTIC_STEPS, LOGISTIC_REACH, LOGISTIC_UNIT = (

@@ -1,13 +1,11 @@
-"""Mixtures of logistic distributions over the K levels of a pixel: in integers for coding, in floats for training."""
+"""A mixture of logistic distributions over K levels, in integers: a pixel for coding, exact everywhere."""
 
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from nelbo.codec.frozen import (
+from nelbo.probability.integer_tables import (
     EXP_REACH,
     EXP_STEPS,
     LEVEL_PARTS,
@@ -15,13 +13,13 @@ from nelbo.codec.frozen import (
     LOGISTIC_STEPS,
     LOGISTIC_UNIT,
     SCALES,
+    TOTAL,
     exponentials,
     inverse_scales,
     logistic_cdf,
 )
-from nelbo.codec.lattice import HALVES
-from nelbo.codec.pixels import IntegerNetwork, features
-from nelbo.codec.range_coder import TOTAL
+
+HALVES = 2  # places of a rounded xhat_0 in one level
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,32 +68,3 @@ class LogisticMixture:
         """Return the mean level (n,), for previews and not for coding."""
         masses = np.diff(self.tables(), axis=1)
         return masses @ np.arange(self.levels) / TOTAL
-
-
-def mixture_of(
-    network: IntegerNetwork, center: Tensor, x: Tensor, known: Tensor, wanted: Tensor
-) -> tuple[LogisticMixture, Tensor]:
-    """Return the mixtures of the wanted pixels, and a (B, C, H, W) bool mask of these pixels.
-
-    Args:
-        center, x: (B, C, H, W) int64, the rounded xhat_0 in half levels, and levels; x is ignored where unknown.
-        known, wanted: (C, H, W) or (B, C, H, W) bool.
-    """
-    levels = network.options.levels
-    output = network(features(center, x, known, levels))  # B, C, 3, components, H, W
-    chosen = wanted.expand_as(center)
-    rows = torch.from_numpy(output).permute(0, 1, 4, 5, 2, 3)[chosen].numpy()
-    return LogisticMixture.read(rows, center[chosen].numpy(), levels), chosen
-
-
-def log2_masses(output: Tensor, center: Tensor, x: Tensor, levels: int) -> Tensor:
-    """Return log2 of the mass that mixtures (B, C, 3, components, H, W) give to levels x (B, C, H, W), for training."""
-    logit, shift, scale = output.unbind(2)
-    mean = center[:, :, None] / HALVES + 4 * shift
-    inverse = torch.exp2(-(scale.clamp(-SCALES / 16, (SCALES - 1) / 8 - SCALES / 16) + SCALES / 16 - 5))
-    lower, upper = ((x[:, :, None] + d - mean) * inverse for d in (-0.5, 0.5))
-    below = torch.where(x[:, :, None] == 0, 0, torch.sigmoid(lower))
-    mass = torch.where(x[:, :, None] == levels - 1, 1 - below, torch.sigmoid(upper) - below)
-    mixed = (logit.softmax(2) * mass).sum(2)
-    share = 1 - levels / TOTAL
-    return torch.log2((share * mixed).clamp(min=0) + 1 / TOTAL)

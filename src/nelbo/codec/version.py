@@ -1,0 +1,3 @@
+"""The version of the file format. The keys of the candidates depend on it too."""
+
+FORMAT = 1

@@ -1,0 +1,163 @@
+"""p_theta(x_0|x_1) pixel by pixel, in place of eq. 13: the stronger decoder that section 3.3 of the paper allows.
+
+The chain may then end early, at a log SNR of about 4, and leaves the last grey levels to a small network over passes of
+pixels: p(x_0|x_1) is the product over the passes of the mass of each pixel given xhat_0(x_1) and all earlier passes.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nelbo.diffusion.passes import walk
+from nelbo.networks.pixel_options import PixelOptions
+from nelbo.networks.pixels import COMPONENTS, INPUT, IntegerNetwork, PixelNetwork
+from nelbo.probability import data_to_levels, levels_to_data
+from nelbo.probability.integer_tables import LEVEL_PARTS, SCALES, TOTAL
+from nelbo.probability.logistic import HALVES, LogisticMixture
+from nelbo.randomness import Generators, uniform
+
+SHIFTS = 4 * LEVEL_PARTS  # steps of a shift of 1, which is 4 levels
+
+
+def top_place(levels: int) -> int:
+    """Return the highest place of a rounded xhat_0 for K levels, in half levels; the lowest is 0."""
+    return HALVES * (levels - 1)
+
+
+def on_grid(xhat_0: Tensor, levels: int) -> Tensor:
+    """Return xhat_0 in [-1, 1] in half levels, before rounding, float64."""
+    return (xhat_0.double() + 1) * (top_place(levels) / 2)
+
+
+def evidence(options: PixelOptions, xhat_0: Tensor, x_1: Tensor, signal: Tensor | float) -> Tensor:
+    """Return what the network knows of the image, (B, VC, H, W) in [-1, 1]: xhat_0, and x_1 / signal if V = 2.
+
+    Args:
+        signal: sqrt(alphas_bar_1).
+    """
+    return torch.cat([xhat_0, x_1 / signal], 1) if options.reads_x_1 else xhat_0
+
+
+def features(center: Tensor, x: Tensor, known: Tensor, levels: int) -> Tensor:
+    """Return the network's input (B, 3C or 4C, H, W), integers: rounded evidence, known pixels, and which are known.
+
+    Args:
+        center: (B, VC, H, W) int64, the rounded evidence in half levels.
+        x: (B, C, H, W) levels; ignored where unknown.
+        known: (C, H, W) or (B, C, H, W) bool.
+        levels: K.
+    """
+    middle, noisy = center[:, : x.shape[1]], center[:, x.shape[1] :]
+    parts = [middle - (levels - 1)] + ([noisy - middle] if noisy.shape[1] else [])
+    seen = known.expand_as(middle).long()
+    return torch.cat([*parts, (HALVES * x.long() - middle) * seen, INPUT * seen], 1)
+
+
+def log2_masses(output: Tensor, center: Tensor, x: Tensor, levels: int) -> Tensor:
+    """Return log2 of the mass that mixtures (B, C, 3, components, H, W) give to levels x (B, C, H, W).
+
+    Args:
+        center: (B, VC, H, W) the rounded evidence, whose first C channels are the middle of the mixtures.
+    """
+    logit, mean, inverse = _mixture(output, center)
+    lower, upper = ((x[:, :, None] + d - mean) * inverse for d in (-0.5, 0.5))
+    below = torch.where(x[:, :, None] == 0, 0, torch.sigmoid(lower))
+    mass = torch.where(x[:, :, None] == levels - 1, 1 - below, torch.sigmoid(upper) - below)
+    mixed = (logit.softmax(2) * mass).sum(2)
+    share = 1 - levels / TOTAL
+    return torch.log2((share * mixed).clamp(min=0) + 1 / TOTAL)
+
+
+def _mixture(output: Tensor, center: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return logits, means in levels and inverse scales (B, C, components, H, W) of the network's output."""
+    logit, shift, scale = output.unbind(2)
+    mean = center[:, : output.shape[1], None] / HALVES + 4 * shift
+    inverse = torch.exp2(-(scale.clamp(-SCALES / 16, (SCALES - 1) / 8 - SCALES / 16) + SCALES / 16 - 5))
+    return logit, mean, inverse
+
+
+def mixture_of(
+    network: IntegerNetwork, center: Tensor, x: Tensor, known: Tensor, wanted: Tensor
+) -> tuple[LogisticMixture, Tensor]:
+    """Return the mixtures of the wanted pixels in integers, and a (B, C, H, W) bool mask of these pixels.
+
+    Args:
+        center: (B, VC, H, W) int64, the rounded evidence in half levels.
+        x: (B, C, H, W) int64 levels; ignored where unknown.
+        known, wanted: (C, H, W) or (B, C, H, W) bool.
+    """
+    levels = network.options.levels
+    output = network(features(center, x, known, levels))  # B, C, 3, components, H, W
+    chosen = wanted.expand_as(x)
+    rows = torch.from_numpy(output).permute(0, 1, 4, 5, 2, 3)[chosen].numpy()
+    return LogisticMixture.read(rows, center[:, : x.shape[1]][chosen].numpy(), levels), chosen
+
+
+@dataclass(frozen=True)
+class PixelDecoder:
+    """p_theta(x_0|x_1) of a pixel network given xhat_0(x_1); it satisfies `nelbo.probability.Decoder`.
+
+    Attributes:
+        network: the pixel network, in evaluation mode.
+        x_0: (B, C, H, W) xhat_0 predicted from x_1.
+        x_1: (B, C, H, W).
+        signal: sqrt(alphas_bar_1).
+    """
+
+    network: PixelNetwork
+    x_0: Tensor
+    x_1: Tensor
+    signal: float
+
+    @property
+    def mean(self) -> Tensor:
+        """(B, C, H, W) xhat_0, a picture without the drawn detail."""
+        return self.x_0
+
+    @property
+    def center(self) -> Tensor:
+        """(B, VC, H, W) int64, the evidence rounded to half levels."""
+        levels = self.network.options.levels
+        seen = evidence(self.network.options, self.x_0, self.x_1, self.signal)
+        return on_grid(seen, levels).round().clamp(0, top_place(levels)).long()
+
+    def log_prob(self, x_0: Tensor) -> Tensor:
+        """Return the log-mass (B, C, H, W) of data x_0 on the K levels given all earlier passes, nats per dimension."""
+        levels, center = self.network.options.levels, self.center
+        x, nats = data_to_levels(x_0.double(), levels), torch.zeros_like(self.x_0, dtype=torch.float32)
+        for known, new in self._walk():
+            log2 = log2_masses(self._output(center, x, known), center.float(), x.float(), levels)
+            nats = torch.where(new, math.log(2) * log2, nats)
+        return nats.to(x_0.dtype)
+
+    def sample(self, generator: Generators) -> Tensor:
+        """Draw data x_0 (B, C, H, W) on the K levels, pass by pass."""
+        levels, center = self.network.options.levels, self.center
+        x = torch.zeros_like(self.x_0, dtype=torch.int64)
+        for known, new in self._walk():
+            u = uniform((len(x), 4, *x.shape[1:]), generator, self.x_0.float()).unbind(1)
+            x = torch.where(new, _draw(self._output(center, x, known), center.float(), levels, u), x)
+        return levels_to_data(x, levels, self.x_0.dtype)
+
+    def _walk(self) -> list[tuple[Tensor, Tensor]]:
+        side, device = self.network.options.side, self.x_0.device
+        return [(known.to(device), new.to(device)) for known, new in walk(tuple(self.x_0.shape[1:]), side)]
+
+    def _output(self, center: Tensor, x: Tensor, known: Tensor) -> Tensor:
+        """Return the network's output with shifts and log2-scales rounded as `LogisticMixture.read` rounds them."""
+        numbers = features(center, x, known, self.network.options.levels)
+        logit, shift, scale = self.network(numbers.float()).unbind(2)
+        return torch.stack([logit, (shift * SHIFTS).floor() / SHIFTS, (scale * 8 + 0.5).floor() / 8], 2)
+
+
+def _draw(output: Tensor, center: Tensor, levels: int, uniforms: tuple[Tensor, ...]) -> Tensor:
+    """Draw levels (B, C, H, W) int64 with the masses of `log2_masses`, from four uniform numbers of each pixel."""
+    which, flat, component, place = uniforms
+    logit, mean, inverse = _mixture(output, center)
+    chosen = (logit.softmax(2).cumsum(2) < component[:, :, None]).sum(2, keepdim=True).clamp(max=COMPONENTS - 1)
+    mean, inverse = (each.gather(2, chosen).squeeze(2) for each in (mean, inverse))
+    drawn = (mean + torch.logit(place, eps=1e-7) / inverse).round().clamp(0, levels - 1)
+    anywhere = (flat * levels).floor().clamp(max=levels - 1)
+    return torch.where(which < levels / TOTAL, anywhere, drawn).long()

@@ -1,0 +1,38 @@
+"""Options of the pixel network; no torch is imported here."""
+
+from dataclasses import dataclass
+
+from nelbo.errors import ConfigurationError, setting
+from nelbo.options import Annotated, Doc, check_types
+
+SIDES = (2, 4)  # of the squares whose pixels become known one after another
+
+
+@dataclass(frozen=True)
+class PixelOptions:
+    """Size of the pixel network.
+
+    Raises:
+        ConfigurationError: a value outside its range.
+    """
+
+    channels: Annotated[int, Doc("Channels of the image.")] = 1
+    hidden: Annotated[int, Doc("Features of each hidden layer.")] = 32
+    levels: Annotated[int, Doc("Grey levels K of a pixel.")] = 256
+    blocks: Annotated[int, Doc("Residual blocks of two convolutions; with 0, one plain convolution.")] = 0
+    side: Annotated[int, Doc("Side of the squares whose pixels become known one by one: 2 or 4.")] = 2
+
+    @property
+    def reads_x_1(self) -> bool:
+        """Whether the evidence includes x_1 itself; the plain network of format version 1 reads xhat_0 alone."""
+        return self.blocks > 0
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        for name, least in (("channels", 1), ("hidden", 1), ("levels", 2), ("blocks", 0)):
+            if getattr(self, name) < least:
+                raise ConfigurationError(
+                    f"the {name} of a pixel network must be at least {least}, got {getattr(self, name)}."
+                )
+        if self.side not in SIDES:
+            raise ConfigurationError(f"{setting('decoder.side')} must be 2 or 4, got {self.side}.")

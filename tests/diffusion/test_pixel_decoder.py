@@ -1,0 +1,132 @@
+"""The decoder pixel by pixel: a distribution, the same in bound, draws and integers."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import chisquare
+
+from nelbo.diffusion import NoiseSchedule, PixelDecoder, ReverseProcess, VariationalBound
+from nelbo.diffusion.passes import CORNERS, walk
+from nelbo.diffusion.pixel_decoder import mixture_of
+from nelbo.networks import IntegerNetwork, PixelNetwork, PixelOptions
+from nelbo.probability import DiscretizedGaussian, levels_to_data
+from nelbo.probability.integer_tables import TOTAL
+
+
+def network(channels: int = 1, levels: int = 3, blocks: int = 2, side: int = 4, scale: float = 0.3) -> PixelNetwork:
+    """A network whose every output depends on its input."""
+    torch.manual_seed(0)
+    made = PixelNetwork(PixelOptions(channels, 6, levels, blocks, side))
+    for layer in made.layers[1:]:
+        torch.nn.init.normal_(layer.weight, std=scale / math.sqrt(layer.weight[0].numel()))
+    made.round_weights()
+    return made.eval().requires_grad_(False)
+
+
+def decoder(made: PixelNetwork, x_0: torch.Tensor, seed: int = 5) -> PixelDecoder:
+    """The decoder of a network at xhat_0 (B, C, H, W) and some x_1, the same for every example."""
+    noise = torch.randn(1, *x_0.shape[1:], generator=torch.Generator().manual_seed(seed))
+    return PixelDecoder(made, x_0, 0.9 * x_0 + 0.1 * noise, 0.9)
+
+
+def every_image(levels: int, shape: tuple[int, int, int]) -> torch.Tensor:
+    rows = list(itertools.product(range(levels), repeat=math.prod(shape)))
+    return levels_to_data(torch.tensor(rows).view(-1, *shape), levels)
+
+
+@pytest.mark.parametrize(("blocks", "side"), [(0, 2), (2, 4), (1, 2)])
+@pytest.mark.parametrize(("levels", "shape"), [(3, (1, 2, 3)), (2, (3, 1, 2)), (5, (1, 2, 2))])
+def test_masses_of_all_images_sum_to_one(levels, shape, blocks, side):
+    images = every_image(levels, shape)
+    x_0 = 0.3 * torch.randn(1, *shape, generator=torch.Generator().manual_seed(1)).expand(len(images), -1, -1, -1)
+    log_prob = decoder(network(shape[0], levels, blocks, side), x_0).log_prob(images).double()
+    assert float(log_prob.flatten(1).sum(1).exp().sum()) == pytest.approx(1, abs=2e-5)
+
+
+def test_draws_follow_the_masses():
+    """Chi-square over all 81 images of a 1 x 2 x 2 grid of 3 levels; false alarm rate 1e-4, fixed seed."""
+    images, num = every_image(3, (1, 2, 2)), 20_000
+    x_0 = torch.tensor([-0.4, 0.1, 0.3, 0.9]).view(1, 1, 2, 2)
+    made = network(levels=3)
+    masses = decoder(made, x_0.expand(81, -1, -1, -1)).log_prob(images).double().flatten(1).sum(1).exp()
+    generator = torch.Generator().manual_seed(2)
+    drawn = decoder(made, x_0.expand(num, -1, -1, -1)).sample(generator)
+    index = ((drawn + 1).round().long().flatten(1) * torch.tensor([27, 9, 3, 1])).sum(1)
+    counts = torch.bincount(index, minlength=81).double()
+    expected = masses / masses.sum() * num
+    assert float(expected.min()) > 5
+    assert chisquare(counts.numpy(), expected.numpy()).pvalue > 1e-4
+
+
+def test_draws_depend_on_their_own_generator():
+    made = decoder(network(levels=17), torch.zeros(3, 1, 5, 6))
+    drawn = made.sample([torch.Generator().manual_seed(seed) for seed in (3, 4, 3)])
+    assert torch.equal(drawn[0], drawn[2])
+    assert not torch.equal(drawn[0], drawn[1])
+
+
+@pytest.mark.parametrize("levels", [17, 256])
+def test_masses_are_those_that_the_codec_sends(levels):
+    made, shape = network(1, levels, scale=1.0), (1, 8, 8)
+    whole, generator = IntegerNetwork.of(made), torch.Generator().manual_seed(1)
+    x = torch.randint(levels, (4, *shape), generator=generator)
+    x_0 = levels_to_data(x, levels) + 0.05 * torch.randn(4, *shape, generator=generator)
+    given = decoder(made, x_0)
+    bits = torch.zeros(4, *shape, dtype=torch.float64)
+    for known, new in walk(shape, 4):
+        mixture, chosen = mixture_of(whole, given.center, x, known, new)
+        value = x[chosen].numpy()[:, None]
+        mass = (mixture.cumulative(value + 1) - mixture.cumulative(value))[:, 0] / TOTAL
+        bits[chosen] = torch.from_numpy(-np.log2(mass))
+    reported = -given.log_prob(levels_to_data(x, levels)).double() / math.log(2)
+    assert float((bits - reported).abs().mean()) < 0.01  # a step of the table of exp is 0.006 bits
+    assert float((bits - reported).mean().abs()) < 2e-3
+
+
+def test_pass_reads_no_later_pixel():
+    made, shape, levels = network(levels=17), (1, 8, 8), 17
+    x = torch.randint(levels, (1, *shape), generator=torch.Generator().manual_seed(1))
+    x_0 = levels_to_data(x, levels)
+    before = decoder(made, x_0).log_prob(levels_to_data(x, levels))
+    known, new = list(walk(shape, 4))[9]
+    changed = torch.where(known | new, x, (x + 5) % levels)
+    after = decoder(made, x_0).log_prob(levels_to_data(changed, levels))
+    assert torch.equal(before[0][known | new], after[0][known | new])
+    earlier = torch.where(known, (x + 5) % levels, x)
+    assert not torch.equal(before[0][new], decoder(made, x_0).log_prob(levels_to_data(earlier, levels))[0][new])
+
+
+@pytest.mark.parametrize(("blocks", "reads"), [(0, False), (2, True)])
+def test_network_with_blocks_reads_x_1(blocks, reads):
+    x_0 = levels_to_data(torch.arange(16).view(1, 1, 4, 4), 17)
+    made = network(levels=17, blocks=blocks, scale=3.0)
+    first, second = (decoder(made, x_0, seed).log_prob(x_0) for seed in (5, 6))
+    assert torch.equal(first, second) is not reads
+
+
+@pytest.mark.parametrize("side", CORNERS)
+def test_walk_covers_every_pixel_once(side):
+    seen = torch.zeros(2, 5, 7, dtype=torch.int64)
+    for known, new in walk((2, 5, 7), side):
+        assert torch.equal(known, seen > 0)
+        seen += new
+    assert torch.equal(seen, torch.ones_like(seen))
+
+
+def test_bound_uses_the_pixel_decoder():
+    schedule = NoiseSchedule.log_linear(4, log_snr_max=4.0, log_snr_min=-8.0)
+    made, x_0 = network(levels=17), levels_to_data(torch.arange(16).view(1, 1, 4, 4), 17)
+    plain = ReverseProcess(lambda x_t, t: torch.zeros_like(x_t), schedule, levels=17, clip=True)
+    pixels = ReverseProcess(plain.network, schedule, levels=17, clip=True, pixels=made)
+    noise = torch.randn(x_0.shape, generator=torch.Generator().manual_seed(0))
+    t = torch.ones(1, dtype=torch.int64)
+    x_1 = pixels.forward_process.sample(x_0, t, noise)
+    expected = -PixelDecoder(made, pixels.predict(x_1, t).x_0, x_1, float(schedule.signal[1])).log_prob(x_0).sum()
+    assert float(VariationalBound(pixels).decoder(x_0, noise)) == pytest.approx(float(expected), rel=1e-6)
+    assert isinstance(plain.decoder(x_1), DiscretizedGaussian)
+    ours, theirs = (VariationalBound(each).terms(x_0, torch.Generator().manual_seed(0)) for each in (pixels, plain))
+    assert torch.equal(ours.denoising, theirs.denoising)
+    assert not torch.equal(ours.decoder, theirs.decoder)

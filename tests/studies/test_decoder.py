@@ -1,0 +1,147 @@
+"""The second stage of training: the pixel decoder, its resumption, and every reader of the finished model."""
+
+import os
+import signal
+from dataclasses import replace
+
+import pytest
+import torch
+
+import nelbo
+from nelbo.codec import FittingOptions
+from nelbo.diffusion import PixelDecoder
+from nelbo.errors import ConfigurationError, RunError
+from nelbo.files import read_tensors, write_tensors
+from nelbo.interop import export_model
+from nelbo.recipes import Recipe
+from nelbo.runs import fit_codec
+from nelbo.runs.decoder import PREFIX
+from nelbo.runs.folder import MODEL_FILE
+from nelbo.studies import Listener
+from nelbo.training import TrainerOptions
+
+SETTINGS = {
+    "training.steps": 12,
+    "training.precision": "fp32",
+    "schedule.num_steps": 20,
+    "schedule.log_snr_max": 4.0,
+    "network.base": 8,
+    "network.groups": 4,
+    "network.blocks": 1,
+    "network.fourier": [],
+    "parameterization": "noise",
+    "decoder.kind": "pixels",
+    "decoder.hidden": 6,
+    "decoder.share": 0.5,
+    "decoder.batch_size": 4,
+}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    return nelbo.train("digits", tmp_path_factory.mktemp("whole") / "run", overrides=SETTINGS)
+
+
+def weights(run) -> dict[str, torch.Tensor]:
+    return read_tensors(run.folder / MODEL_FILE)[0]
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_finished_run_has_its_decoder(trained):
+    assert any(name.startswith(PREFIX) for name in weights(trained))
+    loaded = nelbo.load(trained.folder)
+    assert isinstance(loaded.reverse().decoder(torch.zeros(1, 1, 8, 8)), PixelDecoder)
+    rounded = loaded.pixels.layers[0].weight * 2**12
+    assert torch.equal(rounded, rounded.round())
+
+
+@pytest.mark.parametrize("cut", [3, 900])
+def test_interrupted_decoder_resumes_bitwise(trained, tmp_path, cut):
+    def interrupt(stage: str, done: int, total: int) -> None:
+        if stage == "training the decoder" and done >= cut:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    stops = []
+    listener = Listener(on_stage=interrupt, on_stop=lambda name, step: stops.append(name))
+    broken = nelbo.train("digits", tmp_path / "run", overrides=SETTINGS, listener=listener)
+    assert stops == ["SIGTERM"]
+    assert broken.pixels is None
+    assert same(weights(nelbo.train(None, tmp_path / "run")), weights(trained))
+
+
+def test_training_further_trains_the_decoder_anew(tmp_path):
+    first = weights(nelbo.train("digits", tmp_path / "run", overrides={**SETTINGS, "training.steps": 4}))
+    further = weights(nelbo.train("digits", tmp_path / "run", overrides=SETTINGS))
+    name = f"{PREFIX}layers.0.weight"
+    assert not torch.equal(first[name], further[name])
+
+
+def test_bound_score_and_file_read_one_decoder(trained):
+    images = nelbo.load_data("digits").test.images(range(12))
+    report = trained.bound(images, steps_per_image=None)
+    gaussian = replace(trained, pixels=None).bound(images, steps_per_image=None)
+    assert report.denoising == gaussian.denoising
+    assert report.decoder != gaussian.decoder
+    assert trained.score(images).mean() == pytest.approx(report.total, abs=0.3)
+    fit_codec(trained, nelbo.load_data("digits").train, FittingOptions(table_images=16, sent_images=4))
+    codec = trained.codec()
+    assert codec.chain.plan.steps[0] == 1
+    files = codec.encode(list(images))
+    for decoded, image in zip(codec.decode(files), images, strict=True):
+        assert torch.equal(decoded.image, image)
+
+
+def test_samples_are_drawn_from_the_decoder(trained):
+    drawn = trained.sample(4, steps=5, seed=1)
+    mean = replace(trained, pixels=None).sample(4, steps=5, seed=1)
+    assert not torch.equal(drawn, mean)
+    assert torch.equal(drawn, trained.sample(4, steps=5, seed=1, batch_size=3))
+
+
+def test_stride_keeps_the_step_of_the_decoder(trained):
+    for spacing in ("even", "log-snr", "karras"):
+        assert trained.reverse(steps=4, spacing=spacing).schedule.timesteps[1] == 1
+    assert replace(trained, pixels=None).reverse(steps=4).schedule.timesteps[1] == 5
+
+
+def test_decoder_of_another_size_is_refused(trained, tmp_path):
+    tensors = weights(trained)
+    tensors[f"{PREFIX}layers.0.weight"] = torch.zeros(5, 3, 5, 5)
+    for file in trained.folder.glob("*.json"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    write_tensors(tmp_path / MODEL_FILE, tensors, {})
+    with pytest.raises(RunError, match=r"the decoder in .* does not fit"):
+        nelbo.load(tmp_path)
+
+
+def test_export_says_that_the_decoder_stays(trained, tmp_path):
+    exported = export_model(trained.folder, tmp_path / "out", format="diffusers")
+    assert any("decoder p(x_0|x_1) is not exported" in note for note in exported.notes)
+    copied = export_model(trained.folder, tmp_path / "copy", format="nelbo")
+    assert copied.notes == () and nelbo.load(tmp_path / "copy").pixels is not None
+
+
+def test_budget_is_shared():
+    recipe = Recipe(training=TrainerOptions(minutes=60.0, steps=11)).with_overrides({"decoder.kind": "pixels"})
+    assert (recipe.network_training.minutes, recipe.decoder_training.minutes) == (48.0, 12.0)
+    assert (recipe.network_training.steps, recipe.decoder_training.steps) == (9, 3)
+    plain = Recipe(training=TrainerOptions(minutes=60.0))
+    assert plain.network_training is plain.training
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("decoder.kind", "pixel", "unknown decoder 'pixel'; did you mean 'pixels'"),
+        ("decoder.side", 3, "decoder.side must be 2 or 4, got 3"),
+        ("decoder.hidden", 0, "the hidden of a pixel network must be at least 1, got 0"),
+        ("decoder.share", 1.0, "decoder.share must be between 0 and 1, got 1.0"),
+    ],
+)
+def test_wrong_setting_is_refused(name, value, message):
+    with pytest.raises(ConfigurationError) as caught:
+        Recipe().with_overrides({name: value})
+    assert message in str(caught.value)
