@@ -246,6 +246,16 @@ def test_images_that_are_not_whole_levels_are_refused(codec, image):
     assert codec.encode([]) == []
 
 
+def test_thin_image_of_many_tiles_is_refused(codec):
+    """2^27 pixels of an image of one row are 2^30 pixels of tiles of 8 x 8."""
+    message = f"{1 << 27} pixels would take 16,777,216 tiles of 8 x 8"
+    thin = Bitstream(codec.fingerprint, 5, (1, 1 << 27), None, bytes(1 << 15), 1 << 15)
+    with pytest.raises(CodecError, match=message):
+        codec.receiver(thin)
+    with pytest.raises(ShapeError, match=message):
+        codec.encode([torch.zeros(1, 1, 1, dtype=torch.uint8).expand(1, 1, 1 << 27)])
+
+
 def test_stream_reads_no_element_past_a_cut(codec, digits):
     file = codec.encode([digits.images([0])[0]], raw=False)[0]
     for num_bytes in range(file.overhead, len(file.to_bytes()) - 4):

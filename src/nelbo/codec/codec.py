@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from nelbo.codec.bitstream import Bitstream, RawImage, hash_of, pixels_on_cpu
+from nelbo.codec.bitstream import LARGEST_IMAGE, Bitstream, RawImage, hash_of, pixels_on_cpu
 from nelbo.codec.chain import Chain
 from nelbo.codec.chunks import chunk_bits
 from nelbo.codec.plan import CodecPlan
@@ -222,12 +222,17 @@ class ProgressiveCodec:
                 f"the image has a level of {int(image.max())}, and the model's levels are "
                 f"0..{self.chain.reverse.levels - 1}; choose a model with more levels, or scale the image."
             )
-        return Tiling(int(image.shape[1]), int(image.shape[2]), self.shape)
+        tiling = Tiling(int(image.shape[1]), int(image.shape[2]), self.shape)
+        if tiling.num_pixels > LARGEST_IMAGE:
+            raise ShapeError(f"an image of {tiling.height} x {tiling.width} pixels {_too_large(tiling)}; cut it first.")
+        return tiling
 
     def receiver(self, file: Bitstream) -> Receiver:
         """Return a receiver at the start of the message of a file."""
         height, width = file.size or self.shape[1:]
         tiling = Tiling(height, width, self.shape)
+        if tiling.num_pixels > LARGEST_IMAGE:  # before memory is allocated for the tiles
+            raise CodecError(f"the file is damaged: an image of {height} x {width} pixels {_too_large(tiling)}.")
         lossless = file.pixel_hash is not None or file.prefix
         return Receiver(self.chain, tiling, file.effort, file.message, lossless=lossless, complete=file.complete)
 
@@ -255,3 +260,10 @@ class ProgressiveCodec:
                 "of the machine that made the file, or the file is damaged."
             )
         return Decoded(image, "lossless", used)
+
+
+def _too_large(tiling: Tiling) -> str:
+    return (
+        f"would take {tiling.num_tiles:,} tiles of {tiling.tile[1]} x {tiling.tile[2]}, more than the "
+        f"{LARGEST_IMAGE:,} pixels that a file may have"
+    )

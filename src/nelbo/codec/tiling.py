@@ -29,6 +29,11 @@ class Tiling:
         """Number of tiles."""
         return self.rows * self.columns
 
+    @property
+    def num_pixels(self) -> int:
+        """Number of pixels of all tiles, padding included, in one channel."""
+        return self.num_tiles * self.tile[1] * self.tile[2]
+
     def split(self, image: Tensor) -> Tensor:
         """Cut an image (C, height, width) into tiles (tiles, C, H, W); padding repeats its last row and column."""
         channels, height, width = self.tile
