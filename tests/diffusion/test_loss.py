@@ -1,5 +1,7 @@
 """Each loss against its equation, with the same noise."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -19,6 +21,7 @@ from nelbo.diffusion import (
     NoiseSchedule,
     Parameterization,
     ReverseProcess,
+    SigmoidWeight,
     SimpleLoss,
     UniformTimesteps,
     VariationalBound,
@@ -138,6 +141,20 @@ def test_min_snr_is_equal_for_every_parameterization(kind: Parameterization, gam
     snr = SCHEDULE.alphas_bar[t] / (1 - SCHEDULE.alphas_bar[t])
     squared = (reverse.predict(x_t, t).x_0 - x_0).square().flatten(1).mean(1)
     torch.testing.assert_close(loss, snr.clamp(max=gamma) * squared, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda k: k.name)
+@pytest.mark.parametrize("bias", [-2.0, 0.0, 1e3])
+def test_sigmoid_weight_is_equal_for_every_parameterization(kind: Parameterization, bias: float):
+    """The loss is sigmoid(bias - log SNR) ||noise - noise_theta||^2; for a large bias, plain L_simple of the noise."""
+    t = torch.arange(1, 13)
+    x_0, noise = batch(12)
+    x_t = ForwardProcess(SCHEDULE).sample(x_0, t, noise)
+    reverse = ReverseProcess(wavy, SCHEDULE, kind)
+    loss = SimpleLoss(SigmoidWeight(bias))(reverse, x_0, t, noise)
+    snr = SCHEDULE.alphas_bar[t] / (1 - SCHEDULE.alphas_bar[t])
+    squared = (reverse.predict(x_t, t).noise - noise).square().flatten(1).mean(1)
+    torch.testing.assert_close(loss, squared / (1 + snr * math.exp(-bias)), rtol=1e-5, atol=1e-12)
 
 
 @pytest.mark.parametrize("loss", [SimpleLoss(), VariationalLoss()])

@@ -109,6 +109,11 @@ def test_invalid_overrides_are_refused(overrides, message):
         ({"schedule.kind": "cosin"}, r"unknown schedule kind 'cosin'; did you mean 'cosine'\?"),
         ({"label_dropout": 1.5}, r"label_dropout must be a fraction within 0..1, got 1.5"),
         (
+            {"sigmoid": 0.0, "loss": "variational"},
+            r"sigmoid weights the simple loss; remove it or use loss='simple'",
+        ),
+        ({"min_snr": 5.0, "sigmoid": 0.0}, r"min_snr and sigmoid both weight the simple loss; keep one of them"),
+        (
             {"min_snr": 5.0, "loss": "variational"},
             r"min_snr weights the simple loss; remove it or use loss='simple'",
         ),

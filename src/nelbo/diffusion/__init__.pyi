@@ -4,7 +4,7 @@ from .forward import ForwardProcess
 from .guidance import Guidance
 from .heun import heun_slope
 from .known import KnownBound, KnownTerms
-from .loss import HybridLoss, Loss, MinSNR, SimpleLoss, VariationalLoss
+from .loss import HybridLoss, Loss, MinSNR, SigmoidWeight, SimpleLoss, VariationalLoss, Weighting
 from .objective import DiffusionObjective
 from .parameterization import (
     DataPrediction,
@@ -57,6 +57,7 @@ __all__ = [
     "Prediction",
     "ReverseProcess",
     "ScheduleWarning",
+    "SigmoidWeight",
     "SimpleLoss",
     "StratifiedTimesteps",
     "TimestepDraw",
@@ -66,6 +67,7 @@ __all__ = [
     "VariationalBound",
     "VariationalLoss",
     "VelocityPrediction",
+    "Weighting",
     "bits_per_dim",
     "evenly_spaced",
     "heun_slope",

@@ -72,6 +72,26 @@ class MinSNR:
 
 
 @dataclass(frozen=True)
+class SigmoidWeight:
+    """The weight sigmoid(bias - log SNR) on the squared error of the noise, for every parameterization.
+
+    The weight rises with the noise, so on a schedule that is even in log SNR the loss is an average of bounds on noisy
+    data (Kingma & Gao 2023). A large bias gives the weight of the bound itself, without L_0.
+
+    Attributes:
+        bias: the log SNR at which the weight is 1/2.
+    """
+
+    bias: float = 0.0
+
+    def __call__(self, reverse: ReverseProcess, t: Tensor) -> Tensor:
+        """Return sigmoid(bias - log SNR_t) SNR_t / x_0_weight_t as float32 (B,)."""
+        schedule = reverse.schedule
+        per_noise = reverse.parameterization.x_0_weight(schedule, t) / schedule.snr.to(t.device)[t]
+        return ((self.bias - schedule.log_snr.to(t.device)[t]).sigmoid() / per_noise).float()
+
+
+@dataclass(frozen=True)
 class SimpleLoss:
     """L_simple (eq. 14): the squared error of the network's output against its target, averaged over the dimensions.
 

@@ -19,12 +19,14 @@ from nelbo.diffusion import (
     NoisePrediction,
     NoiseSchedule,
     Parameterization,
+    SigmoidWeight,
     SimpleLoss,
     StratifiedTimesteps,
     UniformTimesteps,
     Variance,
     VariationalLoss,
     VelocityPrediction,
+    Weighting,
 )
 from nelbo.errors import ConfigurationError, setting
 from nelbo.networks import MLP, MLPOptions, PixelOptions, UNet, UNetOptions
@@ -35,7 +37,7 @@ from nelbo.vae import VAE, VAEObjective, VAEOptions
 VARIANCES: dict[str, Variance] = {v.name: v for v in (FixedLarge(), FixedSmall(), LearnedRange())}
 TIMESTEPS = {"uniform": UniformTimesteps, "stratified": StratifiedTimesteps, "importance": ImportanceTimesteps}
 LOSSES: dict[str, Callable[[Recipe], Loss]] = {
-    "simple": lambda recipe: SimpleLoss(None if recipe.min_snr is None else MinSNR(recipe.min_snr)),
+    "simple": lambda recipe: SimpleLoss(build_weighting(recipe)),
     "variational": lambda recipe: VariationalLoss(),
     "hybrid": lambda recipe: HybridLoss(),
 }
@@ -47,6 +49,13 @@ PARAMETERIZATIONS: dict[str, Callable[[int], Parameterization]] = {
     "mean": lambda levels: MeanPrediction(),
     "grid": GridPrediction,
 }
+
+
+def build_weighting(recipe: Recipe) -> Weighting | None:
+    """Build the weighting of the simple loss."""
+    if recipe.sigmoid is not None:
+        return SigmoidWeight(recipe.sigmoid)
+    return None if recipe.min_snr is None else MinSNR(recipe.min_snr)
 
 
 def build_schedule(options: ScheduleOptions) -> NoiseSchedule:
@@ -129,9 +138,14 @@ def _check_objective(recipe: Recipe) -> None:
         raise ConfigurationError(
             f"{setting('label_dropout')} must be a fraction within 0..1, got {recipe.label_dropout}."
         )
-    if recipe.min_snr is not None and recipe.loss != "simple":
+    given = [name for name in ("min_snr", "sigmoid") if getattr(recipe, name) is not None]
+    if len(given) > 1:
         raise ConfigurationError(
-            f"{setting('min_snr')} weights the simple loss; remove it or use {setting('loss', 'simple')} instead of "
+            f"{setting('min_snr')} and {setting('sigmoid')} both weight the simple loss; keep one of them."
+        )
+    if given and recipe.loss != "simple":
+        raise ConfigurationError(
+            f"{setting(given[0])} weights the simple loss; remove it or use {setting('loss', 'simple')} instead of "
             f"{recipe.loss}."
         )
     if recipe.min_snr is not None and not recipe.min_snr > 0:

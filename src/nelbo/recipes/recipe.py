@@ -159,6 +159,9 @@ class Recipe(AnyRecipe):
     ] = "fixed-large"
     loss: Annotated[str, Doc("simple (L_simple, eq. 14), variational (eq. 5) or hybrid.")] = "simple"
     min_snr: Annotated[float | None, Doc("Gamma of min-SNR weighting of the simple loss; None for none.")] = None
+    sigmoid: Annotated[
+        float | None, Doc("Bias of the sigmoid weighting of the simple loss, a log SNR such as 0; None for none.")
+    ] = None
     timesteps: Annotated[str, Doc("Distribution of t in training: uniform, stratified or importance.")] = "uniform"
     decoder: Annotated[DecoderOptions, Doc("The decoder p(x_0|x_1).")] = field(default_factory=DecoderOptions)
     conditional: Annotated[bool, Doc("Train a class-conditional model on the labels of the data.")] = False

@@ -33,7 +33,7 @@ SHARED: dict[str, Any] = {
 }
 # Smaller than the preset's network: about two thousand steps per minute on 2 cores.
 SMALLER = {"digits": {"network.base": 24, "network.groups": 8, "network.blocks": 1}}
-OWN = ("parameterization", "loss", "variance", "min_snr")
+OWN = ("parameterization", "loss", "variance", "min_snr", "sigmoid")
 BY_OPTION = {"training.steps": "steps", "training.minutes": "minutes", "training.seed": "seed"}
 
 
