@@ -279,3 +279,17 @@ def test_cut_to_error_keeps_the_promised_error(codec, digits, largest):
     for file, image in zip(codec.encode(list(images.to(torch.uint8)), raw=False), images, strict=True):
         cut = cut_to_error(codec, file, image.to(torch.uint8), largest)
         assert rmse(codec.decode([cut])[0].image, image.to(torch.uint8)) <= largest
+
+
+def test_decoding_records_no_gradient(codec, digits):
+    """A caller may decode with a network that is still in training."""
+    file = codec.encode([digits.images([0])[0]], raw=False)[0]
+    network = codec.chain.reverse.network.requires_grad_(True)
+    try:
+        recorded = []
+        handle = network.register_forward_hook(lambda module, given, output: recorded.append(output.requires_grad))
+        codec.decode([file])
+        handle.remove()
+    finally:
+        network.requires_grad_(False)
+    assert recorded and not any(recorded)

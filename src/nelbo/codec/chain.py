@@ -49,7 +49,7 @@ class Chain:
         return z.view(1, *shape).expand(num, -1, -1, -1).clone().to(self.reverse.schedule.device)
 
     def evidence(self, prediction: Prediction, x_1: Tensor) -> Tensor:
-        """Return what the pixel network is told of the image, (B, VC, H, W) in units of the grid, before rounding."""
+        """Return the evidence that the pixel network reads, (B, VC, H, W) in units of the grid, before rounding."""
         seen = evidence(self.plan.pixels.options, prediction.x_0, x_1, self.reverse.schedule.signal[1])
         return self.grid(seen)
 

@@ -131,7 +131,6 @@ class ProgressiveCodec:
             kept.append(file if exact and len(file.to_bytes()) <= len(raw.to_bytes()) else raw)
         return kept
 
-    @torch.no_grad()
     def decode_bytes(self, content: bytes, max_bytes: int | None = None) -> Decoded:
         """Decode the bytes of a file, or a preview from its first `max_bytes`.
 
@@ -144,6 +143,7 @@ class ProgressiveCodec:
             file = file.first(max_bytes)
         return self.decode([file])[0]
 
+    @torch.no_grad()
     def decode(
         self, files: Sequence[Bitstream | RawImage], *, verify: bool = True, progress: Progress | None = None
     ) -> list[Decoded]:
