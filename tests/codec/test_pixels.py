@@ -1,16 +1,17 @@
 """The lossless end: exact integers, tables that are distributions, and rounding that small errors cannot change."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from nelbo.codec.lattice import OFFSETS, rounded, safe_offset
-from nelbo.diffusion.passes import members, passes, walk
+from nelbo.diffusion.passes import passes, walk
 from nelbo.diffusion.pixel_decoder import features, log2_masses
 from nelbo.networks.pixel_options import PixelOptions
-from nelbo.networks.pixels import COMPONENTS, IntegerNetwork, PixelNetwork
+from nelbo.networks.pixels import COMPONENTS, WINDOW, IntegerNetwork, PixelNetwork, layer_sizes
 from nelbo.probability.integer_tables import TOTAL
 from nelbo.probability.logistic import LogisticMixture
 
@@ -32,16 +33,16 @@ def inputs(channels: int = 1, levels: int = 256, side: int = 8):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_passes_cover_every_pixel_once(channels):
     shape = (channels, 5, 6)
-    assert torch.equal(sum(members(each, shape).int() for each in passes(channels)), torch.ones(shape).int())
-    for known, new in walk(shape):
-        assert not (known & new).any()
-    assert (known | new).all()
+    assert torch.equal(sum(each.mask(shape).int() for each in passes(channels)), torch.ones(shape).int())
+    for known, now in walk(shape):
+        assert not now.of(known).any()
+    assert (known | now.mask(shape)).all()
 
 
 @pytest.mark.parametrize("levels", [17, 256])
 def test_tables_give_every_level_a_mass(levels):
     center, x = inputs(levels=levels)
-    output = IntegerNetwork.of(network(levels=levels))(
+    output = IntegerNetwork.of(network(levels=levels)).everywhere(
         features(center, x, torch.zeros(1, 8, 8, dtype=torch.bool), levels)
     )
     rows = torch.from_numpy(output).permute(0, 1, 4, 5, 2, 3).reshape(-1, 3, COMPONENTS).numpy()
@@ -59,9 +60,12 @@ def test_extreme_outputs_still_give_tables():
 
 def test_integer_network_matches_the_float_network():
     made, (center, x) = network(), inputs()
-    known = members(passes(1)[0], (1, 8, 8))
+    known = passes(1)[0].mask((1, 8, 8))
     numbers = features(center, x, known, 256)
-    floats, whole = made(numbers.float()).detach(), torch.from_numpy(IntegerNetwork.of(made)(numbers))
+    floats, whole = (
+        made.everywhere(numbers.float()).detach(),
+        torch.from_numpy(IntegerNetwork.of(made).everywhere(numbers)),
+    )
     assert float((floats - whole / 256).abs().max()) < 0.1
     rows = whole.permute(0, 1, 4, 5, 2, 3).reshape(-1, 3, COMPONENTS).numpy()
     mixture = LogisticMixture.read(rows, center.flatten().numpy(), 256)
@@ -74,7 +78,7 @@ def test_integer_network_matches_the_float_network():
 @pytest.mark.parametrize("levels", [2, 17, 256])
 def test_masses_in_training_sum_to_one(levels):
     made, (center, _) = network(levels=levels), inputs(levels=levels)
-    output = made(features(center, center, torch.zeros(1, 8, 8, dtype=torch.bool), levels).float()).detach()
+    output = made.everywhere(features(center, center, torch.zeros(1, 8, 8, dtype=torch.bool), levels).float()).detach()
     masses = [
         log2_masses(output, center.float(), torch.full_like(output[:, :, 0, 0], k), levels).exp2()
         for k in range(levels)
@@ -85,14 +89,14 @@ def test_masses_in_training_sum_to_one(levels):
 def test_integer_network_ignores_the_order_of_sums():
     made, (center, x) = IntegerNetwork.of(network()), inputs(side=32)
     numbers = features(center, x, torch.zeros(1, 32, 32, dtype=torch.bool), 256)
-    whole = made(numbers)
-    alone = np.concatenate([made(numbers[i : i + 1]) for i in range(len(numbers))])
+    whole = made.everywhere(numbers)
+    alone = np.concatenate([made.everywhere(numbers[i : i + 1]) for i in range(len(numbers))])
     assert np.array_equal(whole, alone)
     # a permutation of the hidden features changes only the order of every sum
     order = torch.randperm(12, generator=torch.Generator().manual_seed(0))
     weights = [made.weights[0][order], made.weights[1][order][:, order], made.weights[2][:, order]]
     biases = [made.biases[0][order], made.biases[1][order], made.biases[2]]
-    assert np.array_equal(IntegerNetwork(made.options, weights, biases)(numbers), whole)
+    assert np.array_equal(IntegerNetwork(made.options, weights, biases).everywhere(numbers), whole)
     largest = max(float(w.abs().flatten(1).sum(1).max()) for w in weights) * 2**14
     assert largest < 2**53
 
@@ -118,6 +122,32 @@ def test_edges_outside_the_range_do_not_count():
     assert safe_offset(torch.tensor([-0.5, -0.49, -3.0], dtype=torch.float64), 0.1, 0, 5) == 0
 
 
+@pytest.mark.parametrize("side", [2, 4])
+@pytest.mark.parametrize("shape", [(2, 7, 9), (1, 8, 8), (1, 1, 5)])
+def test_windows_are_centred_on_the_pixels_of_the_pass(shape, side):
+    """A first convolution that copies the middle of its window returns the pixels of the pass themselves."""
+    options = PixelOptions(shape[0], 1, blocks=1, side=side)
+    sizes = layer_sizes(options)
+    weights = [torch.zeros(outputs, inputs, size, size).double() for inputs, outputs, size in sizes]
+    weights[0][0, 0, WINDOW // 2, WINDOW // 2] = weights[-1][:] = 1 << 12
+    network = IntegerNetwork(options, weights, [torch.zeros(outputs).double() for _, outputs, _ in sizes])
+    first = torch.randint(1, 90, (2, 1, *shape[1:]), generator=torch.Generator().manual_seed(0))
+    numbers = torch.cat([first, torch.zeros(2, 4 * shape[0] - 1, *shape[1:], dtype=torch.int64)], 1)
+    for now in passes(shape[0], side):
+        expected = 4 * replace(now, channel=0).of(numbers).numpy()  # 1 is 64 in the input and 256 behind it
+        output = network(numbers, now)
+        assert output.shape == (2, 3, COMPONENTS, *expected.shape[1:])
+        assert (output == expected[:, None, None]).all()
+
+
+def test_plain_network_gives_a_pass_what_it_gives_everywhere():
+    made, (center, x) = IntegerNetwork.of(network(3)), inputs(3)
+    numbers = features(center, x, torch.zeros(1, 8, 8, dtype=torch.bool), 256)
+    whole = made.everywhere(numbers)
+    for now in passes(3):
+        assert np.array_equal(made(numbers, now), whole[:, now.channel, :, :, now.row :: 2, now.column :: 2])
+
+
 def test_hidden_values_are_limited():
     """One pixel of 300 levels above its xhat_0 drives a hidden value past the limit of 2^14 / 2^8 = 64."""
     options = PixelOptions(1, 1, 256)
@@ -126,5 +156,5 @@ def test_hidden_values_are_limited():
     weights[2][:] = 1 << 12
     biases = [torch.zeros(len(weight)).double() for weight in weights]
     network = IntegerNetwork(options, [weight.double() for weight in weights], biases)
-    output = network(torch.full((1, 3, 4, 4), 255))
+    output = network.everywhere(torch.full((1, 3, 4, 4), 255))
     assert (output == 1 << 14).all()

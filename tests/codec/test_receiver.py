@@ -56,8 +56,8 @@ def test_pass_is_read_as_far_as_its_bytes_go(codec, digits):
             predict(codec.chain, [receiver])
     state = receiver.state
     assert isinstance(state, NeedsPass) and state.number == 3 and 0 < len(state.begun) < 16
-    row, column, _ = passes(1)[state.number]
-    assert list(state.begun) == image[0, row::2, column::2].flatten()[: len(state.begun)].tolist()
+    now = passes(1)[state.number]
+    assert list(state.begun) == now.of(image).flatten()[: len(state.begun)].tolist()
     assert not receiver.read() and receiver.state.begun == state.begun
     receiver.feed(file.message[-2:], complete=True)
     assert receiver.read() and receiver.done and torch.equal(receiver.picture(), image)
@@ -72,12 +72,12 @@ def test_picture_shows_the_pixels_of_a_truncated_pass(codec):
         receive(codec.chain, [receiver])
         state = receiver.state
         assert isinstance(state, NeedsPass)
-        row, column, _ = passes(1)[state.number]
-        shown, true = (x[0, row::2, column::2].flatten() for x in (receiver.picture(), image))
+        now = passes(1)[state.number]
+        shown, true = (now.of(x).flatten() for x in (receiver.picture(), image))
         assert shown[: len(state.begun)].tolist() == true[: len(state.begun)].tolist() == list(state.begun)
         assert shown.tolist() != true.tolist()
-        for row, column, _ in passes(1)[: state.number]:
-            assert torch.equal(receiver.picture()[0, row::2, column::2], image[0, row::2, column::2])
+        for earlier in passes(1)[: state.number]:
+            assert torch.equal(earlier.of(receiver.picture()), earlier.of(image))
 
 
 def test_cut_to_error_takes_the_first_picture_within_it(codec, digits):

@@ -76,8 +76,8 @@ def test_masses_are_those_that_the_codec_sends(levels):
     x_0 = levels_to_data(x, levels) + 0.05 * torch.randn(4, *shape, generator=generator)
     given = decoder(made, x_0)
     bits = torch.zeros(4, *shape, dtype=torch.float64)
-    for known, new in walk(shape, 4):
-        mixture, chosen = mixture_of(whole, given.center, x, known, new)
+    for known, now in walk(shape, 4):
+        mixture, chosen = mixture_of(whole, given.center, x, known, now)
         value = x[chosen].numpy()[:, None]
         mass = (mixture.cumulative(value + 1) - mixture.cumulative(value))[:, 0] / TOTAL
         bits[chosen] = torch.from_numpy(-np.log2(mass))
@@ -91,7 +91,8 @@ def test_pass_reads_no_later_pixel():
     x = torch.randint(levels, (1, *shape), generator=torch.Generator().manual_seed(1))
     x_0 = levels_to_data(x, levels)
     before = decoder(made, x_0).log_prob(levels_to_data(x, levels))
-    known, new = list(walk(shape, 4))[9]
+    known, now = list(walk(shape, 4))[9]
+    new = now.mask(shape)
     changed = torch.where(known | new, x, (x + 5) % levels)
     after = decoder(made, x_0).log_prob(levels_to_data(changed, levels))
     assert torch.equal(before[0][known | new], after[0][known | new])
@@ -110,9 +111,9 @@ def test_network_with_blocks_reads_x_1(blocks, reads):
 @pytest.mark.parametrize("side", CORNERS)
 def test_walk_covers_every_pixel_once(side):
     seen = torch.zeros(2, 5, 7, dtype=torch.int64)
-    for known, new in walk((2, 5, 7), side):
+    for known, now in walk((2, 5, 7), side):
         assert torch.equal(known, seen > 0)
-        seen += new
+        now.of(seen)[:] += 1
     assert torch.equal(seen, torch.ones_like(seen))
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from nelbo.codec.lattice import OFFSETS, rounded
 from nelbo.codec.options import FittingOptions
-from nelbo.diffusion.passes import members, passes
+from nelbo.diffusion.passes import passes
 from nelbo.diffusion.pixel_decoder import features, log2_masses, on_grid, top_place
 from nelbo.networks.pixel_options import PixelOptions
 from nelbo.networks.pixels import PixelNetwork
@@ -45,7 +45,7 @@ def train_pixels(
         network = PixelNetwork(PixelOptions(shape[0], options.hidden, levels))
     optimizer = torch.optim.Adam(network.parameters(), lr=options.learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, options.learning_rate, total_steps=steps)
-    masks = [members(a_pass, shape) for a_pass in passes(shape[0])]
+    masks = [a_pass.mask(shape) for a_pass in passes(shape[0])]
     values, bits = on_grid(xhat_0, levels), []
     for step in range(steps):
         some = torch.randint(len(images), (options.end_batch,), generator=generator)
@@ -55,7 +55,7 @@ def train_pixels(
         offset = int(torch.randint(OFFSETS, (1,), generator=generator))
         center = rounded(values[some], offset).clamp(0, top)
         x = images[some]
-        output = network(features(center, x, known, levels).float())
+        output = network.everywhere(features(center, x, known, levels).float())
         nats = -log2_masses(output, center.float(), x.float(), levels)
         loss = (nats * (now + OTHER_PASSES * (~known & ~now))).sum() / now.sum()
         optimizer.zero_grad(set_to_none=True)

@@ -23,8 +23,8 @@ from nelbo.codec.message import read_grid, read_pass, read_step
 from nelbo.codec.range_coder import Exhausted, RangeDecoder
 from nelbo.codec.tiling import Tiling
 from nelbo.diffusion import Prediction
-from nelbo.diffusion.passes import walk
-from nelbo.diffusion.pixel_decoder import mixture_of
+from nelbo.diffusion.passes import Pass, walk
+from nelbo.diffusion.pixel_decoder import expected_levels, mixture_of
 from nelbo.probability.logistic import HALVES
 from nelbo.progress import Progress
 
@@ -147,30 +147,34 @@ class NeedsPass:
 
     def read(self, source: Source) -> "NeedsPass | Finished":
         """Read the rest of the pass, or as much of it as the bytes at hand determine."""
-        known, new, last = self._masks(source)
-        mixture, chosen = mixture_of(source.chain.plan.pixels, self.center, self.pixels, known, new)
+        plan, real, remaining = source.chain.plan, source.tiling.real(), self._remaining(source)
+        known, now = remaining[0]
+        mixture, chosen = mixture_of(plan.pixels, self.center, self.pixels, known & real, now, real)
         levels = (*self.begun, *read_pass(source.decoder, mixture, len(self.begun)))
         if len(levels) < int(chosen.sum()):
             return replace(self, begun=levels)
         pixels = _with(self.pixels, chosen, levels)
-        return Finished(pixels.double()) if last else NeedsPass(self.center, pixels, self.number + 1)
+        if len(remaining) == 1:
+            return Finished(pixels.double())
+        return NeedsPass(self.center, pixels, self.number + 1)
 
     def levels(self, source: Source) -> Tensor:
         """Return the picture's levels, (tiles, C, H, W) float64: pixels that are read, and the means of the others."""
-        known, new, _ = self._masks(source)
-        pixels, known = _with(self.pixels, new, self.begun), _with(known, new, (True,) * len(self.begun))
-        mixture, chosen = mixture_of(
-            source.chain.plan.pixels, self.center, pixels, known, source.tiling.real() & ~known
-        )
-        levels = pixels.double()
-        levels[chosen] = torch.from_numpy(mixture.expected()).round()
-        return levels
+        network, real, remaining = source.chain.plan.pixels, source.tiling.real(), self._remaining(source)
+        known, now = remaining[0]
+        begun = now.mask(tuple(real.shape[1:])) & real
+        pixels, known = _with(self.pixels, begun, self.begun), _with(known & real, begun, (True,) * len(self.begun))
+        if network.options.blocks == 0:
+            return expected_levels(network, self.center, pixels, known, real)
+        for _, each in remaining:  # every pass takes the means of the passes before it as known
+            mixture, chosen = mixture_of(network, self.center, pixels, known, each, real & ~known)
+            pixels = _with(pixels, chosen, mixture.expected().round().tolist())
+            known = known | chosen
+        return pixels.double()
 
-    def _masks(self, source: Source) -> tuple[Tensor, Tensor, bool]:
-        """Return masks (tiles, C, H, W) of the pixels of earlier passes and of this pass; whether it is the last."""
-        masks, real = list(walk(source.tiling.tile, source.chain.plan.pixels.options.side)), source.tiling.real()
-        known, new = masks[self.number]
-        return known & real, new & real, self.number == len(masks) - 1
+    def _remaining(self, source: Source) -> list[tuple[Tensor, Pass]]:
+        """Return this pass and the later ones, each with the (C, H, W) mask of the pixels of earlier passes."""
+        return list(walk(source.tiling.tile, source.chain.plan.pixels.options.side))[self.number :]
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,7 @@ def write_message(
         offsets = safe_offsets(values, levels)
         center = centers(values, offsets, levels).view(seen.shape)
         write_grid(encoder, offsets)
-        for known, new in walk(tuple(x.shape[1:]), plan.pixels.options.side):
-            mixture, chosen = mixture_of(plan.pixels, center, x.long(), known & real, new & real)
+        for known, now in walk(tuple(x.shape[1:]), plan.pixels.options.side):
+            mixture, chosen = mixture_of(plan.pixels, center, x.long(), known & real, now, real)
             write_pass(encoder, mixture, x[chosen].numpy().astype("int64"))
     return encoder.finish()

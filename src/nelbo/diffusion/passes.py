@@ -1,6 +1,7 @@
 """Passes: the order in which pixels become known. A pass is one pixel of every square, in one channel, in one call."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import product
 
 import torch
@@ -14,23 +15,40 @@ CORNERS = {
 }
 
 
-def passes(channels: int, side: int = 2) -> list[tuple[int, int, int]]:
-    """Return (row, column, channel) of each pass: one pixel of every square of side x side, in one channel."""
-    return [(row, column, c) for (row, column), c in product(CORNERS[side], range(channels))]
+@dataclass(frozen=True)
+class Pass:
+    """The pixels of one channel at one place of every square.
+
+    Attributes:
+        row, column: the place, from 0.
+        channel: the channel.
+        side: the side of a square.
+    """
+
+    row: int
+    column: int
+    channel: int
+    side: int = 2
+
+    def of(self, values: Tensor) -> Tensor:
+        """Return the pixels of the pass, (..., h, w), of values (..., C, H, W), as a view."""
+        return values[..., self.channel, self.row :: self.side, self.column :: self.side]
+
+    def mask(self, shape: tuple[int, ...]) -> Tensor:
+        """Return a (C, H, W) bool mask of the pixels of the pass."""
+        mask = torch.zeros(shape, dtype=torch.bool)
+        self.of(mask)[:] = True
+        return mask
 
 
-def members(a_pass: tuple[int, int, int], shape: tuple[int, ...], side: int = 2) -> Tensor:
-    """Return a (C, H, W) bool mask of the pixels that become known in a pass."""
-    row, column, channel = a_pass
-    mask = torch.zeros(shape, dtype=torch.bool)
-    mask[channel, row::side, column::side] = True
-    return mask
+def passes(channels: int, side: int = 2) -> list[Pass]:
+    """Return the passes in order."""
+    return [Pass(row, column, c, side) for (row, column), c in product(CORNERS[side], range(channels))]
 
 
-def walk(shape: tuple[int, ...], side: int = 2) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield bool masks (C, H, W) of each pass in order: pixels known before it, and pixels that become known in it."""
+def walk(shape: tuple[int, ...], side: int = 2) -> Iterator[tuple[Tensor, Pass]]:
+    """Yield each pass in order, with a bool mask (C, H, W) of the pixels that are known before it."""
     known = torch.zeros(shape, dtype=torch.bool)
     for a_pass in passes(shape[0], side):
-        new = members(a_pass, shape, side)
-        yield known.clone(), new
-        known |= new
+        yield known.clone(), a_pass
+        a_pass.of(known)[:] = True

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nelbo.diffusion.passes import walk
+from nelbo.diffusion.passes import Pass, walk
 from nelbo.networks.pixel_options import PixelOptions
 from nelbo.networks.pixels import COMPONENTS, INPUT, IntegerNetwork, PixelNetwork
 from nelbo.probability import data_to_levels, levels_to_data
@@ -55,44 +55,64 @@ def features(center: Tensor, x: Tensor, known: Tensor, levels: int) -> Tensor:
     return torch.cat([*parts, (HALVES * x.long() - middle) * seen, INPUT * seen], 1)
 
 
-def log2_masses(output: Tensor, center: Tensor, x: Tensor, levels: int) -> Tensor:
-    """Return log2 of the mass that mixtures (B, C, 3, components, H, W) give to levels x (B, C, H, W).
+def log2_masses(output: Tensor, middle: Tensor, x: Tensor, levels: int) -> Tensor:
+    """Return log2 of the mass that mixtures (..., 3, components, h, w) give to levels x (..., h, w).
 
     Args:
-        center: (B, VC, H, W) the rounded evidence, whose first C channels are the middle of the mixtures.
+        middle: (..., h, w) the middle of each mixture, a rounded xhat_0 in half levels.
     """
-    logit, mean, inverse = _mixture(output, center)
-    lower, upper = ((x[:, :, None] + d - mean) * inverse for d in (-0.5, 0.5))
-    below = torch.where(x[:, :, None] == 0, 0, torch.sigmoid(lower))
-    mass = torch.where(x[:, :, None] == levels - 1, 1 - below, torch.sigmoid(upper) - below)
-    mixed = (logit.softmax(2) * mass).sum(2)
+    logit, mean, inverse = _mixture(output, middle)
+    edges = x.unsqueeze(-3)
+    lower, upper = ((edges + d - mean) * inverse for d in (-0.5, 0.5))
+    below = torch.where(edges == 0, 0, torch.sigmoid(lower))
+    mass = torch.where(edges == levels - 1, 1 - below, torch.sigmoid(upper) - below)
+    mixed = (logit.softmax(-3) * mass).sum(-3)
     share = 1 - levels / TOTAL
     return torch.log2((share * mixed).clamp(min=0) + 1 / TOTAL)
 
 
-def _mixture(output: Tensor, center: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return logits, means in levels and inverse scales (B, C, components, H, W) of the network's output."""
-    logit, shift, scale = output.unbind(2)
-    mean = center[:, : output.shape[1], None] / HALVES + 4 * shift
+def _mixture(output: Tensor, middle: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return logits, means in levels and inverse scales (..., components, h, w) of the network's output."""
+    logit, shift, scale = output.unbind(-4)
+    mean = middle.unsqueeze(-3) / HALVES + 4 * shift
     inverse = torch.exp2(-(scale.clamp(-SCALES / 16, (SCALES - 1) / 8 - SCALES / 16) + SCALES / 16 - 5))
     return logit, mean, inverse
 
 
 def mixture_of(
-    network: IntegerNetwork, center: Tensor, x: Tensor, known: Tensor, wanted: Tensor
+    network: IntegerNetwork, center: Tensor, x: Tensor, known: Tensor, now: Pass, real: Tensor | None = None
 ) -> tuple[LogisticMixture, Tensor]:
-    """Return the mixtures of the wanted pixels in integers, and a (B, C, H, W) bool mask of these pixels.
+    """Return the mixtures of the pixels of a pass in integers, and a (B, C, H, W) bool mask of these pixels.
 
     Args:
         center: (B, VC, H, W) int64, the rounded evidence in half levels.
         x: (B, C, H, W) int64 levels; ignored where unknown.
-        known, wanted: (C, H, W) or (B, C, H, W) bool.
+        known: (C, H, W) or (B, C, H, W) bool.
+        now: the pass.
+        real: (C, H, W) or (B, C, H, W) bool, the pixels of the image and not of its padding; None for all.
     """
     levels = network.options.levels
-    output = network(features(center, x, known, levels))  # B, C, 3, components, H, W
-    chosen = wanted.expand_as(x)
-    rows = torch.from_numpy(output).permute(0, 1, 4, 5, 2, 3)[chosen].numpy()
-    return LogisticMixture.read(rows, center[:, : x.shape[1]][chosen].numpy(), levels), chosen
+    output = torch.from_numpy(network(features(center, x, known, levels), now))
+    chosen = torch.zeros(x.shape, dtype=torch.bool)
+    now.of(chosen)[:] = True if real is None else now.of(real)
+    of_pass = now.of(chosen)
+    rows = output.permute(0, 3, 4, 1, 2)[of_pass].numpy()
+    return LogisticMixture.read(rows, now.of(center)[of_pass].numpy(), levels), chosen
+
+
+def expected_levels(network: IntegerNetwork, center: Tensor, x: Tensor, known: Tensor, real: Tensor) -> Tensor:
+    """Return the levels (B, C, H, W) float64 with the mean of its mixture for every real pixel that is not known.
+
+    It is for a network without blocks, which gives the mixtures of all pixels at once; the arguments are those of
+    `mixture_of`.
+    """
+    levels, wanted = network.options.levels, real & ~known
+    output = torch.from_numpy(network.everywhere(features(center, x, known, levels)))
+    rows = output.permute(0, 1, 4, 5, 2, 3)[wanted].numpy()
+    mixture = LogisticMixture.read(rows, center[:, : x.shape[1]][wanted].numpy(), levels)
+    filled = x.double()
+    filled[wanted] = torch.from_numpy(mixture.expected()).round()
+    return filled
 
 
 @dataclass(frozen=True)
@@ -127,37 +147,38 @@ class PixelDecoder:
         """Return the log-mass (B, C, H, W) of data x_0 on the K levels given all earlier passes, nats per dimension."""
         levels, center = self.network.options.levels, self.center
         x, nats = data_to_levels(x_0.double(), levels), torch.zeros_like(self.x_0, dtype=torch.float32)
-        for known, new in self._walk():
-            log2 = log2_masses(self._output(center, x, known), center.float(), x.float(), levels)
-            nats = torch.where(new, math.log(2) * log2, nats)
+        for known, now in self._walk():
+            log2 = log2_masses(self._output(center, x, known, now), now.of(center).float(), now.of(x).float(), levels)
+            now.of(nats)[:] = math.log(2) * log2
         return nats.to(x_0.dtype)
 
     def sample(self, generator: Generators) -> Tensor:
         """Draw data x_0 (B, C, H, W) on the K levels, pass by pass."""
         levels, center = self.network.options.levels, self.center
         x = torch.zeros_like(self.x_0, dtype=torch.int64)
-        for known, new in self._walk():
-            u = uniform((len(x), 4, *x.shape[1:]), generator, self.x_0.float()).unbind(1)
-            x = torch.where(new, _draw(self._output(center, x, known), center.float(), levels, u), x)
+        for known, now in self._walk():
+            places = now.of(x)
+            u = uniform((len(x), 4, *places.shape[1:]), generator, self.x_0.float()).unbind(1)
+            places[:] = _draw(self._output(center, x, known, now), now.of(center).float(), levels, u)
         return levels_to_data(x, levels, self.x_0.dtype)
 
-    def _walk(self) -> list[tuple[Tensor, Tensor]]:
+    def _walk(self) -> list[tuple[Tensor, Pass]]:
         side, device = self.network.options.side, self.x_0.device
-        return [(known.to(device), new.to(device)) for known, new in walk(tuple(self.x_0.shape[1:]), side)]
+        return [(known.to(device), now) for known, now in walk(tuple(self.x_0.shape[1:]), side)]
 
-    def _output(self, center: Tensor, x: Tensor, known: Tensor) -> Tensor:
+    def _output(self, center: Tensor, x: Tensor, known: Tensor, now: Pass) -> Tensor:
         """Return the network's output with shifts and log2-scales rounded as `LogisticMixture.read` rounds them."""
         numbers = features(center, x, known, self.network.options.levels)
-        logit, shift, scale = self.network(numbers.float()).unbind(2)
-        return torch.stack([logit, (shift * SHIFTS).floor() / SHIFTS, (scale * 8 + 0.5).floor() / 8], 2)
+        logit, shift, scale = self.network(numbers.float(), now).unbind(1)
+        return torch.stack([logit, (shift * SHIFTS).floor() / SHIFTS, (scale * 8 + 0.5).floor() / 8], 1)
 
 
-def _draw(output: Tensor, center: Tensor, levels: int, uniforms: tuple[Tensor, ...]) -> Tensor:
-    """Draw levels (B, C, H, W) int64 with the masses of `log2_masses`, from four uniform numbers of each pixel."""
+def _draw(output: Tensor, middle: Tensor, levels: int, uniforms: tuple[Tensor, ...]) -> Tensor:
+    """Draw levels (B, h, w) int64 with the masses of `log2_masses`, from four uniform numbers of each pixel."""
     which, flat, component, place = uniforms
-    logit, mean, inverse = _mixture(output, center)
-    chosen = (logit.softmax(2).cumsum(2) < component[:, :, None]).sum(2, keepdim=True).clamp(max=COMPONENTS - 1)
-    mean, inverse = (each.gather(2, chosen).squeeze(2) for each in (mean, inverse))
+    logit, mean, inverse = _mixture(output, middle)
+    chosen = (logit.softmax(1).cumsum(1) < component[:, None]).sum(1, keepdim=True).clamp(max=COMPONENTS - 1)
+    mean, inverse = (each.gather(1, chosen).squeeze(1) for each in (mean, inverse))
     drawn = (mean + torch.logit(place, eps=1e-7) / inverse).round().clamp(0, levels - 1)
     anywhere = (flat * levels).floor().clamp(max=levels - 1)
     return torch.where(which < levels / TOTAL, anywhere, drawn).long()

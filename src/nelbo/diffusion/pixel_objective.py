@@ -1,4 +1,4 @@
-"""Training of the pixel network of p_theta(x_0|x_1) on a finished diffusion network: L_0 of random passes."""
+"""Training of the pixel network of p_theta(x_0|x_1) on a finished diffusion network: L_0 of some passes a step."""
 
 import math
 from collections.abc import Callable
@@ -7,24 +7,22 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from nelbo.diffusion.passes import passes, walk
+from nelbo.diffusion.passes import walk
 from nelbo.diffusion.pixel_decoder import evidence, features, log2_masses, on_grid, top_place
 from nelbo.diffusion.reverse import ReverseProcess
 from nelbo.networks.pixel_options import PixelOptions
 from nelbo.objective import Draws, Losses
 from nelbo.probability import levels_to_data
 
-LATER = 0.05  # weight of unknown pixels of later passes in the loss
-
 
 @dataclass
 class PixelObjective:
-    """L_0, nats per dimension, estimated from `draws` random passes of each image.
+    """L_0, nats per dimension, estimated from `draws` passes, evenly spaced from a random first one.
 
     Attributes:
         reverse: p_theta whose network gives xhat_0; it is not trained.
         options: of the pixel network.
-        draws: passes of each image, which share one call of the diffusion network.
+        draws: passes of a step, which share one call of the diffusion network.
     """
 
     reverse: ReverseProcess
@@ -36,34 +34,36 @@ class PixelObjective:
         self.reverse = replace(self.reverse, schedule=self.reverse.schedule.to(device))
 
     def draw(self, num: int, shape: tuple[int, int, int], generator: torch.Generator) -> Draws:
-        """Draw the noise of x_1, the passes, and the place of the grid on which xhat_0 is rounded.
+        """Draw the noise of x_1, the place of the first pass, and the place of the grid on which xhat_0 is rounded.
 
         Returns:
-            "noise" (num, *shape), "number" (num, draws) int64 and "offset" (num, draws) within [0, 1).
+            "noise" (num, *shape), "first" (num,) within [0, 1), the same for all images, and "offset" (num,) within
+            [0, 1).
         """
-        number = len(passes(shape[0], self.options.side))
         return {
             "noise": torch.randn(num, *shape, generator=generator),
-            "number": torch.randint(number, (num, self.draws), generator=generator),
-            "offset": torch.rand(num, self.draws, generator=generator),
+            "first": torch.rand(1, generator=generator).expand(num),
+            "offset": torch.rand(num, generator=generator),
         }
 
     def __call__(self, network: Callable[..., Tensor], images: Tensor, labels: Tensor | None, draws: Draws) -> Losses:
         """Return the estimate of L_0 of each image (B,), nats per dimension; no class is used."""
-        levels, shape = self.options.levels, tuple(images.shape[1:])
-        masks = list(walk(shape, self.options.side))
-        known, new = (torch.stack([mask[part] for mask in masks]).to(images.device) for part in (0, 1))
-        number = draws["number"].flatten()
-        x = images.long().repeat_interleave(self.draws, 0)
-        values = on_grid(self._evidence(images, draws["noise"]), levels).repeat_interleave(self.draws, 0)
-        center = (values + draws["offset"].flatten().view(-1, 1, 1, 1)).floor().clamp(0, top_place(levels)).long()
-        output = network(features(center, x, known[number], levels).float())
-        nats = -math.log(2) * log2_masses(output, center.float(), x.float(), levels)
-        now, later = new[number], ~(known | new)[number]
-        sizes = now.flatten(1).sum(1)
-        loss = ((nats * now).flatten(1).sum(1) / sizes).unflatten(0, (-1, self.draws)).mean(1)
-        spread = ((nats * later).flatten(1).sum(1) / sizes).unflatten(0, (-1, self.draws)).mean(1)
-        return Losses(loss + LATER * spread, loss.detach())
+        levels, x = self.options.levels, images.long()
+        values = on_grid(self._evidence(images, draws["noise"]), levels)
+        center = (values + draws["offset"].view(-1, 1, 1, 1)).floor().clamp(0, top_place(levels)).long()
+        whole = list(walk(tuple(images.shape[1:]), self.options.side))
+        every = max(len(whole) // self.draws, 1)
+        bits = [
+            log2_masses(
+                network(features(center, x, known.to(x.device), levels).float(), now),
+                now.of(center).float(),
+                now.of(x).float(),
+                levels,
+            )
+            for known, now in whole[int(float(draws["first"][0]) * every) :: every]
+        ]
+        loss = -math.log(2) * torch.stack([each.flatten(1).mean(1) for each in bits]).mean(0)
+        return Losses(loss, loss.detach())
 
     def learn(self, draws: Draws, loss: Tensor) -> None:
         """Do nothing: the passes are drawn evenly."""

@@ -8,6 +8,7 @@ from nelbo.options import Annotated, Doc, check_types
 
 PRECISIONS = ("auto", "bf16", "fp32")
 DECAYS = ("constant", "cosine")
+OPTIMIZERS = ("adamw", "muon")
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,10 @@ class TrainerOptions:
         int | None,
         Doc("Images per pass through the network, with accumulated gradients; by default each process's whole batch."),
     ] = None
-    learning_rate: Annotated[float, Doc("Learning rate of Adam after the warm-up.")] = 2e-4
+    optimizer: Annotated[
+        str, Doc("adamw, or muon: Muon for matrices and convolution kernels, AdamW for all other parameters.")
+    ] = "adamw"
+    learning_rate: Annotated[float, Doc("Learning rate after the warm-up.")] = 2e-4
     betas: Annotated[tuple[float, float], Doc("beta_1 and beta_2 of Adam.")] = (0.9, 0.999)
     weight_decay: Annotated[float, Doc("Decoupled weight decay (AdamW).")] = 0.0
     warmup: Annotated[int, Doc("Steps over which the learning rate rises linearly from 0.")] = 5000
@@ -87,9 +91,9 @@ class TrainerOptions:
             raise ConfigurationError(f"{setting('training.ema')} must be at least 0 and below 1, got {self.ema}.")
         if self.workers is not None and self.workers < 0:
             raise ConfigurationError(f"{setting('training.workers')} must be 0 or more, got {self.workers}.")
-        if self.decay not in DECAYS:
-            raise ConfigurationError(f"{setting('training.decay')} must be constant or cosine, got {self.decay!r}.")
-        if self.precision not in PRECISIONS:
-            raise ConfigurationError(
-                f"{setting('training.precision')} must be auto, bf16 or fp32, got {self.precision!r}."
-            )
+        for name, choices in (("optimizer", OPTIMIZERS), ("decay", DECAYS), ("precision", PRECISIONS)):
+            if getattr(self, name) not in choices:
+                listed = f"{', '.join(choices[:-1])} or {choices[-1]}"
+                raise ConfigurationError(
+                    f"{setting(f'training.{name}')} must be {listed}, got {getattr(self, name)!r}."
+                )

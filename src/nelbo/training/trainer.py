@@ -21,6 +21,7 @@ from nelbo.training.ema import averaged
 from nelbo.training.hardware import can_compile, compiled
 from nelbo.training.memory import keep_freed_memory
 from nelbo.training.metrics import MetricsLog, TrainingStep, round_to
+from nelbo.training.optimizers import build_optimizer
 from nelbo.training.options import TrainerOptions
 from nelbo.training.signals import stop_signals
 from nelbo.training.state import TrainState
@@ -75,13 +76,7 @@ class Trainer:
         self.accelerator = accelerator_for(options)
         network = network.to(self.accelerator.device)
         objective.to(self.accelerator.device)
-        optimizer = torch.optim.AdamW(
-            network.parameters(),
-            lr=options.learning_rate,
-            betas=options.betas,
-            weight_decay=options.weight_decay,
-            fused=self.accelerator.device.type in ("cpu", "cuda"),
-        )
+        optimizer = build_optimizer(network, options, self.accelerator.device)
         self.state = TrainState(network, averaged(network, options.ema), optimizer, objective)
         self.metrics = MetricsLog(folder / METRICS_FILE)
         if (folder / STATE_FILE).exists():
