@@ -57,6 +57,7 @@ def main() -> None:
             options.num,
             sampler=options.sampler,
             steps=options.steps,
+            spacing="even",
             label=label,
             guidance=scale,
             batch_size=125,

@@ -239,11 +239,11 @@ def walk_for(run: DiffusionRun, options: list[RestoreOptions], y: Tensor, method
     """Return how to make one draw for each damaged image in `calls` calls. RePaint takes all steps but one twice."""
 
     def from_noise(steps: int) -> Sampler:
-        return run.sampler(steps=steps, spacing=SPACING, variance=VARIANCE)
+        return run.sampler("ancestral", steps=steps, spacing=SPACING, variance=VARIANCE)
 
     noise, factor = options[0].noise, options[0].upscale
     if noise is not None:
-        sampler = run.sampler()
+        sampler = run.sampler("ancestral")
         return lambda generators: denoise(sampler, y, noise * 2 / 255, generators, calls)
     if factor is not None:
         walker = held_to(from_noise(calls), Average(factor), y)

@@ -36,6 +36,7 @@ def test_distance_is_printed_and_written(nelbo_cli, trained: Path, rows: Path):
     found = json.loads(Path("found.json").read_text())
     assert found["low"] <= found["distance"] <= found["high"]
     assert (found["num_generated"], found["num_reference"], found["seed"], found["steps"]) == (6, 23, 3, 2)
+    assert (found["sampler"], found["spacing"]) == ("dpm-solver++sde", "karras")
     assert f"Frechet distance {found['distance']:.4g} (95% interval" in done.out
     assert "6 generated images against 23 training images of pictures" in done.out
     assert "features rows.pt: 2 of a TorchScript module" in done.out

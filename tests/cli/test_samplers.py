@@ -23,7 +23,7 @@ def test_every_sampler_draws_images(nelbo_cli, tmp_path, name):
 
 def test_sampling_options_change_the_images(nelbo_cli, tmp_path):
     plain = drawn(nelbo_cli, tmp_path, "--sampler", "ddim", "--steps", 4)
-    for options in (("--spacing", "karras"), ("--eta", 1), ("--threshold", 0.9)):
+    for options in (("--spacing", "even"), ("--spacing", "log-snr"), ("--eta", 1), ("--threshold", 0.9)):
         assert not np.array_equal(plain, drawn(nelbo_cli, tmp_path, "--sampler", "ddim", "--steps", 4, *options))
     euler = drawn(nelbo_cli, tmp_path, "--sampler", "euler", "--steps", 4)
     assert np.abs(euler.astype(int) - plain).max() <= 2
@@ -35,7 +35,12 @@ def test_sampling_options_change_the_images(nelbo_cli, tmp_path):
     [
         (("--sampler", "dimm"), "unknown sampler 'dimm'; did you mean 'ddim'?"),
         (("--spacing", "karas"), "unknown spacing 'karas'; did you mean 'karras'?"),
-        (("--eta", 0.5), "'ancestral' does not support --eta; remove it or set --sampler ddim"),
+        (("--eta", 0.5), "'dpm-solver++sde' does not support --eta; remove it or set --sampler ddim"),
+        (("--variance", "trained"), "'dpm-solver++sde' does not use it; remove it or set --sampler ancestral"),
+        (
+            ("--sampler", "ancestral", "--eta", 0.5),
+            "'ancestral' does not support --eta; remove it or set --sampler ddim",
+        ),
         (("--sampler", "ddim", "--churn", 1), "set --sampler euler or --sampler heun"),
         (("--sampler", "ddim", "--eta", 2), "--eta must be within 0..1, got 2"),
         (
@@ -95,7 +100,7 @@ def test_wrong_output_files_are_refused_early(nelbo_cli, tmp_path):
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "file").write_text("")
     for out, named in (("folder.png", "folder.png is a folder"), ("file/x.png", "file is a file, not a folder")):
-        done = nelbo_cli("sample", "fashion-mnist", "--out", out)  # without the refusal this would take 64,000 calls
+        done = nelbo_cli("sample", "fashion-mnist", "--out", out)  # without the refusal this would take 64 x 20 calls
         assert done.code == 2 and named in done.err
     done = nelbo_cli("plot", "samplers", "fashion-mnist", "--sampler", "ddim", "--calls", 1001, "--out", "no.png")
     assert done.code == 2 and "--calls 1001: ddim has at most 1000 here" in done.err

@@ -111,6 +111,7 @@ def test_frechet_uses_the_bundled_classifier(nelbo_cli, trained_vae, tmp_path):
     shown = nelbo_cli("frechet", "vae", "--num", 60, "--resamples", 20, "--json", "frechet.json")
     assert shown.code == 0, shown.err
     found = json.loads((tmp_path / "frechet.json").read_text())
+    assert (found["sampler"], found["steps"], found["spacing"]) == (None, None, None)
     assert found["features"] == "digits classifier" and found["accuracy"] > 0.96
     assert "60 generated images against 297 held-out images of digits" in shown.out
     assert f"accuracy {found['accuracy']:.1%} on held-out images" in shown.out

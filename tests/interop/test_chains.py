@@ -98,7 +98,7 @@ def test_trajectory_equals_diffusers_with_the_same_noise(variance: str, steps: i
     settings = {"num_train_timesteps": 20, "beta_end": 0.6, "timestep_spacing": "trailing", "variance_type": variance}
     unet, scheduler, run = imported(tmp_path, **settings)
     theirs = trajectory(unet, scheduler, steps, torch.Generator().manual_seed(7))
-    sampler = run.sampler(steps=steps, variance="trained", precision="fp32")
+    sampler = run.sampler("ancestral", steps=steps, variance="trained", precision="fp32")
     ours = list(sampler.trajectory((2, 3, 16, 16), torch.Generator().manual_seed(7)))
     assert len(ours) == len(theirs) == steps + 1
     right = steps if steps == 20 or variance == "fixed_small" else steps - 1

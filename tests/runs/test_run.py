@@ -259,7 +259,17 @@ class TestUse:
             ({"num": 1, "stepz": 4}, ConfigurationError, r"unknown option 'stepz'; did you mean 'steps'\?"),
             ({"num": 1, "sampler": "ddim", "variance": "trained"}, ConfigurationError, "'ddim' does not use it"),
             ({"num": 1, "clip": True, "threshold": 0.9}, ConfigurationError, "remove clip=True or threshold"),
-            ({"num": 1, "eta": 0.5}, ConfigurationError, "'ancestral' does not support eta; .*sampler='ddim'"),
+            ({"num": 1, "eta": 0.5}, ConfigurationError, r"'dpm-solver\+\+sde' does not support eta; .*sampler='ddim'"),
+            (
+                {"num": 1, "variance": "trained"},
+                ConfigurationError,
+                r"'dpm-solver\+\+sde' does not use it; remove it or set sampler='ancestral'",
+            ),
+            (
+                {"num": 1, "sampler": "ancestral", "eta": 0.5},
+                ConfigurationError,
+                "'ancestral' does not support eta; .*sampler='ddim'",
+            ),
             (
                 {"num": 1, "guidance_interval": (0.0, 0.5)},
                 ConfigurationError,

@@ -66,7 +66,7 @@ def frechet(
     known(reference, REFERENCES, "part of the data (--reference)")
     chosen: dict[str, Any] = {"sampler": sampler, "steps": steps, "spacing": spacing, "precision": precision}
     given = {name: value for name, value in chosen.items() if value is not None}
-    SamplingOptions.of(**given)  # mistakes are reported before torch is imported
+    options = SamplingOptions.of(**given)  # mistakes are reported before torch is imported
     import nelbo
     from nelbo.evaluation import frechet_distance, require_comparison, require_torchmetrics
     from nelbo.studies import features_for
@@ -88,9 +88,19 @@ def frechet(
             seed=seed,
             progress=bar,
         )
-    settings: dict[str, Any] = {"run": str(run), "sampler": sampler, "steps": steps, "spacing": spacing}
-    if write_results(versioned({**report.to_json(), **settings}), json):
+    if write_results(versioned({**report.to_json(), "run": str(run), **_chain(model, options)}), json):
         show(str(report))
+
+
+def _chain(model: Run, options: SamplingOptions) -> dict[str, Any]:
+    """Return the sampler, steps and spacing that were used; None for each if the model has no chain."""
+    from nelbo.runs import DiffusionRun
+
+    names = ("sampler", "steps", "spacing")
+    if not isinstance(model, DiffusionRun):
+        return dict.fromkeys(names)
+    used = options.resolved(model.schedule.num_steps)
+    return {name: getattr(used, name) for name in names}
 
 
 def _reference(model: Run, reference: str, bar: Bars) -> ImageDataset:

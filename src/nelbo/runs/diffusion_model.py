@@ -122,13 +122,14 @@ class DiffusionModel:
         return chosen
 
     def sampler(self, options: SamplingOptions) -> Sampler:
-        """Return the sampler that the options describe.
+        """Return the sampler that the options describe, with the sampler's own steps where they name none.
 
         Raises:
             ConfigurationError: an unknown name, or an option that the sampler or the model does not support.
         """
         if options.guidance is not None and not self.recipe.conditional:
             raise ConfigurationError(f"the model {self.name} is not class-conditional; remove {option('guidance')}.")
+        options = options.resolved(self.schedule.num_steps)
         reverse = self.reverse(
             steps=options.steps,
             spacing=options.spacing,

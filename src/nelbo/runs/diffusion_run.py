@@ -37,8 +37,9 @@ from nelbo.runs.run import Run
 from nelbo.runs.sampling import pixels_of
 from nelbo.runs.sampling_options import SamplingOptions
 from nelbo.samplers import Sampler, Step
+from nelbo.samplers.names import DEFAULT_SAMPLER
 
-DRAFT_STEPS, GLANCE_STEPS = 50, 4
+GLANCE_STEPS = 4
 
 
 @dataclass
@@ -85,7 +86,7 @@ class DiffusionRun(Run):
         """Return p_theta of this model; `options` are those of `DiffusionModel.reverse`."""
         return self.model.reverse(**options)
 
-    def sampler(self, sampler: str = "ancestral", **options: Any) -> Sampler:
+    def sampler(self, sampler: str = DEFAULT_SAMPLER, **options: Any) -> Sampler:
         """Return a sampler by name, with the options of `SamplingOptions`.
 
         Raises:
@@ -273,10 +274,6 @@ class DiffusionRun(Run):
     def decompress(self, content: bytes, *, max_bytes: int | None = None) -> Decoded:
         """Decode a .nelbo file of this model, or a preview from its first bytes; see `ProgressiveCodec.decode`."""
         return self.codec().decode_bytes(content, max_bytes)
-
-    def draft(self, num: int, seed: int) -> Tensor:
-        """Draw samples in few steps."""
-        return self.sample(num, steps=min(DRAFT_STEPS, self.schedule.num_steps), seed=seed)
 
     def glance(self, images: ImageDataset) -> BoundReport:
         """Estimate the bound from few values of t."""

@@ -63,7 +63,8 @@ def _mean(
     model: DiffusionModel, damage: ImageDamage, options: RestoreOptions, y: Tensor, labels: Tensor | None
 ) -> Tensor | None:
     """Return E[x_0|y] (C, H, W) in levels, for the first label; None if the damage computes none."""
-    reverse = model.sampler(SamplingOptions(guidance=options.guidance, precision="fp32")).reverse
+    whole_chain = SamplingOptions(sampler=SAMPLER, guidance=options.guidance, precision="fp32")
+    reverse = model.sampler(whole_chain).reverse
     x_0 = damage.mean(reverse, y, None if labels is None else labels[:1])
     return None if x_0 is None else (x_0[0].double().cpu() + 1) * ((model.data.levels - 1) / 2)
 
@@ -85,8 +86,8 @@ def _sampler(model: DiffusionModel, damage: ImageDamage, options: RestoreOptions
     return model.sampler(
         SamplingOptions(
             sampler=name,
-            steps=None if damage.starts_midway else steps,
-            spacing=None if damage.starts_midway else SPACING,
+            steps=model.schedule.num_steps if damage.starts_midway else steps,
+            spacing=SPACING,
             variance=variance,
             eta=options.eta,
             guidance=options.guidance,

@@ -1,11 +1,19 @@
 """How to sample a diffusion model, as one record that checks itself. No torch is imported here."""
 
-from dataclasses import dataclass
-from typing import Annotated, Any
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Self
 
 from nelbo.errors import ConfigurationError, option
 from nelbo.options import Doc, check_types, known, options_from
-from nelbo.samplers.names import SAMPLER_NAMES, known_samplers
+from nelbo.samplers.names import (
+    ANCESTRAL,
+    DEFAULT_SAMPLER,
+    FEW_STEPS,
+    SAMPLER_NAMES,
+    default_spacing,
+    default_steps,
+    known_samplers,
+)
 from nelbo.training.options import PRECISIONS
 
 SPACINGS = ("even", "log-snr", "karras")
@@ -30,16 +38,26 @@ class SamplingOptions:
         ConfigurationError: an unknown value, or two options that exclude each other.
     """
 
-    sampler: Annotated[str, Doc(f"Sampler: {', '.join(SAMPLER_NAMES)}; ancestral by default.")] = "ancestral"
+    sampler: Annotated[
+        str,
+        Doc(
+            f"Sampler: {', '.join(SAMPLER_NAMES)}; {DEFAULT_SAMPLER} by default. {ANCESTRAL} is Algorithm 2 of "
+            "the paper."
+        ),
+    ] = DEFAULT_SAMPLER
     steps: Annotated[
         int | None,
-        Doc("Number of reverse steps, from 1 to T, the number of diffusion steps of the model; T by default."),
+        Doc(
+            "Number of reverse steps, from 1 to T, the number of diffusion steps of the model; by default "
+            f"{FEW_STEPS}, but at most T, and all T for the sampler {ANCESTRAL}."
+        ),
     ] = None
     spacing: Annotated[
         str | None,
         Doc(
-            "Spacing of the steps: even (in time t; the default), log-snr (even in the log signal-to-noise ratio), or "
-            "karras (even in sigma^(1/7), where sigma = SNR^(-1/2); Karras et al. 2022, eq. 5)."
+            f"Spacing of the steps: even (in time t; the default of {ANCESTRAL}), log-snr (even in the log "
+            "signal-to-noise ratio), or karras (even in sigma^(1/7), where sigma = SNR^(-1/2); Karras et al. 2022, "
+            "eq. 5; the default of the other samplers)."
         ),
     ] = None
     variance: Annotated[
@@ -85,7 +103,8 @@ class SamplingOptions:
     def __post_init__(self) -> None:
         check_types(self)
         known(self.sampler, known_samplers(), "sampler")
-        known(self.spacing or "even", SPACINGS, "spacing")
+        if self.spacing is not None:
+            known(self.spacing, SPACINGS, "spacing")
         known(self.precision, PRECISIONS, "precision")
         if self.threshold is not None and self.clip is not None:
             raise ConfigurationError(
@@ -102,6 +121,15 @@ class SamplingOptions:
                     f"{option('guidance_interval')} must be two rising shares of the chain within 0..1, got {first:g} "
                     f"{last:g}."
                 )
+
+    def resolved(self, num_steps: int) -> Self:
+        """Return these options with `steps` and `spacing` filled in where they are None.
+
+        Args:
+            num_steps: T, the number of diffusion steps of the model.
+        """
+        steps = default_steps(self.sampler, num_steps) if self.steps is None else self.steps
+        return replace(self, steps=steps, spacing=self.spacing or default_spacing(self.sampler))
 
     @classmethod
     def of(cls, options: "SamplingOptions | None" = None, **changes: Any) -> "SamplingOptions":

@@ -1,9 +1,12 @@
-"""The names of the samplers. No torch is imported here; `registry` maps each name to its class."""
+"""The names of the samplers and their default steps. No torch is imported here; `registry` maps names to classes."""
 
 import sys
 from collections.abc import Collection
 
 SAMPLER_NAMES = ("ancestral", "ddim", "dpm-solver++", "dpm-solver++sde", "euler", "heun", "unipc")
+ANCESTRAL = "ancestral"  # Algorithm 2
+DEFAULT_SAMPLER = "dpm-solver++sde"  # the smallest Frechet distance in benchmarks/README.md, with 20 calls
+FEW_STEPS = 20
 
 
 def known_samplers() -> Collection[str]:
@@ -11,3 +14,16 @@ def known_samplers() -> Collection[str]:
     registry = sys.modules.get("nelbo.samplers.registry")
     names: Collection[str] = SAMPLER_NAMES if registry is None else registry.SAMPLERS.keys()
     return names
+
+
+def default_steps(sampler: str, num_steps: int) -> int:
+    """Return the default number of reverse steps of a sampler, for a model of T = `num_steps` diffusion steps.
+
+    All T for `ancestral`, as in the paper; 20, but at most T, for every other sampler.
+    """
+    return num_steps if sampler == ANCESTRAL else min(FEW_STEPS, num_steps)
+
+
+def default_spacing(sampler: str) -> str:
+    """Return the default spacing of a sampler's steps: "even" for `ancestral`, "karras" for every other sampler."""
+    return "even" if sampler == ANCESTRAL else "karras"

@@ -12,7 +12,7 @@ from nelbo.runs.diffusion_run import DiffusionRun
 from nelbo.runs.run import Run
 from nelbo.runs.vae_run import VAERun
 
-SAMPLES, PAIRS = 64, 24
+SAMPLES, PAIRS, TRAJECTORY_STEPS = 64, 24, 100
 
 
 def show_run(run: Run, held_out: ImageDataset | None, on_stage: StageProgress = no_stages) -> None:
@@ -26,15 +26,16 @@ def show_run(run: Run, held_out: ImageDataset | None, on_stage: StageProgress = 
 
 
 def _show_diffusion(run: DiffusionRun, held_out: ImageDataset | None, on_stage: StageProgress) -> None:
-    """Draw samples, a trajectory and the bound by t."""
+    """Draw samples, a trajectory of Algorithm 2 and the bound by t."""
 
     def sampling(done: int, total: int) -> None:
         on_stage("sampling", done, total)
 
-    steps = min(250, run.schedule.num_steps)
-    save(picture_of(run.sample(SAMPLES, steps=steps, progress=sampling), run.levels), run.folder / "samples.png")
+    save(picture_of(run.sample(SAMPLES, progress=sampling), run.levels), run.folder / "samples.png")
     if run.shape[0] in (1, 3):  # points of the plane are no images
-        save(trajectory_strip(list(run.trajectory(1, steps=min(100, steps)))), run.folder / "trajectory.png")
+        steps = min(TRAJECTORY_STEPS, run.schedule.num_steps)
+        chain = run.trajectory(1, sampler="ancestral", steps=steps)  # as in fig. 6 of the paper
+        save(trajectory_strip(list(chain)), run.folder / "trajectory.png")
     if held_out is not None:
         report = run.bound(held_out, progress=lambda done, total: on_stage("scoring", done, total))
         save(per_step_bound([vars(step) for step in report.per_step]), run.folder / "bound-per-step.png")

@@ -74,7 +74,7 @@ class PointsReport:
 def report_points(
     run: DiffusionRun, *, num: int, moments: Sequence[int], steps: int, seed: int = 0, listener: Listener | None = None
 ) -> PointsReport:
-    """Draw `num` points in `steps` reverse steps and report on the model.
+    """Draw `num` points by Algorithm 2 in `steps` reverse steps and report on the model.
 
     Args:
         moments: numbers of reverse steps, within 0..steps, after which the model is recorded.
@@ -91,7 +91,7 @@ def report_points(
         )
     listener = listener or Listener()
     held_out, name = data_of(run, listener).require_test(), run.config.data.spec.removeprefix("toy:")
-    sampler = run.sampler(steps=steps)
+    sampler = run.sampler("ancestral", steps=steps)  # the chain whose bound `_gap` reports
     schedule, device = sampler.reverse.schedule, sampler.reverse.schedule.device
     generator = torch.Generator().manual_seed(derived_seed(seed, POINTS))
 

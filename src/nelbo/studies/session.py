@@ -48,7 +48,7 @@ class Session:
             warn_of_plan(self.folder)
 
     def preview(self, network: nn.Module, step: int) -> dict[str, Any]:
-        """Draw a few images in few steps and estimate the held-out bound; return values for the metrics."""
+        """Draw a few images and estimate the held-out bound; return values for the metrics."""
         try:
             return self._preview(run_of(self.folder, self.config, network), step)
         finally:

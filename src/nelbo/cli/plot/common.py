@@ -20,6 +20,12 @@ OutOption = Annotated[Path, typer.Option("--out", help="Output file (.png, .pdf 
 AnimateOption = Annotated[
     bool, typer.Option("--animate", help="Write an animation (.gif, .webp) instead of a still image.")
 ]
+ChainStepsOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Number of steps of Algorithm 2, from 1 to T, the number of diffusion steps of the model; T by default."
+    ),
+]
 CsvOption = Annotated[
     Path | None, typer.Option("--csv", help=f"Write the values in the figure as CSV to this file {STDOUT}.")
 ]

@@ -8,8 +8,16 @@ from typing import Annotated
 import typer
 
 from nelbo.cli.console import bars
-from nelbo.cli.options import DataOption, DeviceOption, RunArgument, SeedOption, StepsOption
-from nelbo.cli.plot.common import OutOption, figure_path, images_for, keep, model_of_images, spread_steps
+from nelbo.cli.options import DataOption, DeviceOption, RunArgument, SeedOption
+from nelbo.cli.plot.common import (
+    ChainStepsOption,
+    OutOption,
+    figure_path,
+    images_for,
+    keep,
+    model_of_images,
+    spread_steps,
+)
 from nelbo.errors import ConfigurationError
 
 
@@ -26,11 +34,14 @@ def interpolation(
     rows: Annotated[
         int, typer.Option(min=1, help="Number of time steps, evenly spaced; a row for t = 0 is added.")
     ] = 8,
-    steps: StepsOption = None,
+    steps: ChainStepsOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
 ) -> None:
-    """Interpolate between two noisy images x_t (fig. 8). At larger t, the model generates more of the image."""
+    """Interpolate between two noisy images x_t, and decode by Algorithm 2 (fig. 8).
+
+    At larger t, the model generates more of the image.
+    """
     path = figure_path(picture)
     import torch
 
@@ -39,7 +50,7 @@ def interpolation(
     from nelbo.samplers import interpolations
 
     model = model_of_images(run, device)
-    sampler = model.sampler(steps=steps)
+    sampler = model.sampler("ancestral", steps=steps)
     times, found = [*spread_steps(sampler.reverse.schedule.num_steps, rows), 0], []
     weights = torch.linspace(0, 1, columns)
     with bars() as bar:

@@ -35,7 +35,7 @@ def points(
     steps: Annotated[
         int | None,
         typer.Option(
-            help="Number of reverse steps, from 1 to T, the number of diffusion steps of the model; by default "
+            help="Number of steps of Algorithm 2, from 1 to T, the number of diffusion steps of the model; by default "
             f"{STEPS}, but at most T."
         ),
     ] = None,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nelbo.cli.console import bars
-from nelbo.cli.options import DeviceOption, RunArgument, SeedOption, StepsOption
-from nelbo.cli.plot.common import AnimateOption, figure_path, keep, model_of_images
+from nelbo.cli.options import DeviceOption, RunArgument, SeedOption
+from nelbo.cli.plot.common import AnimateOption, ChainStepsOption, figure_path, keep, model_of_images
 
 if TYPE_CHECKING:
     from nelbo.runs import DiffusionRun
@@ -30,12 +30,12 @@ def progressive(
         int | None,
         typer.Option(min=2, help="Number of time steps shown, evenly spaced; 11 by default, 50 for an animation."),
     ] = None,
-    steps: StepsOption = None,
+    steps: ChainStepsOption = None,
     animate: AnimateOption = False,
     seed: SeedOption = 0,
     device: DeviceOption = None,
 ) -> None:
-    """Plot the reverse process (fig. 6): the noisy image x_t and, below it, the predicted image."""
+    """Plot Algorithm 2, the reverse process (fig. 6): the noisy image x_t and, below it, the predicted image."""
     path = figure_path(picture, "progressive", animate=animate)
     import torch
 
@@ -52,7 +52,7 @@ def progressive(
 
 
 def _trajectory(model: DiffusionRun, num: int, steps: int | None, columns: int, seed: int) -> list[Step]:
-    """Sample, and return `columns` steps of the chain on the CPU, with the network's own t."""
+    """Sample by Algorithm 2, and return `columns` steps of the chain on the CPU, with the network's own t."""
     from nelbo.plots import evenly
     from nelbo.samplers import Step
 
@@ -60,7 +60,7 @@ def _trajectory(model: DiffusionRun, num: int, steps: int | None, columns: int, 
     times, moments = model.reverse(steps=steps).schedule.timesteps, set(evenly(total + 1, columns))
     kept: list[Step] = []
     with bars() as bar:
-        for done, step in enumerate(model.trajectory(num, steps=steps, seed=seed)):
+        for done, step in enumerate(model.trajectory(num, sampler="ancestral", steps=steps, seed=seed)):
             if done in moments:
                 kept.append(Step(int(times[step.t]), step.x_t.cpu(), step.x_0.cpu()))
             bar("network calls", min(done + 1, total), total)

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from nelbo.cli.console import bars
-from nelbo.cli.options import DeviceOption, RunArgument, SeedOption, StepsOption
-from nelbo.cli.plot.common import OutOption, figure_path, keep, model_of_images, spread_steps
+from nelbo.cli.options import DeviceOption, RunArgument, SeedOption
+from nelbo.cli.plot.common import ChainStepsOption, OutOption, figure_path, keep, model_of_images, spread_steps
 
 
 def shared(
@@ -17,17 +17,20 @@ def shared(
     picture: OutOption = Path("shared.png"),
     num: Annotated[int, typer.Option(min=1, help="Number of samples from each x_t.")] = 6,
     rows: Annotated[int, typer.Option(min=1, help="Number of time steps, evenly spaced.")] = 8,
-    steps: StepsOption = None,
+    steps: ChainStepsOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
 ) -> None:
-    """Plot samples that start from the same noisy image x_t (fig. 7). At smaller t, they are more similar."""
+    """Plot samples of Algorithm 2 that start from the same noisy image x_t (fig. 7).
+
+    At smaller t, they are more similar.
+    """
     path = figure_path(picture)
     from nelbo.plots import shared_table
     from nelbo.samplers import shared_latents
 
     model = model_of_images(run, device)
-    sampler = model.sampler(steps=steps)
+    sampler = model.sampler("ancestral", steps=steps)
     times, found = spread_steps(sampler.reverse.schedule.num_steps, rows), []
     with bars() as bar:
         for latent in shared_latents(sampler, model.shape, times, num, seed):

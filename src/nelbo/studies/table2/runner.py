@@ -181,6 +181,7 @@ class CellRun:
             return self._outcome("its bound is not finite")
         images = run.sample(
             self.options.num_images,
+            sampler="ancestral",
             steps=min(self.options.sampling_steps, run.schedule.num_steps),
             variance="trained",
             seed=self.options.seed,
