@@ -30,7 +30,10 @@ def interpolation(
     seed: SeedOption = 0,
     device: DeviceOption = None,
 ) -> None:
-    """Interpolate between two noisy images x_t (fig. 8). At larger t, the model generates more of the image."""
+    """Interpolate between two noisy images x_t (fig. 8). At larger t, the model generates more of the image.
+
+    A class-conditional model interpolates without a class, because the two images may have different ones.
+    """
     path = figure_path(picture)
     import torch
 
