@@ -16,5 +16,6 @@ def drawn_classes(data: DataOptions, num: int, *, seed: int, first: int) -> Tens
     class has; its classes are equally probable.
     """
     counts = torch.tensor(data.class_counts or [1] * len(data.class_names), dtype=torch.float64)
-    u = uniform((num,), image_generators(seed, first, num, CLASSES), counts)
-    return torch.searchsorted(counts.cumsum(0) / counts.sum(), u, right=True)
+    # one generator at a time: those of 50,000 images take hundreds of MB
+    u = [uniform((1,), image_generators(seed, i, 1, CLASSES), counts) for i in range(first, first + num)]
+    return torch.searchsorted(counts.cumsum(0) / counts.sum(), torch.cat(u), right=True)

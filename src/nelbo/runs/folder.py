@@ -48,7 +48,7 @@ class DataOptions:
     held_out: Annotated[float | None, Doc("Fraction or number of images held out, if given.")] = None
     class_names: Annotated[tuple[str, ...], Doc("Class names, by label.")] = ()
     class_counts: Annotated[
-        tuple[int, ...], Doc("Number of training images of each class, by label; empty in runs of version 0.1.0.")
+        tuple[int, ...], Doc("Number of training images of each class, by label; empty in runs of 0.1.0.")
     ] = ()
 
 
