@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from nelbo.randomness import DRAWS, IMAGE, RESTORATION, derived_seed, image_generators, standard_normal, step_generator
+from nelbo.randomness import CLASSES, DRAWS, IMAGE, derived_seed, image_generators, standard_normal, step_generator
 
 
 def test_derived_seeds_are_distinct_and_63_bit():
     """Purposes, places, lengths of places and numbers above 32 bits all give different seeds."""
     places = [(), *((i,) for i in range(60)), *((i, j) for i in range(12) for j in range(3)), (2**32,), (2**40, 1)]
     own = (0, 1, 7, 2**32, 2**32 + 5, 2**63)
-    seeds = [derived_seed(s, kind, *place) for s in own for kind in range(RESTORATION + 1) for place in places]
+    seeds = [derived_seed(s, kind, *place) for s in own for kind in range(CLASSES + 1) for place in places]
     assert len(set(seeds)) == len(seeds) and all(0 <= seed < 2**63 for seed in seeds)
     assert derived_seed(3, IMAGE, 5) == derived_seed(3, IMAGE, 5)
 

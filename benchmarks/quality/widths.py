@@ -37,7 +37,7 @@ def default_parameters(data: DataOptions) -> int:
     recipe: AnyRecipe = preset(default_preset(data.spec))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about resolutions that small images do not have
-        recipe = fit_to_data(recipe, data.shape, len(data.class_names), data.levels)
+        recipe = fit_to_data(recipe, data.shape, data.class_counts, data.levels)
     return num_parameters(lambda: build_network(recipe))
 
 

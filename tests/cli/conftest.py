@@ -68,11 +68,22 @@ def nelbo_cli(
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run trained on 24 PNGs of two classes; they are in `pictures` beside it."""
-    place = tmp_path_factory.mktemp("cli")
+    return trained_in(tmp_path_factory.mktemp("cli"))
+
+
+@pytest.fixture(scope="session")
+def unconditional(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run like `trained`, without classes."""
+    return trained_in(tmp_path_factory.mktemp("unconditional"), "--unconditional")
+
+
+def trained_in(place: Path, *options: str) -> Path:
+    """Train in `place`, and return the run folder."""
     pictures = write_pictures(place / "pictures", 24, classes=2)
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["nelbo", "train", "--data", str(pictures), "--out", str(place / "run"), *TINY])
+        command = ["nelbo", "train", "--data", str(pictures), "--out", str(place / "run"), *TINY, *options]
+        patch.setattr(sys, "argv", command)
         patch.setattr(warnings, "showwarning", warnings.showwarning)
         with pytest.raises(SystemExit) as leaving:
             main()

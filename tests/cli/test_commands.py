@@ -81,6 +81,34 @@ def test_training_prints_its_settings_and_next_commands(nelbo_cli, trained, tmp_
     assert f"nelbo sample {run}" in resumed.err
 
 
+def test_training_says_what_becomes_of_classes(nelbo_cli, pictures):
+    two, many = pictures("two", 24, classes=2), pictures("many", 24, classes=8)
+    learned, ignored = "the model learns the 2 classes of the images", "the model ignores the 8 classes of the images"
+    for data, flags, said in (
+        (two, (), f"{learned}; --unconditional ignores them\n"),
+        (two, ("--unconditional",), ""),
+        (many, (), f"{ignored}, which have fewer than 10 training images each on average; --conditional learns them\n"),
+        (many, ("--conditional",), "the model learns the 8 classes of the images; --unconditional ignores them\n"),
+    ):
+        out = f"run-{data.name}{''.join(flags)}"
+        done = nelbo_cli("train", "--data", data, "--out", out, *TINY, *flags, "--steps", 1)
+        assert done.code == 0, done.err
+        assert said in done.err and ("classes of the images" in done.err) is bool(said)
+    resumed = nelbo_cli("train", "--data", two, "--out", "run-two", *TINY, "--steps", 2)
+    assert "class-conditional (2 classes)" in resumed.err and "--unconditional" not in resumed.err
+
+
+def test_samples_without_a_label_share_their_class_with_the_figures(nelbo_cli, trained, monkeypatch):
+    """`plot shared` draws the class of image 0, as `sample` does."""
+    given = []
+    monkeypatch.setattr(nelbo.samplers, "shared_latents", lambda *arguments: given.append(arguments[-1]) or [])
+    for seed in range(4):
+        nelbo_cli("plot", "shared", trained, "--seed", seed)
+    model = nelbo.load(trained, device="cpu").model
+    assert [label.tolist() for label in given] == [model.classes(None, 1, seed=seed).tolist() for seed in range(4)]
+    assert len({label.item() for label in given}) == 2
+
+
 def test_samples_become_a_picture_or_an_array(nelbo_cli, trained, tmp_path):
     assert nelbo_cli("sample", trained, "--num", 3, "--out", "three.npy").code == 0
     array = np.load(tmp_path / "three.npy")

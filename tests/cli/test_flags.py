@@ -73,4 +73,5 @@ def test_settings_are_named_by_flag_or_set():
     assert as_flag(SETTING + "training.steps", "9") == "--steps 9"
     assert as_flag(SETTING + "training.compile", "False") == "--no-compile"
     assert as_flag(SETTING + "conditional", "True") == "--conditional"
+    assert as_flag(SETTING + "conditional", "False") == "--unconditional"
     assert as_flag(SETTING + "training.ema", "0.99") == "--set training.ema=0.99"

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 
-def test_export_and_import_again(nelbo_cli, trained, tmp_path):
-    out = nelbo_cli("export", trained, "--out", "pipeline")
+def test_export_and_import_again(nelbo_cli, unconditional, tmp_path):
+    out = nelbo_cli("export", unconditional, "--out", "pipeline")
     assert out.code == 0
     assert "note: the calibrated variance is not exported" in out.err
     assert (tmp_path / "pipeline" / "model_index.json").is_file()
@@ -17,8 +17,8 @@ def test_export_and_import_again(nelbo_cli, trained, tmp_path):
     assert "try: nelbo sample back" in back.err
     for command in (
         ("sample", "back", "--num", "2", "--steps", "2", "--out", "two.npy"),
-        ("evaluate", "back", "--data", trained.parent / "pictures", "--steps-per-image", "1"),
-        ("score", trained.parent / "pictures", "--model", "back", "--csv", "bits.csv"),
+        ("evaluate", "back", "--data", unconditional.parent / "pictures", "--steps-per-image", "1"),
+        ("score", unconditional.parent / "pictures", "--model", "back", "--csv", "bits.csv"),
     ):
         assert nelbo_cli(*command).code == 0
 
@@ -37,8 +37,8 @@ def test_run_is_exported_unchanged(nelbo_cli, trained, tmp_path):
     assert all((tmp_path / name / "model.safetensors").read_bytes() == whole for name in ("run", "again"))
 
 
-def test_imported_model_has_no_data(nelbo_cli, trained):
-    nelbo_cli("export", trained, "--out", "pipeline")
+def test_imported_model_has_no_data(nelbo_cli, unconditional):
+    nelbo_cli("export", unconditional, "--out", "pipeline")
     nelbo_cli("import", "pipeline", "--out", "back")
     for command in (("evaluate", "back"), ("train", "--out", "back")):
         outcome = nelbo_cli(*command)
@@ -51,6 +51,7 @@ def test_mistakes_are_one_sentence(nelbo_cli, trained):
         (("import", "nothing", "--out", "back"), "nothing is not a folder"),
         (("import", trained, "--out", trained), "is not empty; choose another --out"),
         (("export", "fashion-mnist", "--out", "x"), "the network predicts 'grid'"),
+        (("export", trained, "--out", "x"), "export with --format torch, or train with --unconditional"),
         (("export", trained, "--format", "onnx", "--out", "x"), "unknown format 'onnx'"),
         (("export", trained, "--out", "hf:nobody"), "malformed reference"),
     ):
@@ -59,8 +60,8 @@ def test_mistakes_are_one_sentence(nelbo_cli, trained):
         assert reason in outcome.err
 
 
-def test_options_of_a_later_version_are_named(nelbo_cli, trained, tmp_path):
-    nelbo_cli("export", trained, "--out", "pipeline")
+def test_options_of_a_later_version_are_named(nelbo_cli, unconditional, tmp_path):
+    nelbo_cli("export", unconditional, "--out", "pipeline")
     shutil.copytree(tmp_path / "pipeline", tmp_path / "later")
     path = tmp_path / "later" / "unet" / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "gate": 1}))

@@ -216,7 +216,7 @@ class TestOptions:
             (["--sampler", "ancestrel"], "unknown sampler 'ancestrel'; did you mean 'ancestral'?"),
             (["--variance", "nul"], "unknown variance of this model 'nul'"),
             (["--out", "samples.jpg"], "--out samples.jpg must end in .png, .webp or .npy."),
-            (["--label", "1"], "is not class-conditional; remove --label"),
+            (["--label", "7"], "unknown class '7'; choose from class-0, class-1."),
             (["--device", "toaster"], "--device toaster cannot be used here"),
         ],
     )

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+import nelbo.runs.diffusion_model
 from nelbo.samplers import SAMPLERS
 
 SMALL = ("network.base=8", "network.groups=4", "network.blocks=1", "network.multipliers=[1]", "network.fourier=[]")
@@ -62,10 +64,12 @@ def test_wrong_options_give_one_sentence(nelbo_cli, tmp_path, options, named):
     assert named in done.err and done.err.strip().count("\n") == 0
 
 
-def test_class_labels_and_guidance(nelbo_cli, tmp_path):
+def test_class_labels_and_guidance(nelbo_cli, tmp_path, monkeypatch):
     settings = [part for setting in SMALL for part in ("--set", setting)]
-    done = nelbo_cli("train", "--data", "digits", "--out", "by-class", "--steps", 3, "--conditional", *settings)
+    done = nelbo_cli("train", "--data", "digits", "--out", "by-class", "--steps", 3, *settings)
     assert done.code == 0, done.err
+    assert "class-conditional (10 classes)" in done.err
+    assert "the model learns the 10 classes of the images; --unconditional ignores them" in done.err
 
     def sampled(*options):
         done = nelbo_cli("sample", "by-class", "--num", 4, "--steps", 3, "--out", "x.npy", *options)
@@ -75,9 +79,20 @@ def test_class_labels_and_guidance(nelbo_cli, tmp_path):
     seven = sampled("--label", 7)
     assert np.array_equal(seven, sampled("--label", 7, "--guidance", 1))
     assert seven.shape == sampled("--label", "all", "--guidance", 30).shape
+    numbers = []
+    monkeypatch.setattr(
+        nelbo.runs.diffusion_model,
+        "drawn_classes",
+        lambda data, num, *, seed, first: numbers.extend(range(first, first + num)) or torch.zeros(num).long(),
+    )
+    assert np.array_equal(sampled("--guidance", 2, "--batch-size", 3), sampled("--label", 0, "--guidance", 2))
+    assert set(numbers) == {0, 1, 2, 3}
+    numbers.clear()
+    assert sampled("--label", "none").shape == seven.shape
+    assert numbers == []
     for options, named in (
         (("--label", 10), "unknown class '10'"),
-        (("--guidance", 2), "--guidance follows a class; give --label too"),
+        (("--label", "none", "--guidance", 2), "--guidance follows a class; set --label to one, or remove --guidance"),
         (("--label", 1, "--guidance", 2, "--guidance-interval", 0.9, 0.1), "two rising shares of the chain"),
     ):
         done = nelbo_cli("sample", "by-class", "--num", 1, "--steps", 2, "--out", "y.npy", *options)

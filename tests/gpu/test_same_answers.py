@@ -130,7 +130,7 @@ def trained(folder, recipe, data, device, monkeypatch, steps: int = 6, stop_at: 
             network=replace(recipe.network, dropout=0.0),
             training=replace(recipe.training, steps=steps, **options),
         )
-        recipe = fit_to_data(recipe, data.shape, len(data.class_names))
+        recipe = fit_to_data(recipe, data.shape, data.class_counts)
         torch.manual_seed(0)
         network = build_network(recipe).to(memory_format=torch.channels_last)
         folder.mkdir(exist_ok=True)

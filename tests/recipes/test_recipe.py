@@ -30,7 +30,7 @@ def test_every_preset_survives_json(name):
 def test_every_preset_can_be_assembled(name):
     recipe = preset(name)
     shape = (2, 1, 1) if name == "points" else (getattr(recipe.network, "channels", 1), 32, 32)
-    recipe = fit_to_data(recipe, shape, 0)
+    recipe = fit_to_data(recipe, shape, ())
     with torch.device("meta"):
         build_network(recipe)
     objective = build_objective(recipe, 256)
@@ -142,7 +142,7 @@ def test_unknown_names_are_refused_at_assembly(overrides, message):
 )
 def test_a_recipe_fits_odd_sizes(shape, depth):
     small = {"network.base": 16, "network.groups": 4, "network.multipliers": (1, 2, 4, 4), "network.attention": (3,)}
-    recipe = fit_to_data(preset("images").with_overrides(small), shape, 0)
+    recipe = fit_to_data(preset("images").with_overrides(small), shape, ())
     assert recipe.network.multipliers == (1, 2, 4, 4)[:depth]
     assert recipe.network.channels == shape[0]
     assert recipe.network.attention == ((3,) if depth == 4 else ())
@@ -153,21 +153,49 @@ def test_a_recipe_fits_odd_sizes(shape, depth):
 
 @given(height=st.integers(1, 300), width=st.integers(1, 300))
 def test_a_fitted_network_takes_any_size(height, width):
-    fit_to_data(preset("images"), (3, height, width), 0).network.check_size(height, width)
+    fit_to_data(preset("images"), (3, height, width), ()).network.check_size(height, width)
 
 
 def test_a_learned_variance_doubles_the_output():
     recipe = preset("images").with_overrides({"variance": "learned-range", "loss": "variational"})
-    assert fit_to_data(recipe, (3, 8, 8), 0).network.learned_variance
+    assert fit_to_data(recipe, (3, 8, 8), ()).network.learned_variance
 
 
 def test_classes_need_a_conditional_model():
     recipe = preset("digits")
-    assert fit_to_data(recipe, (1, 8, 8), 10).network.num_classes is None
+    unconditional = recipe.with_overrides({"conditional": False})
+    assert fit_to_data(unconditional, (1, 8, 8), [150] * 10).network.num_classes is None
     conditional = recipe.with_overrides({"conditional": True})
-    assert fit_to_data(conditional, (1, 8, 8), 10).network.num_classes == 10
+    assert fit_to_data(conditional, (1, 8, 8), [150] * 10).network.num_classes == 10
     with pytest.raises(ConfigurationError, match="a conditional model needs classes; put the images of each class"):
-        fit_to_data(conditional, (1, 8, 8), 0)
+        fit_to_data(conditional, (1, 8, 8), ())
+
+
+@pytest.mark.parametrize("name", ["digits", "fashion-mnist", "images"])
+@pytest.mark.parametrize(
+    ("class_counts", "conditional"),
+    [
+        ((), False),
+        ((500,), False),
+        ((500, 0), False),  # every image of the second class is held out
+        ((10, 10), True),
+        ((19, 1), True),
+        ((18, 1), False),
+        ((19, 1, 0), True),
+        ([2] * 300, False),
+    ],
+)
+def test_presets_are_conditional_if_there_are_enough_images_of_each_class(name, class_counts, conditional):
+    fitted = fit_to_data(preset(name), (1, 8, 8), class_counts)
+    assert fitted.conditional is conditional
+    assert fitted.network.num_classes == (len(class_counts) if conditional else None)
+    assert (f"class-conditional ({len(class_counts)} classes)" in fitted.in_words) is conditional
+
+
+def test_conditional_that_is_given_wins_over_the_rule():
+    assert fit_to_data(preset("images").with_overrides({"conditional": True}), (1, 8, 8), [2] * 300).conditional is True
+    for recipe in (preset("images").with_overrides({"conditional": False}), preset("cifar10"), Recipe()):
+        assert fit_to_data(recipe, (1, 8, 8), [150] * 10).conditional is False
 
 
 def test_lost_resolutions_are_reported():
@@ -175,15 +203,15 @@ def test_lost_resolutions_are_reported():
         AssemblyWarning,
         match="30 x 28 can be halved once, so the U-Net keeps 2 of its 3 resolutions; set size to a multiple of 4",
     ):
-        fit_to_data(preset("images"), (3, 28, 30), 0)
+        fit_to_data(preset("images"), (3, 28, 30), ())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        fit_to_data(preset("images"), (3, 28, 32), 0)
+        fit_to_data(preset("images"), (3, 28, 32), ())
 
 
 def test_an_mlp_can_be_conditional():
     changes = {"conditional": True, "variance": "learned-range", "loss": "hybrid"}
-    recipe = fit_to_data(preset("points").with_overrides(changes), (2, 1, 1), 3)
+    recipe = fit_to_data(preset("points").with_overrides(changes), (2, 1, 1), (5, 5, 5))
     assert (recipe.network.num_classes, recipe.network.learned_variance) == (3, True)
     objective = build_objective(recipe, 256)
     draws = objective.draw(4, (2, 1, 1), torch.Generator().manual_seed(0))
@@ -192,7 +220,7 @@ def test_an_mlp_can_be_conditional():
 
 
 def test_points_set_the_size_of_the_mlp():
-    assert fit_to_data(preset("points"), (3, 1, 1), 0).network.dims == 3
+    assert fit_to_data(preset("points"), (3, 1, 1), ()).network.dims == 3
 
 
 def test_schedules_are_built_by_kind():

@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 import warnings
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -115,15 +114,6 @@ def test_the_plan_tensors_are_unchanged_by_marking(folder):
     after = read_tensors(folder / PLAN_FILE)[0]
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
-
-
-def test_a_conditional_model_is_refused_before_its_plan(folder):
-    (folder / PLAN_FILE).unlink()
-    run = nelbo.load(folder)
-    run.config = replace(run.config, recipe=replace(run.recipe, conditional=True))
-    for refused in (run.codec, lambda: fit_codec(run, nelbo.load_data("digits").train)):
-        with pytest.raises(ConfigurationError, match="is class-conditional; train a model without conditional"):
-            refused()
 
 
 def test_a_stale_plan_is_not_exported(folder, tmp_path):

@@ -88,52 +88,20 @@ def test_the_configuration_survives_json(folder):
 
 
 class TestConditional:
-    """Classes match by name, because every folder numbers its own."""
+    """A class-conditional model: labels and guidance."""
 
     @pytest.fixture
     def conditional(self, run):
         config = replace(run.config, recipe=replace(run.config.recipe, conditional=True))
         return replace(run, config=replace(config, data=replace(config.data, class_names=("cat", "dog", "owl"))))
 
-    def labelled(self, names, labels):
-        return ArrayDataset(torch.zeros(len(labels), 1, 8, 8, dtype=torch.uint8), 17, torch.tensor(labels), "x", names)
-
-    def test_classes_match_by_name(self, conditional):
-        images = self.labelled(("ant", "dog", "cat"), [0, 1, 2, -1, 1])
-        assert conditional.model.labels_of(images).tolist() == [-1, 1, 0, -1, 1]
-
-    def test_unnamed_labels_are_the_models_own(self, conditional):
-        assert conditional.model.labels_of(self.labelled((), [2, 0, -1])).tolist() == [2, 0, -1]
-
-    def test_labels_outside_the_classes_are_no_class(self, conditional):
-        assert conditional.model.labels_of(self.labelled(("ant", "dog"), [-2, 2, 1])).tolist() == [-1, -1, 1]
-
     def test_trajectory_refuses_what_sampling_refuses(self, run, conditional):
-        with pytest.raises(ConfigurationError, match="guidance follows a class; give label too"):
-            next(conditional.trajectory(1, guidance=3.0))
+        with pytest.raises(ConfigurationError, match="guidance follows a class; set label to one, or remove guidance"):
+            next(conditional.trajectory(1, label="none", guidance=3.0))
         with pytest.raises(ConfigurationError, match="label must be the number of a class"):
             next(conditional.trajectory(1, label=torch.tensor([99])))
         with pytest.raises(ConfigurationError, match="num must be a whole number, at least 1, got 0"):
             run.trajectory(0)
-
-    def test_no_labels_without_classes(self, run, conditional):
-        assert run.model.labels_of(self.labelled(("cat",), [0])) is None
-        assert conditional.model.labels_of(ArrayDataset(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), 17)) is None
-
-    def test_labels_reach_scoring_and_calibration(self, conditional):
-        seen = []
-
-        def network(x_t, time, label=None):
-            seen.append(label)
-            return torch.zeros_like(x_t)
-
-        conditional.network = network
-        images = self.labelled(("owl", "cat"), [0, 0])
-        conditional.bound(images, steps_per_image=2)
-        assert seen and all(label.tolist() == [2, 2] for label in seen)
-        seen.clear()
-        conditional.calibrate(images, draws=4)
-        assert seen and all(bool((label == 2).all()) for label in seen)
 
     @pytest.mark.parametrize(
         "how",
@@ -161,8 +129,12 @@ class TestConditional:
         seen.clear()
         conditional.restore(damaged, **how, label=2, guidance=3.0, steps=3)
         assert len({value for label in seen for value in label.tolist()}) == 2  # of the class, and of none
-        with pytest.raises(ConfigurationError, match="guidance follows a class; give label too"):
-            conditional.restore(damaged, **how, guidance=3.0)
+        seen.clear()
+        conditional.restore(damaged, **how, steps=3)
+        assert seen and all(label is None for label in seen)  # the class of the image is unknown
+        for unknown in (None, "none"):
+            with pytest.raises(ConfigurationError, match="guidance follows a class; set label to one"):
+                conditional.restore(damaged, **how, label=unknown, guidance=3.0)
 
     def test_the_posterior_mean_follows_the_class(self, conditional):
         class Network(torch.nn.Module):
@@ -179,7 +151,6 @@ class TestConditional:
     def test_a_class_is_a_name_or_numbers(self, conditional):
         for label in ("owl", 2, torch.tensor(2), torch.tensor([2, 2, 2], dtype=torch.uint8)):
             assert conditional.model.classes(label, 3).tolist() == [2, 2, 2]
-        assert conditional.model.classes(None, 3) is None
         for label in (3, -1, 1.5, True, torch.tensor([0, 1])):
             with pytest.raises(ConfigurationError, match="label must be the number of a class"):
                 conditional.model.classes(label, 3)

@@ -143,6 +143,6 @@ def test_a_vae_is_fitted_to_its_data():
     recipe = preset("vae-fashion-mnist").with_overrides({"network.depth": 3})
     assert isinstance(recipe, VAERecipe)
     with pytest.warns(AssemblyWarning, match="28 x 28 can be halved 2 times, so the VAE keeps 3 of its 4 resolutions"):
-        fitted = fit_to_data(recipe, (1, 28, 28), 0, 256)
+        fitted = fit_to_data(recipe, (1, 28, 28), (), 256)
     assert fitted.network.depth == 2
-    assert fit_to_data(recipe, (3, 32, 32), 0, 16).network.shape == (3, 32, 32)
+    assert fit_to_data(recipe, (3, 32, 32), (), 16).network.shape == (3, 32, 32)

@@ -30,6 +30,7 @@ SETTINGS = {
     "network.blocks": 1,
     "network.fourier": [],
     "parameterization": "noise",
+    "conditional": False,  # so that diffusers accepts the network
     "decoder.kind": "pixels",
     "decoder.hidden": 6,
     "decoder.share": 0.5,

@@ -69,7 +69,8 @@ def test_cells_differ_only_in_their_own_settings():
     recipes = [options.recipe(cell).to_json() for cell in table2_cells()]
     for cell, recipe in zip(table2_cells(), recipes, strict=True):
         assert {name: recipe.pop(name) for name in vars(cell)} == vars(cell)
-        build_objective(fit_to_data(options.recipe(cell), (1, 8, 8), 10, 17), 17)
+        build_objective(fit_to_data(options.recipe(cell), (1, 8, 8), [150] * 10, 17), 17)
+        assert options.recipe(cell).conditional is False  # as in the paper, although the preset leaves it to the data
     assert all(recipe == recipes[0] for recipe in recipes)
     assert (recipes[0]["schedule"]["kind"], recipes[0]["schedule"]["num_steps"]) == ("linear", 1000)
 

@@ -41,7 +41,7 @@ def trainer(tiny_data: ImageDataset, tiny_recipe: Recipe) -> Callable[..., Train
             network=replace(recipe.network, **(network or {})),
             training=replace(recipe.training, **options),
         )
-        recipe = fit_to_data(recipe, dataset.shape, len(dataset.class_names))
+        recipe = fit_to_data(recipe, dataset.shape, dataset.class_counts)
         torch.manual_seed(0)
         weights = build_network(recipe).to(memory_format=torch.channels_last)
         folder.mkdir(parents=True, exist_ok=True)

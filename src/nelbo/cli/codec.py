@@ -35,8 +35,8 @@ def codec(
 ) -> None:
     """Prepare a run for `nelbo compress`: choose the steps to encode, and train the network that encodes exact pixels.
 
-    Class-conditional models are not supported. With the default options, this takes 10 to 60 minutes on 2 cores. The
-    result is codec.safetensors in the run folder. To decompress, you need the run folder with this file.
+    With the default options, this takes 10 to 60 minutes on 2 cores. The result is codec.safetensors in the run folder.
+    To decompress, you need the run folder with this file.
     """
     from nelbo.runs import DiffusionRun, fit_codec, load_as
     from nelbo.studies import Listener, data_of

@@ -1,11 +1,13 @@
 """The display of a training run: messages, and a bar with the budget spent, the speed, the loss and the bound."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from nelbo.cli.console import Bars, err, name_rejects, say
 from nelbo.data import Split
+from nelbo.recipes.fitting import IMAGES_PER_CLASS, learns_classes
 from nelbo.recipes.recipe import Recipe
 from nelbo.runs import RunConfig
 from nelbo.studies import Listener
@@ -59,6 +61,8 @@ class TrainingDisplay:
             f"preset {config.preset}: {recipe.in_words}, {precision}"
             f"{f'; resuming from step {step}' if step else ''}"
         )
+        if isinstance(recipe, Recipe) and not step and (about := classes_in_words(recipe, config.data.class_counts)):
+            say(about)
         if recipe.training.steps is not None and step >= recipe.training.steps:
             say(f"the budget of {recipe.training.steps} steps is spent; give a larger --steps to train further")
         self.task = self.progress.add_task("training", total=1.0, note="")
@@ -96,6 +100,23 @@ class TrainingDisplay:
             self.printed.add(name)
             say(f"{name} ...")
         self.stages(name, done, total)
+
+
+def classes_in_words(recipe: Recipe, class_counts: Sequence[int]) -> str:
+    """Say which flag changes what a new model makes of the classes of the images; "" if they have none to speak of.
+
+    Args:
+        class_counts: number of training images of each class.
+    """
+    classes = sum(count > 0 for count in class_counts)
+    if recipe.conditional:
+        return f"the model learns the {len(class_counts)} classes of the images; --unconditional ignores them"
+    if classes < 2 or learns_classes(class_counts):
+        return ""
+    return (
+        f"the model ignores the {classes} classes of the images, which have fewer than {IMAGES_PER_CLASS} training "
+        "images each on average; --conditional learns them"
+    )
 
 
 def losses_in_words(record: dict[str, Any]) -> str:

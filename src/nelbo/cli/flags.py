@@ -46,6 +46,8 @@ def as_flag(name: str, value: str | None, command: str = "") -> str:
             return f"--set {name}" if value is None else f"--set {name}={value}"
         name = name.rpartition(".")[2]
     flag = RENAMED.get(command, {}).get(name) or f"--{name.replace('_', '-')}"
+    if (flag, value) == ("--conditional", "False"):
+        return "--unconditional"
     if value in ("True", "False"):
         return flag if value == "True" else f"--no-{flag.removeprefix('--')}"
     return flag if value is None else f"{flag} {value}"

@@ -49,7 +49,10 @@ def sample(
     ] = 0,
     label: Annotated[
         str | None,
-        typer.Option(help="Class by name or number; `all` cycles through the classes (class-conditional models)."),
+        typer.Option(
+            help="Class by name or number (class-conditional models); `all` cycles through the classes, `none` samples "
+            "without a class. By default, classes are drawn by their frequency in training."
+        ),
     ] = None,
     guidance: GuidanceOption = None,
     guidance_interval: Annotated[tuple[float, float] | None, typer.Option(help=_help("guidance_interval"))] = None,
@@ -97,7 +100,7 @@ def _draw(run: str, out: Path, num: int, label: str | None, options: dict[str, A
     model.refuse_chain_options({**options, "label": label, "seed": None, "batch_size": None})
     model.check_number(num, options["batch_size"])
     if label is not None:
-        options["label"] = _labels(cast("DiffusionRun", model), label, num)
+        options["label"] = _in_turn(cast("DiffusionRun", model), num) if label == "all" else label
     parts = _parts(model, processes, num, options)
     images = torch.cat(list(processes.union(parts).values()))
     if processes.index == 0:
@@ -107,7 +110,7 @@ def _draw(run: str, out: Path, num: int, label: str | None, options: dict[str, A
 
 def _parts(model: Run, processes: Processes, num: int, options: dict[str, Any]) -> dict[int, torch.Tensor]:
     """Draw this process's batches: the first image's number -> uint8 images."""
-    batch_size, labels = options["batch_size"], options.pop("label", None)
+    batch_size, label = options["batch_size"], options.pop("label", None)
     own = range(processes.index * batch_size, num, processes.count * batch_size)
     parts: dict[int, torch.Tensor] = {}
     with bars() as bar:
@@ -117,19 +120,18 @@ def _parts(model: Run, processes: Processes, num: int, options: dict[str, Any]) 
             def progress(done: int, total: int, turn: int = turn) -> None:
                 bar("sampling", turn * total + done, len(own) * total)
 
-            label = {} if labels is None else {"label": labels[start : start + size]}
-            parts[start] = model.sample(size, first=start, progress=progress, **label, **options)
+            if label is not None:
+                options["label"] = label if isinstance(label, str) else label[start : start + size]
+            parts[start] = model.sample(size, first=start, progress=progress, **options)
     return parts
 
 
-def _labels(run: DiffusionRun, label: str, num: int) -> torch.Tensor:
-    """(num,) the class of each image: one class for all images, or every class in turn."""
+def _in_turn(run: DiffusionRun, num: int) -> torch.Tensor:
+    """(num,) the class of each image, every class in turn."""
     import torch
 
-    if label == "all":
-        run.model.require_classes()
-        return torch.arange(num) % len(run.config.data.class_names)
-    return torch.full((num,), run.model.class_number(label))
+    run.model.require_classes()
+    return torch.arange(num) % len(run.config.data.class_names)
 
 
 def _write(images: torch.Tensor, out: Path, levels: int) -> None:

@@ -95,6 +95,15 @@ class ImageDataset(Dataset[Tensor], ABC):
     def subset(self, indices: Tensor) -> "ImageDataset":
         """Return a set of the same kind with the images at `indices` (int64) only, in that order."""
 
+    @property
+    def class_counts(self) -> tuple[int, ...]:
+        """The number of images of each class, by label; empty if the set has no classes."""
+        if self.labels is None or not self.class_names:
+            return ()
+        number = len(self.class_names)
+        labels = self.labels[(self.labels >= 0) & (self.labels < number)]
+        return tuple(torch.bincount(labels, minlength=number).tolist())
+
     def spread(self, most: int) -> "ImageDataset":
         """Return at most `most` images, evenly spread over the set, so that sets sorted by class keep every class."""
         num = min(most, len(self))

@@ -220,14 +220,15 @@ def _head_dim(options: UNetOptions) -> int | None:
 
 def _refuse_ours(options: UNetOptions) -> None:
     """Check that diffusers supports all of these options."""
-    lacking: Mapping[str, tuple[Any, str]] = {
-        "fourier": (options.fourier, "sines and cosines of the pixels as extra inputs"),
-        "slopes": (options.slopes, "differences of neighbouring pixels as extra inputs"),
-        "num_classes": (options.num_classes, "classes, with a label of its own for no class"),
+    without_classes = f", or train with {setting('conditional', False)}"
+    lacking: Mapping[str, tuple[Any, str, str]] = {
+        "fourier": (options.fourier, "sines and cosines of the pixels as extra inputs", ""),
+        "slopes": (options.slopes, "differences of neighbouring pixels as extra inputs", ""),
+        "num_classes": (options.num_classes, "classes, with a label of its own for no class", without_classes),
     }
-    for name, (value, what) in lacking.items():
+    for name, (value, what, instead) in lacking.items():
         if value:
             raise ConfigurationError(
                 f"network.{name} is {value} ({what}), which diffusers' UNet2DModel does not support; export with "
-                f"{option('format', 'torch')}."
+                f"{option('format', 'torch')}{instead}."
             )

@@ -122,7 +122,7 @@ def build_diffusion_objective(recipe: Recipe, levels: int) -> DiffusionObjective
         LOSSES[recipe.loss](recipe),
         timesteps,
         levels,
-        recipe.conditional,
+        bool(recipe.conditional),
         recipe.label_dropout,
     )
 

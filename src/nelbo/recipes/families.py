@@ -1,6 +1,6 @@
 """The families of models, one record each: what differs between a diffusion model and a VAE before they are trained."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +19,12 @@ class Family:
     Attributes:
         in_words: its name with an article, for messages.
         objective: (recipe, levels) -> what training minimises.
-        fit: (recipe, shape, number of classes, levels) -> the recipe fitted to the data.
+        fit: (recipe, shape, images of each class, levels) -> the recipe fitted to the data.
     """
 
     in_words: str
     objective: Callable[[Any, int], Objective]
-    fit: Callable[[Any, Shape, int, int], AnyRecipe]
+    fit: Callable[[Any, Shape, Sequence[int], int], AnyRecipe]
 
 
 FAMILIES: dict[str, Family] = {
@@ -42,12 +42,16 @@ def build_objective(recipe: AnyRecipe, levels: int) -> Objective:
     return FAMILIES[recipe.family].objective(recipe, levels)
 
 
-def fit_to_data(recipe: AnyRecipe, shape: Shape, num_classes: int, levels: int = 256) -> AnyRecipe:
+def fit_to_data(recipe: AnyRecipe, shape: Shape, class_counts: Sequence[int], levels: int = 256) -> AnyRecipe:
     """Return the recipe fitted to images of `shape` (C, H, W) with K levels.
 
     Images whose side cannot be halved as often as the preset requires lose the lowest resolutions, with a warning.
+    A recipe whose `conditional` is None becomes conditional or not, by `learns_classes`.
+
+    Args:
+        class_counts: number of training images of each class; empty for images without classes.
 
     Raises:
         ConfigurationError: a conditional model for data without classes.
     """
-    return FAMILIES[recipe.family].fit(recipe, shape, num_classes, levels)
+    return FAMILIES[recipe.family].fit(recipe, shape, class_counts, levels)

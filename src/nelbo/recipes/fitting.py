@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 
 from nelbo.errors import ConfigurationError, NelboWarning, option
@@ -9,26 +10,45 @@ from nelbo.networks.mlp_options import MLPOptions
 from nelbo.recipes.assembly import build_variance
 from nelbo.recipes.recipe import Recipe, VAERecipe
 
+IMAGES_PER_CLASS = 10  # fewer, on average, and the names of folders are likely no classes that a model could learn
+
 
 class AssemblyWarning(NelboWarning):
     """The model differs from its preset, because the data requires it."""
 
 
-def fit_vae(recipe: VAERecipe, shape: tuple[int, int, int], num_classes: int, levels: int) -> VAERecipe:
+def fit_vae(recipe: VAERecipe, shape: tuple[int, int, int], class_counts: Sequence[int], levels: int) -> VAERecipe:
     """Fit the network's shape, levels and depth."""
     depth = _fitting(recipe.network.depth, shape, "VAE")
     return replace(recipe, network=replace(recipe.network, shape=shape, levels=levels, depth=depth))
 
 
-def fit_diffusion(recipe: Recipe, shape: tuple[int, int, int], num_classes: int, levels: int) -> Recipe:
+def learns_classes(class_counts: Sequence[int]) -> bool:
+    """Whether a recipe whose `conditional` is None becomes class-conditional.
+
+    It does if the training images have at least two classes, and these have ten images each on average.
+
+    >>> learns_classes([12, 8]), learns_classes([20]), learns_classes([2] * 300)
+    (True, False, False)
+
+    Args:
+        class_counts: number of training images of each class.
+    """
+    found = [count for count in class_counts if count]
+    return len(found) >= 2 and sum(found) >= IMAGES_PER_CLASS * len(found)
+
+
+def fit_diffusion(recipe: Recipe, shape: tuple[int, int, int], class_counts: Sequence[int], levels: int) -> Recipe:
     """Fit the network's channels, classes and resolutions.
 
     Raises:
         ConfigurationError: a conditional model for data without classes.
     """
-    if recipe.conditional and num_classes == 0:
+    if recipe.conditional is None:
+        recipe = replace(recipe, conditional=learns_classes(class_counts))
+    if recipe.conditional and not class_counts:
         raise ConfigurationError("a conditional model needs classes; put the images of each class into its own folder.")
-    learned, classes = build_variance(recipe).learned, num_classes if recipe.conditional else None
+    learned, classes = build_variance(recipe).learned, len(class_counts) if recipe.conditional else None
     network = recipe.network
     if isinstance(network, MLPOptions):
         fitted = replace(network, dims=math.prod(shape), learned_variance=learned, num_classes=classes)

@@ -17,6 +17,7 @@ FOR_BITS = Recipe(
     variance="fixed-small",
     loss="variational",
     timesteps="importance",
+    conditional=None,
     training=TrainerOptions(
         minutes=60.0, batch_size=32, learning_rate=2e-3, warmup=200, decay="cosine", betas=(0.9, 0.99), ema=0.999
     ),

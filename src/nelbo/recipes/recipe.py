@@ -164,7 +164,13 @@ class Recipe(AnyRecipe):
     ] = None
     timesteps: Annotated[str, Doc("Distribution of t in training: uniform, stratified or importance.")] = "uniform"
     decoder: Annotated[DecoderOptions, Doc("The decoder p(x_0|x_1).")] = field(default_factory=DecoderOptions)
-    conditional: Annotated[bool, Doc("Train a class-conditional model on the labels of the data.")] = False
+    conditional: Annotated[
+        bool | None,
+        Doc(
+            "Train a class-conditional model on the classes of the images. None, as in the presets digits, "
+            "fashion-mnist and images: if the training images have at least two classes, of ten images each on average."
+        ),
+    ] = False
     label_dropout: Annotated[
         float, Doc("Fraction of the training examples of a conditional model that are shown without their label.")
     ] = 0.1
@@ -175,9 +181,10 @@ class Recipe(AnyRecipe):
     @property
     def in_words(self) -> str:
         """Such as "linear schedule of 1000 steps, noise prediction, simple loss, uniform t"."""
+        classes = f", class-conditional ({self.network.num_classes} classes)" if self.conditional else ""
         return (
             f"{self.schedule.kind} schedule of {self.schedule.num_steps} steps, {self.parameterization} prediction, "
-            f"{self.loss} loss, {self.timesteps} t"
+            f"{self.loss} loss, {self.timesteps} t{classes}"
         )
 
     @property

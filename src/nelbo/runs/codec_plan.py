@@ -70,7 +70,7 @@ def fit_codec(
 
 
 def load_codec(run: ModelInFolder, batch_size: int = 8) -> ProgressiveCodec:
-    """Return the codec of a run.
+    """Return the codec of a run. A class-conditional model is called without a class, so a file stores none.
 
     Raises:
         ConfigurationError: the plan has not been measured yet, or the codec does not support the model.
@@ -125,11 +125,6 @@ def warn_of_plan(folder: Path) -> None:
 
 def _require_support(run: ModelInFolder) -> None:
     """Check that the codec supports a model, whether or not it has a plan."""
-    if run.model.recipe.conditional:
-        raise ConfigurationError(
-            f"a .nelbo file has no place for a class yet, and {run.folder} is class-conditional; train a model without "
-            f"{setting('conditional')}."
-        )
     if run.model.variance().learned:
         raise ConfigurationError(
             f"the codec needs a variance that is fixed in training, and the network of {run.folder} outputs one; train "

@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from nelbo.data import ImageDataset
 from nelbo.diffusion import (
     Calibrated,
     Constraint,
@@ -25,6 +24,7 @@ from nelbo.options import known
 from nelbo.randomness import DECODER, image_generators
 from nelbo.recipes.assembly import build_parameterization, build_variance
 from nelbo.recipes.recipe import Recipe
+from nelbo.runs.classes import WITHOUT, drawn_classes
 from nelbo.runs.folder import CONFIG_FILE, MODEL_FILE, DataOptions
 from nelbo.runs.sampling import build_sampler, constraints_of, guidance_of, strided
 from nelbo.runs.sampling_options import SamplingOptions
@@ -154,13 +154,15 @@ class DiffusionModel:
     ) -> Iterator[Step]:
         """Sample images first..first+num-1 of a seed as one batch, and yield every step; see `Sampler.trajectory`.
 
+        Args:
+            label: the class, see `classes`.
+
         Raises:
-            ConfigurationError: an unknown class, or guidance without a label.
+            ConfigurationError: an unknown class, or guidance without a class.
         """
-        label = self.classes(label, num, options.guidance)
-        label = None if label is None else label.to(self.schedule.device)
-        shape = (num, *self.data.shape)
-        walk = self.sampler(options).trajectory(shape, image_generators(seed, first, num), label)
+        labels, shape = self.classes(label, num, seed=seed, first=first), (num, *self.data.shape)
+        self.require_class(labels, options.guidance)
+        walk = self.sampler(options).trajectory(shape, image_generators(seed, first, num), labels)
         yield from self.drawn(walk, seed, first)
 
     @torch.no_grad()
@@ -195,21 +197,23 @@ class DiffusionModel:
             return int(name)
         return names.index(known(name, names, "class"))
 
-    def classes(self, label: int | str | Tensor | None, num: int, guidance: float | None = None) -> Tensor | None:
-        """Return int64 (num,) the class of each image, or None without a label.
+    def classes(self, label: int | str | Tensor | None, num: int, *, seed: int = 0, first: int = 0) -> Tensor | None:
+        """Return the classes of the images first..first+num-1 of a seed: int64 (num,), or None for no class.
 
         Args:
-            label: the name or number of one class, or int64 (num,) numbers.
-            guidance: the guidance scale, or None.
+            label: the name or number of one class, or int64 (num,) numbers. "none" is no class, unless a class has this
+                name. None draws the class of each image, as often as in the training images; a model that is not
+                class-conditional has no class to draw.
 
         Raises:
-            ConfigurationError: an unknown class, or guidance without a label.
+            ConfigurationError: an unknown class, or a label for a model without classes.
         """
+        device = self.schedule.device
         if label is None:
-            if guidance is not None and self.recipe.conditional:
-                raise ConfigurationError(f"{option('guidance')} follows a class; give {option('label')} too.")
-            return None
+            return drawn_classes(self.data, num, seed=seed, first=first).to(device) if self.recipe.conditional else None
         self.require_classes()
+        if isinstance(label, str) and label == WITHOUT and label not in self.data.class_names:
+            return None
         given = torch.as_tensor(self.class_number(label) if isinstance(label, str) else label)
         labels = given.expand(num) if given.ndim == 0 else given
         names, whole = self.data.class_names, not (given.is_floating_point() or given.dtype == torch.bool)
@@ -219,18 +223,18 @@ class DiffusionModel:
                 f"{option('label')} must be the number of a class ({listed}), or one number for each of the {num} "
                 "images."
             )
-        return labels.long()
+        return labels.long().to(device)
 
-    def labels_of(self, images: ImageDataset) -> Tensor | None:
-        """Return the images' classes in this model's numbering, matched by name; -1 for a class it does not know."""
-        if not self.recipe.conditional or images.labels is None:
-            return None
-        names = self.data.class_names
-        own = {name: index for index, name in enumerate(names)}
-        index = torch.tensor([*(own.get(name, -1) for name in images.class_names or names), -1])
-        last = len(index) - 1  # the entry of no class
-        known_label = (images.labels >= 0) & (images.labels < last)
-        return index[torch.where(known_label, images.labels, last)]
+    def require_class(self, classes: Tensor | None, guidance: float | None) -> None:
+        """Check that guidance has a class to follow.
+
+        Raises:
+            ConfigurationError: a guidance scale, but no class.
+        """
+        if guidance is not None and classes is None and self.recipe.conditional:
+            raise ConfigurationError(
+                f"{option('guidance')} follows a class; set {option('label')} to one, or remove {option('guidance')}."
+            )
 
     def require_classes(self) -> None:
         """Check that the model is class-conditional.

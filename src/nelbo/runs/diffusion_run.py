@@ -104,7 +104,7 @@ class DiffusionRun(Run):
         options: SamplingOptions | None = None,
         **changes: Any,
     ) -> Iterator[Step]:
-        """Sample images first..first+num-1 of a seed as one batch, and yield every step; see `Sampler.trajectory`."""
+        """Sample images first..first+num-1 of a seed as one batch, and yield every step; `label` as in `sample`."""
         self.check_number(num, 1)
         return self.model.trajectory(num, SamplingOptions.of(options, **changes), seed=seed, first=first, label=label)
 
@@ -127,7 +127,8 @@ class DiffusionRun(Run):
 
         Args:
             first: number of the first image.
-            label: for a class-conditional model, see `DiffusionModel.classes`.
+            label: the class by name or number, or "none"; by default drawn by its frequency in training. See
+                `DiffusionModel.classes`.
             progress: called with (steps done, steps in all).
             options: how to sample.
             changes: fields of `SamplingOptions` that replace those of `options`: `steps=20`.
@@ -137,11 +138,11 @@ class DiffusionRun(Run):
         """
         self.check_number(num, batch_size)
         chosen = SamplingOptions.of(options, **changes)
-        classes, images = self.model.classes(label, num, chosen.guidance), list[Tensor]()
+        classes, images = self.model.classes(label, num, seed=seed, first=first), list[Tensor]()
         steps, batches = self.model.sampler(chosen).reverse.schedule.num_steps, -(-num // batch_size)
         for batch, start in enumerate(range(0, num, batch_size)):
             size = min(batch_size, num - start)
-            own = None if classes is None else classes[start : start + size].to(self.schedule.device)
+            own = label if classes is None else classes[start : start + size]
             walk = self.model.trajectory(size, chosen, seed=seed, first=first + start, label=own)
             for done, step in enumerate(walk):
                 last = step
@@ -170,7 +171,7 @@ class DiffusionRun(Run):
     ) -> BoundReport:
         """Compute the bound over images (uint8, N x C x H x W, or a data set): every term in bits/dim, eq. 5.
 
-        A conditional model receives the class of each image where the data set has classes of the model's names.
+        It is the bound of p(x_0): here and in every other number of a run, a class-conditional network gets no class.
 
         Args:
             steps_per_image: values of t evaluated for each image; None for every t.
@@ -185,7 +186,6 @@ class DiffusionRun(Run):
         return evaluate_bound(
             reverse,
             dataset,
-            labels=self.model.labels_of(dataset),
             steps_per_image=steps_per_image,
             proposal=proposal,
             seed=seed,
@@ -208,14 +208,12 @@ class DiffusionRun(Run):
         """Compare the form of eq. 3 with that of eq. 5 on the same images: 2 T network calls per draw.
 
         Args:
-            known: add eq. 16, which takes the images as the whole distribution: 3 T calls. It is the bound of p(x_0),
-                so a conditional model receives no classes.
+            known: add eq. 16, which takes the images as the whole distribution: 3 T calls.
         """
         dataset = self.dataset_of(images, batch_size)
         return compare_forms(
             self.reverse(steps=steps, variance=variance),
             dataset,
-            labels=None if known else self.model.labels_of(dataset),
             known=known,
             draws=draws,
             seed=seed,
@@ -238,13 +236,12 @@ class DiffusionRun(Run):
     ) -> LikelihoodReport:
         """Compute the likelihood by the probability-flow ODE, in bits/dim; see `evaluate_likelihood`.
 
-        A conditional model receives the classes as in `bound`. The variance is that of the decoder p(x_0|x_1) alone.
+        The variance is that of the decoder p(x_0|x_1) alone.
         """
         dataset = self.dataset_of(images, batch_size)
         return evaluate_likelihood(
             self.reverse(variance=variance),
             dataset,
-            labels=self.model.labels_of(dataset),
             tolerance=tolerance,
             probes=probes,
             exact=exact,
@@ -288,8 +285,7 @@ class DiffusionRun(Run):
         self, images: ImageDataset, *, draws: int = 4096, seed: int = 0, progress: Progress | None = None
     ) -> None:
         """Measure mse_t on training images: bounds, samples and codes use the calibrated variance from then on."""
-        reverse, labels = self.reverse(variance="trained"), self.model.labels_of(images)
-        self.mse = calibrate(reverse, images, labels=labels, draws=draws, seed=seed, progress=progress)
+        self.mse = calibrate(self.reverse(variance="trained"), images, draws=draws, seed=seed, progress=progress)
 
     def extras(self) -> dict[str, Tensor]:
         """Return the calibration and the network of the decoder."""

@@ -47,6 +47,9 @@ class DataOptions:
     mode: Annotated[str | None, Doc("L (grey) or RGB, if it was given.")] = None
     held_out: Annotated[float | None, Doc("Fraction or number of images held out, if given.")] = None
     class_names: Annotated[tuple[str, ...], Doc("Class names, by label.")] = ()
+    class_counts: Annotated[
+        tuple[int, ...], Doc("Number of training images of each class, by label; empty in runs of 0.1.0.")
+    ] = ()
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,8 @@ def refuse_differences(folder: Path, old: RunConfig, new: RunConfig) -> None:
     """
     # runs of earlier versions store the path as it was typed
     before, after = (_flat(config.to_json()) | {"data.spec": absolute_spec(config.data.spec)} for config in (old, new))
-    refuse_changes(folder, "a run", before, after, MAY_CHANGE | {"nelbo"})
+    unknown = set() if old.data.class_counts else {"data.class_counts"}  # runs of 0.1.0 do not store them
+    refuse_changes(folder, "a run", before, after, MAY_CHANGE | {"nelbo"} | unknown)
 
 
 def refuse_changes(

@@ -66,7 +66,10 @@ class RestoreOptions:
     ] = None
     label: Annotated[
         int | str | Tensor | None,
-        Doc("Class of the image by name or number (class-conditional models)."),
+        Doc(
+            "Class of the image by name or number (class-conditional models). Without it, the model restores without a "
+            "class, because that of the image is unknown."
+        ),
     ] = None
     guidance: Annotated[
         float | None,

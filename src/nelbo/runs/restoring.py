@@ -23,18 +23,20 @@ def restore(model: DiffusionModel, image: Tensor, options: RestoreOptions) -> Re
 
     The image has the size and channels of the model's images, except that it is smaller for `upscale` and has one
     channel for `colour`. Pixels that a mask keeps come back exactly; other measurements come back up to rounding. With
-    `noise`, the mean is E[x_0|image] from one network call.
+    `noise`, the mean is E[x_0|image] from one network call. Without a label, a class-conditional model restores without
+    a class, because that of the image is unknown.
 
     Raises:
-        ConfigurationError: an option that the damage, the sampler or the model does not support.
+        ConfigurationError: an option that the damage, the sampler or the model does not support, or guidance without a
+            label.
         ScheduleError: a number of steps outside 1..T.
         ShapeError: an image or a mask of another shape, or levels out of range.
     """
     damage = build_damage(options.damage, vars(options))
-    labels = model.classes(options.label, options.num, options.guidance)
+    labels = None if options.label is None else model.classes(options.label, options.num)
+    model.require_class(labels, options.guidance)
     _check_image(model, image, damage.expected_shape(model.data.shape))
     y = levels_to_data(image, model.data.levels).to(model.schedule.device).unsqueeze(0)
-    labels = None if labels is None else labels.to(y.device)
     steps = _steps(model, damage, options)
     walk = damage.walk(_sampler(model, damage, options, steps), y, steps)
     draws = _draws(model, walk, options, labels)

@@ -99,7 +99,8 @@ def report_points(
     noise = standard_normal(x_0.shape, generator, x_0)
     unclipped, exact = run.reverse(steps=steps), partial(toy_score, name) if name in KNOWN_SCORE else None
     times, forward, reverse, fields = [], [], [], []
-    for done, step in enumerate(sampler.trajectory((num, *run.shape), generator)):
+    walk = sampler.trajectory((num, *run.shape), generator, run.model.classes(None, num, seed=seed))
+    for done, step in enumerate(walk):
         listener.on_stage("network calls", min(done + 1, steps), steps)
         if done in moments:
             x_t = _noisy(sampler.reverse.forward_process, x_0, step.t, noise)

@@ -46,6 +46,7 @@ def described(request: DataRequest, split: Split) -> DataOptions:
         num_train=len(split.train),
         num_held_out=len(split.test),
         class_names=split.train.class_names,
+        class_counts=split.train.class_counts,
     )
 
 

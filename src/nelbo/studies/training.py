@@ -3,12 +3,13 @@
 import os
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from nelbo.data import Split
+from nelbo.data import Split, absolute_spec
 from nelbo.errors import ConfigurationError, RunError, option
 from nelbo.files import alone_in, remove_parts
 from nelbo.options import options_from
@@ -16,9 +17,9 @@ from nelbo.randomness import INITIALISATION, derived_seed
 from nelbo.recipes import presets
 from nelbo.recipes.assembly import build_network
 from nelbo.recipes.families import build_objective, fit_to_data
-from nelbo.recipes.recipe import AnyRecipe
+from nelbo.recipes.recipe import AnyRecipe, Recipe
 from nelbo.runs.diffusion_run import DiffusionRun
-from nelbo.runs.folder import CONFIG_FILE, MODEL_FILE, RunConfig, read_config, refuse_differences
+from nelbo.runs.folder import CONFIG_FILE, MODEL_FILE, DataOptions, RunConfig, read_config, refuse_differences
 from nelbo.runs.loading import load
 from nelbo.runs.run import Run
 from nelbo.studies.data_request import DataRequest
@@ -67,8 +68,10 @@ def train(
     request, name, recipe = _wanted(_requested(data, reading), folder, preset)
     recipe = recipe.with_overrides(with_one_budget(overrides or {}))
     split = read_split(request, workers=recipe.training.workers, seed=recipe.training.seed, listener=listener)
-    recipe = fit_to_data(recipe, split.train.shape, len(split.train.class_names), split.train.levels)
-    config = RunConfig(recipe, described(request, split), name)
+    data_options = described(request, split)
+    recipe = _as_begun(recipe, folder, data_options)
+    recipe = fit_to_data(recipe, data_options.shape, data_options.class_counts, data_options.levels)
+    config = RunConfig(recipe, data_options, name)
     _refuse_other_run(folder, config)
     with alone_in(folder) if is_first_process() else nullcontext():
         return _trained(folder, config, split, tensorboard, listener)
@@ -148,6 +151,19 @@ def _wanted(data: DataRequest | None, folder: Path, name: str | None) -> tuple[D
         return request_of(config), config.preset, config.recipe
     name = name or presets.default_preset(data.spec)
     return data, name, presets.preset(name)
+
+
+def _as_begun(recipe: AnyRecipe, folder: Path, data: DataOptions) -> AnyRecipe:
+    """Return the recipe with the stored `conditional` if it is None and the folder holds a run on the same data.
+
+    An earlier version trained without classes by default, and its runs must resume.
+    """
+    if not isinstance(recipe, Recipe) or recipe.conditional is not None or not (folder / CONFIG_FILE).exists():
+        return recipe
+    stored = read_config(folder)
+    if not isinstance(stored.recipe, Recipe) or absolute_spec(stored.data.spec) != data.spec:
+        return recipe
+    return replace(recipe, conditional=stored.recipe.conditional)
 
 
 def _refuse_other_run(folder: Path, config: RunConfig) -> None:

@@ -41,6 +41,8 @@ def interpolation(
     """Interpolate between two noisy images x_t, and decode by Algorithm 2 (fig. 8).
 
     At larger t, the model generates more of the image.
+
+    A class-conditional model interpolates without a class, because the two images may have different ones.
     """
     path = figure_path(picture)
     import torch

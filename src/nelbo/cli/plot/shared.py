@@ -33,7 +33,8 @@ def shared(
     sampler = model.sampler("ancestral", steps=steps)
     times, found = spread_steps(sampler.reverse.schedule.num_steps, rows), []
     with bars() as bar:
-        for latent in shared_latents(sampler, model.shape, times, num, seed):
+        label = model.model.classes(None, 1, seed=seed)
+        for latent in shared_latents(sampler, model.shape, times, num, seed, label):
             found.append(latent)
             bar("values of t", len(found), len(times))
     keep(shared_table(found), path)

@@ -22,13 +22,15 @@ OBJECTIVES = (
     ("hybrid", "learned-range"),
 )
 LOSSES = {"variational": "L", "simple": "simple", "hybrid": "hybrid"}
-# Settings of every cell besides the preset: the schedule and the distribution of t are the paper's.
+# Settings of every cell besides the preset: the schedule, the distribution of t and a network without classes
+# are the paper's.
 SHARED: dict[str, Any] = {
     "schedule.kind": "linear",
     "schedule.num_steps": 1000,
     "schedule.beta_1": 1e-4,
     "schedule.beta_T": 0.02,
     "timesteps": "uniform",
+    "conditional": False,
     "training.compile": False,
 }
 # Smaller than the preset's network: about two thousand steps per minute on 2 cores.
