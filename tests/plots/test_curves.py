@@ -69,3 +69,10 @@ def test_the_lowest_bound_is_marked(against, tmp_path):
 def test_records_without_values_are_refused(draw):
     with pytest.raises(DataError, match="nothing to draw"):
         draw([{"step": 1}])
+
+
+def test_bound_curve_of_a_run_whose_decoder_comes_last_shows_the_chain():
+    records = [{"step": i, "held_out_chain_bits_per_dim": 1 / (i + 1)} for i in range(3)]
+    axes = bound_curve([*records, {"step": 2, "held_out_bits_per_dim": 2.8, "held_out_standard_error": 0.1}]).axes[0]
+    assert axes.lines[0].get_ydata().tolist() == [1, 1 / 2, 1 / 3]
+    assert axes.get_title(loc="left").endswith(", without L_0") or axes.get_title().endswith(", without L_0")

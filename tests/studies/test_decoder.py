@@ -18,7 +18,7 @@ from nelbo.runs import fit_codec
 from nelbo.runs.decoder import PREFIX
 from nelbo.runs.folder import MODEL_FILE
 from nelbo.studies import Listener
-from nelbo.training import TrainerOptions
+from nelbo.training import METRICS_FILE, MetricsLog, TrainerOptions
 
 SETTINGS = {
     "training.steps": 12,
@@ -146,3 +146,20 @@ def test_wrong_setting_is_refused(name, value, message):
     with pytest.raises(ConfigurationError) as caught:
         Recipe().with_overrides({name: value})
     assert message in str(caught.value)
+
+
+def test_previews_show_the_chain_and_the_end_shows_the_bound(trained):
+    records = MetricsLog(trained.folder / METRICS_FILE).records()
+    chains = [record["held_out_chain_bits_per_dim"] for record in records if "held_out_chain_bits_per_dim" in record]
+    bounds = [record for record in records if "held_out_bits_per_dim" in record]
+    assert chains and [record["step"] for record in bounds] == [6]
+    assert bounds[0] == {"step": 6, **trained.glance(nelbo.load_data("digits").test.spread(128))}
+    assert all(chain > 0 for chain in chains)
+
+
+def test_glance_of_a_run_without_its_decoder_leaves_out_l_0(trained):
+    images = nelbo.load_data("digits").test.spread(16)
+    bare = replace(trained, pixels=None)
+    report = bare.bound(images, steps_per_image=4)
+    assert bare.glance(images) == {"held_out_chain_bits_per_dim": round(report.prior + report.denoising, 4)}
+    assert trained.glance(images).keys() == {"held_out_bits_per_dim", "held_out_standard_error"}

@@ -86,6 +86,9 @@ class TrainingDisplay:
             self.held_out = f"held-out bound {bits:.3f}"
             spread = "" if error is None else f" +- {error:.3f}"
             say(f"step {record['step']}: held-out bound {bits:.3f}{spread} bits/dim{self.variance}")
+        elif "held_out_chain_bits_per_dim" in record:
+            self.held_out = f"held-out chain {record['held_out_chain_bits_per_dim']:.3f}"
+            say(f"step {record['step']}: {self.held_out} bits/dim{self.variance}, without L_0: the decoder comes last")
 
     def halted(self, name: str, step: int) -> None:
         """Remember that a signal ended training."""

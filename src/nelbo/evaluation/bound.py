@@ -72,6 +72,11 @@ class BoundReport:
     variance: str
     steps_per_image: int
 
+    @property
+    def chain(self) -> float:
+        """The bound without L_0, prior + denoising: the bits that describe x_1."""
+        return self.prior + self.denoising
+
     def to_json(self) -> dict[str, Any]:
         """Return plain values, as `nelbo evaluate` writes them to JSON, without the version."""
         parts = ("total", "prior", "denoising", "decoder", "standard_error")

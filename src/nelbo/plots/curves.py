@@ -54,14 +54,17 @@ def bound_curve(records: Records, against: Literal["step", "minutes"] = "step") 
 
     Args:
         records: with "held_out_bits_per_dim" and the key `against`; "held_out_standard_error" adds a bar of two
-            standard errors each way. Other records are skipped.
+            standard errors each way. If records have "held_out_chain_bits_per_dim", the bound without L_0, that is
+            drawn instead. Other records are skipped.
 
     Raises:
         DataError: no record has a bound.
     """
-    rows = [record for record in records if record.get("held_out_bits_per_dim") is not None]
-    x, bits = _column(rows, against, "held_out_bits_per_dim")
-    errors = [(r[against], r["held_out_bits_per_dim"], r.get("held_out_standard_error") or 0.0) for r in rows]
+    chain = any(record.get("held_out_chain_bits_per_dim") is not None for record in records)
+    key = "held_out_chain_bits_per_dim" if chain else "held_out_bits_per_dim"
+    rows = [record for record in records if record.get(key) is not None]
+    x, bits = _column(rows, against, key)
+    errors = [(r[against], r[key], r.get("held_out_standard_error") or 0.0) for r in rows]
     best = int(np.argmin(bits))
     figure = new_figure(5.2, 3.4)
     axes = figure.subplots()
@@ -79,7 +82,7 @@ def bound_curve(records: Records, against: Literal["step", "minutes"] = "step") 
         fontsize=8,
         color=INK,
     )
-    dress(axes, "Variational bound of held-out images", against, "bits/dim")
+    dress(axes, f"Bound of held-out images{', without L_0' if chain else ''}", against, "bits/dim")
     axes.margins(y=0.12)
     return figure
 

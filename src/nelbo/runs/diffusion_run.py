@@ -33,7 +33,7 @@ from nelbo.runs.diffusion_model import CALIBRATION, DiffusionModel, calibration_
 from nelbo.runs.folder import RunConfig
 from nelbo.runs.restore_options import RestoreOptions
 from nelbo.runs.restoring import restore
-from nelbo.runs.run import Run
+from nelbo.runs.run import Run, held_out_record
 from nelbo.runs.sampling import pixels_of
 from nelbo.runs.sampling_options import SamplingOptions
 from nelbo.samplers import Sampler, Step
@@ -272,9 +272,12 @@ class DiffusionRun(Run):
         """Decode a .nelbo file of this model, or a preview from its first bytes; see `ProgressiveCodec.decode`."""
         return self.codec().decode_bytes(content, max_bytes)
 
-    def glance(self, images: ImageDataset) -> BoundReport:
-        """Estimate the bound from few values of t."""
-        return self.bound(images, steps_per_image=GLANCE_STEPS)
+    def glance(self, images: ImageDataset) -> dict[str, float | None]:
+        """Estimate the bound from few values of t; without L_0 if the pixel network of the decoder is not trained."""
+        report = self.bound(images, steps_per_image=GLANCE_STEPS)
+        if self.recipe.decoder.kind == "pixels" and self.pixels is None:
+            return {"held_out_chain_bits_per_dim": round(report.chain, 4)}
+        return held_out_record(report)
 
     def prepare(self, images: ImageDataset, progress: Progress | None = None) -> None:
         """Calibrate, and write the measurement into the run folder."""

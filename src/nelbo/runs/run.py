@@ -32,6 +32,12 @@ class Report(Protocol):
         """Return the report as plain values."""
 
 
+def held_out_record(report: Report) -> dict[str, float | None]:
+    """Return the fields of a line of the metrics for a bound of held-out images."""
+    error = None if math.isnan(report.standard_error) else round(report.standard_error, 4)
+    return {"held_out_bits_per_dim": round(report.total, 4), "held_out_standard_error": error}
+
+
 @dataclass
 class Run(ABC):
     """A trained network with everything needed to sample it and to score images by its bound.
@@ -97,9 +103,9 @@ class Run(ABC):
         """Draw samples for a preview during training."""
         return self.sample(num, seed=seed)
 
-    def glance(self, images: ImageDataset) -> Report:
-        """Estimate the bound roughly, for a preview during training."""
-        return self.bound(images)
+    def glance(self, images: ImageDataset) -> dict[str, float | None]:
+        """Estimate the bound roughly, for a preview during training: fields of a line of the metrics."""
+        return held_out_record(self.bound(images))
 
     def prepare(self, images: ImageDataset, progress: Progress | None = None) -> None:
         """Measure on training images what a finished model stores about itself. Some families have nothing."""

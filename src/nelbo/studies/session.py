@@ -1,6 +1,5 @@
 """The work around the optimizer steps of a training run: previews, saved weights, calibration and pictures."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from nelbo.studies.pictures import show_run
 from nelbo.training import METRICS_FILE, MetricsLog
 
 PREVIEW_IMAGES, HELD_OUT_IMAGES = 16, 128
+BOUND, CHAIN = "held_out_bits_per_dim", "held_out_chain_bits_per_dim"
 
 
 @dataclass
@@ -58,12 +58,8 @@ class Session:
     def _preview(self, run: Run, step: int) -> dict[str, Any]:
         images = run.draft(PREVIEW_IMAGES, self.config.recipe.training.seed)
         save(picture_of(images, run.levels), self.folder / "samples" / f"step-{step:08d}.png")
-        record: dict[str, Any] = {}
         held_out = self._held_out(HELD_OUT_IMAGES)
-        if held_out is not None:
-            report = run.glance(held_out)
-            error = None if math.isnan(report.standard_error) else round(report.standard_error, 4)
-            record = {"held_out_bits_per_dim": round(report.total, 4), "held_out_standard_error": error}
+        record = {} if held_out is None else run.glance(held_out)
         self.draw_curves()
         self.listener.on_record({"step": step, **record})
         return record
@@ -82,18 +78,34 @@ class Session:
     def finish(self, stopped_by: str | None) -> None:
         """Draw the curves and, unless a signal stopped training, the pictures of the finished model."""
         if stopped_by is None:
-            show_run(load(self.folder), self._held_out(4 * HELD_OUT_IMAGES), self.listener.on_stage)
+            run = load(self.folder)
+            show_run(run, self._held_out(4 * HELD_OUT_IMAGES), self.listener.on_stage)
+            self._report_decoder(run)
         self.draw_curves()
+
+    def _report_decoder(self, run: Run) -> None:
+        """Log the held-out bound of a finished run whose previews could show the chain only."""
+        records, held_out = self._records(), self._held_out(HELD_OUT_IMAGES)
+        last = max((record["step"] for record in records), default=0)
+        if held_out is None or not any(CHAIN in record for record in records):
+            return
+        if not any(BOUND in record for record in records if record["step"] == last):
+            record = {"step": last, **run.glance(held_out)}
+            MetricsLog(self.folder / METRICS_FILE).append(record)
+            self.listener.on_record(record)
 
     def draw_curves(self) -> None:
         """Draw the loss and the held-out bound so far."""
-        records = MetricsLog(self.folder / METRICS_FILE).records()
+        records = self._records()
         losses = [record for record in records if "loss" in record]
-        bounds = [record for record in records if "held_out_bits_per_dim" in record]
+        bounds = [record for record in records if CHAIN in record] or [record for record in records if BOUND in record]
         if losses:
             save(loss_curve(losses), self.folder / "loss.png")
         if bounds:
             save(bound_curve(bounds), self.folder / "bound.png")
+
+    def _records(self) -> list[dict[str, Any]]:
+        return MetricsLog(self.folder / METRICS_FILE).records()
 
     def _held_out(self, most: int) -> ImageDataset | None:
         return self.split.test.spread(most) if len(self.split.test) else None
