@@ -228,7 +228,7 @@ def test_schedules_are_built_by_kind():
     assert float(linear.betas[1]) == pytest.approx(1e-4)
     assert float(linear.betas[-1]) == pytest.approx(0.02)
     logs = build_schedule(preset("images").schedule).log_snr
-    assert (float(logs[1]), float(logs[-1])) == pytest.approx((15.0, -13.0))
+    assert (float(logs[1]), float(logs[-1])) == pytest.approx((4.0, -13.0))
 
 
 def test_a_table_needs_a_beta_per_step():

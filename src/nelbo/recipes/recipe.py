@@ -47,7 +47,7 @@ class DecoderOptions:
     side: Annotated[int, Doc("Side of the squares whose pixels become known one by one: 2 or 4.")] = 4
     share: Annotated[float, Doc("Fraction of the training budget that the pixel network gets.")] = 0.2
     batch_size: Annotated[int, Doc("Images per optimizer step of the pixel network; each is used in four passes.")] = 32
-    learning_rate: Annotated[float, Doc("Learning rate of the pixel network after the warm-up.")] = 2e-3
+    learning_rate: Annotated[float, Doc("Learning rate of the pixel network after the warm-up.")] = 5e-3
 
     def __post_init__(self) -> None:
         known(self.kind, DECODERS, "decoder")
