@@ -8,7 +8,9 @@ from torch import Tensor
 
 # Purposes of a draw. No two share a stream: scoring a sample must not reuse the noise that generated it.
 DRAWS, DROPOUT, IMAGE, CALIBRATION, INITIALISATION, SCORING, ORDER, FORMS, MONTE_CARLO = range(9)
-SHARED, INTERPOLATION, POINTS, FLOOR, BOOTSTRAP, CODEC, LIKELIHOOD, RESTORATION, DECODER, CLASSES = range(9, 19)
+SHARED, INTERPOLATION, POINTS, FLOOR, BOOTSTRAP, CODEC, LIKELIHOOD, RESTORATION, DECODER, CLASSES, EXAMPLES = range(
+    9, 20
+)
 
 Generators = torch.Generator | Sequence[torch.Generator] | None
 

@@ -125,6 +125,22 @@ def test_samples_become_a_picture_or_an_array(nelbo_cli, trained, tmp_path):
         assert Image.open(tmp_path / "other.png").tobytes() != first
 
 
+def test_samples_become_separate_files(nelbo_cli, trained, tmp_path):
+    """A folder holds each image in its own size, and so does the picture of a single image."""
+    options = ("--steps", 2, "--seed", 3, "--precision", "fp32")
+    assert nelbo_cli("sample", trained, "--num", 11, *options, "--out", "eleven.npy").code == 0
+    drawn = nelbo_cli("sample", trained, "--num", 11, *options, "--out", "eleven")
+    assert drawn.code == 0 and "11 images in eleven" in drawn.err
+    files = sorted((tmp_path / "eleven").iterdir())
+    assert [file.name for file in files] == [f"{i:02}.png" for i in range(11)]
+    images = np.load(tmp_path / "eleven.npy").transpose(0, 2, 3, 1)
+    assert np.array_equal(np.stack([np.asarray(Image.open(file)) for file in files]), images)
+    again = nelbo_cli("sample", trained, "--num", 11, *options, "--out", "eleven")
+    assert again.code == 2 and "--out eleven is a folder that is not empty" in again.err
+    assert nelbo_cli("sample", trained, "--num", 1, *options, "--out", "one.png").code == 0
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "one.png")), images[0])
+
+
 def test_evaluate_json_has_the_documented_keys(nelbo_cli, trained, tmp_path):
     asked = nelbo_cli("evaluate", trained, "--json", "-", "--steps-per-image", 0)
     assert asked.code == 0
@@ -192,16 +208,19 @@ def test_evaluate_lists_and_counts_skipped_images(nelbo_cli, trained, pictures):
     place = pictures("mine", num=6)
     (place / "letter.png").write_text("dear")
     pictures("mine/large", num=2, size=(20, 12))
-    shown = nelbo_cli("evaluate", trained, "--data", place)
+    strictly = ("evaluate", trained, "--data", place, "--no-resize")
+    shown = nelbo_cli(*strictly)
     assert shown.code == 0
     assert "on 6 of 9 images" in " ".join(shown.out.split())
     assert "letter.png: it is not a PNG" in shown.err
     assert "20x12, but the model takes 8x8 and images are not resized" in shown.err
-    found = strict(nelbo_cli("evaluate", trained, "--data", place, "--json", "-").out)
+    found = strict(nelbo_cli(*strictly, "--json", "-").out)
     assert (found["num_images"], found["fraction_of_images"], len(found["rejects"])) == (6, pytest.approx(6 / 9), 3)
-    some = strict(nelbo_cli("evaluate", trained, "--data", place, "--num", 3, "--json", "-").out)
+    some = strict(nelbo_cli(*strictly, "--num", 3, "--json", "-").out)
     assert (some["num_images"], some["fraction_of_images"]) == (3, pytest.approx(3 / 9))
-    found = strict(nelbo_cli("evaluate", trained, "--data", place, "--resize", "--json", "-").out)
+    resized = nelbo_cli("evaluate", trained, "--data", place, "--json", "-")
+    assert "2 of 8 images resized to 8x8 (shorter side fitted, centre cut out), as in training" in resized.err
+    found = strict(resized.out)
     assert (found["num_images"], found["fraction_of_images"]) == (8, pytest.approx(8 / 9))
     assert [reject["reason"] for reject in found["rejects"]] == ["it is not a PNG, JPEG, WebP, BMP or TIFF image"]
 
@@ -263,10 +282,11 @@ def test_score_of_one_image_and_of_another_size(nelbo_cli, trained, pictures):
     one = next((trained.parent / "pictures").rglob("*.png"))
     assert "1 image," in nelbo_cli("score", one, "-m", trained).out
     large = pictures("large", num=2, size=(20, 12))
-    refused = nelbo_cli("score", large, "-m", trained)
+    refused = nelbo_cli("score", large, "-m", trained, "--no-resize")
     assert refused.code == 2
     assert "20x12, but the model takes 8x8 and images are not resized" in refused.err
-    assert nelbo_cli("score", large, "-m", trained, "--resize").code == 0
+    resized = nelbo_cli("score", large, "-m", trained)
+    assert resized.code == 0 and "2 of 2 images resized to 8x8" in resized.err
 
 
 def test_data_in_words_and_in_json(nelbo_cli, pictures):
@@ -479,3 +499,20 @@ def test_unreached_tolerance_is_reported(nelbo_cli, trained):
 def test_options_that_ode_excludes_are_refused(nelbo_cli, trained, options, named):
     refused = nelbo_cli("evaluate", trained, *options)
     assert refused.code == 2 and named in refused.err
+
+
+def test_control_characters_of_file_names_do_not_reach_the_terminal(nelbo_cli, trained, tmp_path):
+    """They could clear the screen or reverse a line."""
+    place = tmp_path / "odd"
+    place.mkdir()
+    for i, name in enumerate(("a\x1b[2Jb.png", "c\u202egnp.png", "ä\t😀.png")):
+        Image.fromarray(np.full((8, 8, 3), i, np.uint8)).save(place / name)
+    (place / "d\x07.jpg").write_text("no picture")
+    shown = nelbo_cli("score", place, "-m", trained)
+    assert shown.code == 0
+    for raw in "\x1b\x07\u202e":
+        assert raw not in shown.out + shown.err
+    assert "a\\x1b[2Jb.png" in shown.out and "c\\u202egnp.png" in shown.out and "😀.png" in shown.out
+    assert "skipped" in shown.err and "d\\x07.jpg: it is not a PNG" in shown.err
+    refused = nelbo_cli("score", "no\x1bwhere", "-m", trained)
+    assert refused.code == 2 and "\x1b" not in refused.err

@@ -3,11 +3,13 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 import nelbo
+from tests.cli.conftest import TINY
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 
@@ -44,7 +46,6 @@ def test_distance_is_printed_and_written(nelbo_cli, trained: Path, rows: Path):
 
 def test_mistakes_are_one_sentence(nelbo_cli, trained: Path, rows: Path):
     for arguments, message in (
-        ((), "set --features to"),
         (("--features", rows, "--num", 4, "--steps", 2), "1 reference image(s) have no covariance"),
         (("--features", rows, "--reference", "both"), "part of the data (--reference)"),
         (("--features", "absent.pt"), "is no file"),
@@ -64,3 +65,33 @@ def test_impossible_comparison_is_refused_before_sampling(nelbo_cli, trained, ro
     monkeypatch.setattr(nelbo.runs.DiffusionRun, "sample", lambda *_, **__: pytest.fail("it sampled first"))
     done = nelbo_cli("frechet", trained, "--features", rows, *arguments, "--device", "cpu")
     assert done.code == 2 and message in done.err
+
+
+def test_other_images_get_a_classifier_of_their_classes(nelbo_cli, tmp_path: Path):
+    generator = np.random.default_rng(0)
+    images = (
+        generator.integers(0, 256, (120, 8, 8, 3), dtype=np.uint8) // 2
+        + 127 * (np.arange(120) % 2)[:, None, None, None]
+    )
+    np.savez("two.npz", images=images.astype(np.uint8), labels=np.arange(120) % 2)
+    assert nelbo_cli("train", "--data", "two.npz", "--held-out", 40, "--out", "run", *TINY).code == 0
+    options = ("--num", 40, "--steps", 2, "--resamples", 20, "--device", "cpu")
+    done = nelbo_cli("frechet", "run", *options)
+    assert done.code == 0, done.err
+    text = " ".join(done.out.split())
+    assert (
+        "features two classifier: 32 of a small convolutional network trained on the labels of two, accuracy 100.0%"
+        in text
+    )
+    kept = Path("run/classifier.safetensors")
+    before = kept.stat().st_mtime_ns
+    assert nelbo_cli("frechet", "run", *options).out == done.out and kept.stat().st_mtime_ns == before
+
+
+def test_images_without_classes_get_a_random_network(nelbo_cli, tmp_path: Path):
+    np.save("some.npy", np.random.default_rng(0).integers(0, 256, (80, 8, 8), dtype=np.uint8))
+    assert nelbo_cli("train", "--data", "some.npy", "--held-out", 40, "--out", "run", *TINY).code == 0
+    done = nelbo_cli("frechet", "run", "--num", 40, "--steps", 2, "--resamples", 20, "--device", "cpu")
+    assert done.code == 0, done.err
+    assert "its distances show gross differences only" in " ".join(done.out.split())
+    assert not Path("run/classifier.safetensors").exists()

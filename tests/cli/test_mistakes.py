@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import nelbo
 from tests.cli.conftest import TINY
 
 
@@ -77,6 +78,10 @@ class TestData:
             assert not (tmp_path / "run").exists()
         assert nelbo_cli("data", "large").code == 0
         assert nelbo_cli("train", "--data", "large", "--size", "8", "--out", "run", *TINY).code == 0
+        rectangle = ("train", "--data", "large", "--size", "12x8", "--out", "rectangle", *TINY)
+        assert nelbo_cli(*rectangle).code == 0
+        assert nelbo.load("rectangle").shape == (3, 8, 12)
+        assert "resuming from step" in nelbo_cli(*rectangle).err
         assert nelbo_cli("evaluate", "run").code == 0
 
     def test_grey_images_of_16_bits_train(self, nelbo_cli, tmp_path):
@@ -135,17 +140,18 @@ class TestRun:
         message = refused(*(part.format(run=trained, data="coarse.npz") for part in command))
         assert "coarse has 16 levels and the model was trained on 256: their bits cannot be compared" in message
 
-    def test_other_shape_names_the_resize_flag(self, nelbo_cli, refused, trained, tmp_path):
+    def test_other_sizes_are_converted_unless_refused(self, nelbo_cli, refused, trained, tmp_path):
         np.save(tmp_path / "tall.npy", np.zeros((2, 9, 8, 3), dtype=np.uint8))
         for command in (("evaluate", trained, "--data", "tall.npy"), ("score", "tall.npy", "-m", trained)):
-            message = refused(*command)
+            message = refused(*command, "--no-resize")
             assert "the images are 3 x 9 x 8" in message
-            assert "resize them (--resize)" in message
-            assert nelbo_cli(*command, "--resize").code == 0
+            assert "leave out --no-resize" in message
+            done = nelbo_cli(*command)
+            assert done.code == 0 and "2 of 2 images resized to 8x8 (shorter side fitted, centre cut out)" in done.err
 
-    def test_resize_needs_data(self, refused, trained):
-        message = refused("evaluate", trained, "--resize")
-        assert "--resize converts the images of --data to the model's size; give --data too." in message
+    def test_no_resize_needs_data(self, refused, trained):
+        message = refused("evaluate", trained, "--no-resize")
+        assert "--no-resize leaves images of --data out; give --data too." in message
 
     def test_resuming_with_another_configuration(self, refused, copy, trained):
         message = refused(
@@ -196,7 +202,7 @@ class TestOptions:
             (["--workers", "-1"], "--workers must be 0 or more, got -1."),
             (["--precision", "fp16"], "--precision must be auto, bf16 or fp32, got 'fp16'."),
             (["--mode", "CMYK"], "--mode is 'CMYK'; expected L (grey) or RGB"),
-            (["--size", "0"], "--size is 0; expected a number of pixels, at least 1"),
+            (["--size", "0"], "--size is '0'; expected a side in pixels, at least 1, such as 64, or WIDTHxHEIGHT"),
             (["--held-out", "1.5"], "--held-out is 1.5"),
             (["--on-reject", "weep"], "--on-reject is 'weep'; expected skip or stop"),
             (["--set", "network.bas=3"], "unknown setting (network.bas) 'bas'; did you mean 'base'?"),
@@ -215,7 +221,7 @@ class TestOptions:
             (["--steps", "11"], "the number of steps must be a whole number within 1..10, got 11; change --steps."),
             (["--sampler", "ancestrel"], "unknown sampler 'ancestrel'; did you mean 'ancestral'?"),
             (["--variance", "nul"], "unknown variance of this model 'nul'"),
-            (["--out", "samples.jpg"], "--out samples.jpg must end in .png, .webp or .npy."),
+            (["--out", "samples.jpg"], "--out samples.jpg must end in .png, .webp or .npy, or be a folder."),
             (["--label", "7"], "unknown class '7'; choose from class-0, class-1."),
             (["--device", "toaster"], "--device toaster cannot be used here"),
         ],

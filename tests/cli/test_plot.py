@@ -127,8 +127,6 @@ def test_figures_of_images_refuse_points(nelbo_cli, points, figure):
         (("neighbours", "RUN", "--num", 1, "--steps", 1, "--neighbours", 24), "--neighbours must be within 1..23"),
         (("shared", "RUN", "--steps", 11), "11"),
         (("forward", "RUN", "--data", "digits"), "digits has 17 levels and the model was trained on 256"),
-        (("forward", "RUN", "--data", "TALL"), "the images are 3 x 9 x 8"),
-        (("rate-distortion", "RUN", "--data", "TALL"), "resize them, or choose another model.\n"),
         (
             ("progressive", "nowhere", "--animate", "--out", "it.png"),
             "must end in one of .gif, .webp",
@@ -139,12 +137,17 @@ def test_figures_of_images_refuse_points(nelbo_cli, points, figure):
     ],
 )
 def test_mistakes_are_one_sentence(nelbo_cli, trained, tmp_path, line, named):
-    places = {"RUN": trained, "DATA": trained.parent / "pictures", "TALL": trained.parent / "tall.npy"}
-    np.save(places["TALL"], np.zeros((2, 9, 8, 3), dtype=np.uint8))
+    places = {"RUN": trained, "DATA": trained.parent / "pictures"}
     shown = nelbo_cli("plot", *(places.get(part, part) for part in line))
     assert shown.code == 2
     assert shown.err.strip().startswith("error: ") and named in shown.err
     assert not list(tmp_path.iterdir())
+
+
+def test_images_of_another_size_are_fitted(nelbo_cli, trained, tmp_path):
+    np.save(tmp_path / "tall.npy", np.zeros((2, 9, 8, 3), dtype=np.uint8))
+    shown = nelbo_cli("plot", "forward", trained, "--data", "tall.npy", "--num", 2)
+    assert shown.code == 0 and "2 of 2 images resized to 8x8 (shorter side fitted, centre cut out)" in shown.err
 
 
 def test_too_many_neighbours_are_refused_before_sampling(nelbo_cli, trained, monkeypatch):

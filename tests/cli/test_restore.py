@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 
 import nelbo
-from nelbo.errors import ConfigurationError, ShapeError
+from nelbo.data import load_for_model
+from nelbo.errors import ConfigurationError, DataError, ShapeError
 from nelbo.restoration import posterior_mean
 
 LUMA = np.array([0.299, 0.587, 0.114])
@@ -114,6 +115,40 @@ class TestOutput:
         assert Image.open("restored.png").mode == "RGB"
 
 
+class TestOtherSizes:
+    """Images that were not made for the model are converted as in training, and their masks with them."""
+
+    def test_image_and_mask_are_cropped_and_resized_together(self, nelbo_cli, trained: Path):
+        pixels = np.zeros((16, 24, 3), np.uint8)
+        pixels[:, 4:20] = np.random.default_rng(0).integers(0, 256, (8, 8, 3)).repeat(2, 0).repeat(2, 1)
+        hole = np.zeros((16, 24), np.uint8)
+        hole[:8, 4:12], hole[:, :4] = 255, 255  # a quarter of the centre; the left border is cut off
+        Image.fromarray(pixels).save("wide.png"), Image.fromarray(hole).save("hole.png")
+        small, target = np.zeros((8, 8), bool), "x.npy"
+        small[:4, :4] = True
+        done = nelbo_cli("restore", "wide.png", "-m", trained, "--mask", "hole.png", "--num", 2, "--out", target)
+        assert done.code == 0
+        assert "wide.png: it is resized to 8x8 (shorter side fitted, centre cut out)" in done.err
+        taken = load_for_model("wide.png", (3, 8, 8)).images.images([0])[0].numpy()
+        assert np.array_equal(np.load(target)[:, :, ~small], np.broadcast_to(taken[:, ~small], (2, 3, 48)))
+
+    def test_changes_are_named(self, nelbo_cli, trained: Path):
+        picture("x.png")
+        Image.fromarray((np.arange(64, dtype=np.uint8) * 4).reshape(8, 8)).save("soft.png")
+        done = nelbo_cli("restore", "x.png", "-m", trained, "--mask", "soft.png")
+        assert done.code == 0
+        assert "the mask soft.png has 63 grey pixels; from 128 of 255 on they count as white (missing)" in done.err
+        picture("large.png", (9, 12, 3))
+        done = nelbo_cli("restore", "large.png", "-m", trained, "--noise", 5)
+        assert done.code == 0
+        assert "large.png: it is resized to 8x8 (shorter side fitted, centre cut out); --noise must state" in done.err
+        done = nelbo_cli("restore", "large.png", "-m", trained, "--colour")
+        assert done.code == 0 and "; it is converted to grey" in done.err
+        Image.fromarray(np.full((8, 8, 4), 100, np.uint8), "RGBA").save("clear.png")
+        done = nelbo_cli("restore", "clear.png", "-m", trained, "--strength", 0.2)
+        assert done.code == 0 and "clear.png: its transparency became white" in done.err
+
+
 class TestErrors:
     @pytest.fixture(autouse=True)
     def files(self, nelbo_cli) -> None:
@@ -143,7 +178,7 @@ class TestErrors:
         picture("large.png", (9, 12, 3))
         picture("small.png", (4, 4, 3))
         assert "large.png is 12x9, but the model's images are 8x8; crop or resize it" in refused(
-            "large.png", "--noise", 5
+            "large.png", "--noise", 5, "--no-resize"
         )
         message = refused("x.png", "--upscale", 2)
         assert "x.png is 8x8, but the model's images are 8x8, so for --upscale 2 the image must be 4x4" in message
@@ -153,10 +188,11 @@ class TestErrors:
         assert "and divide both sides of the model's images, 8 x 8, got 1; possible: 2, 4, 8." in refused(
             "x.png", "--upscale", 1
         )
-        assert "x.png is in colour, but a grey image is expected for --colour" in refused("x.png", "--colour")
+        message = refused("x.png", "--colour", "--no-resize")
+        assert "x.png is in colour, but a grey image is expected for --colour" in message
         picture("fashion.png", (28, 28, 3))
         picture("boot.png", (28, 28))
-        message = refused("fashion.png", "--noise", 5, model="fashion-mnist")
+        message = refused("fashion.png", "--noise", 5, "--no-resize", model="fashion-mnist")
         assert "is in colour, but a grey image is expected because the model's images are grey" in message
         assert "images are grey and have no colours; remove --colour" in refused(
             "boot.png", "--colour", model="fashion-mnist"
@@ -175,13 +211,16 @@ class TestErrors:
         (tmp_path / "letter.png").write_text("dear")
         assert "letter.png cannot be used" in refused("x.png", "--mask", "letter.png")
         mask("large.png", (9, 12))
-        assert "the mask large.png is 12x9, but the model's images are 8x8" in refused("x.png", "--mask", "large.png")
+        message = refused("x.png", "--mask", "large.png")
+        assert "the mask large.png is 12x9, but the model's images are 8x8; the image is 8x8; give the mask" in message
+        assert "the mask large.png is 12x9" in refused("x.png", "--mask", "large.png", "--no-resize")
         for level, words in ((0, "the mask marks no pixel as missing"), (255, "the mask marks every pixel as missing")):
             Image.fromarray(np.full((8, 8), level, np.uint8)).save("flat.png")
             assert words in refused("x.png", "--mask", "flat.png")
         Image.fromarray(np.full((8, 8), 127, np.uint8)).save("grey.png")
-        message = refused("x.png", "--mask", "grey.png")
-        assert "grey.png has grey pixels (127), but must have only black (keep) and white (fill in)" in message
+        assert "the mask marks no pixel as missing" in refused("x.png", "--mask", "grey.png")
+        Image.fromarray(np.full((8, 8, 2), (255, 0), np.uint8), "LA").save("clear.png")
+        assert "the mask clear.png has transparent pixels" in refused("x.png", "--mask", "clear.png")
         assert "the mask x.png has colours" in refused("x.png", "--mask", "x.png")
 
     def test_numbers_out_of_range_are_refused(self, refused):
@@ -270,11 +309,9 @@ class TestFromPython:
         image = torch.zeros(3, 8, 8, dtype=torch.uint8)
         with pytest.raises(ShapeError, match=r"must be 3 x 8 x 8 .* got 1 x 8 x 8"):
             run.restore(image[:1], noise=5.0)
-        with pytest.raises(ShapeError, match=r"integer levels 0\.\.255, got torch.float32"):
-            run.restore(image.float(), noise=5.0)
-        with pytest.raises(
-            ShapeError, match=r"the mask must be a bool tensor \(height, width\), .* got torch.uint8 \(3, 8, 8\)"
-        ):
+        with pytest.raises(DataError, match=r"holds float32 from -1.0 to 0.0; expected uint8"):
+            run.restore(torch.linspace(-1, 0, 192).view(3, 8, 8), noise=5.0)
+        with pytest.raises(DataError, match=r"the mask is torch.uint8 of shape \(3, 8, 8\); expected bool"):
             run.restore(image, mask=image)
         with pytest.raises(ConfigurationError, match="num must be a whole number, at least 1, got 0"):
             run.restore(image, noise=5.0, num=0)

@@ -76,11 +76,14 @@ def test_printed_command_repeats_the_grid(nelbo_cli, tmp_path, grid, monkeypatch
         return Table2(options, [], None, 17, 1, 1, "")
 
     monkeypatch.setattr(nelbo.studies, "run_table2", run)
-    nelbo_cli("table2", "--data", "digits", "--out", "a b", "--minutes", 2, "--set", "network.fourier=[1,2]")
+    size = ("--size", "12x8")
+    nelbo_cli("table2", "--data", "digits", "--out", "a b", "--minutes", 2, *size, "--set", "network.fourier=[1,2]")
     line = (tmp_path / "a b" / "table2.md").read_text().splitlines()[2].strip()
     nelbo_cli(*shlex.split(line)[1:])
     assert len(asked) == 2
-    assert asked[0] == asked[1] == GridOptions("digits", minutes=2.0, overrides={"network.fourier": [1, 2]})
+    assert (
+        asked[0] == asked[1] == GridOptions("digits", minutes=2.0, overrides={"network.fourier": [1, 2]}, size=(8, 12))
+    )
 
 
 def test_two_budgets_are_refused(nelbo_cli):

@@ -70,7 +70,8 @@ def colour_codec_run(folder: Path, overrides: Mapping[str, object] | None = None
     pictures.mkdir()
     for i, image in enumerate(ramps(200, 8, 8, seed=0)):
         Image.fromarray(image.transpose(1, 2, 0)).save(pictures / f"{i}.png")
-    changes = {"training.steps": 200, "schedule.log_snr_max": 12.0, **(overrides or {})}
+    bits = {"loss": "variational", "timesteps": "importance", "decoder.kind": "gaussian", "training.optimizer": "adamw"}
+    changes = {**bits, "training.steps": 200, "schedule.log_snr_max": 12.0, **(overrides or {})}
     train(str(pictures), folder / "run", preset="images", overrides={**TINY, **changes})
     run = load_as(DiffusionRun, folder / "run", device="cpu")
     fit_codec(run, data_of(run).train, FIT)

@@ -1,3 +1,4 @@
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -5,6 +6,7 @@ import pytest
 import torch
 
 from nelbo.data import ArrayDataset, describe, load_data
+from nelbo.data.folders import DataWarning
 from nelbo.errors import ConfigurationError, DataError, NelboError
 
 GREY = np.random.default_rng(0).integers(0, 256, (20, 6, 5), dtype=np.uint8)
@@ -45,11 +47,17 @@ def test_npz_labels_levels_and_class_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"images": GREY.astype(np.float32) / 255}, "holds float32; expected uint8"),
-        ({"images": GREY.astype(np.int64)}, "holds int64; expected uint8"),
+        ({"images": GREY.astype(np.float32)[:1] / 100}, r"holds float32 from 0\..* to 2\.\d+; expected uint8"),
+        (
+            {"images": GREY.astype(np.uint16) * 16},
+            r"uint16 from 0 to 4080; expected uint8.*\(255 \* \(x - 0\) / \(4080 - 0",
+        ),
+        ({"images": np.full((2, 4, 4), np.nan)}, "holds float64 from nan to nan"),
+        ({"images": GREY.astype(complex)}, "holds complex128"),
+        ({"images": np.zeros((32, 32, 3), np.uint8)}, r"one image of 32 x 32 pixels and 3 channels or 32 grey images"),
         ({"images": np.array([{}], dtype=object)}, "without pickled objects"),
         ({"images": GREY[:0]}, "is empty"),
-        ({"images": GREY[0]}, r"shape \(6, 5\); expected N x H x W"),
+        ({"images": GREY[0, 0]}, r"shape \(5,\); expected H x W, N x H x W"),
         ({"images": np.zeros((2, 5, 6, 4), np.uint8)}, "C = 1 or 3"),
         ({"images": np.zeros((2, 3, 6, 3), np.uint8)}, "both the second and the last axis"),
         ({"images": GREY, "levels": 17}, r"value 255, but with 17 levels the largest is 16"),
@@ -65,6 +73,36 @@ def test_npz_labels_levels_and_class_names(tmp_path: Path) -> None:
 def test_invalid_arrays_are_refused(tmp_path: Path, arrays: dict[str, object], message: str) -> None:
     with pytest.raises(DataError, match=message):
         load_data(saved(tmp_path, **arrays))
+
+
+@pytest.mark.parametrize(
+    ("array", "expected", "levels", "warning"),
+    [
+        (GREY.astype(np.int64), GREY, 256, None),
+        (GREY.astype(np.float32), GREY, 256, None),
+        ((GREY / 255).astype(np.float32), GREY, 256, r"float32 within 0\.\.1; x became round\(255 x\)"),
+        (GREY > 99, (GREY > 99).astype(np.uint8), 2, r"holds bool, so its images have two levels"),
+    ],
+)
+def test_other_types_are_converted(
+    tmp_path: Path, array: np.ndarray, expected: np.ndarray, levels: int, warning: str | None
+) -> None:
+    np.save(tmp_path / "set.npy", array)
+    with warnings.catch_warnings() if warning is None else pytest.warns(DataWarning, match=warning):
+        warnings.simplefilter("error" if warning is None else "always")
+        train = load_data(str(tmp_path / "set.npy"), held_out=0).train
+    assert torch.equal(train.images(range(20))[:, 0], torch.from_numpy(expected)) and train.levels == levels
+
+
+def test_arrays_without_names_are_images_and_labels(tmp_path: Path) -> None:
+    np.savez(tmp_path / "set.npz", COLOUR, np.arange(20) % 2)  # as in guided-diffusion
+    train = load_data(str(tmp_path / "set.npz"), held_out=0).train
+    assert (train.shape, train.class_counts) == ((3, 6, 5), (10, 10))
+
+
+def test_one_grey_image_is_a_set_of_one(tmp_path: Path) -> None:
+    np.save(tmp_path / "one.npy", GREY[0])
+    assert load_data(str(tmp_path / "one.npy"), held_out=0).train.images([0]).tolist() == [[GREY[0].tolist()]]
 
 
 @pytest.mark.parametrize("name", ["a.npy", "a.npz"])

@@ -88,8 +88,56 @@ def test_fashion_mnist_is_found_in_nelbo_data(tmp_path: Path, monkeypatch: pytes
 
 
 def test_missing_fashion_mnist_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nelbo.data.idx.is_idx_folder", lambda folder: False)
+    monkeypatch.setattr("nelbo.data.idx.find_idx", lambda folder: {})
     with pytest.raises(
         DataError, match=r"apt install dataset-fashion-mnist.*github\.com/zalandoresearch.*\./data/fashion"
     ):
         load_data("fashion-mnist")
+
+
+def renamed(folder: Path, *names: str) -> Path:
+    """Write IDX files of given names: images, then labels, alternately; `.gz` packs a file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for turn, name in enumerate(names):
+        content = idx(LABELS if turn % 2 else IMAGES)
+        (folder / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    return folder
+
+
+TRAINING, TESTING = (
+    ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    ("t10k-images-idx3-ubyte.gz", "t10k-labels.gz"),
+)
+
+
+@pytest.mark.parametrize(
+    ("place", "names", "held_out"),
+    [
+        ("", ("train-images.idx3-ubyte", "train-labels.idx1-ubyte", "t10k-images.idx3-ubyte", "t10k-labels.idx1"), 40),
+        ("", ("emnist-letters-train-images-idx3-ubyte.gz", "emnist-letters-train-labels-idx1-ubyte.gz"), 2),
+        ("", ("pictures", "labels"), 2),
+        ("MNIST/raw", TRAINING + TESTING, 40),
+        ("raw", TRAINING, 2),
+        ("", TESTING, 2),  # without a training part
+        ("", (*TRAINING, "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"), 2),
+    ],
+)
+def test_other_names_are_found_by_their_first_bytes(
+    tmp_path: Path, place: str, names: tuple[str, ...], held_out: int
+) -> None:
+    renamed(tmp_path / place, *names)
+    (tmp_path / "readme.txt").write_text("text")
+    split = load_data(str(tmp_path))
+    assert (len(split.train) + (len(split.test) if held_out == 2 else 0), len(split.test)) == (40, held_out)
+    assert split.train.class_names == ("0", "1", "2")
+
+
+def test_one_file_names_its_set(tmp_path: Path) -> None:
+    letters, digits = (tuple(f"{kind}-{name}" for name in TRAINING + TESTING) for kind in ("letters", "digits"))
+    renamed(tmp_path, *letters), renamed(tmp_path, *digits)
+    with pytest.raises(DataError, match=r"holds 2 IDX sets; name the images file of one, such as .*idx3-ubyte"):
+        load_data(str(tmp_path))
+    split = load_data(str(tmp_path / letters[0]))
+    assert (len(split.train), len(split.test)) == (40, 40)
+    split = load_data(str(tmp_path / letters[2]), held_out=0)  # the test part alone
+    assert (len(split.train), len(split.test)) == (40, 0)

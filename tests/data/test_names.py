@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from nelbo.data.names import (
     ARRAY_ENDINGS,
     BUILT_IN,
@@ -13,8 +15,11 @@ from nelbo.data.names import (
     KNOWN_SCORE,
     TOY_NAMES,
     absolute_spec,
+    read_size,
+    written_size,
 )
 from nelbo.data.toy_sets import TOYS
+from nelbo.errors import ConfigurationError
 
 
 def test_every_toy_name_has_a_distribution() -> None:
@@ -35,3 +40,27 @@ def test_names_import_no_torch() -> None:
 
 def test_endings_are_lower_case_with_a_dot() -> None:
     assert all(ending.startswith(".") and ending == ending.lower() for ending in IMAGE_ENDINGS + ARRAY_ENDINGS)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (None, None),
+        (64, 64),
+        ("64", 64),
+        ((48, 64), (48, 64)),
+        ([48, 64], (48, 64)),
+        ("64x48", (48, 64)),
+        (" 64X48 ", (48, 64)),
+        ("64\u00d748", (48, 64)),
+    ],
+)
+def test_sizes_are_read_and_written(given: object, expected: object) -> None:
+    assert read_size(given) == expected  # type: ignore[arg-type]
+    assert expected is None or read_size(written_size(expected)) == expected  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("given", [0, -1, 1.5, True, "0", "64x", "x64", "64x0", "64x48x3", "large", (64,) * 3, (64, 0)])
+def test_other_sizes_are_refused(given: object) -> None:
+    with pytest.raises(ConfigurationError, match=r"size is .*; expected a side in pixels, at least 1, such as 64, or"):
+        read_size(given)  # type: ignore[arg-type]

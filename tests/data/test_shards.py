@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from nelbo.data import FolderDataset, describe, load_data
-from nelbo.data.shards import expand
+from nelbo.data.shards import expand, list_shards
 from nelbo.errors import DataError
 
 
@@ -71,3 +71,75 @@ def test_ranges_keep_zeros_and_combine() -> None:
     assert list(map(str, expand("a{08..10}-{0..1}.tar"))) == [
         f"a{number}-{part}.tar" for number in ("08", "09", "10") for part in (0, 1)
     ]
+
+
+def test_damage_after_the_first_member_is_an_error(tmp_path: Path) -> None:
+    """Python's tarfile ends silently at a header that it cannot read (mafintosh/tar-stream#82)."""
+    shard(tmp_path / "a.tar", {f"{i}.png": png(i) for i in range(4)})
+    content = (tmp_path / "a.tar").read_bytes()
+    with tarfile.open(tmp_path / "a.tar") as archive:
+        headers = [member.offset for member in archive]
+        ends = [member.offset_data + member.size for member in archive]
+    for number, header in enumerate(headers[1:], 1):
+        flipped = bytearray(content)
+        flipped[header + 3] ^= 1
+        (tmp_path / "b.tar").write_bytes(flipped)
+        with pytest.raises(DataError, match=rf"b\.tar is damaged at byte {header}, after {number} images"):
+            load_data(str(tmp_path / "b.tar"))
+        (tmp_path / "b.tar").write_bytes(content[: header + 100])
+        with pytest.raises(DataError, match=rf"b\.tar is damaged at byte {header}, after {number} images"):
+            load_data(str(tmp_path / "b.tar"))
+        (tmp_path / "b.tar").write_bytes(content[: ends[number] - 1])
+        with pytest.raises(DataError, match=r"b\.tar is not an uncompressed tar file \(unexpected end of data\)"):
+            load_data(str(tmp_path / "b.tar"))
+        (tmp_path / "b.tar").write_bytes(content[:header])  # a file may end where a member ends
+        assert len(load_data(str(tmp_path / "b.tar"), held_out=0).train) == number
+
+
+def test_concatenated_archives_are_read_whole(tmp_path: Path) -> None:
+    for number in range(2):
+        shard(tmp_path / f"{number}.tar", {"0.png": png(number), "0.cls": str(number).encode()})
+    both = (tmp_path / "0.tar").read_bytes() + (tmp_path / "1.tar").read_bytes()
+    (tmp_path / "both.tar").write_bytes(both)
+    train = load_data(str(tmp_path / "both.tar"), held_out=0).train
+    one_by_one = load_data(str(tmp_path / "{0..1}.tar"), held_out=0).train
+    assert torch.equal(train.images(range(2)), one_by_one.images(range(2)))
+    assert train.labels is not None and train.labels.tolist() == [0, 1]
+    (tmp_path / "both.tar").write_bytes(both[:-1024] + b"text" + bytes(1020))
+    with pytest.raises(DataError, match=r"both\.tar is damaged at byte|is not an uncompressed tar file"):
+        load_data(str(tmp_path / "both.tar"))
+
+
+def test_later_member_replaces_one_of_the_same_name(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for name, content in (("0.png", png(0)), ("0.cls", b"old"), ("0.png", png(1)), ("0.cls", b"new")):
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    train = load_data(str(tmp_path / "a.tar"), held_out=0).train
+    assert torch.equal(
+        train.images([0])[0], torch.from_numpy(np.array(Image.open(io.BytesIO(png(1))))).permute(2, 0, 1)
+    )
+    assert train.class_names == ("new",)
+    assert {reject.reason for reject in train.rejects} == {"a later member has the same name"}
+
+
+@pytest.mark.parametrize(
+    ("members", "classes", "ignored"),
+    [
+        (("22.05.png", "22.05.cls", "22.10.png", "22.10.cls"), ["22.05", "22.10"], {}),
+        (("0.jpg", "0.seg.png", "0.cls"), ["0"], {".seg.png": 1}),
+        (("0.rgb.png", "0.cls"), ["0"], {}),
+        (("0.png", "1.cls", "2.cls"), [None], {".cls without an image": 2}),
+        (("a.b/0.png", "a.b/0.cls"), ["a.b/0"], {}),
+        ((".png", "0.png", "0.CLS"), ["0"], {"hidden": 1}),
+    ],
+)
+def test_names_with_dots(tmp_path: Path, members: tuple[str, ...], classes: list[str | None], ignored: dict[str, int]):
+    """Each class file holds its own name without the ending, after a byte order mark."""
+    content = {
+        name: b"\xef\xbb\xbf" + name[:-4].encode() if name.lower().endswith(".cls") else png(0) for name in members
+    }
+    shard(tmp_path / "a.tar", content)
+    listing = list_shards([tmp_path / "a.tar"])
+    assert (listing.classes, dict(listing.ignored)) == (classes, ignored)

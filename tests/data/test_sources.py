@@ -49,4 +49,4 @@ def test_new_kind_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (len(split.train), len(split.test), split.train.shape) == (19, 1, (3, 2, 2))
     assert int(split.train[0].unique()) == 7
     assert describe("constant:7").kind == "constant"
-    assert len(load_for_model("constant:7", (1, 4, 4))[0]) == 20
+    assert len(load_for_model("constant:7", (1, 4, 4)).images) == 20

@@ -10,7 +10,8 @@ from scipy.stats import chisquare
 
 from nelbo.diffusion import NoiseSchedule, PixelDecoder, ReverseProcess, VariationalBound
 from nelbo.diffusion.passes import CORNERS, walk
-from nelbo.diffusion.pixel_decoder import mixture_of
+from nelbo.diffusion.pixel_decoder import evidence, features, log2_masses, mixture_of, on_grid
+from nelbo.diffusion.pixel_objective import PARTS, PixelObjective, pixel_examples
 from nelbo.networks import IntegerNetwork, PixelNetwork, PixelOptions
 from nelbo.probability import DiscretizedGaussian, levels_to_data
 from nelbo.probability.integer_tables import TOTAL
@@ -131,3 +132,45 @@ def test_bound_uses_the_pixel_decoder():
     ours, theirs = (VariationalBound(each).terms(x_0, torch.Generator().manual_seed(0)) for each in (pixels, plain))
     assert torch.equal(ours.denoising, theirs.denoising)
     assert not torch.equal(ours.decoder, theirs.decoder)
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 5, 6), (3, 1, 1), (3, 2, 9), (1, 4, 1)])
+def test_training_estimates_the_whole_bound(shape):
+    """The mean over all first passes is L_0 by all passes, also where passes differ in size or are empty."""
+    levels, made = 5, network(shape[0], 5)
+    generator = torch.Generator().manual_seed(4)
+    images = torch.randint(0, levels, (3, *shape), generator=generator)
+    seen = torch.randint(-20, 9 * PARTS, (3, 2 * shape[0], *shape[1:]), generator=generator)
+    examples = torch.cat([images, seen], 1).to(torch.int16)
+    objective = PixelObjective(made.options)
+    center = (seen / PARTS).add(0.3).floor().clamp(0, 8).long()
+    nats, num_passes = torch.zeros(3), 0
+    for known, now in walk(shape, 4):
+        if now.of(images).numel():
+            log2 = log2_masses(
+                made(features(center, images, known, levels).float(), now),
+                now.of(center).float(),
+                now.of(images).float(),
+                levels,
+            )
+            nats -= math.log(2) * log2.flatten(1).sum(1)
+            num_passes += 1
+    every = max(num_passes // objective.draws, 1)
+    firsts = [torch.full((3,), (k + 0.5) / every) for k in range(every)]
+    found = [objective(made, examples, None, {"offset": torch.full((3,), 0.3), "first": k}).loss for k in firsts]
+    torch.testing.assert_close(torch.stack(found).mean(0), nats / math.prod(shape))
+
+
+def test_examples_hold_the_evidence_of_the_bound():
+    """Rounded, it is the evidence that `PixelDecoder` rounds, up to 1/64 of a half level."""
+    made = network(1, 17)
+    reverse = ReverseProcess(NoiseSchedule.log_linear(4, 4.0, -8.0), lambda x_t, t, label=None: 0.1 * x_t, levels=17)
+    images = torch.randint(0, 17, (3, 1, 5, 6), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    noise = torch.randn(3, 1, 5, 6, generator=torch.Generator().manual_seed(1))
+    examples = pixel_examples(reverse, made.options, images, noise)
+    assert examples.dtype == torch.int16 and torch.equal(examples[:, :1], images.to(torch.int16))
+    t = torch.ones(3, dtype=torch.int64)
+    x_1 = reverse.forward_process.sample(levels_to_data(images, 17), t, noise)
+    signal = float(reverse.schedule.signal[1])
+    seen = evidence(made.options, reverse.predict(x_1, t).x_0, x_1, signal)
+    assert float((examples[:, 1:] / PARTS - on_grid(seen, 17)).abs().max()) <= 0.51 / PARTS

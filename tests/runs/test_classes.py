@@ -175,6 +175,11 @@ class TestSampling:
     def test_a_class_called_none_wins(self, run):
         assert of_classes(run, ("some", "none")).model.classes("none", 2).tolist() == [1, 1]
 
+    def test_a_name_may_be_typed_in_another_normalisation(self, run):
+        decomposed, composed = "Ha\u0308ndchen", "H\u00e4ndchen"
+        for stored, typed in ((decomposed, composed), (composed, decomposed)):
+            assert of_classes(run, ("cat", stored)).model.classes(typed, 1).tolist() == [1]
+
     def test_a_model_without_classes_draws_none(self, run):
         plain = replace(run.model, recipe=replace(run.recipe, conditional=False))
         assert plain.classes(None, 3) is None

@@ -518,13 +518,6 @@ def test_a_run_has_a_name(name):
         nelbo.load(name)
 
 
-def test_images_are_tensors_or_data_sets(run):
-    with pytest.raises(DataError, match="expected a uint8 tensor or a data set"):
-        run.score("new")
-    with pytest.raises(ShapeError, match="expected a uint8 tensor"):
-        run.restore("new.png", noise=25)
-
-
 class TestReading:
     """`nelbo.train` takes the options of reading images, as the command does."""
 
@@ -534,9 +527,14 @@ class TestReading:
         tiny = {"network.base": 4, "network.groups": 2, "network.blocks": 1, "schedule.num_steps": 4}
         overrides = tiny | {"training.steps": 1, "training.batch_size": 2}
         with pytest.raises(DataError, match=r"give them one size, such as size=64"):
-            nelbo.train(str(tmp_path / "mess"), tmp_path / "run", overrides=overrides)
+            nelbo.train(tmp_path / "mess", tmp_path / "run", overrides=overrides)
         run = nelbo.train(str(tmp_path / "mess"), tmp_path / "run", size=8, overrides=overrides)
         assert run.shape == (3, 8, 8) and run.config.data.size == 8
+
+    def test_budget_is_an_argument(self, tmp_path):
+        tiny = {"network.base": 4, "network.groups": 2, "network.blocks": 1, "schedule.num_steps": 4}
+        run = nelbo.train("digits", tmp_path / "run", steps=1, overrides=tiny)
+        assert (run.recipe.training.steps, run.recipe.training.minutes) == (1, None)
 
     def test_unknown_options_are_refused(self, tmp_path):
         with pytest.raises(ConfigurationError, match=r"unknown option 'sise'; did you mean 'size'\?"):

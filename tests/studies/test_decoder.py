@@ -14,10 +14,12 @@ from nelbo.errors import ConfigurationError, RunError
 from nelbo.files import read_tensors, write_tensors
 from nelbo.interop import export_model
 from nelbo.recipes import Recipe
+from nelbo.recipes.assembly import build_pixel_options
 from nelbo.runs import fit_codec
 from nelbo.runs.decoder import PREFIX
 from nelbo.runs.folder import MODEL_FILE
 from nelbo.studies import Listener
+from nelbo.studies.decoder_examples import gather_examples, most_examples
 from nelbo.training import METRICS_FILE, MetricsLog, TrainerOptions
 
 SETTINGS = {
@@ -70,6 +72,48 @@ def test_interrupted_decoder_resumes_bitwise(trained, tmp_path, cut):
     broken = nelbo.train("digits", tmp_path / "run", overrides=SETTINGS, listener=listener)
     assert stops == ["SIGTERM"]
     assert broken.pixels is None
+    assert same(weights(nelbo.train(None, tmp_path / "run")), weights(trained))
+
+
+@pytest.fixture
+def options(trained):
+    return build_pixel_options(trained.recipe, trained.shape[0], trained.levels)
+
+
+def test_an_example_depends_on_its_number_alone(trained, options):
+    images = nelbo.load_data("digits").train
+    few, many = (gather_examples(trained, options, images.spread(100), num).examples for num in (200, 300))
+    assert torch.equal(few[:192], many[:192])  # whole batches
+    assert torch.equal(many[:100, 0], images.spread(100).images(range(100))[:, 0].short())
+    assert torch.equal(many[:100, 0], many[100:200, 0])  # an image again, with other noise
+    assert not torch.equal(many[:100, 1], many[100:200, 1])
+    assert len(gather_examples(trained, options, images, 200)) == 200
+
+
+def test_gathering_keeps_its_time_and_stops_on_a_signal(trained, options):
+    images = nelbo.load_data("digits").train
+    assert len(gather_examples(trained, options, images, 300, seconds=0.0)) == 64
+
+    def interrupt(done: int, total: int) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    assert gather_examples(trained, options, images, 300, progress=interrupt) == "SIGTERM"
+
+
+def test_memory_limits_the_examples(options):
+    assert most_examples((1, 28, 28), options) == 24_000
+    assert 2 * 9 * 256 * 256 * most_examples((3, 256, 256), options) <= 2**29
+
+
+def test_a_signal_while_gathering_stops_the_run(tmp_path, trained):
+    def interrupt(stage: str, done: int, total: int) -> None:
+        if stage == "predicting for the decoder":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    stops = []
+    listener = Listener(on_stage=interrupt, on_stop=lambda name, step: stops.append(name))
+    assert nelbo.train("digits", tmp_path / "run", overrides=SETTINGS, listener=listener).pixels is None
+    assert stops == ["SIGTERM"]
     assert same(weights(nelbo.train(None, tmp_path / "run")), weights(trained))
 
 

@@ -4,6 +4,7 @@ import math
 import threading
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -183,6 +184,15 @@ def test_compiled_step_matches_the_eager_step(trainer, tmp_path):
     eager, compiled = ([r["loss"] for r in records_of(tmp_path / name)] for name in ("eager", "compiled"))
     assert compiled == pytest.approx(eager, rel=1e-3)
     assert state_of(tmp_path / "eager")[0].keys() == state_of(tmp_path / "compiled")[0].keys()
+
+
+def test_compile_none_compiles_only_on_a_gpu(trainer, tmp_path, monkeypatch):
+    run = trainer(tmp_path, steps=1, compile=None)
+    monkeypatch.setattr("nelbo.training.trainer.compiled", lambda network, device, *, recorded: device.type)
+    run.accelerator = SimpleNamespace(device=torch.device("cpu"), num_processes=1)
+    assert run._compiled(run.state.network) is run.state.network
+    run.accelerator = SimpleNamespace(device=torch.device("cuda"), num_processes=1)
+    assert run._compiled(run.state.network) == "cuda"
 
 
 def test_training_works_outside_the_main_thread(trainer, tmp_path):

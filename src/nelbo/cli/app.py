@@ -11,7 +11,7 @@ import typer
 from rich.text import Text
 
 import nelbo
-from nelbo.cli.console import err, every
+from nelbo.cli.console import err, every, visible
 from nelbo.cli.data import POLICY
 from nelbo.cli.flags import flags_of
 from nelbo.cli.groups import build_group, help_text
@@ -143,11 +143,11 @@ def _print_error(text: str) -> None:
         place = f" (process {processes.index} of {processes.count}, from 0)"
     if processes.local > 0:
         time.sleep(PAUSE)
-    every.print(Text.assemble((f"error{place}: ", "bold red"), text), soft_wrap=True)
+    every.print(Text.assemble((f"error{place}: ", "bold red"), visible(text)), soft_wrap=True)
 
 
 def _print_warning(message: Warning | str, category: type[Warning], *_: object) -> None:
     """Print a warning of nelbo in one line; warnings of other libraries are not meant for the user."""
     if isinstance(message, NelboWarning):
         text = message.message(flags_of(_command()))
-        err.print(Text.assemble(("warning: ", "bold yellow"), text), soft_wrap=True)
+        err.print(Text.assemble(("warning: ", "bold yellow"), visible(text)), soft_wrap=True)

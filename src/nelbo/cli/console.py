@@ -2,26 +2,52 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.text import Text
 
 from nelbo.training.processes import is_first_process
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from nelbo.data import Reject
+    from nelbo.data import Prepared, Reject
     from nelbo.progress import Progress as Callback
 
 MOST_NAMED = 10  # files listed by name; further files are counted
 
-# No markup and no emoji: a path may contain [brackets] and :colons:. Only the first process prints.
-out = Console(quiet=not is_first_process(), markup=False, emoji=False, highlight=False)
-err = Console(stderr=True, quiet=not is_first_process(), markup=False, emoji=False, highlight=False)
-every = Console(stderr=True, markup=False, emoji=False, highlight=False)  # for errors, from every process
+# Characters that would control the terminal or reverse its lines, which file names may contain.
+CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def visible(text: str) -> str:
+    """Return the text with control characters as escapes, such as \\x1b; line breaks and tabs stay.
+
+    >>> print(visible("a\\x1b[2Jb"))
+    a\\x1b[2Jb
+    """
+    return CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+class Terminal(Console):
+    """A console for names that nelbo did not choose: no markup, no emoji, and no control characters."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Render a text, also that of a cell of a table, without control characters."""
+        return super().render_str(visible(text), **options)
+
+
+# Only the first process prints.
+out = Terminal(quiet=not is_first_process())
+err = Terminal(stderr=True, quiet=not is_first_process())
+every = Terminal(stderr=True)  # for errors, from every process
 
 
 def show(text: str) -> None:
@@ -62,6 +88,12 @@ def bars() -> Iterator[Bars]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         yield Bars(progress)
+
+
+def name_changes(prepared: Prepared, rest: str = "; --no-resize leaves them out") -> None:
+    """Print how many images were resized or converted for the model."""
+    if prepared.note:
+        say(f"{prepared.note}, as in training{rest}")
 
 
 def name_rejects(rejects: Sequence[Reject], rest: str = "--json lists them") -> None:

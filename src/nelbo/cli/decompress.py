@@ -16,7 +16,6 @@ from nelbo.cli.options import DeviceOption, FileModelOption, TilesOption
 from nelbo.errors import DataError, NelboError
 
 if TYPE_CHECKING:
-    from PIL import Image
     from torch import Tensor
 
     from nelbo.cli.compressed import File
@@ -179,14 +178,6 @@ def _unrequested_preview(path: Path, file: File, outcome: Decoded, options: _Opt
 
 def _save(image: Tensor, path: Path) -> None:
     """Write an image (C, H, W) uint8."""
-    from nelbo.plots import save
+    from nelbo.plots import save, single_image
 
-    save(_picture(image), path)
-
-
-def _picture(image: Tensor) -> Image.Image:
-    import numpy as np
-    from PIL import Image
-
-    pixels = image.permute(1, 2, 0).numpy()
-    return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else np.ascontiguousarray(pixels))
+    save(single_image(image), path)

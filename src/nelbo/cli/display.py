@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from nelbo.cli.console import Bars, err, name_rejects, say
 from nelbo.data import Split
@@ -13,6 +13,10 @@ from nelbo.runs import RunConfig
 from nelbo.studies import Listener
 from nelbo.training import TrainingStep, bf16_wanted
 
+BAR_WIDTH = 16  # so that bar, percentage, time, step and bound fit into 80 columns
+CALLS_AFTERWARDS = 10_000  # network calls on one image for calibration and pictures
+CALLS_OF_A_STEP = 3  # time of an image in a training step, in network calls without gradients
+ANNOUNCED_FROM = 10.0  # seconds
 SMOOTHING = 0.95  # weight of the earlier speeds in the running mean
 
 
@@ -20,23 +24,25 @@ class TrainingDisplay:
     """The training bar, and the messages around it. Use it as a context manager.
 
     Attributes:
+        verbose: whether the bar also shows the loss by quarter of t.
         stopped: what to print if a signal ended training before its budget was spent, or "".
     """
 
-    def __init__(self) -> None:
+    def __init__(self, verbose: bool = False) -> None:
         columns = (
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=BAR_WIDTH),
             TextColumn("{task.percentage:>3.0f}%"),
-            TimeElapsedColumn(),
             TextColumn("{task.fields[note]}"),
         )
+        self.verbose = verbose
         self.progress = Progress(*columns, console=err)
         self.stages = Bars(self.progress)
         self.task: TaskID | None = None
         self.losses = self.held_out = self.stopped = self.variance = ""
         self.speed = 0.0
         self.printed: set[str] = set()
+        self.announced: set[str] = set()
 
     def __enter__(self) -> "TrainingDisplay":
         self.progress.start()
@@ -72,23 +78,29 @@ class TrainingDisplay:
         self.speed = (
             SMOOTHING * self.speed + (1 - SMOOTHING) * step.images_per_second if self.speed else step.images_per_second
         )
-        self.losses = losses_in_words(step.record) or self.losses
+        self.losses = losses_in_words(step.record, self.verbose) or self.losses
         left = step.seconds / max(step.fraction, 1e-9) * (1 - step.fraction)
-        note = f"step {step.step}, {self.speed:.0f} images/s, {duration(left)} left"
+        parts = (
+            f"{duration(left)} left",
+            f"step {step.step}",
+            self.held_out,
+            f"{self.speed:.0f} images/s",
+            self.losses,
+        )
         if self.task is not None:
-            shown = " | ".join(part for part in (note, self.losses, self.held_out) if part)
+            shown = ", ".join(part for part in parts if part)
             self.progress.update(self.task, completed=step.fraction, note=shown)
 
     def previewed(self, record: dict[str, Any]) -> None:
         """Print the held-out bound."""
         if "held_out_bits_per_dim" in record:
             bits, error = record["held_out_bits_per_dim"], record["held_out_standard_error"]
-            self.held_out = f"held-out bound {bits:.3f}"
+            self.held_out = f"bound {bits:.3f} bits/dim"
             spread = "" if error is None else f" +- {error:.3f}"
             say(f"step {record['step']}: held-out bound {bits:.3f}{spread} bits/dim{self.variance}")
         elif "held_out_chain_bits_per_dim" in record:
-            self.held_out = f"held-out chain {record['held_out_chain_bits_per_dim']:.3f}"
-            say(f"step {record['step']}: {self.held_out} bits/dim{self.variance}, without L_0: the decoder comes last")
+            self.held_out = f"chain {record['held_out_chain_bits_per_dim']:.3f} bits/dim"
+            say(f"step {record['step']}: held-out {self.held_out}{self.variance}, without L_0: the decoder comes last")
 
     def halted(self, name: str, step: int) -> None:
         """Remember that a signal ended training."""
@@ -99,6 +111,11 @@ class TrainingDisplay:
         if self.task is not None:
             self.progress.remove_task(self.task)
             self.task = None
+        if name == "calibrating" and name not in self.announced and self.speed:
+            self.announced.add(name)
+            left = CALLS_AFTERWARDS / (CALLS_OF_A_STEP * self.speed)
+            if left > ANNOUNCED_FROM:
+                say(f"the network is trained; calibration and pictures take about {duration(left)} besides the budget")
         if not err.is_terminal and done < total and name not in self.printed:
             self.printed.add(name)
             say(f"{name} ...")
@@ -122,10 +139,10 @@ def classes_in_words(recipe: Recipe, class_counts: Sequence[int]) -> str:
     )
 
 
-def losses_in_words(record: dict[str, Any]) -> str:
-    """Write the losses in a line of the metrics; "" if it has none."""
+def losses_in_words(record: dict[str, Any], verbose: bool = False) -> str:
+    """Write the losses in a line of the metrics, by quarter of t if `verbose`; "" if it has none."""
     words = f"loss {record['loss']:.4g}" if "loss" in record else ""
-    if "loss_by_quarter" in record:
+    if verbose and "loss_by_quarter" in record:
         quarters = " ".join("-" if q is None else f"{q:.3g}" for q in record["loss_by_quarter"])
         words += f" (by quarter of t: {quarters})"
     if "kl" in record:

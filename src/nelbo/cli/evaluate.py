@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nelbo.cli.console import Bars, bars, name_rejects, say
+from nelbo.cli.console import Bars, bars, name_changes, name_rejects, say
 from nelbo.cli.options import (
     RESIZE,
     BatchOption,
@@ -93,7 +93,7 @@ class _Images:
 def evaluate(
     run: RunArgument,
     data: DataOption = None,
-    resize: ResizeOption = False,
+    resize: ResizeOption = True,
     num: Annotated[
         int | None, typer.Option(min=1, help="Number of images, evenly spaced in the data set; all by default.")
     ] = None,
@@ -159,8 +159,8 @@ def evaluate(
     ELBO: reconstruction, KL and their total.
     """
     options = _Options(steps_per_image, steps, variance, clip, forms, known, ode, tolerance, probes, seed, batch_size)
-    if resize and data is None:
-        raise ConfigurationError("--resize converts the images of --data to the model's size; give --data too.")
+    if data is None and not resize:
+        raise ConfigurationError("--no-resize leaves images of --data out; give --data too.")
     import nelbo
 
     model = nelbo.load(run, device=device)
@@ -189,8 +189,9 @@ def _images(model: Run, data: str | None, resize: bool, num: int | None, bar: Ba
         images = held_out_part(model, Listener(on_stage=bar))
         available = len(images)
     else:
-        images, _ = load_for_model(data, model.shape, resize=resize, progress=bar.of("reading images"))
-        images = model.dataset_of(images, remedy=RESIZE)
+        prepared = load_for_model(data, model.shape, resize=resize, progress=bar.of("reading images"))
+        images = model.dataset_of(prepared.images, remedy=RESIZE)
+        name_changes(prepared)
         available = len(images) + len(images.rejects)
     return _Images(images if num is None else images.spread(num), available, images.rejects)
 

@@ -47,7 +47,8 @@ def frechet(
         Path | None,
         typer.Option(
             help="Network for the features: a TorchScript module that maps uint8 images to features, or a "
-            "classifier saved by nelbo (.safetensors). By default the bundled classifier of the data."
+            "classifier saved by nelbo (.safetensors). By default a classifier of the classes of the data, or a random "
+            "network if there are no classes."
         ),
     ] = None,
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples for the confidence interval; at least 20.")] = 200,
@@ -59,9 +60,10 @@ def frechet(
 ) -> None:
     """Sample images and report their Frechet distance to real images, with the settings that affect it.
 
-    By default the features come from a small classifier trained on the labels of the data; one is bundled for digits
-    and fashion-mnist. For other images, pass a network with --features. Distances with different features are not
-    comparable. The command needs the extra metrics.
+    By default the features come from a small classifier of the classes of the data. One is bundled for digits and
+    fashion-mnist; for other images, the command trains one and keeps it in the run folder. For images without classes,
+    it uses a random network, which shows gross differences only. Distances with different features are not comparable.
+    The command needs the extra metrics.
     """
     known(reference, REFERENCES, "part of the data (--reference)")
     chosen: dict[str, Any] = {"sampler": sampler, "steps": steps, "spacing": spacing, "precision": precision}
@@ -69,13 +71,13 @@ def frechet(
     options = SamplingOptions.of(**given)  # mistakes are reported before torch is imported
     import nelbo
     from nelbo.evaluation import frechet_distance, require_comparison, require_torchmetrics
-    from nelbo.studies import features_for
+    from nelbo.studies import Listener, features_of_run
 
     require_torchmetrics()
     model = nelbo.load(run, device=device)
     model.refuse_chain_options(chosen)
-    network = features_for(model.config.data, features, device=device)
     with bars() as bar:
+        network = features_of_run(model, features, device=device, listener=Listener(on_stage=bar))
         images = _reference(model, reference, bar)
         require_comparison(num, len(images), network, resamples)
         samples: Tensor = model.sample(num, seed=seed, batch_size=batch_size, progress=bar.of("sampling"), **given)

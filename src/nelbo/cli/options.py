@@ -50,9 +50,14 @@ DataOption = Annotated[
     ),
 ]
 ResizeOption = Annotated[
-    bool, typer.Option("--resize", help="Convert images to the size and colour mode of the model.")
+    bool,
+    typer.Option(
+        "--resize/--no-resize",
+        help="Convert images to the size and colour mode of the model, as training does. With --no-resize, images of "
+        "another size or mode are left out.",
+    ),
 ]
-RESIZE = "resize them (--resize)"  # the remedy for images of another shape, where ResizeOption is offered
+RESIZE = "leave out --no-resize"  # the remedy for images of another shape, where ResizeOption is offered
 SeedOption = Annotated[int, typer.Option(help="Random seed.")]
 JsonOption = Annotated[Path | None, typer.Option(help=f"Write the results as JSON to this file {STDOUT}.")]
 SamplerOption = Annotated[str | None, typer.Option(help=help_of(SamplingOptions, "sampler"))]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nelbo.cli.console import bars, say
+from nelbo.cli.damaged import read_damaged
 from nelbo.cli.options import DeviceOption, ModelOption, flag_help
-from nelbo.errors import ConfigurationError, DataError
+from nelbo.errors import ConfigurationError
 from nelbo.options import options_from
 from nelbo.runs.restore_options import RestoreOptions
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
-    from nelbo.data import Picture
     from nelbo.restoration import Restoration
     from nelbo.runs import DiffusionRun
 
@@ -33,14 +32,16 @@ def restore(
     image: Annotated[
         str,
         typer.Argument(
-            help="Damaged image, with the size and colour mode of the model's images (smaller for --upscale, grey for "
-            "--colour)."
+            help="Damaged image. Another size or colour mode is converted as in training; for --upscale, the size must "
+            "be that of the model's images divided by the factor."
         ),
     ],
     model: ModelOption,
     mask: Annotated[
         Path | None,
-        typer.Option(help="Inpaint: a mask image, white where pixels are missing and black elsewhere."),
+        typer.Option(
+            help="Inpaint: a mask image of the same size as the image, white where pixels are missing, black elsewhere."
+        ),
     ] = None,
     noise: Annotated[float | None, typer.Option(help=_help("noise"))] = None,
     upscale: Annotated[int | None, typer.Option(help=_help("upscale"))] = None,
@@ -72,6 +73,14 @@ def restore(
     guidance: Annotated[float | None, typer.Option(help=_help("guidance"))] = None,
     jump: Annotated[int | None, typer.Option(help=_help("jump"))] = None,
     resamplings: Annotated[int | None, typer.Option(help=_help("resamplings"))] = None,
+    resize: Annotated[
+        bool,
+        typer.Option(
+            "--resize/--no-resize",
+            help="Convert the image and its mask to the size and colour mode of the model, as training does. With "
+            "--no-resize, another size or mode is an error.",
+        ),
+    ] = True,
     seed: Annotated[int, typer.Option(help=_help("seed"))] = 0,
     batch_size: Annotated[int, typer.Option(min=1, help=_help("batch_size"))] = 64,
     device: DeviceOption = None,
@@ -108,9 +117,7 @@ def restore(
         raise ConfigurationError("--spread shows how the draws differ; set --num 2 or more.")
     _check_targets(out, spread, [Path(image), *([] if mask is None else [mask])])
     run = _load(model, device)
-    if mask is not None:
-        given["mask"] = _mask(mask, run.shape)
-    pixels = _damaged(image, replace(options, mask=given["mask"]), run.shape)
+    pixels, given["mask"] = read_damaged(image, mask, options, run.shape, resize=resize)
     with bars() as bar:
         restored = run.restore(pixels, **given, progress=lambda done, total: bar("steps", done, total))
     _write(restored, mean, run.levels, out)
@@ -147,72 +154,6 @@ def _load(model: str, device: str | None) -> DiffusionRun:
     return run
 
 
-def _damaged(spec: str, options: RestoreOptions, whole: tuple[int, int, int]) -> Tensor:
-    """Read the damaged image: uint8 (C, H, W). A grey image is accepted by a model in colour.
-
-    Args:
-        whole: (C, H, W) of the model's images.
-
-    Raises:
-        DataError: the file cannot be read, holds several images, or has another size or mode.
-    """
-    from nelbo.restoration import build_damage
-
-    channels, height, width = build_damage(options.damage, vars(options)).expected_shape(whole)
-    pixels = _one_picture(spec).pixels
-    if tuple(pixels.shape[1:]) != (height, width):
-        smaller = f", so for --upscale {options.upscale} the image must be {width}x{height}" if options.upscale else ""
-        raise DataError(
-            f"{spec} is {pixels.shape[2]}x{pixels.shape[1]}, but the model's images are {whole[2]}x{whole[1]}"
-            f"{smaller}; crop or resize it."
-        )
-    if channels == 1 and len(pixels) == 3:
-        why = "for --colour" if options.colour else "because the model's images are grey"
-        raise DataError(f"{spec} is in colour, but a grey image is expected {why}; convert it first.")
-    return pixels.expand(channels, -1, -1)
-
-
-def _mask(path: Path, whole: tuple[int, int, int]) -> Tensor:
-    """Read a mask: bool (H, W), true where the picture is white.
-
-    Raises:
-        DataError: the file cannot be read, has another size than the model's images, or other colours.
-    """
-    pixels = _one_picture(str(path)).pixels
-    height, width = whole[1:]
-    if tuple(pixels.shape[1:]) != (height, width):
-        raise DataError(
-            f"the mask {path} is {pixels.shape[2]}x{pixels.shape[1]}, but the model's images are {width}x{height}; the "
-            "sizes must be equal."
-        )
-    between = pixels[(pixels != 0) & (pixels != 255)]
-    if len(pixels) != 1 or len(between):
-        what = "colours" if len(pixels) != 1 else f"grey pixels ({int(between[0])})"
-        raise DataError(
-            f"the mask {path} has {what}, but must have only black (keep) and white (fill in); save it as PNG, because "
-            "JPEG blurs edges."
-        )
-    return pixels[0] == 255
-
-
-def _one_picture(spec: str) -> Picture:
-    """Read one image.
-
-    Raises:
-        DataError: the file is missing, cannot be read, or holds several images.
-    """
-    from nelbo.data import Reject, read_pictures
-
-    if not Path(spec).exists():
-        raise DataError(f"there is no file {spec}; expected a picture.")
-    found = list(read_pictures(spec, num=2))
-    if len(found) != 1:
-        raise DataError(f"{spec} holds several images; name one file.")
-    if isinstance(found[0], Reject):
-        raise DataError(f"{found[0].path} cannot be used: {found[0].reason}")
-    return found[0]
-
-
 def _write(restored: Restoration, mean: bool, levels: int, out: Path) -> None:
     """Write one image, or all draws (or their mean) as an array."""
     from nelbo.files import write_array
@@ -226,13 +167,13 @@ def _write(restored: Restoration, mean: bool, levels: int, out: Path) -> None:
 
 
 def _image_of(restored: Restoration, mean: bool, levels: int) -> Image.Image:
-    """Return the first draw, or the mean rounded to levels, pixel for pixel; level k becomes 255 k / (K - 1)."""
+    """Return the first draw, or the mean rounded to levels."""
     import torch
-    from PIL import Image
 
-    image = restored.mean.round().clamp(0, levels - 1) if mean else restored.draws[0].double()
-    pixels = (image * (255 / (levels - 1))).round().to(torch.uint8).permute(1, 2, 0).numpy()
-    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    from nelbo.plots import single_image
+
+    image = restored.mean.round().clamp(0, levels - 1).to(torch.uint8) if mean else restored.draws[0]
+    return single_image(image, levels)
 
 
 def _write_spread(damaged: Tensor, missing: Tensor | None, restored: Restoration, levels: int, spread: Path) -> None:

@@ -38,7 +38,11 @@ def _help(field: str) -> str:
 def sample(
     run: RunArgument,
     out: Annotated[
-        Path, typer.Option(help="Output file: a grid of all images (.png, .webp), or their pixels (.npy).")
+        Path,
+        typer.Option(
+            help="Output file: a grid of all images (.png, .webp; a single image in its own size), or their pixels "
+            "(.npy). A name without an ending is a folder, for one PNG file per image."
+        ),
     ] = Path("samples.png"),
     num: Annotated[int, typer.Option("--num", "-n", min=1, help="Number of images.")] = 64,
     sampler: SamplerOption = None,
@@ -81,9 +85,29 @@ def sample(
     }
     given = {name: value for name, value in given.items() if value is not None}
     SamplingOptions.of(**given)  # mistakes are reported before torch is imported
-    if out.suffix.lower() not in PICTURES + ARRAYS:
-        raise ConfigurationError(f"--out {out} must end in .png, .webp or .npy.")
+    _check_out(out)
     _draw(run, out, num, label, {"seed": seed, "batch_size": batch_size, **given}, device)
+
+
+def _check_out(out: Path) -> None:
+    """Check, before the work, that the images can be written."""
+    from nelbo.files import check_target
+
+    if _is_folder(out):
+        check_target(out / "0.png")
+        if out.is_dir() and any(out.iterdir()):
+            raise ConfigurationError(
+                f"--out {out} is a folder that is not empty; name a new folder for one file per image, or a file that "
+                "ends in .png, .webp or .npy."
+            )
+    elif out.suffix.lower() in PICTURES + ARRAYS:
+        check_target(out)
+    else:
+        raise ConfigurationError(f"--out {out} must end in .png, .webp or .npy, or be a folder.")
+
+
+def _is_folder(out: Path) -> bool:
+    return out.suffix.lower() not in PICTURES + ARRAYS and (out.is_dir() or not out.suffix)
 
 
 def _draw(run: str, out: Path, num: int, label: str | None, options: dict[str, Any], device: str | None) -> None:
@@ -93,12 +117,13 @@ def _draw(run: str, out: Path, num: int, label: str | None, options: dict[str, A
     import nelbo
     from nelbo.training import Processes
 
-    nelbo.files.check_target(out)
     processes = Processes.here()
     processes.meet()
     model = nelbo.load(run, device=device or processes.device)
     model.refuse_chain_options({**options, "label": label, "seed": None, "batch_size": None})
     model.check_number(num, options["batch_size"])
+    if _is_folder(out) and model.shape[1:] == (1, 1):
+        raise ConfigurationError(f"--out {out} is a folder, but the model draws points; name a .png or .npy file.")
     if label is not None:
         options["label"] = _in_turn(cast("DiffusionRun", model), num) if label == "all" else label
     parts = _parts(model, processes, num, options)
@@ -136,9 +161,13 @@ def _in_turn(run: DiffusionRun, num: int) -> torch.Tensor:
 
 def _write(images: torch.Tensor, out: Path, levels: int) -> None:
     from nelbo.files import write_array
-    from nelbo.plots import picture_of, save
+    from nelbo.plots import picture_of, save, single_image
 
-    if out.suffix.lower() in ARRAYS:
+    if _is_folder(out):
+        digits = len(str(len(images) - 1))
+        for i, image in enumerate(images):
+            save(single_image(image, levels), out / f"{i:0{digits}}.png")
+    elif out.suffix.lower() in ARRAYS:
         write_array(out, images.numpy())
     else:
         save(picture_of(images, levels), out)

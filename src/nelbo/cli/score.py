@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from nelbo.cli.console import Bars, bars, name_rejects, out
+from nelbo.cli.console import Bars, bars, name_changes, name_rejects, out
 from nelbo.cli.options import RESIZE, STDOUT, DeviceOption, JsonOption, ModelOption, ResizeOption, SeedOption
 from nelbo.cli.results import versioned, write_results
 
@@ -31,7 +31,7 @@ def score(
         typer.Option("--csv", help=f"Write the columns image (path) and bits_per_dim as CSV to this file {STDOUT}."),
     ] = None,
     json: JsonOption = None,
-    resize: ResizeOption = False,
+    resize: ResizeOption = True,
     steps_per_image: Annotated[
         int | None,
         typer.Option(
@@ -52,10 +52,11 @@ def score(
     run = nelbo.load(model, device=device)
     run.refuse_chain_options({"steps_per_image": steps_per_image})
     with bars() as bar:
-        dataset, names = load_for_model(images, run.shape, resize=resize, progress=bar.of("reading images"))
-        dataset = run.dataset_of(dataset, remedy=RESIZE)
+        prepared = load_for_model(images, run.shape, resize=resize, progress=bar.of("reading images"))
+        dataset = run.dataset_of(prepared.images, remedy=RESIZE)
         report = _bound(run, dataset, steps_per_image, seed, bar)
-    ranking = sorted(zip(names, report.scores.tolist(), strict=True), key=lambda pair: -pair[1])
+    name_changes(prepared)
+    ranking = sorted(zip(prepared.names, report.scores.tolist(), strict=True), key=lambda pair: -pair[1])
     values = {
         "model": str(model),
         "scores": [{"image": name, "bits_per_dim": value} for name, value in ranking],

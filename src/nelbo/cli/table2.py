@@ -9,6 +9,7 @@ import typer
 
 from nelbo.cli.console import Bars, bars, say
 from nelbo.cli.options import SetOption, flag_help, parse_setting
+from nelbo.data.names import read_size
 from nelbo.studies.table2.cells import GridOptions
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def table2(
         ),
     ],
     data: Annotated[str, typer.Option(help="Images: digits, fashion-mnist, or your own images as for `nelbo train`.")],
+    size: Annotated[str | None, typer.Option(metavar="SIDE", help=_help("size"))] = None,
     minutes: Annotated[float | None, typer.Option(help=f"{_help('minutes')} {MINUTES} by default.")] = None,
     steps: Annotated[int | None, typer.Option(help=_help("steps"))] = None,
     seed: Annotated[int, typer.Option(help=_help("seed"))] = 0,
@@ -47,7 +49,8 @@ def table2(
     overrides = dict(parse_setting(text) for text in set_ or [])
     budget = MINUTES if minutes is None and steps is None else minutes
     network = None if features is None else str(features)
-    _run(folder, GridOptions(data, preset, budget, steps, seed, num_images, sampling_steps, network, overrides))
+    side = read_size(size)
+    _run(folder, GridOptions(data, preset, budget, steps, seed, num_images, sampling_steps, network, overrides, side))
 
 
 def _run(folder: Path, options: GridOptions) -> None:

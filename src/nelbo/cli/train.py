@@ -10,6 +10,7 @@ import typer
 
 from nelbo.cli.console import say
 from nelbo.cli.options import SetOption, flag_help, parse_setting
+from nelbo.data.names import read_size
 from nelbo.errors import SETTING
 from nelbo.options import known
 from nelbo.recipes.presets import PRESETS
@@ -45,7 +46,7 @@ def train(
     micro_batch: Annotated[int | None, typer.Option(help=_of_training("micro_batch"))] = None,
     learning_rate: Annotated[float | None, typer.Option(help=_of_training("learning_rate"))] = None,
     seed: Annotated[int | None, typer.Option(help=_of_training("seed"))] = None,
-    size: Annotated[int | None, typer.Option(help=_of_data("size"))] = None,
+    size: Annotated[str | None, typer.Option(metavar="SIDE", help=_of_data("size"))] = None,
     mode: Annotated[str | None, typer.Option(help=_of_data("mode"))] = None,
     held_out: Annotated[float | None, typer.Option(help=_of_data("held_out"))] = None,
     on_reject: Annotated[str | None, typer.Option(help=_of_data("on_reject"))] = None,
@@ -61,6 +62,10 @@ def train(
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also write TensorBoard logs. Needs the extra tensorboard.")
     ] = False,
+    pictures: Annotated[
+        bool, typer.Option("--pictures/--no-pictures", help="Draw samples and other pictures of the finished model.")
+    ] = True,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Also show the loss by quarter of t.")] = False,
     set_: SetOption = None,
 ) -> None:
     """Train a model. Press Ctrl-C to save and stop; run the same command again to resume.
@@ -87,9 +92,9 @@ def train(
     overrides |= dict(parse_setting(text) for text in set_ or [])
     if preset is not None:
         known(preset, PRESETS, "preset")  # before torch is imported
-    reading = {"size": size, "mode": mode, "held_out": held_out, "on_reject": on_reject}
+    reading = {"size": read_size(size), "mode": mode, "held_out": held_out, "on_reject": on_reject}
     reading = {name: value for name, value in reading.items() if value is not None}
-    _train(data, reading, out, preset, overrides, tensorboard)
+    _train(data, reading, out, preset, overrides, tensorboard, pictures, verbose)
 
 
 def _train(
@@ -99,18 +104,21 @@ def _train(
     preset: str | None,
     overrides: dict[str, Any],
     tensorboard: bool,
+    pictures: bool,
+    verbose: bool,
 ) -> None:
     """Train with a display, then name the pictures and the next commands."""
     import nelbo
     from nelbo.cli.display import TrainingDisplay
 
-    with TrainingDisplay() as display:
+    with TrainingDisplay(verbose) as display:
         run = nelbo.train(
             data,
             out,
             preset=preset,
             overrides=overrides,
             tensorboard=tensorboard,
+            pictures=pictures,
             listener=display.listener(),
             **reading,
         )
@@ -120,6 +128,6 @@ def _train(
     name = shlex.quote(str(run.folder))
     drawn = sorted(path.name for path in run.folder.glob("*.png"))
     say(
-        f"{run.folder} is trained: its pictures are {', '.join(drawn)}. Next:\n"
+        f"{run.folder} is trained{': its pictures are ' if drawn else ''}{', '.join(drawn)}. Next:\n"
         f"  nelbo sample {name} --num 64 --out samples.png\n  nelbo evaluate {name}"
     )

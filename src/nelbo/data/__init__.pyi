@@ -1,9 +1,11 @@
 from .batches import TrainingStream, loader
 from .counts import example_counts, read_counts
 from .datasets import ArrayDataset, ImageDataset, Reject, Split
-from .loading import load_data, load_for_model
+from .folders import DataWarning
+from .inputs import Images, Single, as_dataset, as_mask, as_pixels
+from .loading import Prepared, load_data, load_for_model
 from .names import KNOWN_DENSITY, KNOWN_SCORE, absolute_spec
-from .pictures import Picture, read_pictures
+from .pictures import Picture, read_picture, read_pictures
 from .report import DataReport, describe
 from .scanning import FolderDataset
 from .toy_sets import toy, toy_log_density, toy_masses, toy_score
@@ -13,19 +15,27 @@ __all__ = [
     "KNOWN_SCORE",
     "ArrayDataset",
     "DataReport",
+    "DataWarning",
     "FolderDataset",
     "ImageDataset",
+    "Images",
     "Picture",
+    "Prepared",
     "Reject",
+    "Single",
     "Split",
     "TrainingStream",
     "absolute_spec",
+    "as_dataset",
+    "as_mask",
+    "as_pixels",
     "describe",
     "example_counts",
     "load_data",
     "load_for_model",
     "loader",
     "read_counts",
+    "read_picture",
     "read_pictures",
     "toy",
     "toy_log_density",

@@ -1,5 +1,6 @@
 """Images in NumPy's `.npy` and `.npz` files."""
 
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nelbo.data.datasets import ArrayDataset
+from nelbo.data.folders import DataWarning
 from nelbo.errors import DataError
 
 Array = NDArray[Any]
@@ -19,18 +21,20 @@ MAX_CLASSES = 1_000_000
 def load_arrays(path: Path) -> ArrayDataset:
     """Load a `.npy` file of images, or a `.npz` file of `images` and optional `labels`, `levels` and `class_names`.
 
-    A `.npz` file with a single array may give it any name. Images are uint8: N x H x W, N x H x W x C or N x C x H x W
-    with C = 1 or 3. `levels` is K, 256 if absent. `labels` are integers (N,), -1 for no class. Pickled objects are
+    A `.npz` file with a single array may give it any name; `arr_0` and `arr_1`, the names that NumPy gives, are images
+    and labels. Images are N x H x W, N x H x W x C or N x C x H x W with C = 1 or 3, uint8 or of a type that
+    `as_levels` converts. `levels` is K, 256 if absent. `labels` are integers (N,), -1 for no class. Pickled objects are
     never loaded.
 
     Raises:
         DataError: the file is damaged, or an array has another type, shape or range; a pixel of value K or more.
     """
     arrays = _read(path)
-    levels = arrays["levels"] if "levels" in arrays else np.asarray(256)
+    levels = arrays.get("levels", np.asarray(256))
     if levels.shape != () or levels.dtype.kind not in "iu":
         raise DataError(f"{path}: `levels` is {levels.dtype} of shape {levels.shape}; expected one whole number.")
-    images = _as_images(arrays["images"], path)
+    pixels, num_levels = as_levels(arrays["images"], str(path))
+    images = as_images(pixels, str(path))
     labels = _as_labels(arrays["labels"], len(images), path) if "labels" in arrays else None
     class_names: tuple[str, ...] = ()
     if labels is not None:
@@ -41,7 +45,7 @@ def load_arrays(path: Path) -> ArrayDataset:
                 f"{path}: `class_names` has {len(class_names)} names, but the labels go up to {number - 1}; give one "
                 "name per label."
             )
-    return ArrayDataset(images, int(levels), labels, path.stem, class_names)
+    return ArrayDataset(images, int(levels) if "levels" in arrays else num_levels, labels, path.stem, class_names)
 
 
 def _read(path: Path) -> dict[str, Array]:
@@ -58,6 +62,8 @@ def _read(path: Path) -> dict[str, Array]:
         ) from error
     if "images" not in arrays and len(arrays) == 1:
         return {"images": next(iter(arrays.values()))}
+    if set(arrays) == {"arr_0", "arr_1"}:
+        return {"images": arrays["arr_0"], "labels": arrays["arr_1"]}
     if "images" not in arrays:
         raise DataError(
             f"{path} holds {', '.join(arrays) or 'no array'}; expected `images` and optionally `labels`, `levels` and "
@@ -66,26 +72,64 @@ def _read(path: Path) -> dict[str, Array]:
     return arrays
 
 
-def _as_images(array: Array, path: Path) -> Tensor:
-    """Convert an array in any of the three layouts to a uint8 tensor (N, C, H, W)."""
-    if array.dtype != np.uint8:
-        hint = "multiply floats in [0, 1] by 255 and round, then " if array.dtype.kind == "f" else ""
-        raise DataError(
-            f"{path} holds {array.dtype}; expected uint8 with levels 0..255; {hint}save with .astype('uint8')."
-        )
+def as_levels(array: Array, name: str) -> tuple[Array, int]:
+    """Convert an array of another type to uint8 where this is clear, and return it with K, its number of levels.
+
+    Integers within 0..255 stay as they are, floats within 0..1 become round(255 x), bool becomes two levels.
+
+    Raises:
+        DataError: other values.
+
+    Warns:
+        DataWarning: floats were rounded, or bool became two levels.
+    """
+    if array.dtype == np.uint8:
+        return array, 256
+    if array.dtype.kind not in "biuf" or not array.size:
+        raise DataError(f"{name} holds {array.dtype} of shape {array.shape}; expected images as uint8, levels 0..255.")
+    if array.dtype.kind == "b":
+        warnings.warn(f"{name} holds bool, so its images have two levels (K = 2).", DataWarning, stacklevel=2)
+        return array.astype(np.uint8), 2
+    low, high = array.min(), array.max()
+    if array.dtype.kind == "f" and low >= 0 and high <= 1:
+        warnings.warn(f"{name} holds {array.dtype} within 0..1; x became round(255 x).", DataWarning, stacklevel=2)
+        return np.rint(array * 255).astype(np.uint8), 256
+    if low >= 0 and high <= 255 and (array == np.rint(array)).all():
+        return array.astype(np.uint8), 256
+    raise DataError(
+        f"{name} holds {array.dtype} from {low} to {high}; expected uint8, levels 0..255. Scale it first, for example "
+        f"(255 * (x - {low}) / ({high} - {low})).round().astype('uint8')."
+    )
+
+
+def as_images(array: Array, name: str) -> Tensor:
+    """Convert uint8 images of any layout to a tensor (N, C, H, W): also one image, H x W or H x W x C.
+
+    Raises:
+        DataError: the array is empty, of another shape, or of one that can be understood in two ways.
+    """
     if 0 in array.shape:
-        raise DataError(f"{path} is empty: its images have the shape {array.shape}.")
+        raise DataError(f"{name} is empty: its images have the shape {array.shape}.")
+    if array.ndim == 2:
+        array = array[None]
+    if array.ndim == 3 and array.shape[2] in (1, 3, 4):
+        n, height, width = array.shape
+        raise DataError(
+            f"{name} has the shape {array.shape}, which can be one image of {n} x {height} pixels and {width} channels "
+            f"or {n} grey images of {height} x {width} pixels; give one image as array[None], and grey images as "
+            "array[:, None]."
+        )
     if array.ndim == 3:
         return torch.from_numpy(np.ascontiguousarray(array[:, None]))
     first, last = (array.shape[1] in (1, 3), array.shape[3] in (1, 3)) if array.ndim == 4 else (False, False)
     if not first and not last:
         raise DataError(
-            f"{path} has the shape {array.shape}; expected N x H x W, N x H x W x C or N x C x H x W with C = 1 or 3 "
-            "channels."
+            f"{name} has the shape {array.shape}; expected H x W, N x H x W, N x H x W x C or N x C x H x W with C = 1 "
+            "or 3 channels."
         )
     if first and last:
         raise DataError(
-            f"{path} has the shape {array.shape}, where both the second and the last axis can be the channels; save "
+            f"{name} has the shape {array.shape}, where both the second and the last axis can be the channels; give "
             "grey images as N x H x W, or pass N x C x H x W to nelbo.data.ArrayDataset."
         )
     return torch.from_numpy(np.ascontiguousarray(array if first else array.transpose(0, 3, 1, 2)))

@@ -26,6 +26,7 @@ The command line prints a summary of this policy, `nelbo.cli.data.POLICY`.
 import io
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -114,6 +115,15 @@ def decode(stored: StoredImage, size: Size | None = None) -> Decoded:
         raise Unreadable(f"damaged ({type(error).__name__}: {error})") from error
 
 
+def is_picture(path: Path) -> bool:
+    """Return whether a file begins like a picture of one of the formats, whatever its name."""
+    try:
+        with Image.open(path, formats=FORMATS):
+            return True
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return False
+
+
 def pixels_of(stored: StoredImage, size: Size | None, mode: Mode) -> Tensor:
     """Decode one image of a scanned set, uint8 (C, H, W).
 
@@ -137,29 +147,41 @@ def to_tensor(pixels: NDArray[np.uint8], mode: Mode) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
 
-def conform(images: Tensor, size: Size | None, mode: Mode | None) -> Tensor:
-    """Bring arrays, uint8 (N, C, H, W) of 256 levels, to a size and mode under the same policy; None keeps them."""
+def conform(images: Tensor, size: Size | None, mode: Mode | None, *, nearest: bool = False) -> Tensor:
+    """Bring arrays, uint8 (N, C, H, W) of 256 levels, to a size and mode under the same policy; None keeps them.
+
+    Args:
+        nearest: resize to the nearest pixel, so that no new values arise, as a mask needs.
+    """
     mode = mode or MODE_OF[images.shape[1]]
     if (size is None or size == tuple(images.shape[2:])) and images.shape[1] == CHANNELS[mode]:
         return images
-    return torch.stack([to_tensor(_fitted(_as_picture(image), size), mode) for image in images])
+    return torch.stack([to_tensor(_fitted(_as_picture(image), size, nearest), mode) for image in images])
 
 
 def _decode(file: BinaryIO, size: Size | None) -> Decoded:
     with Image.open(file, formats=FORMATS) as opened:
         if opened.width * opened.height > MAX_PIXELS:
             raise Image.DecompressionBombError
-        deep = ";16" in str(opened.tile)
-        opened.load()
-        file_mode, file_format = opened.mode, opened.format
-        upright = ImageOps.exif_transpose(opened)
-    grey_16 = upright.mode in GREY_16 or (upright.mode == "I" and file_format == "PNG")
+        return from_pillow(opened, size)
+
+
+def from_pillow(image: Image.Image, size: Size | None = None) -> Decoded:
+    """Return the pixels of a Pillow image after the policy.
+
+    Raises:
+        Unreadable: its pixels have no defined scale.
+    """
+    deep = ";16" in str(getattr(image, "tile", ""))
+    image.load()
+    upright = ImageOps.exif_transpose(image)
+    grey_16 = upright.mode in GREY_16 or (upright.mode == "I" and image.format == "PNG")
     picture = _eight_bits(upright) if grey_16 else _on_white(upright)
     pixels = _fitted(picture, size)
     lost = ["its 16 bits became 8"] if grey_16 or deep else []
     if upright.has_transparency_data and _shows_through(upright):
         lost.append("its transparency became white")
-    return Decoded(pixels, file_mode, (picture.height, picture.width), " and ".join(lost))
+    return Decoded(pixels, image.mode, (picture.height, picture.width), " and ".join(lost))
 
 
 def _shows_through(picture: Image.Image) -> bool:
@@ -199,9 +221,10 @@ def _as_picture(image: Tensor) -> Image.Image:
     return Image.fromarray(array[0] if len(array) == 1 else np.ascontiguousarray(array.transpose(1, 2, 0)))
 
 
-def _fitted(picture: Image.Image, size: Size | None) -> NDArray[np.uint8]:
+def _fitted(picture: Image.Image, size: Size | None, nearest: bool = False) -> NDArray[np.uint8]:
     """Return the pixels H x W x C at `size`. Cropping comes first, so no intermediate image is larger than needed."""
     if size is not None and size != (picture.height, picture.width):
-        picture = ImageOps.fit(picture, (size[1], size[0]), Image.Resampling.LANCZOS)
+        method = Image.Resampling.NEAREST if nearest else Image.Resampling.LANCZOS
+        picture = ImageOps.fit(picture, (size[1], size[0]), method)
     pixels: NDArray[np.uint8] = np.array(picture, dtype=np.uint8)
     return pixels.reshape(picture.height, picture.width, -1)

@@ -1,9 +1,10 @@
 """The image files in a folder, in sorted order and labelled by sub-folder, and the files that are ignored."""
 
 import os
+import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -11,7 +12,15 @@ from torch import Tensor
 
 from nelbo.data.datasets import Reject, printable
 from nelbo.data.decoding import StoredImage
-from nelbo.data.names import IMAGE_ENDINGS
+from nelbo.data.names import IMAGE_ENDINGS, OTHER_PICTURES
+from nelbo.errors import NelboWarning
+
+# Folder names of the parts of a data set, from the part to train on to the part that is held out if there is no other.
+TRAIN, TEST, VALIDATION = ("train", "training"), ("test", "testing"), ("val", "valid", "validation", "dev")
+
+
+class DataWarning(NelboWarning):
+    """A data set is read in a way that may not be expected."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +33,8 @@ class Listing:
         classes: the class of each image by name, or None.
         rejects: entries that cannot be opened, with reasons.
         ignored: the number of other files, by ending.
+        held_out: the paths of the images in a held-out part of its own; empty if it has none.
+        note: how the folders were understood, if that may not be expected, for a warning.
     """
 
     name: str
@@ -31,13 +42,35 @@ class Listing:
     classes: list[str | None]
     rejects: list[Reject] = field(default_factory=list)
     ignored: Counter[str] = field(default_factory=Counter)
+    held_out: Set[str] = frozenset()
+    note: str = ""
+
+    def warn(self) -> None:
+        """Issue a `DataWarning` with the note, and one for pictures that are not read."""
+        if self.note:
+            warnings.warn(self.note, DataWarning, stacklevel=3)
+        if unread := {ending: number for ending, number in self.ignored.items() if ending in OTHER_PICTURES}:
+            listed = ", ".join(f"{ending}: {number}" for ending, number in unread.items())
+            warnings.warn(
+                f"{self.name}: {sum(unread.values())} pictures are left out, because nelbo does not read their formats "
+                f"({listed}); convert them to PNG.",
+                DataWarning,
+                stacklevel=3,
+            )
+
+    def where(self, kept: Sequence[bool]) -> "Listing":
+        """Return the listing of some of the images (one entry of `kept` per image)."""
+        images = [image for image, keep in zip(self.images, kept, strict=True) if keep]
+        classes = [name for name, keep in zip(self.classes, kept, strict=True) if keep]
+        return replace(self, images=images, classes=classes)
 
 
 def list_folder(root: Path) -> Listing:
     """List the images under `root`, sorted by path, with the first sub-folder as the class; `root` may be one image.
 
     Files with other endings and hidden files and folders (names that begin with a dot) are ignored and counted.
-    Symbolic links are followed. Each folder is visited once and real folders come first, so loops end.
+    Symbolic links are followed. Each folder is visited once and real folders come first, so loops end. If all first
+    sub-folders are named like parts of a data set (`train`, `test`, `val`), they are its parts, not classes.
     """
     listing = Listing(root.resolve().name, [], [])
     if not root.is_dir():
@@ -51,7 +84,32 @@ def list_folder(root: Path) -> Listing:
         parts = path.relative_to(root).parts
         listing.images.append(StoredImage(str(path)))
         listing.classes.append(parts[0] if len(parts) > 1 else None)
-    return listing
+    return _in_parts(listing, root)
+
+
+def _in_parts(listing: Listing, root: Path) -> Listing:
+    """Return the listing with the part that is held out, and second sub-folders as classes, if it is one of parts."""
+    role = {name: names[0] for names in (TRAIN, TEST, VALIDATION) for name in names}
+    tops = {name for name in listing.classes if name is not None}
+    if not tops or None in listing.classes or not all(name.lower() in role for name in tops):
+        return listing
+    roles = [role[name.lower()] for name in listing.classes if name is not None]
+    counts = Counter(roles)
+    held = next((part for part in (TEST[0], VALIDATION[0]) if part in counts and TRAIN[0] in counts), "")
+    used = {TRAIN[0], held} if held else set(counts)
+    inner = [Path(image.path).relative_to(root).parts[1:-1] for image in listing.images]
+    divided = replace(listing, classes=[parts[0] if parts else None for parts in inner]).where(
+        [r in used for r in roles]
+    )
+    divided.ignored.update({f"image of the part {part}": counts[part] for part in counts if part not in used})
+    found = ", ".join(f"{part} ({number} images)" for part, number in counts.items())
+    unused = "".join(f"; {part} is not used" for part in counts if part not in used)
+    how = f"{held} is held out" if held else "nothing else is held out because of them"
+    return replace(
+        divided,
+        held_out={image.path for image, part in zip(listing.images, roles, strict=True) if part == held},
+        note=f"{printable(root)}: its sub-folders are the parts of a data set, not classes: {found}; {how}{unused}.",
+    )
 
 
 def labels_of(classes: Sequence[str | None]) -> tuple[Tensor | None, tuple[str, ...]]:

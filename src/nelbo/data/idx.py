@@ -3,7 +3,9 @@
 import gzip
 import math
 import os
+import re
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import torch
 from torch import Tensor
 
 from nelbo.data.datasets import ArrayDataset
+from nelbo.data.names import ARRAY_ENDINGS, IMAGE_ENDINGS, SHARD_ENDING
 from nelbo.errors import DataError
 
 FASHION_CLASSES = (
@@ -25,7 +28,16 @@ FASHION_CLASSES = (
     "Bag",
     "Ankle boot",
 )
-PARTS = ("train", "t10k")
+TRAIN, TEST = PARTS = ("train", "test")
+MOST_OPENED = 100  # files of a folder that are opened to see whether they are IDX files
+
+
+@dataclass(frozen=True)
+class IdxFiles:
+    """The files of one part of a set; the labels are optional."""
+
+    images: Path
+    labels: Path | None
 
 
 def read_idx(path: Path) -> Tensor:
@@ -58,31 +70,91 @@ def read_idx(path: Path) -> Tensor:
     return torch.from_numpy(np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy())
 
 
-def idx_file(folder: Path, part: str, kind: str) -> Path | None:
-    """Find the file of a part ("train", "t10k") and kind ("images-idx3", "labels-idx1"), plain before gzipped."""
-    plain = folder / f"{part}-{kind}-ubyte"
-    return next((path for path in (plain, plain.with_name(plain.name + ".gz")) if path.is_file()), None)
+def find_idx(place: Path) -> dict[str, IdxFiles]:
+    """Find the parts "train" and "test" of an IDX set; {} if there is none.
+
+    `place` is the images file of a part, a folder with the files, or a folder above `raw` or `NAME/raw`. Files are
+    recognised by their first bytes, and by `idx` in their names if those are damaged. A name with `t10k` or `test` is
+    the test part, any other one the training part. Of a file both plain and gzipped, the plain one is taken. A test
+    part alone is returned as the training part.
+
+    Raises:
+        DataError: the folder holds several sets.
+    """
+    chosen = _named(place) if place.is_file() and _may_be_idx(place.name) else None
+    if place.is_file() and (chosen is None or chosen.axes != 3):
+        return {}
+    folders = [place.parent] if chosen else [place, place / "raw", *sorted(place.glob("*/raw"))]
+    for folder in folders:
+        named = [found for path in _candidates(folder) if (found := _named(path))]
+        images = {(each.prefix, each.part): each for each in named if each.axes == 3}
+        labels = {(each.prefix, each.part): each.path for each in named if each.axes == 1}
+        if not images:
+            continue
+        prefixes = {prefix for prefix, _ in images} if chosen is None else {chosen.prefix}
+        if len(prefixes) > 1:
+            first = next(iter(images.values())).path
+            raise DataError(f"{folder} holds {len(prefixes)} IDX sets; name the images file of one, such as {first}.")
+        (prefix,) = prefixes
+        parts = [
+            part for part in PARTS if (prefix, part) in images and (chosen is None or chosen.part in (part, TRAIN))
+        ]
+        files = [IdxFiles(images[prefix, part].path, labels.get((prefix, part))) for part in parts]
+        return dict(zip(PARTS, files, strict=False))
+    return {}
 
 
-def is_idx_folder(folder: Path) -> bool:
-    """Return whether `folder` holds the training images of an IDX set."""
-    return folder.is_dir() and idx_file(folder, "train", "images-idx3") is not None
+@dataclass(frozen=True)
+class _Named:
+    """What the name and the first bytes of an IDX file say."""
+
+    path: Path
+    axes: int
+    part: str
+    prefix: str
 
 
-def load_idx_part(folder: Path, part: str, name: str, class_names: tuple[str, ...] = ()) -> ArrayDataset | None:
-    """Load one part of an IDX folder as images N x 1 x H x W, or None if it has no such part. Labels are optional."""
-    images_path, labels_path = idx_file(folder, part, "images-idx3"), idx_file(folder, part, "labels-idx1")
-    if images_path is None:
-        return None
-    images = read_idx(images_path)
+def _candidates(folder: Path) -> list[Path]:
+    """Return the files of a folder that can be IDX files, gzipped before plain, so that the plain ones count."""
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if _may_be_idx(entry.name) and entry.is_file()]
+    return sorted((folder / name for name in names), key=lambda path: (path.suffix != ".gz", path.name))[:MOST_OPENED]
+
+
+def _may_be_idx(name: str) -> bool:
+    return not name.lower().endswith((*IMAGE_ENDINGS, *ARRAY_ENDINGS, SHARD_ENDING))
+
+
+def _named(path: Path) -> _Named | None:
+    """Read what a file is; None if it is no IDX file."""
+    name = path.name.lower().removesuffix(".gz")
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+            start = file.read(4)
+    except (OSError, EOFError, zlib.error):
+        start = b""
+    axes = start[3] if len(start) == 4 and start[:3] == b"\0\0\x08" else 0
+    if axes not in (1, 3):
+        axes = next((number for number in (1, 3) if f"idx{number}" in name), 0)
+    found = re.search("train|t10k|test", name)
+    part = TRAIN if found is None or found[0] == TRAIN else TEST
+    prefix = name[: found.start()] if found else ""
+    return _Named(path, axes, part, prefix) if axes else None
+
+
+def load_idx_part(files: IdxFiles, name: str, class_names: tuple[str, ...] = ()) -> ArrayDataset:
+    """Load one part of an IDX set as images N x 1 x H x W. Labels are optional."""
+    images = read_idx(files.images)
     if images.ndim != 3 or 0 in images.shape:
-        raise DataError(f"{images_path} holds an array of shape {tuple(images.shape)}; expected images N x H x W.")
+        raise DataError(f"{files.images} holds an array of shape {tuple(images.shape)}; expected images N x H x W.")
     labels = None
-    if labels_path is not None:
-        labels = read_idx(labels_path).long()
+    if files.labels is not None:
+        labels = read_idx(files.labels).long()
         if labels.shape != (len(images),):
             raise DataError(
-                f"{labels_path} has shape {tuple(labels.shape)}; expected {len(images)} labels, one per image."
+                f"{files.labels} has shape {tuple(labels.shape)}; expected {len(images)} labels, one per image."
             )
         class_names = class_names or tuple(str(label) for label in range(int(labels.max()) + 1))
     return ArrayDataset(images[:, None], 256, labels, name, class_names if labels is not None else ())
@@ -99,7 +171,7 @@ def find_fashion_mnist() -> Path:
     places = [place for root in roots for place in (root / "fashion-mnist", root / "FashionMNIST" / "raw")]
     places.append(Path("/usr/share/datasets/fashion-mnist"))
     for place in places:
-        if is_idx_folder(place):
+        if find_idx(place):
             return place
     raise DataError(
         "fashion-mnist is not on this machine; run `apt install dataset-fashion-mnist` (Debian, Ubuntu), or download "

@@ -1,9 +1,15 @@
 """From a spec to the images to train on and those held out: open the source, read it, split it."""
 
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
 from nelbo.data.datasets import ArrayDataset, ImageDataset, Split, printable
 from nelbo.data.decoding import conform
 from nelbo.data.held_out import split_off
-from nelbo.data.names import CHANNELS, MODE_OF, MODES, ON_REJECT, Mode, Size
+from nelbo.data.names import CHANNELS, MODE_OF, MODES, ON_REJECT, Mode, Size, read_size
 from nelbo.data.scanning import build, first, refuse_larger, scan
 from nelbo.data.sources import Loaded, open_source
 from nelbo.errors import ConfigurationError, DataError, option
@@ -13,9 +19,9 @@ MEMORY_BUDGET = 2**31  # bytes
 
 
 def load_data(
-    spec: str,
+    spec: str | os.PathLike[str],
     *,
-    size: int | Size | None = None,
+    size: int | Size | str | None = None,
     mode: Mode | None = None,
     held_out: float | None = None,
     on_reject: str = "skip",
@@ -35,7 +41,8 @@ def load_data(
         spec: "digits", "fashion-mnist", "toy:NAME", or a path: a folder of images (classes from its sub-folders), one
             image, an IDX folder, a `.npy` or `.npz` file, a `.tar` shard, a folder of them, or `shards/{000..009}.tar`.
             A built-in name goes before a path of that name; write ./digits for the folder.
-        size: side, or (H, W), in pixels, to which images are resized and cropped; needed where sizes differ.
+        size: side, (H, W) or "WIDTHxHEIGHT" in pixels, to which images are resized and cropped; needed where sizes
+            differ.
         mode: "L" or "RGB"; None takes RGB if any image has colour. `nelbo.data.decoding` states the whole policy.
         held_out: fraction or number of images to hold out, None for 5% (1 to 10,000 images). Must be None for sets with
             a held-out part of their own: digits, fashion-mnist, the toy sets and IDX folders with t10k files.
@@ -50,7 +57,11 @@ def load_data(
         DataError: the data is missing, empty or damaged, has several sizes, or is larger than `largest`.
         ConfigurationError: an invalid argument.
     """
-    shape = _checked_size(size)
+    side = read_size(size)
+    shape = (side, side) if isinstance(side, int) else side
+    if not isinstance(spec, str | os.PathLike):
+        raise DataError(f"the data is {spec!r}; expected a built-in name or a path.")
+    spec = os.fspath(spec)
     if mode is not None and mode not in MODES:
         raise ConfigurationError(f"{option('mode')} is {mode!r}; expected L (grey) or RGB.")
     if on_reject not in ON_REJECT:
@@ -63,6 +74,7 @@ def load_data(
     if isinstance(source, Loaded):
         train, test = _conformed_parts(source, shape, mode, largest)
     else:
+        source.listing.warn()
         found = scan(source.listing, shape, workers, progress, memory_budget, largest)
         if on_reject == "stop" and found.rejects:
             raise DataError(
@@ -70,6 +82,9 @@ def load_data(
                 f"or leave them out with {option('on_reject', 'skip')}."
             )
         train, test = build(found, shape, mode, memory_budget), None
+        if source.listing.held_out:
+            held = torch.tensor([stored.path in source.listing.held_out for stored in found.files])
+            train, test = train.subset((~held).nonzero().flatten()), train.subset(held.nonzero().flatten())
 
     if test is None:
         return split_off(train, held_out, seed)
@@ -81,42 +96,89 @@ def load_data(
     return Split(train, test)
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """Images prepared for a model.
+
+    Attributes:
+        images: the set.
+        names: the name of each image.
+        resized: number of images that were resized and cropped.
+        converted: number of coloured images that were converted to grey.
+    """
+
+    images: ImageDataset
+    names: Sequence[str]
+    resized: int = 0
+    converted: int = 0
+
+    @property
+    def note(self) -> str:
+        """What was done to the images, in words; "" if nothing."""
+        _, height, width = self.images.shape
+        done = (
+            (self.resized, f"resized to {width}x{height} (shorter side fitted, centre cut out)"),
+            (self.converted, "converted to grey"),
+        )
+        parts = [f"{count} of {len(self.images)} images {what}" for count, what in done if count]
+        return ", ".join(parts)
+
+
 def load_for_model(
     spec: str,
     shape: tuple[int, int, int],
     *,
-    resize: bool = False,
+    resize: bool = True,
     progress: Progress | None = None,
     memory_budget: int = MEMORY_BUDGET,
-) -> tuple[ImageDataset, list[str]]:
-    """Load every image that `spec` names for a model, and return the set and the name of each image.
+) -> Prepared:
+    """Load every image that `spec` names for a model, resized and converted as for training.
 
-    Nothing is held out; of a set with a held-out part, that part is loaded.
-
-    In a folder or shard, an image of another size, or a coloured one for a grey model, becomes a reject, like a file
-    that cannot be decoded. Grey images fit a colour model. Arrays and built-in sets have one shape; without `resize`
-    it stays as it is, and the model accepts or refuses it.
+    Nothing is held out; of a set with a held-out part, that part is loaded. Grey images fit a colour model. Images of
+    other than 256 levels stay as they are, and the model accepts or refuses them.
 
     Args:
         shape: (C, H, W) of the model's images.
-        resize: resize, crop and convert the images to `shape` instead.
+        resize: resize, crop and convert the images to `shape`. Otherwise, in a folder or shard, an image of another
+            size, or a coloured one for a grey model, becomes a reject, like a file that cannot be decoded.
         progress: see `load_data`.
         memory_budget: see `load_data`.
 
     Raises:
-        DataError: no image is left, or resizing would make levels that the images do not have.
+        DataError: no image is left.
     """
     size, mode = (shape[1], shape[2]), MODE_OF.get(shape[0])
     source = open_source(spec, seed=0)
     if isinstance(source, Loaded):
-        dataset = source.test or source.train
-        dataset = _conformed(dataset, size, mode, option("resize")) if resize else dataset
-        return dataset, [f"{dataset.name}[{i}]" for i in range(len(dataset))]
-    found = scan(source.listing, size if resize else None, None, progress, memory_budget)
+        return _prepared(source.test or source.train, size, mode if resize else None)
+    listing = source.listing
+    listing.warn()
+    if listing.held_out:
+        listing = listing.where([image.path in listing.held_out for image in listing.images])
+    found = scan(listing, size if resize else None, None, progress, memory_budget)
     if not resize:
         found = found.without([_misfit(*image, shape) for image in zip(found.sizes, found.coloured, strict=True)])
     dataset = build(found, size if resize else None, mode, memory_budget)
-    return dataset, [printable(stored.path) for stored in found.files]
+    return Prepared(
+        dataset,
+        [printable(stored.path) for stored in found.files],
+        resized=sum(each != size for each in found.sizes),
+        converted=sum(found.coloured) if mode == "L" else 0,
+    )
+
+
+def _prepared(dataset: ImageDataset, size: Size, mode: Mode | None) -> Prepared:
+    """Return a set in memory at `size` and `mode`; unchanged if `mode` is None or the set cannot be converted."""
+    channels, *sides = dataset.shape
+    names = [f"{dataset.name}[{i}]" for i in range(len(dataset))]
+    if mode is None or channels not in MODE_OF or dataset.levels != 256:
+        return Prepared(dataset, names)
+    return Prepared(
+        _conformed(dataset, size, mode, option("resize")),
+        names,
+        resized=len(dataset) if tuple(sides) != size else 0,
+        converted=len(dataset) if channels > CHANNELS[mode] else 0,
+    )
 
 
 def _conformed_parts(
@@ -144,14 +206,6 @@ def _conformed(dataset: ImageDataset, size: Size | None, mode: Mode | None, opti
         )
     images = conform(dataset.images(range(len(dataset))), size, mode)
     return ArrayDataset(images, dataset.levels, dataset.labels, dataset.name, dataset.class_names, dataset.rejects)
-
-
-def _checked_size(size: int | Size | None) -> Size | None:
-    """Return (H, W) for a side or a pair of sides."""
-    sides = (size, size) if isinstance(size, int) else size
-    if sides is not None and (len(sides) != 2 or min(sides) < 1):
-        raise ConfigurationError(f"{option('size')} is {size}; expected a number of pixels, at least 1.")
-    return None if sides is None else (sides[0], sides[1])
 
 
 def _misfit(size: Size, coloured: bool, shape: tuple[int, int, int]) -> str | None:

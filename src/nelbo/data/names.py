@@ -1,7 +1,10 @@
 """Names, file endings and modes of data sets. No torch is imported here: help texts and completion read this module."""
 
+import re
 from pathlib import Path
 from typing import Literal
+
+from nelbo.errors import ConfigurationError, option
 
 Mode = Literal["L", "RGB"]
 Size = tuple[int, int]  # height, width
@@ -11,7 +14,32 @@ MODES: tuple[Mode, ...] = tuple(CHANNELS)
 MODE_OF: dict[int, Mode] = {channels: mode for mode, channels in CHANNELS.items()}
 ON_REJECT = ("skip", "stop")
 
-IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff")
+# Endings of pictures that are not read. Files with them are left out with a warning, other files without one.
+OTHER_PICTURES = frozenset(
+    (
+        ".gif",
+        ".heic",
+        ".heif",
+        ".avif",
+        ".jp2",
+        ".jxl",
+        ".svg",
+        ".psd",
+        ".ico",
+        ".tga",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".exr",
+        ".hdr",
+        ".dng",
+        ".cr2",
+        ".nef",
+        ".arw",
+        ".dcm",
+    )
+)
 ARRAY_ENDINGS = (".npy", ".npz")
 SHARD_ENDING = ".tar"
 
@@ -28,3 +56,30 @@ def absolute_spec(spec: str) -> str:
     A built-in name stays as it is; a path or pattern becomes absolute.
     """
     return spec if spec in BUILT_IN else str(Path(spec).expanduser().resolve())
+
+
+def read_size(size: int | Size | str | None) -> int | Size | None:
+    """Return a size of images as a side or as (H, W); a text is a side, or WIDTHxHEIGHT.
+
+    >>> read_size("64"), read_size("48x64")
+    (64, (64, 48))
+
+    Raises:
+        ConfigurationError: something else, or a side below 1.
+    """
+    read: object = size
+    if isinstance(size, str) and (found := re.fullmatch(r"(\d+)(?:[xX×](\d+))?", size.strip())):
+        read = int(found[1]) if found[2] is None else (int(found[2]), int(found[1]))
+    sides = read if isinstance(read, tuple | list) else (read,)
+    fits = all(isinstance(side, int) and not isinstance(side, bool) and side >= 1 for side in sides)
+    if size is not None and not (fits and len(sides) in (1, 2)):
+        raise ConfigurationError(
+            f"{option('size')} is {size!r}; expected a side in pixels, at least 1, such as 64, or WIDTHxHEIGHT, such "
+            "as 48x64."
+        )
+    return None if size is None else sides[0] if len(sides) == 1 else (sides[0], sides[1])
+
+
+def written_size(size: int | Size) -> str:
+    """Return the text that `read_size` reads as this size."""
+    return str(size) if isinstance(size, int) else f"{size[1]}x{size[0]}"

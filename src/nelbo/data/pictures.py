@@ -11,6 +11,7 @@ from nelbo.data.datasets import Reject
 from nelbo.data.decoding import Unreadable, decode, to_tensor
 from nelbo.data.names import MODE_OF
 from nelbo.data.sources import Loaded, open_source
+from nelbo.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,22 @@ class Picture:
     pixels: Tensor
     lost: str = ""
     path: str | None = None
+
+
+def read_picture(spec: str) -> Picture:
+    """Read one image file.
+
+    Raises:
+        DataError: the file is missing, cannot be read, or holds several images.
+    """
+    if not Path(spec).expanduser().exists():
+        raise DataError(f"there is no file {spec}; expected a picture.")
+    found = list(read_pictures(spec, num=2))
+    if len(found) != 1:
+        raise DataError(f"{spec} holds several images; name one file.")
+    if isinstance(found[0], Reject):
+        raise DataError(f"{found[0].path} cannot be used: {found[0].reason}.")
+    return found[0]
 
 
 def read_pictures(spec: str, num: int | None = None) -> Iterator[Picture | Reject]:

@@ -7,7 +7,7 @@ from typing import Any
 from nelbo.data.datasets import ImageDataset, Reject, printable
 from nelbo.data.names import CHANNELS, MODE_OF
 from nelbo.data.scanning import Scan, scan
-from nelbo.data.sources import Loaded, open_source
+from nelbo.data.sources import Listed, Loaded, open_source
 from nelbo.progress import Progress
 
 UNLABELLED = "(no class)"
@@ -68,17 +68,19 @@ def describe(spec: str, *, workers: int | None = None, progress: Progress | None
     source = open_source(spec, seed=0)
     if isinstance(source, Loaded):
         return _describe_loaded(spec, source)
-    return _describe_files(spec, source.kind, scan(source.listing, None, workers, progress, memory_budget=0))
+    source.listing.warn()
+    found = scan(source.listing, None, workers, progress, memory_budget=0)
+    return _describe_files(spec, source, found)
 
 
-def _describe_files(spec: str, kind: str, found: Scan) -> DataReport:
+def _describe_files(spec: str, source: Listed, found: Scan) -> DataReport:
     sizes = Counter(found.sizes)
     channels = CHANNELS[found.mode]
     uniform = next(iter(sizes)) if len(sizes) == 1 else None
     classes = Counter(UNLABELLED if name is None else printable(name) for name in found.classes)
     return DataReport(
         spec=spec,
-        kind=kind,
+        kind=source.kind,
         count=len(found.files),
         shape=uniform and (channels, *uniform),
         sizes=Counter({f"{width}x{height}": number for (height, width), number in sizes.items()}),
@@ -87,6 +89,7 @@ def _describe_files(spec: str, kind: str, found: Scan) -> DataReport:
         rejects=found.rejects,
         ignored=found.ignored,
         bytes=sum(channels * height * width for height, width in found.sizes),
+        held_out=sum(stored.path in source.listing.held_out for stored in found.files),
     )
 
 

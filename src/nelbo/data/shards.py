@@ -8,8 +8,11 @@ such shards to disk first. Compressed shards have no random access and are refus
 
 import re
 import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
 from glob import has_magic
 from pathlib import Path
+from typing import BinaryIO
 
 from nelbo.data.datasets import Reject, printable
 from nelbo.data.decoding import StoredImage
@@ -18,6 +21,15 @@ from nelbo.data.names import IMAGE_ENDINGS, SHARD_ENDING
 from nelbo.errors import DataError
 
 RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+CHUNK = 2**20  # bytes read at once after the end of an archive
+
+
+@dataclass(frozen=True)
+class _Member:
+    """A member of a tar file, and the class in it if it is a `.cls` file."""
+
+    info: tarfile.TarInfo
+    label: str | None
 
 
 def expand(spec: str) -> list[Path]:
@@ -52,52 +64,120 @@ def find_shards(spec: str) -> list[Path]:
 
 
 def list_shards(shards: list[Path]) -> Listing:
-    """List every image in the shards, in their order, with its class from `KEY.cls` if there is one.
+    """List every image in the shards, in their order, with its class from a `.cls` member if there is one.
+
+    Members that agree up to the first dot of their file names belong together, as in WebDataset. Among them, an image
+    with one extension (`0.jpg`) goes before those with several (`0.seg.png`), which are then ignored. The class of
+    `22.05.png` is in `22.05.cls`, or else in `22.cls`. Of two members with one name, the later one counts, as in tar.
 
     Raises:
         DataError: a shard is damaged or compressed.
     """
     listing = Listing(shards[0].stem if len(shards) == 1 else shards[0].resolve().parent.name, [], [])
-    keys: list[str] = []
-    classes: dict[str, str] = {}
     for shard in shards:
         try:
-            with tarfile.open(shard, "r:") as archive:
-                for member in archive:
-                    _sort_in(archive, member, shard, listing, keys, classes)
+            for members in _archives(shard, listing):
+                _list_archive(members, shard, listing)
         except (OSError, tarfile.TarError) as error:
             raise DataError(
                 f"{printable(shard)} is not an uncompressed tar file ({error}); decompress it, or copy a damaged one "
                 "again."
             ) from error
-    listing.classes.extend(classes.get(key) for key in keys)
     return listing
 
 
-def _sort_in(
-    archive: tarfile.TarFile,
-    member: tarfile.TarInfo,
-    shard: Path,
-    listing: Listing,
-    keys: list[str],
-    classes: dict[str, str],
-) -> None:
-    """Add one member to the images, the classes, the rejects, or the ignored files."""
-    folder, _, file = member.name.rpartition("/")
-    stem, _, extension = file.partition(".")
-    path, key = printable(f"{shard}:{member.name}"), f"{shard}:{folder}/{stem}"
-    ending = "." + extension.rpartition(".")[2].lower()
-    if not member.isfile():
-        listing.ignored.update([] if member.isdir() else ["no regular file"])
-    elif not stem:
-        listing.ignored["hidden"] += 1
-    elif ending in IMAGE_ENDINGS and member.issparse():
-        listing.rejects.append(Reject(path, "a sparse tar member"))
-    elif ending in IMAGE_ENDINGS:
-        listing.images.append(StoredImage(path, str(shard), member.offset_data, member.size))
-        keys.append(key)
-    elif extension == "cls":
-        content = archive.extractfile(member)
-        classes[key] = content.read(256).decode("utf-8", "replace").strip() if content else ""
-    else:
-        listing.ignored[ending] += 1
+def _archives(shard: Path, listing: Listing) -> Iterator[dict[str, _Member]]:
+    """Yield the members by name of each archive in a file: several if tar files were concatenated.
+
+    Raises:
+        DataError: the file does not end where an archive ends.
+    """
+    with open(shard, "rb") as file:
+        start: int | None = 0
+        while start is not None:
+            file.seek(start)
+            with tarfile.open(fileobj=file, mode="r:") as archive:
+                members: dict[str, _Member] = {}
+                for member in archive:
+                    if member.name in members and member.isfile():
+                        reason = "a later member has the same name"
+                        listing.rejects.append(Reject(printable(f"{shard}:{member.name}"), reason))
+                        del members[member.name]
+                    members[member.name] = _Member(member, _class_of(archive, member))
+                end = archive.offset
+            yield members
+            start = _next_archive(file, end, shard, len(listing.images))
+
+
+def _next_archive(file: BinaryIO, end: int, shard: Path, num_images: int) -> int | None:
+    """Return where the next archive begins after one that ended at byte `end`, or None if there is none."""
+    file.seek(end)
+    block = file.read(tarfile.BLOCKSIZE)
+    if not block:
+        return None
+    if len(block) < tarfile.BLOCKSIZE or any(block):
+        raise DataError(
+            f"{printable(shard)} is damaged at byte {end}, after {num_images} images: no tar member begins there; copy "
+            "it again."
+        )
+    start = end + len(block)
+    while block := file.read(CHUNK):
+        if any(block):
+            ahead = len(block) - len(block.lstrip(b"\0"))
+            return start + ahead // tarfile.BLOCKSIZE * tarfile.BLOCKSIZE
+        start += len(block)
+    return None
+
+
+def _class_of(archive: tarfile.TarFile, member: tarfile.TarInfo) -> str | None:
+    """Read the class from a `.cls` member; None for any other member."""
+    if not member.isfile() or not member.name.lower().endswith(".cls"):
+        return None
+    content = archive.extractfile(member)
+    return content.read(256).decode("utf-8-sig", "replace").strip() if content else ""
+
+
+def _list_archive(members: dict[str, _Member], shard: Path, listing: Listing) -> None:
+    """Add the members of one archive to the images with their classes, the rejects, and the ignored files."""
+    classes = {_without_ending(name): member.label for name, member in members.items() if member.label is not None}
+    images = [name for name, member in members.items() if _is_image(name, member.info)]
+    plain = {_key(name) for name in images if _without_ending(name) == _key(name)}
+    claimed = set[str]()
+    for name, member in members.items():
+        path, key, stem = printable(f"{shard}:{name}"), _key(name), _without_ending(name)
+        if member.label is not None:
+            continue
+        if not member.info.isfile():
+            listing.ignored.update([] if member.info.isdir() else ["no regular file"])
+        elif name.rpartition("/")[2].startswith("."):
+            listing.ignored["hidden"] += 1
+        elif not _is_image(name, member.info):
+            listing.ignored["." + name.rpartition(".")[2].lower()] += 1
+        elif stem != key and key in plain:
+            listing.ignored[name[len(key) :].lower()] += 1
+        elif member.info.issparse():
+            listing.rejects.append(Reject(path, "a sparse tar member"))
+        else:
+            source = stem if stem in classes else key
+            claimed.add(source)
+            listing.images.append(StoredImage(path, str(shard), member.info.offset_data, member.info.size))
+            listing.classes.append(classes.get(source))
+    if unclaimed := len(classes.keys() - claimed):
+        listing.ignored[".cls without an image"] += unclaimed
+
+
+def _is_image(name: str, info: tarfile.TarInfo) -> bool:
+    file = name.rpartition("/")[2]
+    return info.isfile() and not file.startswith(".") and name.lower().endswith(IMAGE_ENDINGS)
+
+
+def _key(name: str) -> str:
+    """Return the name up to the first dot of the file name."""
+    folder, slash, file = name.rpartition("/")
+    return folder + slash + file.partition(".")[0]
+
+
+def _without_ending(name: str) -> str:
+    """Return the name without its last extension."""
+    folder, slash, file = name.rpartition("/")
+    return folder + slash + file.rpartition(".")[0]

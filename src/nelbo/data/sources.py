@@ -11,8 +11,9 @@ import torch
 from nelbo.data.arrays import load_arrays
 from nelbo.data.bundled import load_digits
 from nelbo.data.datasets import ImageDataset, printable
+from nelbo.data.decoding import is_picture
 from nelbo.data.folders import Listing, list_folder
-from nelbo.data.idx import FASHION_CLASSES, PARTS, find_fashion_mnist, is_idx_folder, load_idx_part
+from nelbo.data.idx import FASHION_CLASSES, TEST, TRAIN, find_fashion_mnist, find_idx, load_idx_part
 from nelbo.data.names import (
     ARRAY_ENDINGS,
     BUILT_IN,
@@ -84,8 +85,7 @@ def _toy_points(spec: str, seed: int) -> Source | None:
 
 
 def _idx_folder(spec: str, seed: int) -> Source | None:
-    path = _path(spec)
-    return _idx("idx", path, path.resolve().name) if is_idx_folder(path) else None
+    return _idx("idx", _path(spec), _path(spec).resolve().name)
 
 
 def _array_file(spec: str, seed: int) -> Source | None:
@@ -95,7 +95,7 @@ def _array_file(spec: str, seed: int) -> Source | None:
 
 def _image_files(spec: str, seed: int) -> Source | None:
     path = _path(spec)
-    if not path.is_dir() and not (path.suffix.lower() in IMAGE_ENDINGS and path.is_file()):
+    if not path.is_dir() and not (path.is_file() and (path.suffix.lower() in IMAGE_ENDINGS or is_picture(path))):
         return None
     listing = list_folder(path)
     return Listed("folder", listing) if listing.images or listing.rejects else None
@@ -134,11 +134,14 @@ def _path(spec: str) -> Path:
     return Path(spec).expanduser()
 
 
-def _idx(kind: str, folder: Path, name: str, class_names: tuple[str, ...] = ()) -> Loaded:
-    train, test = (load_idx_part(folder, part, name, class_names) for part in PARTS)
-    assert train is not None  # `is_idx_folder` found its file
+def _idx(kind: str, place: Path, name: str, class_names: tuple[str, ...] = ()) -> Loaded | None:
+    found = find_idx(place)
+    if not found:
+        return None
+    train = load_idx_part(found[TRAIN], name, class_names)
+    test = load_idx_part(found[TEST], name, class_names) if TEST in found else None
     if test is not None and test.shape != train.shape:
-        raise DataError(f"{folder}: the train images have the shape {train.shape} and the t10k images {test.shape}.")
+        raise DataError(f"{place}: the training images have the shape {train.shape}, the test images {test.shape}.")
     return Loaded(kind, train, test)
 
 

@@ -15,7 +15,7 @@ from .parameterization import (
     VelocityPrediction,
 )
 from .pixel_decoder import PixelDecoder
-from .pixel_objective import PixelObjective
+from .pixel_objective import PixelObjective, pixel_examples
 from .reverse import Prediction, ReverseProcess
 from .schedule import NoiseSchedule, ScheduleWarning
 from .spacing import evenly_spaced, spaced_by
@@ -71,6 +71,7 @@ __all__ = [
     "bits_per_dim",
     "evenly_spaced",
     "heun_slope",
+    "pixel_examples",
     "spaced_by",
     "stratified_uniforms",
     "sum_dims",

@@ -5,7 +5,7 @@ from .codec import codec_curves
 from .counts import count_bars
 from .curves import bound_curve, loss_curve
 from .forward import forward_strip
-from .grid import sample_grid
+from .grid import sample_grid, single_image
 from .interpolation import interpolation_table
 from .monte_carlo import monte_carlo_curves
 from .neighbours import neighbours_table
@@ -56,5 +56,6 @@ __all__ = [
     "schedule_curves",
     "score_histogram",
     "shared_table",
+    "single_image",
     "trajectory_strip",
 ]

@@ -1,4 +1,4 @@
-"""A grid of images, pixel for pixel. It is a plain picture, because a plotting library would resample it."""
+"""One image or a grid of images, pixel for pixel: plain pictures, because a plotting library would resample them."""
 
 import math
 
@@ -52,6 +52,12 @@ def sample_grid(images: Tensor, levels: int = 256, columns: int | None = None) -
         top, left = GAP + index // columns * pitch_y, GAP + index % columns * pitch_x
         canvas[top : top + scale * height, left : left + scale * width] = tile
     return Image.fromarray(canvas[..., 0] if channels == 1 else canvas)
+
+
+def single_image(image: Tensor, levels: int = 256) -> Image.Image:
+    """Return one uint8 image (C, H, W) in its own size; level k becomes 255 k / (levels - 1), rounded."""
+    pixels = _to_bytes(image.unsqueeze(0), levels)[0]
+    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
 def grid_scale(height: int, width: int) -> int:

@@ -54,10 +54,11 @@ PRESETS: dict[str, AnyRecipe] = {
         network=UNetOptions(
             channels=1, base=32, multipliers=(1, 2, 4), blocks=2, attention=(), groups=8, dropout=0.0, fourier=FOURIER
         ),
-        training=replace(FOR_IMAGES.training, compile=True),
+        training=replace(FOR_IMAGES.training, compile=None),
     ),
     "images": replace(
         FOR_IMAGES,
+        decoder=replace(FOR_IMAGES.decoder, hidden=64),  # in colour, 128 needs more than the minutes of a short run
         # x_T holds so little signal that the codec need not send it, up to 64 x 64 pixels in colour
         schedule=ScheduleOptions(kind="log-linear", log_snr_max=4.0, log_snr_min=-13.0),
         network=UNetOptions(

@@ -46,7 +46,7 @@ class DecoderOptions:
     blocks: Annotated[int, Doc("Residual blocks of the pixel network.")] = 2
     side: Annotated[int, Doc("Side of the squares whose pixels become known one by one: 2 or 4.")] = 4
     share: Annotated[float, Doc("Fraction of the training budget that the pixel network gets.")] = 0.2
-    batch_size: Annotated[int, Doc("Images per optimizer step of the pixel network; each is used in four passes.")] = 32
+    batch_size: Annotated[int, Doc("Images per optimizer step of the pixel network; each is used in two passes.")] = 16
     learning_rate: Annotated[float, Doc("Learning rate of the pixel network after the warm-up.")] = 5e-3
 
     def __post_init__(self) -> None:
@@ -202,7 +202,7 @@ class Recipe(AnyRecipe):
             batch_size=self.decoder.batch_size,
             micro_batch=None,
             learning_rate=self.decoder.learning_rate,
-            warmup=100,
+            warmup=20,
             decay="cosine",
             ema=0.995,
             compile=False,

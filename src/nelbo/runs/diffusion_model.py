@@ -1,5 +1,6 @@
 """A diffusion model: a network with its schedule and calibration, and the chains that follow from them."""
 
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -193,6 +194,9 @@ class DiffusionModel:
         self.require_classes()
         if name in names:
             return names.index(name)
+        composed = [unicodedata.normalize("NFC", each) for each in names]  # a keyboard and a file system may differ
+        if (same := unicodedata.normalize("NFC", name)) in composed:
+            return composed.index(same)
         if name.isdecimal() and int(name) < len(names):
             return int(name)
         return names.index(known(name, names, "class"))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nelbo.codec import Decoded, ProgressiveCodec
-from nelbo.data import ImageDataset
+from nelbo.data import ImageDataset, Images, Single, as_pixels
 from nelbo.diffusion import NoiseSchedule, ReverseProcess
 from nelbo.evaluation import (
     BoundReport,
@@ -151,7 +151,7 @@ class DiffusionRun(Run):
             images.append(pixels_of(last.x_0, self.levels))
         return torch.cat(images)
 
-    def restore(self, image: Tensor, **options: Any) -> Restoration:
+    def restore(self, image: Single, **options: Any) -> Restoration:
         """Draw what a damaged image (C, H, W) may have been, by the options of `RestoreOptions`."""
         chosen = options_from(RestoreOptions, options)
         self.check_number(chosen.num, chosen.batch_size)
@@ -159,7 +159,7 @@ class DiffusionRun(Run):
 
     def bound(
         self,
-        images: Tensor | ImageDataset,
+        images: Images,
         *,
         steps_per_image: int | None = 8,
         steps: int | None = None,
@@ -169,7 +169,7 @@ class DiffusionRun(Run):
         batch_size: int = 64,
         progress: Progress | None = None,
     ) -> BoundReport:
-        """Compute the bound over images (uint8, N x C x H x W, or a data set): every term in bits/dim, eq. 5.
+        """Compute the bound over images of any kind that `nelbo.data.as_dataset` takes: every term in bits/dim, eq. 5.
 
         It is the bound of p(x_0): here and in every other number of a run, a class-conditional network gets no class.
 
@@ -195,7 +195,7 @@ class DiffusionRun(Run):
 
     def forms(
         self,
-        images: Tensor | ImageDataset,
+        images: Images,
         *,
         known: bool = False,
         draws: int = 2,
@@ -223,7 +223,7 @@ class DiffusionRun(Run):
 
     def likelihood(
         self,
-        images: Tensor | ImageDataset,
+        images: Images,
         *,
         tolerance: float = 0.01,
         probes: int = 1,
@@ -251,7 +251,7 @@ class DiffusionRun(Run):
             progress=progress,
         )
 
-    def score(self, images: Tensor | ImageDataset, *, seed: int = 0, steps_per_image: int | None = 32) -> Tensor:
+    def score(self, images: Images, *, seed: int = 0, steps_per_image: int | None = 32) -> Tensor:
         """Score each image: (N,) float64 bits/dim. A larger `steps_per_image` makes the scores less noisy."""
         return self.bound(images, steps_per_image=steps_per_image, seed=seed).scores
 
@@ -264,9 +264,9 @@ class DiffusionRun(Run):
         """
         return load_codec(self, batch_size)
 
-    def compress(self, image: Tensor, *, effort: int = 5, lossless: bool = True) -> bytes:
+    def compress(self, image: Single, *, effort: int = 5, lossless: bool = True) -> bytes:
         """Compress an image (C, H, W) uint8 of any size into a .nelbo file; see `ProgressiveCodec.encode`."""
-        return self.codec().encode([image], effort=effort, lossless=lossless)[0].to_bytes()
+        return self.codec().encode([as_pixels(image)], effort=effort, lossless=lossless)[0].to_bytes()
 
     def decompress(self, content: bytes, *, max_bytes: int | None = None) -> Decoded:
         """Decode a .nelbo file of this model, or a preview from its first bytes; see `ProgressiveCodec.decode`."""

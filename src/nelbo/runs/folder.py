@@ -43,7 +43,7 @@ class DataOptions:
     levels: Annotated[int, Doc("K, the number of levels of a pixel.")]
     num_train: Annotated[int, Doc("Number of training images.")]
     num_held_out: Annotated[int, Doc("Number of held-out images.")]
-    size: Annotated[int | None, Doc("Side that images were resized to.")] = None
+    size: Annotated[int | tuple[int, int] | None, Doc("Side, or height and width, that images were resized to.")] = None
     mode: Annotated[str | None, Doc("L (grey) or RGB, if it was given.")] = None
     held_out: Annotated[float | None, Doc("Fraction or number of images held out, if given.")] = None
     class_names: Annotated[tuple[str, ...], Doc("Class names, by label.")] = ()

@@ -27,7 +27,9 @@ class RestoreOptions:
         ConfigurationError: none or several damages, or an unknown method, sampler or precision.
     """
 
-    mask: Annotated[Tensor | None, Doc("Inpaint: bool tensor (H, W), true where pixels are missing.")] = None
+    mask: Annotated[
+        Any, Doc("Inpaint: bool (H, W), true where pixels are missing, or a picture that is white there.")
+    ] = None
     noise: Annotated[float | None, Doc("Denoise: standard deviation of the noise, in grey levels.")] = None
     upscale: Annotated[
         int | None,

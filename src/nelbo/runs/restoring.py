@@ -1,8 +1,11 @@
 """Restoration of a damaged image by a model: several draws, their mean and their spread."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
+from nelbo.data import Single, as_mask, as_pixels
 from nelbo.errors import ScheduleError, ShapeError, option
 from nelbo.probability import levels_to_data
 from nelbo.randomness import RESTORATION, image_generators
@@ -18,8 +21,8 @@ VARIANCE = "fixed-small"  # where x_0 is known, betatilde is the whole variance 
 
 
 @torch.no_grad()
-def restore(model: DiffusionModel, image: Tensor, options: RestoreOptions) -> Restoration:
-    """Draw what a damaged image (C, H, W), integer levels, may have been.
+def restore(model: DiffusionModel, image: Single, options: RestoreOptions) -> Restoration:
+    """Draw what a damaged image may have been: any kind of image that `nelbo.data.as_pixels` takes.
 
     The image has the size and channels of the model's images, except that it is smaller for `upscale` and has one
     channel for `colour`. Pixels that a mask keeps come back exactly; other measurements come back up to rounding. With
@@ -32,11 +35,15 @@ def restore(model: DiffusionModel, image: Tensor, options: RestoreOptions) -> Re
         ScheduleError: a number of steps outside 1..T.
         ShapeError: an image or a mask of another shape, or levels out of range.
     """
+    if options.mask is not None:
+        options = replace(options, mask=as_mask(options.mask))
     damage = build_damage(options.damage, vars(options))
     labels = None if options.label is None else model.classes(options.label, options.num)
     model.require_class(labels, options.guidance)
-    _check_image(model, image, damage.expected_shape(model.data.shape))
-    y = levels_to_data(image, model.data.levels).to(model.schedule.device).unsqueeze(0)
+    expected = damage.expected_shape(model.data.shape)
+    pixels = as_pixels(image, expected)
+    _check_image(model, pixels, expected)
+    y = levels_to_data(pixels, model.data.levels).to(model.schedule.device).unsqueeze(0)
     steps = _steps(model, damage, options)
     walk = damage.walk(_sampler(model, damage, options, steps), y, steps)
     draws = _draws(model, walk, options, labels)
@@ -99,8 +106,6 @@ def _sampler(model: DiffusionModel, damage: ImageDamage, options: RestoreOptions
 
 
 def _check_image(model: DiffusionModel, image: Tensor, shape: tuple[int, int, int]) -> None:
-    if not isinstance(image, Tensor):
-        raise ShapeError(f"the damaged image is {image!r}; expected a uint8 tensor (C, H, W).")
     if tuple(image.shape) != shape:
         raise ShapeError(
             f"the damaged image must be {' x '.join(map(str, shape))} (channels x height x width) for the model "

@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Protocol, Self
 
 from torch import Tensor, nn
 
-from nelbo.data import ArrayDataset, ImageDataset
-from nelbo.errors import ConfigurationError, DataError, ShapeError, option
+from nelbo.data import ImageDataset, Images, as_dataset
+from nelbo.errors import ConfigurationError, ShapeError, option
 from nelbo.files import write_tensors
 from nelbo.progress import Progress
 from nelbo.runs.folder import MODEL_FILE, RunConfig
@@ -89,13 +89,13 @@ class Run(ABC):
         """Draw images first..first+num-1 of a seed: uint8 (num, C, H, W). Image i of a seed is always the same."""
 
     @abstractmethod
-    def bound(self, images: Tensor | ImageDataset, *args: Any, **options: Any) -> Report:
+    def bound(self, images: Images, *args: Any, **options: Any) -> Report:
         """Compute the bound over images (uint8, N x C x H x W, or a data set), in bits/dim.
 
         Every family takes `seed`, `batch_size` and `progress`, and further options of its own.
         """
 
-    def score(self, images: Tensor | ImageDataset, *, seed: int = 0) -> Tensor:
+    def score(self, images: Images, *, seed: int = 0) -> Tensor:
         """Score each image by its bound: (N,) float64 bits/dim. A higher score is a more surprising image."""
         return self.bound(images, seed=seed).scores
 
@@ -142,9 +142,7 @@ class Run(ABC):
                 f"at most {MOST_BYTES // math.prod(self.shape)} at a time, each part with its own seed."
             )
 
-    def dataset_of(
-        self, images: Tensor | ImageDataset, batch_size: int = 1, *, remedy: str = "resize them"
-    ) -> ImageDataset:
+    def dataset_of(self, images: Images, batch_size: int = 1, *, remedy: str = "resize them") -> ImageDataset:
         """Return images as a data set of this model's shape.
 
         Args:
@@ -152,17 +150,12 @@ class Run(ABC):
 
         Raises:
             ShapeError: images of another shape.
-            DataError: another number of levels.
+            DataError: another number of levels, or images that cannot be used.
             ConfigurationError: a batch size below 1.
         """
         if batch_size < 1:
             raise ConfigurationError(f"{option('batch_size')} must be at least 1, got {batch_size}.")
-        if not isinstance(images, Tensor | ImageDataset):
-            raise DataError(
-                f"the images are {images!r}; expected a uint8 tensor or a data set, such as "
-                "`nelbo.load_data(path).train`."
-            )
-        dataset = ArrayDataset(images, self.levels) if isinstance(images, Tensor) else images
+        dataset = as_dataset(images, self.shape, self.levels)
         dataset.require_levels(self.levels)
         if dataset.shape != self.shape:
             raise ShapeError(

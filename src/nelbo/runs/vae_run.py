@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from nelbo.data import ImageDataset
+from nelbo.data import Images
 from nelbo.errors import ConfigurationError, option
 from nelbo.probability import levels_to_data
 from nelbo.progress import Progress
@@ -71,7 +71,7 @@ class VAERun(Run):
 
     def bound(
         self,
-        images: Tensor | ImageDataset,
+        images: Images,
         *,
         draws: int = 4,
         seed: int = 0,
@@ -94,7 +94,7 @@ class VAERun(Run):
 
     def log_likelihood(
         self,
-        images: Tensor | ImageDataset,
+        images: Images,
         *,
         samples: int = 100_000,
         fit: int = 0,
@@ -105,19 +105,19 @@ class VAERun(Run):
         return monte_carlo(self.network, self._data(images), samples=samples, fit=fit, seed=seed, progress=progress)
 
     @torch.no_grad()
-    def reconstruct(self, images: Tensor | ImageDataset) -> Tensor:
+    def reconstruct(self, images: Images) -> Tensor:
         """Reconstruct images through the mean of q(z|x): uint8 (N, C, H, W)."""
         z = self.network.posterior(self._data(images)).mean
         return pixels_of(self.network.likelihood(z).mean, self.levels)
 
     @torch.no_grad()
-    def traversal(self, images: Tensor | ImageDataset, dims: int = 10) -> Tensor:
+    def traversal(self, images: Images, dims: int = 10) -> Tensor:
         """Vary the first image along the dimensions of z that the images use most: uint8 (dims, 13, C, H, W)."""
         x_0 = self._data(images)
         z = self.network.posterior(x_0[:1]).mean[0]
         return pixels_of(traverse(self.network, z, busiest(self.network, x_0, dims), WALK), self.levels)
 
-    def _data(self, images: Tensor | ImageDataset) -> Tensor:
+    def _data(self, images: Images) -> Tensor:
         dataset = self.dataset_of(images)
         x_0 = levels_to_data(dataset.images(torch.arange(len(dataset))), self.levels)
         return x_0.to(self.network.log_stddev.device)

@@ -2,6 +2,7 @@ from .classifiers import ClassifierCard, TrainedClassifier, bundled_classifiers,
 from .data_request import DataRequest
 from .features import features_for
 from .listener import Listener
+from .own_features import features_of_run, own_features
 from .pictures import show_run
 from .points import Gap, PointsReport, report_points
 from .run_data import data_of, held_out_part
@@ -26,8 +27,10 @@ __all__ = [
     "data_of",
     "drawn_samples",
     "features_for",
+    "features_of_run",
     "held_out_part",
     "load_classifier",
+    "own_features",
     "report_points",
     "run_table2",
     "show_run",

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from nelbo.data.names import read_size
 from nelbo.options import Annotated, Doc
 
 
@@ -11,8 +12,11 @@ class DataRequest:
 
     spec: Annotated[str, Doc("A built-in name such as digits, or the path of a folder or file of images.")]
     size: Annotated[
-        int | None,
-        Doc("Resize and centre-crop the images to this side length, in pixels. By default, sizes are unchanged."),
+        int | tuple[int, int] | None,
+        Doc(
+            "Resize and centre-crop the images to this side length in pixels, or to WIDTHxHEIGHT, such as 48x64 (in "
+            "Python also a tuple of height and width). By default, sizes are unchanged."
+        ),
     ] = None
     mode: Annotated[str | None, Doc("Colour mode: L (grey) or RGB. Detected by default.")] = None
     held_out: Annotated[
@@ -23,3 +27,6 @@ class DataRequest:
         ),
     ] = None
     on_reject: Annotated[str, Doc("What to do with files that cannot be decoded: skip (the default) or stop.")] = "skip"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", read_size(self.size))

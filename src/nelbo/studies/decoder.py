@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import time
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -11,14 +13,16 @@ from torch import nn
 from nelbo.data import ImageDataset
 from nelbo.diffusion import PixelObjective
 from nelbo.files import write_json
-from nelbo.networks import PixelNetwork
+from nelbo.networks import PixelNetwork, PixelOptions
 from nelbo.randomness import INITIALISATION, derived_seed
 from nelbo.recipes.assembly import build_pixel_options
 from nelbo.runs.diffusion_run import DiffusionRun
+from nelbo.studies.decoder_examples import gather_examples, most_examples
 from nelbo.studies.listener import Listener
-from nelbo.training import METRICS_FILE, STATE_FILE, Processes, Trainer, is_first_process
+from nelbo.training import METRICS_FILE, STATE_FILE, Processes, Trainer, TrainerOptions, is_first_process
 
 FOLDER, OWNER = "decoder", "network.json"
+GATHERING = 0.2  # share of the decoder's minutes in which its examples are gathered
 
 
 def train_decoder(run: DiffusionRun, images: ImageDataset, network_step: int, listener: Listener) -> str | None:
@@ -37,19 +41,32 @@ def train_decoder(run: DiffusionRun, images: ImageDataset, network_step: int, li
     if options is None:
         return None
     folder = run.folder / FOLDER
-    _forget_earlier(folder, network_step)
+    plan = _plan(folder, run, options, network_step)
     Processes.here().meet()
+    began = time.monotonic()
+    examples = gather_examples(
+        run,
+        options,
+        images,
+        plan.num,
+        seconds=plan.seconds,
+        progress=lambda done, total: listener.on_stage("predicting for the decoder", done, total),
+    )
+    if isinstance(examples, str):
+        return examples
+    plan = plan.gathered(len(examples), time.monotonic() - began)
+    if is_first_process():
+        plan.save(folder)
     torch.manual_seed(derived_seed(run.recipe.training.seed, INITIALISATION, 1))
-    objective = PixelObjective(run.reverse(clip=True), options)
 
     def keep(network: nn.Module, step: int) -> None:
         run.pixels = cast(PixelNetwork, network)
 
     trainer = Trainer(
         PixelNetwork(options),
-        objective,
-        images,
-        run.recipe.decoder_training,
+        PixelObjective(options),
+        examples,
+        plan.shortened(run.recipe.decoder_training),
         folder,
         on_save=keep,
         on_progress=lambda step: listener.on_stage("training the decoder", int(1000 * step.fraction), 1000),
@@ -62,15 +79,48 @@ def train_decoder(run: DiffusionRun, images: ImageDataset, network_step: int, li
     return trainer.stopped_by
 
 
-def _forget_earlier(folder: Path, network_step: int) -> None:
-    """Remove the state of a decoder that was trained for the network of another step."""
-    if not is_first_process():
-        return
-    owner, stored = folder / OWNER, None
-    with contextlib.suppress(OSError, ValueError):
-        stored = json.loads(owner.read_text(encoding="utf-8"))
-    if stored != {"step": network_step}:
+@dataclass(frozen=True)
+class _Plan:
+    """How many examples the decoder of a network is trained on; stored so that a resumed run gathers the same ones.
+
+    Attributes:
+        step: optimizer steps of the network.
+        num: number of examples, the largest one until they are gathered.
+        seconds: time for gathering them, None for any.
+        spent: seconds that gathering took, part of the budget; None before.
+    """
+
+    step: int
+    num: int
+    seconds: float | None
+    spent: float | None = None
+
+    def gathered(self, num: int, spent: float) -> "_Plan":
+        """Return the plan by which a resumed run gathers the same examples; the first time counts."""
+        return _Plan(self.step, num, None, spent if self.spent is None else self.spent)
+
+    def shortened(self, training: TrainerOptions) -> TrainerOptions:
+        """Return the options without the minutes that gathering took."""
+        if training.minutes is None or self.spent is None:
+            return training
+        return replace(training, minutes=max(training.minutes - self.spent / 60, training.minutes / 2))
+
+    def save(self, folder: Path) -> None:
+        write_json(folder / OWNER, asdict(self))
+
+
+def _plan(folder: Path, run: DiffusionRun, options: PixelOptions, network_step: int) -> _Plan:
+    """Return the stored plan, or a new one after removing the state of a decoder for the network of another step."""
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        stored = _Plan(**json.loads((folder / OWNER).read_text(encoding="utf-8")))
+        if stored.step == network_step:
+            return stored
+    if is_first_process():
         for name in (STATE_FILE, METRICS_FILE):
             (folder / name).unlink(missing_ok=True)
-    folder.mkdir(exist_ok=True)
-    write_json(owner, {"step": network_step})
+        folder.mkdir(exist_ok=True)
+    training, num = run.recipe.decoder_training, most_examples(run.shape, options)
+    if training.steps is not None:
+        num = min(num, training.steps * training.batch_size)
+    timed = training.minutes is not None and Processes.here().count == 1  # several processes gather the same examples
+    return _Plan(network_step, num, 60 * GATHERING * training.minutes if timed and training.minutes else None)

@@ -47,19 +47,30 @@ def features_for(data: DataOptions, path: str | Path | None = None, *, device: s
     return given.features()
 
 
+def knows(data: DataOptions) -> bool:
+    """Return whether a bundled classifier fits images like those of `data`."""
+    return _fitting(data, "cpu") is not None
+
+
 def _bundled(data: DataOptions, device: str) -> TrainedClassifier:
-    """Return the bundled classifier for the shape and levels of `data`, and for its classes or its name."""
+    if (fitting := _fitting(data, device)) is not None:
+        return fitting
+    raise ConfigurationError(
+        f"nelbo has no classifier for images like those of {data.spec}, only for {', '.join(bundled_classifiers())}; "
+        f"set {option('features')} to the TorchScript file of a network, such as an Inception network, that maps uint8 "
+        "images to features."
+    )
+
+
+def _fitting(data: DataOptions, device: str) -> TrainedClassifier | None:
+    """Return the bundled classifier for the shape and levels of `data`, and for its classes or its name, or None."""
     kind = (tuple(data.shape), data.levels, tuple(data.class_names))
     for name, path in bundled_classifiers().items():
         trained = load_classifier(path, device=device)
         like = (trained.network.options.shape, trained.card.levels, trained.card.class_names)
         if like == kind or (name == data.spec and like[:2] == kind[:2]):
             return trained
-    raise ConfigurationError(
-        f"nelbo has no classifier for images like those of {data.spec}, only for {', '.join(bundled_classifiers())}; "
-        f"set {option('features')} to the TorchScript file of a network, such as an Inception network, that maps uint8 "
-        "images to features."
-    )
+    return None
 
 
 def scripted_features(path: Path, shape: tuple[int, int, int], device: str = "cpu") -> FeatureModule:

@@ -25,6 +25,7 @@ class Session:
     """The callbacks of one training session, and the work after its last step.
 
     Attributes:
+        pictures: whether to draw the finished model.
         first_step: the step that this session resumed at.
     """
 
@@ -32,6 +33,7 @@ class Session:
     config: RunConfig
     split: Split
     listener: Listener
+    pictures: bool = True
     first_step: int = 0
 
     def begin(self, first_step: int, training: bool) -> None:
@@ -79,7 +81,8 @@ class Session:
         """Draw the curves and, unless a signal stopped training, the pictures of the finished model."""
         if stopped_by is None:
             run = load(self.folder)
-            show_run(run, self._held_out(4 * HELD_OUT_IMAGES), self.listener.on_stage)
+            if self.pictures:
+                show_run(run, self._held_out(4 * HELD_OUT_IMAGES), self.listener.on_stage)
             self._report_decoder(run)
         self.draw_curves()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from nelbo.data import Split, absolute_spec
+from nelbo.data import absolute_spec
 from nelbo.errors import ConfigurationError, RunError, option
 from nelbo.files import alone_in, remove_parts
 from nelbo.options import options_from
@@ -33,12 +33,15 @@ BUDGET = {"training.steps", "training.minutes"}
 
 
 def train(
-    data: str | DataRequest | None,
+    data: str | os.PathLike[str] | DataRequest | None,
     out: str | os.PathLike[str],
     *,
+    minutes: float | None = None,
+    steps: int | None = None,
     preset: str | None = None,
     overrides: Mapping[str, Any] | None = None,
     tensorboard: bool = False,
+    pictures: bool = True,
     listener: Listener | None = None,
     **reading: Any,
 ) -> Run:
@@ -48,10 +51,12 @@ def train(
         data: a built-in name or a path (see `nelbo.data.load_data`), a `DataRequest` that also says how to read it, or
             None to resume the run in `out` with its own data and recipe.
         out: the run folder.
+        minutes, steps: the budget, like the overrides "training.minutes" and "training.steps".
         preset: name of a recipe; None chooses it by the data.
         overrides: settings of the recipe by dotted name, such as {"training.minutes": 10}. A budget given here replaces
             the preset's budget, of either kind.
         tensorboard: also write the metrics to the folder's `tensorboard`; needs the extra nelbo[tensorboard].
+        pictures: draw samples and other pictures of the finished model into the folder.
         listener: receives the progress.
         reading: fields of `DataRequest` that say how to read `data`, such as size=32.
 
@@ -66,7 +71,9 @@ def train(
     listener = listener or Listener()
     folder = Path(out)
     request, name, recipe = _wanted(_requested(data, reading), folder, preset)
-    recipe = recipe.with_overrides(with_one_budget(overrides or {}))
+    budget = {"training.minutes": minutes, "training.steps": steps}
+    given = {name: value for name, value in budget.items() if value is not None}
+    recipe = recipe.with_overrides(with_one_budget({**(overrides or {}), **given}))
     split = read_split(request, workers=recipe.training.workers, seed=recipe.training.seed, listener=listener)
     data_options = described(request, split)
     recipe = _as_begun(recipe, folder, data_options)
@@ -74,12 +81,13 @@ def train(
     config = RunConfig(recipe, data_options, name)
     _refuse_other_run(folder, config)
     with alone_in(folder) if is_first_process() else nullcontext():
-        return _trained(folder, config, split, tensorboard, listener)
+        return _trained(Session(folder, config, split, listener, pictures), tensorboard)
 
 
-def _trained(folder: Path, config: RunConfig, split: Split, tensorboard: bool, listener: Listener) -> Run:
+def _trained(session: Session, tensorboard: bool) -> Run:
     """Build the network, train it, and finish the run."""
-    recipe, session = config.recipe, Session(folder, config, split, listener)
+    folder, split, listener = session.folder, session.split, session.listener
+    recipe = session.config.recipe
     torch.manual_seed(derived_seed(recipe.training.seed, INITIALISATION))
     # gradients arrive in this memory format; weights in another one cost a copy, a fortieth of a step
     network = build_network(recipe).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -120,14 +128,14 @@ def with_one_budget(overrides: Mapping[str, Any]) -> dict[str, Any]:
     return dict(overrides)
 
 
-def _requested(data: str | DataRequest | None, reading: Mapping[str, Any]) -> DataRequest | None:
+def _requested(data: str | os.PathLike[str] | DataRequest | None, reading: Mapping[str, Any]) -> DataRequest | None:
     """Return the request for a name or path and the options of reading it.
 
     Raises:
         ConfigurationError: an unknown option, or options without a name or path.
     """
-    if isinstance(data, str):
-        return options_from(DataRequest, {**reading, "spec": data})
+    if isinstance(data, str | os.PathLike):
+        return options_from(DataRequest, {**reading, "spec": os.fspath(data)})
     if reading:
         raise ConfigurationError(
             f"give {option('data')} as a name or a path, or leave out {', '.join(map(option, reading))}."

@@ -49,7 +49,9 @@ class TrainerOptions:
         str,
         Doc("Precision of the network: bf16 (bfloat16 autocast), fp32, or auto (bf16 if the hardware supports it)."),
     ] = "auto"
-    compile: Annotated[bool, Doc("Compile the network with torch.compile.")] = False
+    compile: Annotated[
+        bool | None, Doc("Compile the network with torch.compile; none: only on a GPU, because CPUs gain nothing.")
+    ] = False
     workers: Annotated[
         int | None, Doc("Processes that decode images; 0 decodes in the main process. Chosen automatically by default.")
     ] = None

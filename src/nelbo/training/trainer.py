@@ -283,7 +283,8 @@ class Trainer:
     def _compiled(self, network: nn.Module) -> nn.Module:
         """Return the network compiled, if the options ask for it and this machine supports it."""
         device = self.accelerator.device
-        if not (self.options.compile and can_compile(device)):
+        wanted = device.type == "cuda" if self.options.compile is None else self.options.compile
+        if not (wanted and can_compile(device)):
             return network
         single_pass = self.options.micro_batch is None and self.accelerator.num_processes == 1
         return compiled(network, device, recorded=single_pass)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nelbo.cli.console import Bars, say
+from nelbo.cli.console import Bars, name_changes, say
 from nelbo.cli.options import STDOUT
 from nelbo.errors import ConfigurationError
 
@@ -82,7 +82,9 @@ def images_for(model: Run, data: str | None, num: int | None, bar: Bars) -> Imag
     if data is None:
         images = held_out_part(model, Listener(on_stage=bar))
     else:
-        images, _ = load_for_model(data, model.shape, progress=bar.of("reading images"))
+        prepared = load_for_model(data, model.shape, progress=bar.of("reading images"))
+        images = prepared.images
+        name_changes(prepared, "")
     images = model.dataset_of(images)
     return images if num is None else images.spread(num)
 

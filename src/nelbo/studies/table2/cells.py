@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from nelbo.data.names import read_size, written_size
 from nelbo.errors import ConfigurationError, option, setting
 from nelbo.options import Annotated, Doc, check_types
 from nelbo.recipes import presets
@@ -22,15 +23,17 @@ OBJECTIVES = (
     ("hybrid", "learned-range"),
 )
 LOSSES = {"variational": "L", "simple": "simple", "hybrid": "hybrid"}
-# Settings of every cell besides the preset: the schedule, the distribution of t and a network without classes
-# are the paper's.
+# Settings of every cell besides the preset: the schedule, the distribution of t, the decoder and a network without
+# classes are the paper's.
 SHARED: dict[str, Any] = {
     "schedule.kind": "linear",
     "schedule.num_steps": 1000,
     "schedule.beta_1": 1e-4,
     "schedule.beta_T": 0.02,
     "timesteps": "uniform",
+    "decoder.kind": "gaussian",
     "conditional": False,
+    "training.optimizer": "adamw",
     "training.compile": False,
 }
 # Smaller than the preset's network: about two thousand steps per minute on 2 cores.
@@ -92,8 +95,12 @@ class GridOptions:
     overrides: Annotated[Mapping[str, Any], Doc("Other settings of the recipe by dotted name.")] = field(
         default_factory=dict
     )
+    size: Annotated[
+        int | tuple[int, int] | None, Doc("Side, or WIDTHxHEIGHT, to which the images are resized and cropped.")
+    ] = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "size", read_size(self.size))
         check_types(self)
         if (self.minutes is None) == (self.steps is None):
             raise ConfigurationError(
@@ -131,7 +138,8 @@ class GridOptions:
     def command(self, out: str | os.PathLike[str]) -> str:
         """Return the command line that computes this grid."""
         names = ("preset", "minutes", "steps", "seed", "num_images", "sampling_steps", "features")
-        values = [("data", self.data), ("out", out), *((name, getattr(self, name)) for name in names)]
+        size = None if self.size is None else written_size(self.size)
+        values = [("data", self.data), ("size", size), ("out", out), *((name, getattr(self, name)) for name in names)]
         values += [("set", f"{name}={json.dumps(value)}") for name, value in self.overrides.items()]
         parts = ["nelbo", "table2"]
         for name, value in values:

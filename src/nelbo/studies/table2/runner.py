@@ -18,8 +18,9 @@ from nelbo.progress import StageProgress, no_stages
 from nelbo.runs.diffusion_run import DiffusionRun
 from nelbo.runs.folder import DataOptions, refuse_changes
 from nelbo.studies.data_request import DataRequest
-from nelbo.studies.features import features_for
+from nelbo.studies.features import features_for, knows
 from nelbo.studies.listener import Listener
+from nelbo.studies.own_features import own_features
 from nelbo.studies.run_data import described, read_split
 from nelbo.studies.table2.cells import Cell, GridOptions, table2_cells
 from nelbo.studies.table2.records import CellRecord, Table2
@@ -59,12 +60,12 @@ def run_table2(out: str | os.PathLike[str], options: GridOptions, listener: Grid
         NelboError: data that cannot be read, settings that do not exist, and others.
     """
     listener, folder = listener or GridListener(), Path(out)
-    request = DataRequest(options.data)
+    request = DataRequest(options.data, options.size)
     split = read_split(request, workers=None, seed=options.seed, listener=Listener(on_stage=listener.on_stage))
     split.require_test()
     settings = options.to_json()
     _refuse_other_grid(folder, settings)
-    frechet = Frechet.of(options, described(request, split), split)
+    frechet = Frechet.of(options, described(request, split), split, folder, listener.on_stage)
     listener.on_begin(frechet.against)
     records: list[CellRecord] = []
     stopped: str | None = None
@@ -102,8 +103,10 @@ class Frechet:
     seed: int
 
     @classmethod
-    def of(cls, options: GridOptions, data: DataOptions, split: Split) -> "Frechet":
-        """Choose the features for the images of a grid.
+    def of(
+        cls, options: GridOptions, data: DataOptions, split: Split, folder: Path, on_stage: StageProgress
+    ) -> "Frechet":
+        """Choose the features for the images of a grid in `folder`.
 
         Raises:
             NelboError: the distance cannot be measured with the features that the options name.
@@ -112,7 +115,10 @@ class Frechet:
             require_torchmetrics()
             if len(split.test) < 2:
                 raise DataError("a single held-out image has no covariance")
-            features = features_for(data, options.features)
+            if options.features is None and not knows(data):
+                features = own_features(data, split, folder, listener=Listener(on_stage=on_stage))
+            else:
+                features = features_for(data, options.features)
         except NelboError as error:
             if options.features is not None:
                 raise
@@ -203,7 +209,7 @@ class CellRun:
             on_stop=stopped,
         )
         run = train(
-            DataRequest(self.options.data),
+            DataRequest(self.options.data, self.options.size),
             self.folder,
             preset=self.options.preset,
             overrides=self.options.settings(self.cell),

@@ -1,0 +1,166 @@
+"""Images as people have them in Python: paths, Pillow images, NumPy arrays, tensors, and lists of these."""
+
+import os
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from nelbo.data.arrays import as_images, as_levels
+from nelbo.data.datasets import ArrayDataset, ImageDataset
+from nelbo.data.decoding import Unreadable, conform, from_pillow, to_tensor
+from nelbo.data.folders import DataWarning
+from nelbo.data.loading import load_for_model
+from nelbo.data.names import CHANNELS, MODE_OF
+from nelbo.data.pictures import read_picture
+from nelbo.errors import DataError
+
+Single = str | os.PathLike[str] | Image.Image | NDArray[Any] | Tensor
+Images = Single | Sequence[Single] | ImageDataset
+EXPECTED = "expected a path, a Pillow image, a NumPy array, a tensor"
+
+
+def as_dataset(images: Images, shape: tuple[int, int, int], levels: int) -> ImageDataset:
+    """Return images of any of these kinds as a data set for a model.
+
+    Files and Pillow images are resized, cropped and converted to the model's shape as in training. Arrays and tensors
+    keep their size; their layout is that of the model's shape if it fits, else one that `as_images` understands.
+
+    Args:
+        shape: (C, H, W) of the model's images.
+        levels: K of the model, taken for uint8 arrays and tensors.
+
+    Raises:
+        DataError: something else, or a file or an array that cannot be used.
+
+    Warns:
+        DataWarning: images were resized or converted.
+    """
+    if isinstance(images, ImageDataset):
+        return images
+    if isinstance(images, str | os.PathLike):
+        prepared = load_for_model(os.fspath(images), shape)
+        if prepared.note:
+            warnings.warn(f"{prepared.note}, as in training.", DataWarning, stacklevel=3)
+        return prepared.images
+    if isinstance(images, np.ndarray | Tensor):
+        pixels, found = _levels_of(images, levels)
+        return ArrayDataset(_batch(pixels, shape), found)
+    if isinstance(images, Image.Image):
+        images = [images]
+    if not isinstance(images, list | tuple) or not images:
+        raise DataError(
+            f"the images are {_short(images)}; {EXPECTED}, a list of these that is not empty, or a data set."
+        )
+    each = [_fitted(image, shape, levels) for image in images]
+    shapes = {tuple(pixels.shape) for pixels, _ in each}
+    if len(shapes) > 1:
+        listed = ", ".join(" x ".join(map(str, found)) for found in sorted(shapes))
+        raise DataError(f"the images have {len(shapes)} shapes (C x H x W): {listed}; resize them to one.")
+    return ArrayDataset(torch.stack([pixels for pixels, _ in each]), max(found for _, found in each))
+
+
+def as_pixels(image: Single, shape: tuple[int, int, int] | None = None) -> Tensor:
+    """Return one image as integer levels (C, H, W), in its own size.
+
+    Args:
+        shape: (C, H, W) that is expected; it decides between layouts that are both possible.
+
+    Raises:
+        DataError: something else than one image, or a file or an array that cannot be used.
+    """
+    if isinstance(image, str | os.PathLike):
+        return read_picture(os.fspath(image)).pixels
+    if isinstance(image, Image.Image):
+        try:
+            decoded = from_pillow(image).pixels
+        except Unreadable as error:
+            raise DataError(f"the image cannot be used: {error}.") from error
+        return to_tensor(decoded, MODE_OF[decoded.shape[2]])
+    if not isinstance(image, np.ndarray | Tensor):
+        raise DataError(f"the image is {_short(image)}; {EXPECTED}.")
+    pixels, _ = _levels_of(image, 256)
+    if pixels.ndim == 3 and (shape is None or pixels.shape not in (shape, (*shape[1:], shape[0]))):
+        first, last = pixels.shape[0] in (1, 3), pixels.shape[2] in (1, 3)
+        if first == last:
+            raise DataError(
+                f"the image has the shape {tuple(pixels.shape)}; expected H x W, C x H x W or H x W x C with C = 1 or "
+                "3 channels."
+            )
+        return pixels if first else pixels.permute(2, 0, 1).contiguous()
+    batch = _batch(pixels, shape)
+    if len(batch) != 1:
+        raise DataError(f"the image has the shape {tuple(pixels.shape)}, which is {len(batch)} images; give one.")
+    return batch[0]
+
+
+def as_mask(mask: Single) -> Tensor:
+    """Return a mask of missing pixels, bool (H, W): a bool array or tensor, or a picture that is white there.
+
+    Raises:
+        DataError: something else, a picture in colour or with transparency, or an array of other values.
+    """
+    if isinstance(mask, np.ndarray | Tensor):
+        found = torch.as_tensor(mask)
+        if found.dtype != torch.bool or found.ndim != 2:
+            raise DataError(
+                f"the mask is {found.dtype} of shape {tuple(found.shape)}; expected bool (height, width), true where "
+                "pixels are missing."
+            )
+        return found
+    if isinstance(mask, Image.Image) and mask.has_transparency_data:
+        raise DataError("the mask has transparency, and it is not clear whether such pixels are missing; remove it.")
+    pixels = as_pixels(mask)
+    if len(pixels) != 1:
+        raise DataError("the mask has colours, but must be white where pixels are missing and black elsewhere.")
+    return pixels[0] >= 128
+
+
+def _fitted(image: Single, shape: tuple[int, int, int], levels: int) -> tuple[Tensor, int]:
+    """Return one image of a list as levels (C, H, W), and K; a file or a Pillow image is resized to `shape`."""
+    if isinstance(image, np.ndarray | Tensor):
+        return as_pixels(image, shape), _levels_of(image, levels)[1]
+    pixels = as_pixels(image)
+    if pixels.shape != shape and shape[0] in MODE_OF:
+        changed = conform(pixels[None], (shape[1], shape[2]), MODE_OF[shape[0]])[0]
+        if pixels.shape[1:] != shape[1:] or len(pixels) > CHANNELS[MODE_OF[shape[0]]]:
+            size, mode = f"{shape[2]}x{shape[1]}", "" if len(pixels) <= shape[0] else " in grey"
+            warnings.warn(f"an image became {size}{mode}, as in training.", DataWarning, stacklevel=4)
+        pixels = changed
+    return pixels, 256
+
+
+def _levels_of(images: NDArray[Any] | Tensor, levels: int) -> tuple[Tensor, int]:
+    """Return an array or a tensor as uint8, and K: that of the model for uint8."""
+    array = images.detach().cpu().numpy() if isinstance(images, Tensor) else images
+    if array.dtype == np.uint8:
+        return torch.from_numpy(np.ascontiguousarray(array)), levels
+    kind = "the tensor" if isinstance(images, Tensor) else "the array"
+    converted, found = as_levels(array, kind)
+    return torch.from_numpy(np.ascontiguousarray(converted)), found
+
+
+def _batch(pixels: Tensor, shape: tuple[int, int, int] | None) -> Tensor:
+    """Return images of any layout as (N, C, H, W)."""
+    if shape is not None:
+        last = (*shape[1:], shape[0])
+        if pixels.shape in (shape, last):
+            pixels = pixels[None]
+        if pixels.ndim == 4 and pixels.shape[1:] in (shape, last):
+            return pixels if pixels.shape[1:] == shape else pixels.permute(0, 3, 1, 2).contiguous()
+        if pixels.ndim == 3 and shape == (1, *pixels.shape[1:]):
+            return pixels[:, None]
+    if pixels.ndim == 4 and pixels.shape[1] not in (1, 3) and pixels.shape[3] not in (1, 3):
+        return pixels  # the model refuses it and names both shapes
+    return as_images(pixels.numpy(), "the array")
+
+
+def _short(value: object) -> str:
+    """Return the type and a value, cut short."""
+    text = repr(value)
+    return f"{text[:60]}..." if len(text) > 60 else text

@@ -1,0 +1,49 @@
+"""The display of a training run."""
+
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from nelbo.cli.display import TrainingDisplay
+from nelbo.training import TrainingStep
+
+RECORD = {"loss": 0.123456, "loss_by_quarter": [0.5, 0.25, 0.125, 0.0625]}
+
+
+def line(width: int, verbose: bool = False) -> str:
+    """Return the bar in a terminal of this width, late in a long run."""
+    display = TrainingDisplay(verbose)
+    display.task = display.progress.add_task("training", total=1.0, note="")
+    display.previewed({"step": 12345, "held_out_bits_per_dim": 2.8915, "held_out_standard_error": 0.01})
+    step = TrainingStep(step=12345, fraction=0.25, seconds=1800.0, images_per_second=123.4, record=RECORD)
+    display.stepped(step)
+    console = Console(width=width, file=StringIO(), force_terminal=True, color_system=None)
+    console.print(display.progress.get_renderable())
+    return console.file.getvalue()
+
+
+def test_80_columns_hold_the_bar_the_share_the_time_and_the_bound():
+    shown = line(80)
+    assert shown.count("\n") == 1
+    assert "━━━━" in shown and "25%" in shown
+    assert "1:30:00 left, step 12345, bound 2.892 bits/dim" in shown
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_losses_by_quarter_are_for_verbose(verbose: bool):
+    shown = line(200, verbose)
+    assert "123 images/s, loss 0.1235" in shown
+    assert ("by quarter of t: 0.5 0.25 0.125 0.0625" in shown) == verbose
+
+
+@pytest.mark.parametrize(("speed", "said"), [(20.0, ["2:46"]), (2000.0, [])])
+def test_time_after_the_budget_is_announced(speed: float, said: list[str], monkeypatch):
+    lines = list[str]()
+    monkeypatch.setattr("nelbo.cli.display.say", lines.append)
+    display = TrainingDisplay()
+    display.stepped(TrainingStep(step=1, fraction=1.0, seconds=60.0, images_per_second=speed, record={}))
+    for done in range(3):
+        display.staged("calibrating", done, 2)
+    found = [text for text in lines if "besides the budget" in text]
+    assert len(found) == len(said) and all(time in text for time, text in zip(said, found, strict=True))
