@@ -164,7 +164,8 @@ def test_training_estimates_the_whole_bound(shape):
 def test_examples_hold_the_evidence_of_the_bound():
     """Rounded, it is the evidence that `PixelDecoder` rounds, up to 1/64 of a half level."""
     made = network(1, 17)
-    reverse = ReverseProcess(NoiseSchedule.log_linear(4, 4.0, -8.0), lambda x_t, t, label=None: 0.1 * x_t, levels=17)
+    schedule = NoiseSchedule.log_linear(4, 4.0, -8.0)
+    reverse = ReverseProcess(lambda x_t, t, label=None: 0.1 * x_t, schedule, levels=17)
     images = torch.randint(0, 17, (3, 1, 5, 6), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     noise = torch.randn(3, 1, 5, 6, generator=torch.Generator().manual_seed(1))
     examples = pixel_examples(reverse, made.options, images, noise)

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from nelbo.data import load_data
-from nelbo.errors import ConfigurationError, NelboError, RunError
+from nelbo.errors import ConfigurationError, DataError, NelboError, RunError
 from nelbo.evaluation import FeatureModule
 from nelbo.recipes.families import build_objective, fit_to_data
 from nelbo.runs import load
@@ -122,10 +122,15 @@ def test_diverging_cells_are_recorded_as_unstable(tmp_path, options, three, rate
 def test_distance_is_added_without_retraining(tmp_path, options, monkeypatch):
     cells = table2_cells()[:1]
     monkeypatch.setattr(runner, "table2_cells", lambda: cells)
+
+    def none(*_, **__):
+        raise DataError("there are none")
+
+    monkeypatch.setattr(runner, "own_features", none)
     before = run_table2(tmp_path / "grid", options())
     assert all(record.frechet is None for record in before.records)
     stages, features = [], FeatureModule("means", 3, lambda images: images.float().mean((2, 3)), None, "of channels")
-    monkeypatch.setattr(runner, "features_for", lambda data, path: features)
+    monkeypatch.setattr(runner, "own_features", lambda *_, **__: features)
     after = run_table2(tmp_path / "grid", options(), GridListener(on_stage=lambda *stage: stages.append(stage)))
     assert {name for name, *_ in stages} <= {"reading images", "features", "resamples"}
     for record in after.records:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Column
 
 from nelbo.cli.console import Bars, err, name_rejects, say
 from nelbo.data import Split
@@ -33,10 +34,10 @@ class TrainingDisplay:
             TextColumn("{task.description}"),
             BarColumn(bar_width=BAR_WIDTH),
             TextColumn("{task.percentage:>3.0f}%"),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
         )
         self.verbose = verbose
-        self.progress = Progress(*columns, console=err)
+        self.progress = Progress(*columns, console=err, expand=True)
         self.stages = Bars(self.progress)
         self.task: TaskID | None = None
         self.losses = self.held_out = self.stopped = self.variance = ""

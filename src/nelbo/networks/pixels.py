@@ -119,7 +119,8 @@ class PixelNetwork(nn.Module):
         with torch.no_grad():  # three components of different widths at the mean
             bias = last.bias.view(options.channels, 3, COMPONENTS)  # type: ignore[union-attr]
             bias.zero_()
-            bias[:, 2] = torch.tensor([1.0, 0.0, -1.5])
+            for component, width in enumerate((1.0, 0.0, -1.5)):
+                bias[:, 2, component] = width
 
     def forward(self, features: Tensor, place: Place) -> Tensor:
         """Map integers (B, 3C or 4C, H, W) to logits, shifts and log2-scales of a pass: (B, 3, components, h, w)."""

@@ -2,10 +2,10 @@ from .classifiers import ClassifierCard, TrainedClassifier, bundled_classifiers,
 from .data_request import DataRequest
 from .features import features_for
 from .listener import Listener
-from .own_features import features_of_run, own_features
 from .pictures import show_run
 from .points import Gap, PointsReport, report_points
 from .run_data import data_of, held_out_part
+from .run_features import features_of_run, own_features
 from .table2.cells import Cell, GridOptions, table2_cells
 from .table2.records import CellRecord, Table2
 from .table2.runner import GridListener, drawn_samples, run_table2

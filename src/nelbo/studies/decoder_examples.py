@@ -73,9 +73,8 @@ def gather_examples(
     device, began, found, stopped = reverse.schedule.device, time.monotonic(), list[Tensor](), list[str]()
     with stop_signals(stopped.append):
         for start in range(0, num, BATCH):
-            if stopped:
-                return stopped[0]
-            if found and seconds is not None and time.monotonic() - began > seconds:
+            late = seconds is not None and time.monotonic() - began > seconds
+            if stopped or (found and late):
                 break
             places = torch.arange(start, min(start + BATCH, num))
             chosen = images.images(places * len(images) // num if num < len(images) else places % len(images))
@@ -84,4 +83,4 @@ def gather_examples(
             found.append(pixel_examples(reverse, options, chosen.to(device), noise.to(device)).cpu())
             if progress is not None:
                 progress(min(start + BATCH, num), num)
-    return DecoderExamples(torch.cat(found), run.levels)
+    return stopped[0] if stopped else DecoderExamples(torch.cat(found), run.levels)

@@ -20,8 +20,8 @@ from nelbo.runs.folder import DataOptions, refuse_changes
 from nelbo.studies.data_request import DataRequest
 from nelbo.studies.features import features_for, knows
 from nelbo.studies.listener import Listener
-from nelbo.studies.own_features import own_features
 from nelbo.studies.run_data import described, read_split
+from nelbo.studies.run_features import own_features
 from nelbo.studies.table2.cells import Cell, GridOptions, table2_cells
 from nelbo.studies.table2.records import CellRecord, Table2
 from nelbo.studies.training import train
