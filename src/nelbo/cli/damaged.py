@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from nelbo.data import Picture
     from nelbo.runs.restore_options import RestoreOptions
 
-WHITE = 128  # grey levels of a mask from here on count as white
-
 
 def read_damaged(
     image: str, mask: Path | None, options: RestoreOptions, whole: tuple[int, int, int], *, resize: bool
@@ -79,6 +77,7 @@ def _mask(path: Path, picture: Picture, whole: tuple[int, int, int], *, resize: 
     """Read a mask: bool (H, W), true where the picture is white. It is cropped and resized like its image."""
     from nelbo.data import read_picture
     from nelbo.data.decoding import conform
+    from nelbo.data.inputs import WHITE
 
     found = read_picture(str(path))
     size, target = found.pixels.shape[1:], whole[1:]

@@ -22,6 +22,7 @@ from nelbo.errors import DataError
 
 Single = str | os.PathLike[str] | Image.Image | NDArray[Any] | Tensor
 Images = Single | Sequence[Single] | ImageDataset
+WHITE = 128  # grey levels of a mask from here on count as white
 EXPECTED = "expected a path, a Pillow image, a NumPy array, a tensor"
 
 
@@ -118,7 +119,7 @@ def as_mask(mask: Single) -> Tensor:
     pixels = as_pixels(mask)
     if len(pixels) != 1:
         raise DataError("the mask has colours, but must be white where pixels are missing and black elsewhere.")
-    return pixels[0] >= 128
+    return pixels[0] >= WHITE
 
 
 def _fitted(image: Single, shape: tuple[int, int, int], levels: int) -> tuple[Tensor, int]:
