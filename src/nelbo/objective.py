@@ -7,6 +7,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+NATS = "nats/dim"
+
 Draws = dict[str, Tensor]
 """The random numbers of a batch by name, each tensor with one row per example."""
 
@@ -20,13 +22,15 @@ class Losses:
         loss: (B,) detached, the losses before their importance weights, for reports and for `Objective.learn`.
         position: (B,) in [0, 1), where in the objective each example lies: (t - 1) / T for diffusion. None if the
             objective has only one place.
-        terms: further (B,) values to report, by name.
+        terms: further (B,) values to report, by name, in the unit of the loss.
+        unit: unit of the loss, or "" if it has none. Reports convert "nats/dim" to bits/dim.
     """
 
     weighted: Tensor
     loss: Tensor
     position: Tensor | None = None
     terms: dict[str, Tensor] = field(default_factory=dict)
+    unit: str = ""
 
 
 class Objective(Protocol):

@@ -6,9 +6,11 @@ import pytest
 from rich.console import Console
 
 from nelbo.cli.display import TrainingDisplay
+from nelbo.recipes import preset
+from nelbo.runs import DataOptions, RunConfig
 from nelbo.training import TrainingStep
 
-RECORD = {"loss": 0.123456, "loss_by_quarter": [0.5, 0.25, 0.125, 0.0625]}
+RECORD = {"loss": 0.123456, "loss_unit": "bits/dim", "loss_by_quarter": [0.5, 0.25, 0.125, 0.0625]}
 
 
 def line(width: int, verbose: bool = False) -> str:
@@ -33,8 +35,47 @@ def test_80_columns_hold_the_bar_the_share_the_time_and_the_bound():
 @pytest.mark.parametrize("verbose", [False, True])
 def test_losses_by_quarter_are_for_verbose(verbose: bool):
     shown = line(200, verbose)
-    assert "123 images/s, loss 0.1235" in shown
+    assert "123 images/s, loss 0.1235 bits/dim" in shown
     assert ("by quarter of t: 0.5 0.25 0.125 0.0625" in shown) == verbose
+
+
+def config(minutes: float = 10.0, side: int = 32) -> RunConfig:
+    recipe = preset("images").with_overrides({"training.minutes": minutes})
+    data = DataOptions(
+        spec="photos", shape=(3, side, side), levels=256, num_train=90, num_held_out=10, class_names=(), class_counts=()
+    )
+    return RunConfig(recipe, data, "images")
+
+
+@pytest.mark.parametrize(
+    ("fraction", "side", "said"), [(0.05, 32, "about 400 steps"), (0.005, 32, None), (0.05, 8, None)]
+)
+def test_short_training_is_told_what_to_expect(fraction: float, side: int, said: str | None, monkeypatch):
+    """Twenty steps in a twentieth of the budget are 400 in all, and 32,000 of 64,000 images in less than a half."""
+    lines = list[str]()
+    monkeypatch.setattr("nelbo.cli.display.say", lines.append)
+    display = TrainingDisplay()
+    display.config = config(side=side)
+    for step in (19, 20, 21):
+        display.stepped(TrainingStep(step, step / 20 * fraction, 1.0, 30.0, {}))
+    if said is None:
+        assert lines == []
+    else:
+        (line,) = lines
+        assert said in line and "usually recognisable after 2,000 steps" in line
+
+
+def test_end_of_a_short_training_says_how_to_go_on(monkeypatch):
+    """500 steps in 10 minutes: 2,000 steps take 40."""
+    lines = list[str]()
+    monkeypatch.setattr("nelbo.cli.display.say", lines.append)
+    display = TrainingDisplay()
+    display.config, display.without_model = config(), "raw 8.00, PNG files 5.24"
+    display.last = TrainingStep(500, 1.0, 600.0, 30.0, {})
+    display.finished({"step": 500, "held_out_bits_per_dim": 3.4, "held_out_standard_error": 0.125})
+    bound, advice = lines
+    assert "3.400 +- 0.125 bits/dim, a rough estimate" in bound and bound.endswith("raw 8.00, PNG files 5.24")
+    assert "500 steps are few" in advice and "--minutes 40 or more resumes" in advice
 
 
 @pytest.mark.parametrize(("speed", "said"), [(20.0, ["2:46"]), (2000.0, [])])

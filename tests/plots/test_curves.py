@@ -42,6 +42,12 @@ def test_quarters_of_t_get_a_panel():
     np.testing.assert_allclose(line(quarters, 2)[1], 2.0)
 
 
+def test_loss_axes_name_the_unit():
+    records = [record(i, 1.0, loss_unit="bits/dim", loss_by_quarter=[1.0] * 4) for i in range(3)]
+    assert [axes.get_ylabel() for axes in loss_curve([*records, {"step": 3}]).axes] == ["loss, bits/dim"] * 2
+    assert loss_curve([record(1, 1.0)]).axes[0].get_ylabel() == "loss"
+
+
 @pytest.mark.parametrize(("losses", "scale"), [([1.0, 0.1], "log"), ([1.0, -0.1], "linear"), ([1.0, 0.0], "linear")])
 def test_only_positive_losses_get_a_log_axis(losses, scale):
     (axes,) = loss_curve([record(i, loss) for i, loss in enumerate(losses)]).axes

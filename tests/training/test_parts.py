@@ -1,12 +1,14 @@
 """The moving average, the window of losses and the metrics file on their own."""
 
 import json
+import math
 
 import pytest
 import torch
 from torch import nn
 
 from nelbo.errors import RunError
+from nelbo.objective import NATS, Losses
 from nelbo.training import MetricsLog
 from nelbo.training.ema import averaged
 from nelbo.training.metrics import LossWindow, round_to
@@ -28,27 +30,42 @@ def test_moving_average_follows_its_formula():
 
 def test_window_averages_then_clears():
     window = LossWindow()
-    window.add(torch.tensor([1.0, 3.0]), torch.tensor([2.0, 6.0]), torch.tensor([0.0, 0.999]))
-    window.add(torch.tensor([5.0]), torch.tensor([4.0]), torch.tensor([0.1]))
+    window.add(Losses(torch.tensor([1.0, 3.0]), torch.tensor([2.0, 6.0]), torch.tensor([0.0, 0.999])))
+    window.add(Losses(torch.tensor([5.0]), torch.tensor([4.0]), torch.tensor([0.1])))
     assert window.averages() == {"loss": 3.0, "loss_by_quarter": [3.0, None, None, 6.0]}
     assert window.averages() == {"loss": 0.0}
 
 
 def test_window_averages_terms_without_t():
     window, other = LossWindow(), LossWindow()
-    window.add(torch.tensor([1.0, 3.0]), torch.zeros(2), None, {"kl": torch.tensor([2.0, 6.0])})
-    window.add(torch.tensor([5.0, 7.0]), torch.zeros(2), None, {"kl": torch.tensor([0.0, 4.0])})
+    window.add(Losses(torch.tensor([1.0, 3.0]), torch.zeros(2), None, {"kl": torch.tensor([2.0, 6.0])}))
+    window.add(Losses(torch.tensor([5.0, 7.0]), torch.zeros(2), None, {"kl": torch.tensor([0.0, 4.0])}))
     other.load_state_dict(window.state_dict())
     assert window.averages() == other.averages() == {"loss": 4.0, "kl": 3.0}
     assert window.averages() == {"loss": 0.0}
 
 
+@pytest.mark.parametrize(("unit", "scale", "shown"), [(NATS, 1 / math.log(2), "bits/dim"), ("squared error", 1, None)])
+def test_window_reports_bits_for_nats(unit, scale, shown):
+    window = LossWindow()
+    window.add(Losses(torch.tensor([1.0, 3.0]), torch.tensor([2.0, 6.0]), torch.zeros(2), {"kl": torch.ones(2)}, unit))
+    found = window.averages()
+    assert found["loss"] == pytest.approx(2 * scale, rel=1e-5)
+    assert found["kl"] == pytest.approx(scale, rel=1e-5)
+    assert found["loss_by_quarter"] == [pytest.approx(4 * scale, rel=1e-5), None, None, None]
+    assert found["loss_unit"] == (shown or unit)
+
+
 def test_window_state_is_restored():
     window, other = LossWindow(), LossWindow()
-    window.add(torch.tensor([1.0]), torch.tensor([2.0]), torch.tensor([0.3]))
+    window.add(Losses(torch.tensor([1.0]), torch.tensor([2.0]), torch.tensor([0.3]), unit="squared error"))
     other.load_state_dict(window.state_dict())
     window.averages()  # clears this window, but not the copy
-    assert other.averages() == {"loss": 1.0, "loss_by_quarter": [None, 2.0, None, None]}
+    assert other.averages() == {
+        "loss": 1.0,
+        "loss_by_quarter": [None, 2.0, None, None],
+        "loss_unit": "squared error",
+    }
 
 
 def test_round_to_keeps_significant_digits():

@@ -142,6 +142,7 @@ def test_non_finite_loss_stops_training(trainer, tmp_path, save_every):
         loss = inner(reverse, x_0, t, noise, label)
         return torch.where(torch.arange(len(loss)) == 5, math.nan, loss) if len(drawn) == 4 else loss
 
+    broken.unit = inner.unit
     run.objective.loss = broken
     with pytest.raises(NonFiniteError) as caught:
         run.run()

@@ -253,9 +253,9 @@ def _report(
 
 
 def _name_losses(pictures: list[Picture]) -> None:
-    """Print what was lost when the images were read: the first ones by name, the others as a count."""
-    changed = [picture for picture in pictures if picture.lost]
-    for picture in changed[:MOST_NAMED]:
-        say(f"note: {picture.name}: {picture.lost}; decoding gives this image back")
+    """Print what of a file its .nelbo file lacks: the first ones by name, the others as a count."""
+    changed = {p.name: "; ".join(filter(None, (p.lost, p.metadata))) for p in pictures if p.lost or p.metadata}
+    for name, lost in list(changed.items())[:MOST_NAMED]:
+        say(f"note: {name}: {lost}; decoding gives this image back")
     if len(changed) > MOST_NAMED:
-        say(f"note: the same holds for {len(changed) - MOST_NAMED} more")
+        say(f"note: files lack something of {len(changed) - MOST_NAMED} more images")

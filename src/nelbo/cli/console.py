@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 
     from nelbo.data import Prepared, Reject
     from nelbo.progress import Progress as Callback
+
+try:
+    import termios
+except ImportError:  # Windows
+    termios = None  # type: ignore[assignment]
 
 MOST_NAMED = 10  # files listed by name; further files are counted
 
@@ -81,12 +87,27 @@ class Bars:
 
 
 @contextmanager
+def without_echo() -> Iterator[None]:
+    """Keep the terminal from writing ^C into a progress bar, which would then be printed twice."""
+    if termios is None or not sys.stdin.isatty():
+        yield
+        return
+    before = termios.tcgetattr(sys.stdin)
+    local = before[3] & ~termios.ECHOCTL
+    termios.tcsetattr(sys.stdin, termios.TCSANOW, [*before[:3], local, *before[4:]])
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
+
+
+@contextmanager
 def bars() -> Iterator[Bars]:
     """Show progress bars on standard error while the block runs."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+    with without_echo(), Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         yield Bars(progress)
 
 

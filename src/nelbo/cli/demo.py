@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from nelbo.cli.console import bars, say, show
 from nelbo.recipes.presets import PRESETS
-
-if TYPE_CHECKING:
-    from nelbo.data import Split
 
 STEPS_PER_IMAGE = 32
 PICTURES = {
@@ -34,6 +31,7 @@ def demo(
     """Train a model on the bundled digits, sample from it, evaluate it, and list its pictures."""
     import nelbo
     from nelbo.cli.display import TrainingDisplay
+    from nelbo.evaluation import baselines_of
     from nelbo.runs import DiffusionRun, load_as
     from nelbo.studies import data_of
 
@@ -49,19 +47,9 @@ def demo(
         report = run.bound(split.require_test(), steps_per_image=STEPS_PER_IMAGE, progress=bar.of("scoring"))
     show(
         f"bound of the {report.num_images} held-out digits: {report.total:.3f} +- {report.standard_error:.3f} bits/dim "
-        f"(a histogram of each pixel needs {_histogram_bits(split):.2f})"
+        f"(without the model: {baselines_of(split.require_test(), split.train)})"
     )
     for name, content in PICTURES.items():
         if (out_folder / name).exists():
             show(f"  {out_folder / name}: {content}")
     say(f"next: nelbo sample {out_folder} --seed 1, or your own images: nelbo train --data FOLDER --out runs/mine")
-
-
-def _histogram_bits(split: Split) -> float:
-    """Return the bits/dim of the held-out images under a histogram per pixel, fitted to the training images."""
-    import torch
-
-    train, test = (part.images(range(len(part))).flatten(1).long() for part in (split.train, split.require_test()))
-    counts = torch.nn.functional.one_hot(train, split.train.levels).sum(0).double() + 0.5  # no level has mass 0
-    bits = -(counts / counts.sum(1, keepdim=True)).log2()
-    return float(bits[torch.arange(test.shape[1]), test].mean())

@@ -6,8 +6,10 @@ from typing import Any
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 
-from nelbo.cli.console import Bars, err, name_rejects, say
+from nelbo.cli.console import Bars, err, name_rejects, say, without_echo
+from nelbo.cli.expectations import forecast, outcome, too_short
 from nelbo.data import Split
+from nelbo.evaluation import baselines_of
 from nelbo.recipes.fitting import IMAGES_PER_CLASS, learns_classes
 from nelbo.recipes.recipe import Recipe
 from nelbo.runs import RunConfig
@@ -18,6 +20,7 @@ BAR_WIDTH = 16  # so that bar, percentage, time, step and bound fit into 80 colu
 CALLS_AFTERWARDS = 10_000  # network calls on one image for calibration and pictures
 CALLS_OF_A_STEP = 3  # time of an image in a training step, in network calls without gradients
 ANNOUNCED_FROM = 10.0  # seconds
+WARM, COMPARED = 20, 128  # steps until the speed is known; held-out images for the baselines
 SMOOTHING = 0.95  # weight of the earlier speeds in the running mean
 
 
@@ -40,26 +43,38 @@ class TrainingDisplay:
         self.progress = Progress(*columns, console=err, expand=True)
         self.stages = Bars(self.progress)
         self.task: TaskID | None = None
-        self.losses = self.held_out = self.stopped = self.variance = ""
+        self.losses = self.held_out = self.stopped = self.without_model = ""
+        self.config: RunConfig | None = None
+        self.last: TrainingStep | None = None
         self.speed = 0.0
         self.printed: set[str] = set()
         self.announced: set[str] = set()
 
     def __enter__(self) -> "TrainingDisplay":
+        self.terminal = without_echo()
+        self.terminal.__enter__()
         self.progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.progress.stop()
+        self.terminal.__exit__(None, None, None)
 
     def listener(self) -> Listener:
         """Return the callbacks for the training run."""
-        return Listener(self.configured, self.stepped, self.previewed, self.staged, self.halted)
+        return Listener(
+            on_config=self.configured,
+            on_step=self.stepped,
+            on_record=self.previewed,
+            on_finish=self.finished,
+            on_stage=self.staged,
+            on_stop=self.halted,
+        )
 
     def configured(self, config: RunConfig, split: Split, step: int) -> None:
         """Print the data and the recipe, and start the bar."""
         shape, recipe = config.data.shape, config.recipe
-        self.variance = f" (variance {recipe.variance})" if isinstance(recipe, Recipe) else ""
+        self.config = config
         precision = "bf16" if bf16_wanted(recipe.training.precision) else "fp32"
         name_rejects(split.train.rejects, "`nelbo data` lists them")
         say(
@@ -70,6 +85,9 @@ class TrainingDisplay:
         )
         if isinstance(recipe, Recipe) and not step and (about := classes_in_words(recipe, config.data.class_counts)):
             say(about)
+        if len(split.test):
+            self.without_model = str(baselines_of(split.test.spread(COMPARED), split.train))
+            say(f"bits/dim of held-out images without a model: {self.without_model}")
         if recipe.training.steps is not None and step >= recipe.training.steps:
             say(f"the budget of {recipe.training.steps} steps is spent; give a larger --steps to train further")
         self.task = self.progress.add_task("training", total=1.0, note="")
@@ -80,6 +98,8 @@ class TrainingDisplay:
             SMOOTHING * self.speed + (1 - SMOOTHING) * step.images_per_second if self.speed else step.images_per_second
         )
         self.losses = losses_in_words(step.record, self.verbose) or self.losses
+        self.last = step
+        self._expect(step)
         left = step.seconds / max(step.fraction, 1e-9) * (1 - step.fraction)
         parts = (
             f"{duration(left)} left",
@@ -93,15 +113,35 @@ class TrainingDisplay:
             self.progress.update(self.task, completed=step.fraction, note=shown)
 
     def previewed(self, record: dict[str, Any]) -> None:
-        """Print the held-out bound."""
+        """Print the held-out bound of a preview, which is a rough one."""
         if "held_out_bits_per_dim" in record:
-            bits, error = record["held_out_bits_per_dim"], record["held_out_standard_error"]
-            self.held_out = f"bound {bits:.3f} bits/dim"
-            spread = "" if error is None else f" +- {error:.3f}"
-            say(f"step {record['step']}: held-out bound {bits:.3f}{spread} bits/dim{self.variance}")
+            self.held_out = f"bound {record['held_out_bits_per_dim']:.3f} bits/dim"
+            say(f"step {record['step']}: held-out bound {_with_error(record)} bits/dim, a rough estimate")
         elif "held_out_chain_bits_per_dim" in record:
             self.held_out = f"chain {record['held_out_chain_bits_per_dim']:.3f} bits/dim"
-            say(f"step {record['step']}: held-out {self.held_out}{self.variance}, without L_0: the decoder comes last")
+            say(
+                f"step {record['step']}: held-out {self.held_out}, a rough estimate without L_0: the decoder is "
+                "trained last"
+            )
+
+    def finished(self, record: dict[str, Any]) -> None:
+        """Print the held-out bound of the finished model, and what to do if its training was short."""
+        if "held_out_bits_per_dim" in record:
+            say(
+                f"held-out bound of the finished model: {_with_error(record)} bits/dim, a rough estimate (`nelbo "
+                f"evaluate` gives a precise one); without a model: {self.without_model}"
+            )
+        if self.config and self.last and too_short(self.config.recipe, self.config.data.shape, self.last.step):
+            say(outcome(self.config.recipe, self.last.step, self.last.seconds))
+
+    def _expect(self, step: TrainingStep) -> None:
+        """Say once what a short training will give, when its speed is known."""
+        if self.config is None or step.step < WARM or "short" in self.announced:
+            return
+        self.announced.add("short")
+        steps = step.step / max(step.fraction, 1e-9)
+        if too_short(self.config.recipe, self.config.data.shape, steps):
+            say(forecast(self.config.recipe, steps))
 
     def halted(self, name: str, step: int) -> None:
         """Remember that a signal ended training."""
@@ -142,13 +182,23 @@ def classes_in_words(recipe: Recipe, class_counts: Sequence[int]) -> str:
 
 def losses_in_words(record: dict[str, Any], verbose: bool = False) -> str:
     """Write the losses in a line of the metrics, by quarter of t if `verbose`; "" if it has none."""
-    words = f"loss {record['loss']:.4g}" if "loss" in record else ""
+    words = f"loss {record['loss']:.4g}{_unit(record)}" if "loss" in record else ""
     if verbose and "loss_by_quarter" in record:
         quarters = " ".join("-" if q is None else f"{q:.3g}" for q in record["loss_by_quarter"])
         words += f" (by quarter of t: {quarters})"
     if "kl" in record:
         words += f" (reconstruction {record['reconstruction']:.4g}, KL {record['kl']:.4g})"
     return words
+
+
+def _with_error(record: dict[str, Any]) -> str:
+    """Write the held-out bound of a line of the metrics with its standard error, if there is one."""
+    bits, error = record["held_out_bits_per_dim"], record["held_out_standard_error"]
+    return f"{bits:.3f}" if error is None else f"{bits:.3f} +- {error:.3f}"
+
+
+def _unit(record: dict[str, Any]) -> str:
+    return f" {record['loss_unit']}" if "loss_unit" in record else ""
 
 
 def duration(seconds: float) -> str:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nelbo.cli.console import Bars, bars, name_changes, name_rejects, say
+from nelbo.cli.console import Bars, bars, name_rejects, say, show
+from nelbo.cli.evaluated import Evaluated, evaluated
 from nelbo.cli.options import (
-    RESIZE,
     BatchOption,
     DataOption,
     DeviceOption,
@@ -24,7 +24,7 @@ from nelbo.errors import ConfigurationError
 from nelbo.runs.sampling_options import VARIANCES
 
 if TYPE_CHECKING:
-    from nelbo.data import ImageDataset, Reject
+    from nelbo.data import ImageDataset
     from nelbo.evaluation import BoundReport, FormsReport, LikelihoodReport
     from nelbo.runs import DiffusionRun, Run
     from nelbo.vae import ELBOReport
@@ -75,19 +75,6 @@ class _Options:
     def draws(self) -> dict[str, Any]:
         """The options that every estimate takes."""
         return {"seed": self.seed, "batch_size": self.batch_size}
-
-
-@dataclass(frozen=True)
-class _Images:
-    """The images to evaluate on, the number of images that there are, and the files that were skipped."""
-
-    chosen: ImageDataset
-    available: int
-    rejects: list[Reject]
-
-    def to_json(self) -> dict[str, Any]:
-        rejects = [vars(reject) for reject in self.rejects]
-        return {"fraction_of_images": len(self.chosen) / self.available, "rejects": rejects}
 
 
 def evaluate(
@@ -166,7 +153,7 @@ def evaluate(
     model = nelbo.load(run, device=device)
     model.refuse_chain_options(options.of_the_chain)
     with bars() as bar:
-        images = _images(model, data, resize, num, bar)
+        images = evaluated(model, data, resize, num, bar)
         if forms:
             compared = _forms(model, images.chosen, options, bar)
         else:
@@ -175,25 +162,6 @@ def evaluate(
         _show_forms(compared, images, json)
     else:
         _show_bound(model, run, report, likelihood, images, json)
-
-
-def _images(model: Run, data: str | None, resize: bool, num: int | None, bar: Bars) -> _Images:
-    """Read the held-out images of the run, or the images of --data, and choose --num of them.
-
-    A file that cannot be read belongs to neither part of the run's own data, so no held-out image is missing.
-    """
-    from nelbo.data import load_for_model
-    from nelbo.studies import Listener, held_out_part
-
-    if data is None:
-        images = held_out_part(model, Listener(on_stage=bar))
-        available = len(images)
-    else:
-        prepared = load_for_model(data, model.shape, resize=resize, progress=bar.of("reading images"))
-        images = model.dataset_of(prepared.images, remedy=RESIZE)
-        name_changes(prepared)
-        available = len(images) + len(images.rejects)
-    return _Images(images if num is None else images.spread(num), available, images.rejects)
 
 
 def _forms(model: Run, images: ImageDataset, options: _Options, bar: Bars) -> FormsReport:
@@ -248,7 +216,7 @@ def _diffusion(model: Run) -> DiffusionRun:
     return model
 
 
-def _show_forms(report: FormsReport, images: _Images, json: Path | None) -> None:
+def _show_forms(report: FormsReport, images: Evaluated, json: Path | None) -> None:
     """Write and print a comparison of the forms."""
     from nelbo.cli.bound_tables import show_forms
 
@@ -263,7 +231,7 @@ def _show_bound(
     run: str,
     report: BoundReport | ELBOReport,
     likelihood: LikelihoodReport | None,
-    images: _Images,
+    images: Evaluated,
     json: Path | None,
 ) -> None:
     """Write and print a bound; the bound by t also becomes a picture in the run folder."""
@@ -281,6 +249,7 @@ def _show_bound(
     if not wants_table:
         return
     show_bound(report, f"{run} on {len(images.chosen)} of {images.available} images of {images.chosen.name}")
+    show(f"bits/dim without a model: {images.baselines}")
     if likelihood is not None:
         show_likelihood(likelihood, report)
     if not model.calibrated:

@@ -36,6 +36,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from nelbo.data.datasets import printable
+from nelbo.data.losses import in_words, losses_of, metadata_of
 from nelbo.data.names import CHANNELS, MODE_OF, Mode, Size
 from nelbo.errors import DataError
 
@@ -80,12 +81,14 @@ class Decoded:
         file_mode: the mode of the file, by Pillow's name.
         file_size: (H, W) of the image before any resizing.
         lost: what the pixels lack that the file has, in words; "" if nothing.
+        metadata: which other data of the file is left out, in words; "" if there is none.
     """
 
     pixels: NDArray[np.uint8]
     file_mode: str
     file_size: Size
     lost: str = ""
+    metadata: str = ""
 
 
 def decode(stored: StoredImage, size: Size | None = None) -> Decoded:
@@ -179,9 +182,10 @@ def from_pillow(image: Image.Image, size: Size | None = None) -> Decoded:
     picture = _eight_bits(upright) if grey_16 else _on_white(upright)
     pixels = _fitted(picture, size)
     lost = ["its 16 bits became 8"] if grey_16 or deep else []
+    lost += losses_of(image)
     if upright.has_transparency_data and _shows_through(upright):
         lost.append("its transparency became white")
-    return Decoded(pixels, image.mode, (picture.height, picture.width), " and ".join(lost))
+    return Decoded(pixels, image.mode, (picture.height, picture.width), in_words(lost), metadata_of(image))
 
 
 def _shows_through(picture: Image.Image) -> bool:

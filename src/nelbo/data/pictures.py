@@ -22,6 +22,7 @@ class Picture:
         name: the name of its file, or its number in the set.
         pixels: uint8 (C, H, W) after the policy of `decoding`, with C = 1 if every pixel is grey.
         lost: what the pixels lack that the file has, in words; "" if nothing.
+        metadata: which other data of its file is left out, in words; "" if there is none.
         path: the path of its file, or None for an image of an array or a built-in set.
     """
 
@@ -29,6 +30,7 @@ class Picture:
     pixels: Tensor
     lost: str = ""
     path: str | None = None
+    metadata: str = ""
 
 
 def read_picture(spec: str) -> Picture:
@@ -73,4 +75,4 @@ def read_pictures(spec: str, num: int | None = None) -> Iterator[Picture | Rejec
             yield Reject(stored.path, str(error))
             continue
         pixels = to_tensor(found.pixels, MODE_OF[found.pixels.shape[2]])
-        yield Picture(Path(stored.path).name, pixels, found.lost, stored.path)
+        yield Picture(Path(stored.path).name, pixels, found.lost, stored.path, found.metadata)

@@ -5,16 +5,19 @@ A name in a recipe becomes a loss in `LOSSES` (recipes/assembly.py). Register a 
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from torch import Tensor
 
 from nelbo.diffusion.bound import VariationalBound
 from nelbo.diffusion.reverse import ReverseProcess
+from nelbo.objective import NATS
 
 
 class Loss(Protocol):
     """A training loss of a reverse process, one value per example.
+
+    A class attribute `unit`, if there is one, names the unit in reports.
 
     Examples:
         The absolute error of the network's output in place of the squared error of eq. 14:
@@ -98,6 +101,8 @@ class SimpleLoss:
     For `NoisePrediction` it is the paper's ||noise - noise_theta||^2, divided by the number of dimensions.
     """
 
+    unit: ClassVar[str] = "squared error"
+
     weighting: Weighting | None = None
 
     def __call__(
@@ -124,6 +129,8 @@ class VariationalLoss:
     With a fixed variance, L_{t-1} is eq. 12 with its weight, plus the constant C of eq. 8; at t = 1 it is -log of
     eq. 13.
     """
+
+    unit: ClassVar[str] = NATS
 
     def __call__(
         self, reverse: ReverseProcess, x_0: Tensor, t: Tensor, noise: Tensor, label: Tensor | None = None

@@ -69,7 +69,7 @@ class DiffusionObjective:
         label = labels.masked_fill(draws["withheld"], NO_CLASS) if self.conditional and labels is not None else None
         loss = self.loss(self.reverse(network), x_0, draws["t"], draws["noise"], label)
         position = (draws["t"] - 1) / self.schedule.num_steps
-        return Losses(loss * draws["weight"], loss.detach(), position)
+        return Losses(loss * draws["weight"], loss.detach(), position, unit=getattr(self.loss, "unit", ""))
 
     def learn(self, draws: Draws, loss: Tensor) -> None:
         """Update the distribution of t with the unweighted losses (B,) at the t drawn."""

@@ -11,7 +11,7 @@ from nelbo.diffusion.passes import walk
 from nelbo.diffusion.pixel_decoder import evidence, features, log2_masses, on_grid, top_place
 from nelbo.diffusion.reverse import ReverseProcess
 from nelbo.networks.pixel_options import PixelOptions
-from nelbo.objective import Draws, Losses
+from nelbo.objective import NATS, Draws, Losses
 from nelbo.probability import levels_to_data
 
 PARTS = 32  # steps of a half level in the evidence of an example
@@ -83,7 +83,7 @@ class PixelObjective:
         ]
         sums = torch.stack([each.flatten(1).sum(1) for each in bits]).sum(0)
         loss = -math.log(2) * every / x[0].numel() * sums  # each pass is taken with a probability of 1 / every
-        return Losses(loss, loss.detach())
+        return Losses(loss, loss.detach(), unit=NATS)
 
     def learn(self, draws: Draws, loss: Tensor) -> None:
         """Do nothing: the passes are drawn evenly."""

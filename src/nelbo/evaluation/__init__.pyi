@@ -1,3 +1,4 @@
+from .baselines import Baselines, baselines_of
 from .bound import BoundReport, StepBits, evaluate_bound, expected_terms
 from .calibration import calibrate
 from .distortion import RateDistortion, RatePoint, rate_distortion
@@ -17,6 +18,7 @@ from .neighbours import Neighbours, nearest_neighbours, require_neighbours
 from .score_fields import ScoreField, score_field
 
 __all__ = [
+    "Baselines",
     "BoundReport",
     "CodecPoint",
     "FeatureModule",
@@ -32,6 +34,7 @@ __all__ = [
     "ScoreField",
     "StepBits",
     "available_codecs",
+    "baselines_of",
     "calibrate",
     "coarser",
     "codec_curve",

@@ -68,7 +68,7 @@ def codec_curve(codec: str, images: Tensor, qualities: Sequence[int | None] = QU
 def _encoded(image: Image.Image, codec: str, quality: int | None) -> bytes:
     buffer = io.BytesIO()
     if quality is None:
-        image.save(buffer, format=codec, lossless=True)
+        image.save(buffer, format=codec, lossless=True, optimize=True)  # the second one is for PNG
     else:  # JPEG with Huffman tables fitted to the image: the header dominates the size of a small file
         image.save(buffer, format=codec, quality=quality, optimize=True)
     return buffer.getvalue()

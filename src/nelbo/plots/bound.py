@@ -12,7 +12,7 @@ from nelbo.errors import DataError
 from nelbo.plots.style import BLUE, INK, ORANGE, dress, logarithmic, new_figure
 
 Array = NDArray[np.float64]
-SHARE = 0.9
+SHARE, LABEL_WIDTH = 0.9, 0.06
 
 
 def per_step_bound(per_step: Sequence[Mapping[str, Any]]) -> Figure:
@@ -80,8 +80,17 @@ def _draw_share(axes: Axes, t: Array, bits: Array) -> None:
     axes.axvline(enough, color=ORANGE, linewidth=1.0)
     axes.axhline(100 * SHARE, color=ORANGE, linewidth=1.0, linestyle=":")
     axes.set_ylim(0, 103)
-    title = f"Steps 1 to {enough} of {t[-1]:.0f} hold {SHARE:.0%} of the bits"
+    title = f"Steps 1 to {enough} hold {SHARE:.0%} of the bits"
     dress(axes, title, "t (1 is nearest to the data)", "% of the bits in steps 1..t")
+
+
+def _apart(places: Array) -> list[int]:
+    """Return the indices of ascending places on an axis of length 1 whose labels do not collide."""
+    kept = [0]
+    for index, place in enumerate(places):
+        if place - places[kept[-1]] >= LABEL_WIDTH:
+            kept.append(index)
+    return kept
 
 
 def _add_log_snr_axis(axes: Axes, t: Array, log_snr: Array) -> None:
@@ -89,8 +98,10 @@ def _add_log_snr_axis(axes: Axes, t: Array, log_snr: Array) -> None:
     falling = np.argsort(log_snr)
     low, high = log_snr[falling[0]], log_snr[falling[-1]]
     spacing = next((s for s in (1, 2, 4, 5, 10, 20) if (high - low) / s <= 9), 50)
-    values = np.arange(np.ceil(low / spacing) * spacing, high + 1e-9, spacing)
+    values = np.arange(np.ceil(low / spacing) * spacing, high + 1e-9, spacing)[::-1]
     places = np.interp(values, log_snr[falling], t[falling])
+    kept = _apart(np.log(places / t[0]) / np.log(t[-1] / t[0]))
+    values, places = values[kept], places[kept]
     above = axes.secondary_xaxis("top")
     above.set_xticks(places, [f"{value:.0f}" for value in values], minor=False)
     above.set_xticks([], minor=True)

@@ -1,7 +1,7 @@
 """Training curves, read from the records of `metrics.jsonl`."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -19,9 +19,9 @@ def loss_curve(records: Records) -> Figure:
     """Draw the training loss against the step: every record faintly, and a moving average.
 
     Args:
-        records: with "step" and "loss" (per element, as the objective returns it). "loss_by_quarter", four floats for
-            the quarters of 1..T (None or NaN for a quarter without t), adds a panel with the loss by quarter of t.
-            Records without a loss are skipped.
+        records: with "step" and "loss", in the unit "loss_unit" of the last record, if it has one. "loss_by_quarter",
+            four floats for the quarters of 1..T (None or NaN for a quarter without t), adds a panel with the loss by
+            quarter of t. Records without a loss are skipped.
 
     Raises:
         DataError: no record has a loss.
@@ -31,16 +31,17 @@ def loss_curve(records: Records) -> Figure:
     quarters = [record for record in records if record.get("loss_by_quarter") is not None]
     figure = new_figure(9.0 if quarters else 5.2, 3.4)
     panels = figure.subplots(1, 2 if quarters else 1, squeeze=False)[0]
-    panels[0].plot(steps, losses, color=FAINT, linewidth=0.7, label="each record")
+    panels[0].plot(steps, losses, color=FAINT, linewidth=0.7, marker=".", markersize=2, label="each record")
     panels[0].plot(steps, _smooth(losses), color=BLUE, linewidth=1.6, label="moving average")
-    dress(panels[0], "Training loss", "step", "loss")
+    name = _loss_name(records)
+    dress(panels[0], "Training loss", "step", name)
     panels[0].legend(frameon=False, fontsize=8)
     if quarters:
         for quarter, colour in enumerate(QUARTERS):
             rows = [{"step": r["step"], "loss": r["loss_by_quarter"][quarter]} for r in quarters]
             x, y = _column(rows, "step", "loss", required=False)
             panels[1].plot(x, _smooth(y), color=colour, linewidth=1.4, label=_quarter_name(quarter))
-        dress(panels[1], "Training loss by quarter of t, moving average", "step", "loss")
+        dress(panels[1], "Training loss by quarter of t, moving average", "step", name)
         panels[1].legend(frameon=False, fontsize=8)
     for axes in panels:
         drawn = np.concatenate([np.asarray(line.get_ydata(), dtype=np.float64) for line in axes.get_lines()])
@@ -108,6 +109,11 @@ def _smooth(values: Array) -> Array:
     behind_last = np.minimum(index + np.minimum(index, reach), len(values) - 1) + 1
     smooth: Array = (sums[behind_last] - sums[first]) / (behind_last - first)
     return smooth
+
+
+def _loss_name(records: Sequence[Mapping[str, Any]]) -> str:
+    units = [record.get("loss_unit") for record in records if record.get("loss") is not None]
+    return f"loss, {units[-1]}" if units and units[-1] else "loss"
 
 
 def _quarter_name(quarter: int) -> str:

@@ -155,6 +155,8 @@ class DiffusionModel:
     ) -> Iterator[Step]:
         """Sample images first..first+num-1 of a seed as one batch, and yield every step; see `Sampler.trajectory`.
 
+        The t of each step is that of the full chain, also if the sampler strides.
+
         Args:
             label: the class, see `classes`.
 
@@ -163,8 +165,11 @@ class DiffusionModel:
         """
         labels, shape = self.classes(label, num, seed=seed, first=first), (num, *self.data.shape)
         self.require_class(labels, options.guidance)
-        walk = self.sampler(options).trajectory(shape, image_generators(seed, first, num), labels)
-        yield from self.drawn(walk, seed, first)
+        sampler = self.sampler(options)
+        times = sampler.reverse.schedule.timesteps.tolist()
+        walk = sampler.trajectory(shape, image_generators(seed, first, num), labels)
+        for step in self.drawn(walk, seed, first):
+            yield replace(step, t=times[step.t])
 
     @torch.no_grad()
     def drawn(self, walk: Iterator[Step], seed: int, first: int) -> Iterator[Step]:

@@ -39,7 +39,7 @@ from nelbo.runs.sampling_options import SamplingOptions
 from nelbo.samplers import Sampler, Step
 from nelbo.samplers.names import DEFAULT_SAMPLER
 
-GLANCE_STEPS = 4
+GLANCE_STEPS, CALIBRATION_DRAWS = 4, 4096
 
 
 @dataclass
@@ -104,7 +104,10 @@ class DiffusionRun(Run):
         options: SamplingOptions | None = None,
         **changes: Any,
     ) -> Iterator[Step]:
-        """Sample images first..first+num-1 of a seed as one batch, and yield every step; `label` as in `sample`."""
+        """Sample images first..first+num-1 of a seed as one batch, and yield every step; `label` as in `sample`.
+
+        The t of each step is that of the full chain, also if the sampler strides.
+        """
         self.check_number(num, 1)
         return self.model.trajectory(num, SamplingOptions.of(options, **changes), seed=seed, first=first, label=label)
 
@@ -279,13 +282,13 @@ class DiffusionRun(Run):
             return {"held_out_chain_bits_per_dim": round(report.chain, 4)}
         return held_out_record(report)
 
-    def prepare(self, images: ImageDataset, progress: Progress | None = None) -> None:
+    def prepare(self, images: ImageDataset, progress: Progress | None = None, most: int | None = None) -> None:
         """Calibrate, and write the measurement into the run folder."""
-        self.calibrate(images, progress=progress)
+        self.calibrate(images, draws=min(most or CALIBRATION_DRAWS, CALIBRATION_DRAWS), progress=progress)
         self.save()
 
     def calibrate(
-        self, images: ImageDataset, *, draws: int = 4096, seed: int = 0, progress: Progress | None = None
+        self, images: ImageDataset, *, draws: int = CALIBRATION_DRAWS, seed: int = 0, progress: Progress | None = None
     ) -> None:
         """Measure mse_t on training images: bounds, samples and codes use the calibrated variance from then on."""
         self.mse = calibrate(self.reverse(variance="trained"), images, draws=draws, seed=seed, progress=progress)

@@ -107,8 +107,12 @@ class Run(ABC):
         """Estimate the bound roughly, for a preview during training: fields of a line of the metrics."""
         return held_out_record(self.bound(images))
 
-    def prepare(self, images: ImageDataset, progress: Progress | None = None) -> None:
-        """Measure on training images what a finished model stores about itself. Some families have nothing."""
+    def prepare(self, images: ImageDataset, progress: Progress | None = None, most: int | None = None) -> None:
+        """Measure on training images what a finished model stores about itself. Some families have nothing.
+
+        Args:
+            most: draws of an image that the measurement may take, so that a short training stays short.
+        """
         return None
 
     def extras(self) -> dict[str, Tensor]:

@@ -27,6 +27,7 @@ class Session:
     Attributes:
         pictures: whether to draw the finished model.
         first_step: the step that this session resumed at.
+        last_step: the step that it ended at.
     """
 
     folder: Path
@@ -35,6 +36,12 @@ class Session:
     listener: Listener
     pictures: bool = True
     first_step: int = 0
+    last_step: int = 0
+
+    @property
+    def seen(self) -> int:
+        """Images seen in training, repetitions included; work after a short training is limited to as many."""
+        return max(self.last_step, 1) * self.config.recipe.training.batch_size
 
     def begin(self, first_step: int, training: bool) -> None:
         """Report the configuration before the first step.
@@ -75,27 +82,30 @@ class Session:
     def prepare(self) -> None:
         """Calibrate the model, after its last step."""
         stage = self.listener.on_stage
-        load(self.folder).prepare(self.split.train, lambda done, total: stage("calibrating", done, total))
+        load(self.folder).prepare(
+            self.split.train, lambda done, total: stage("calibrating", done, total), most=self.seen
+        )
 
     def finish(self, stopped_by: str | None) -> None:
         """Draw the curves and, unless a signal stopped training, the pictures of the finished model."""
         if stopped_by is None:
             run = load(self.folder)
             if self.pictures:
-                show_run(run, self._held_out(4 * HELD_OUT_IMAGES), self.listener.on_stage)
-            self._report_decoder(run)
+                show_run(run, self._held_out(min(4 * HELD_OUT_IMAGES, self.seen)), self.listener.on_stage)
+            self._report(run)
         self.draw_curves()
 
-    def _report_decoder(self, run: Run) -> None:
-        """Log the held-out bound of a finished run whose previews could show the chain only."""
+    def _report(self, run: Run) -> None:
+        """Report the held-out bound of a finished run; log it if the previews could show the chain only."""
         records, held_out = self._records(), self._held_out(HELD_OUT_IMAGES)
-        last = max((record["step"] for record in records), default=0)
-        if held_out is None or not any(CHAIN in record for record in records):
+        if held_out is None:
             return
-        if not any(BOUND in record for record in records if record["step"] == last):
-            record = {"step": last, **run.glance(held_out)}
+        last = max((record["step"] for record in records), default=0)
+        record = {"step": last, **run.glance(held_out)}
+        of_last = [each for each in records if each["step"] == last]
+        if any(CHAIN in each for each in records) and not any(BOUND in each for each in of_last):
             MetricsLog(self.folder / METRICS_FILE).append(record)
-            self.listener.on_record(record)
+        self.listener.on_finish(record)
 
     def draw_curves(self) -> None:
         """Draw the loss and the held-out bound so far."""

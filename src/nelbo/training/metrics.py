@@ -12,8 +12,9 @@ from torch import Tensor
 
 from nelbo.errors import RunError
 from nelbo.files import reason, write_text
+from nelbo.objective import NATS, Losses
 
-QUARTERS, TERM = 4, "term."
+QUARTERS, TERM, BITS = 4, "term.", "bits/dim"
 
 
 @dataclass(frozen=True)
@@ -45,40 +46,39 @@ class LossWindow:
         self.weighted = torch.zeros(2, dtype=torch.float64)  # sum, count
         self.quarters = torch.zeros(2, QUARTERS, dtype=torch.float64)
         self.terms: dict[str, Tensor] = {}
+        self.unit = ""
 
-    def add(
-        self, weighted: Tensor, loss: Tensor, position: Tensor | None = None, terms: Mapping[str, Tensor] | None = None
-    ) -> None:
-        """Add a global batch.
-
-        Args:
-            weighted: (B,) weighted losses, on the CPU like all others.
-            loss: (B,) losses before their weights.
-            position: (B,) (t - 1) / T in [0, 1), or None for an objective without t.
-            terms: (B,) further values by name.
-        """
-        self.weighted += torch.stack([weighted.double().sum(), torch.tensor(float(len(weighted)), dtype=torch.float64)])
-        for name, values in (terms or {}).items():
+    def add(self, losses: Losses) -> None:
+        """Add a global batch, on the CPU."""
+        self.unit = losses.unit
+        weighted, loss = losses.weighted.double(), losses.loss.double()
+        self.weighted += torch.stack([weighted.sum(), torch.tensor(float(len(weighted)), dtype=torch.float64)])
+        for name, values in losses.terms.items():
             self.terms[name] = self.terms.get(name, torch.zeros((), dtype=torch.float64)) + values.double().sum()
-        if position is None:
+        if losses.position is None:
             return
-        quarter = (position * QUARTERS).long().clamp(0, QUARTERS - 1)
-        for row, values in zip(self.quarters, (loss.double(), torch.ones_like(loss).double()), strict=True):
+        quarter = (losses.position * QUARTERS).long().clamp(0, QUARTERS - 1)
+        for row, values in zip(self.quarters, (loss, torch.ones_like(loss)), strict=True):
             row.index_add_(0, quarter, values)
 
     def averages(self) -> dict[str, Any]:
-        """Return the averages and clear the window.
+        """Return the averages and clear the window; nats become bits.
 
         Returns:
-            `loss`, the terms by name and, if positions were added, `loss_by_quarter`: a list with None for each quarter
-            of t that was not drawn.
+            `loss`, the terms by name, `loss_unit` unless the loss has none and, if positions were added,
+            `loss_by_quarter`: a list with None for each quarter of t that was not drawn.
         """
         (total, count), (sums, counts) = self.weighted, self.quarters
+        scale, unit = (1 / math.log(2), BITS) if self.unit == NATS else (1.0, self.unit)
         means = {"loss": total, **self.terms}
-        found: dict[str, Any] = {name: round_to(float(value / count.clamp(min=1)), 6) for name, value in means.items()}
+        found: dict[str, Any] = {
+            name: round_to(float(scale * value / count.clamp(min=1)), 6) for name, value in means.items()
+        }
         if counts.any():
             pairs = zip(sums, counts, strict=True)
-            found["loss_by_quarter"] = [round_to(float(s / c), 6) if c > 0 else None for s, c in pairs]
+            found["loss_by_quarter"] = [round_to(float(scale * s / c), 6) if c > 0 else None for s, c in pairs]
+        if unit:
+            found["loss_unit"] = unit
         self.weighted.zero_()
         self.quarters.zero_()
         self.terms.clear()
@@ -87,11 +87,13 @@ class LossWindow:
     def state_dict(self) -> dict[str, Tensor]:
         """Return the sums as tensors."""
         terms = {TERM + name: value for name, value in self.terms.items()}
-        return {"weighted": self.weighted, "quarters": self.quarters, **terms}
+        unit = torch.tensor(list(self.unit.encode()), dtype=torch.uint8)
+        return {"weighted": self.weighted, "quarters": self.quarters, "unit": unit, **terms}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Restore the sums from `state_dict`."""
         self.weighted, self.quarters = state["weighted"].clone(), state["quarters"].clone()
+        self.unit = bytes(state["unit"].tolist()).decode() if "unit" in state else ""
         self.terms = {name.removeprefix(TERM): v.clone() for name, v in state.items() if name.startswith(TERM)}
 
 

@@ -148,7 +148,7 @@ class Trainer:
         losses = self._backward(images, labels, {name: draw[own] for name, draw in draws.items()})
         self._update(losses.weighted, draws.get("t"))
         self.objective.learn(draws, losses.loss)
-        self.state.window.add(losses.weighted, losses.loss, losses.position, losses.terms)
+        self.state.window.add(losses)
 
     def _backward(self, images: Tensor, labels: Tensor | None, draws: Draws) -> Losses:
         """Accumulate the gradient of the mean loss over micro-batches; return the losses of the global batch."""
@@ -166,6 +166,7 @@ class Trainer:
             gathered(self.accelerator, [each.loss for each in outcomes]),
             gathered(self.accelerator, places) if places else None,
             {name: gathered(self.accelerator, [each.terms[name] for each in outcomes]) for name in outcomes[0].terms},
+            outcomes[0].unit,
         )
 
     def _micro_batches(

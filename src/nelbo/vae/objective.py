@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nelbo.objective import Draws, Losses
+from nelbo.objective import NATS, Draws, Losses
 from nelbo.probability import levels_to_data
 from nelbo.vae.bound import ELBO
 
@@ -35,7 +35,7 @@ class VAEObjective:
         bound, num_dims = network(levels_to_data(images, self.levels), draws["noise"]), images[0].numel()
         loss = -bound.total / num_dims
         terms = {"reconstruction": -bound.reconstruction.detach() / num_dims, "kl": bound.kl.detach() / num_dims}
-        return Losses(loss, loss.detach(), terms=terms)
+        return Losses(loss, loss.detach(), terms=terms, unit=NATS)
 
     def learn(self, draws: Draws, loss: Tensor) -> None:
         """Do nothing: the objective does not adapt."""

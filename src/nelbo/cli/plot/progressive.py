@@ -52,16 +52,16 @@ def progressive(
 
 
 def _trajectory(model: DiffusionRun, num: int, steps: int | None, columns: int, seed: int) -> list[Step]:
-    """Sample by Algorithm 2, and return `columns` steps of the chain on the CPU, with the network's own t."""
+    """Sample by Algorithm 2, and return `columns` steps of the chain on the CPU."""
     from nelbo.plots import evenly
     from nelbo.samplers import Step
 
     total = steps or model.schedule.num_steps
-    times, moments = model.reverse(steps=steps).schedule.timesteps, set(evenly(total + 1, columns))
+    moments = set(evenly(total + 1, columns))
     kept: list[Step] = []
     with bars() as bar:
         for done, step in enumerate(model.trajectory(num, sampler="ancestral", steps=steps, seed=seed)):
             if done in moments:
-                kept.append(Step(int(times[step.t]), step.x_t.cpu(), step.x_0.cpu()))
+                kept.append(Step(step.t, step.x_t.cpu(), step.x_0.cpu()))
             bar("network calls", min(done + 1, total), total)
     return kept

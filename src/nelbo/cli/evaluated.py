@@ -1,0 +1,60 @@
+"""The images of `nelbo evaluate`: the held-out ones of a run, or those of --data."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from nelbo.cli.console import Bars, name_changes
+from nelbo.cli.options import RESIZE
+
+if TYPE_CHECKING:
+    from nelbo.data import ImageDataset, Reject
+    from nelbo.evaluation import Baselines
+    from nelbo.runs import Run
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The images to evaluate on, the number that there are, the skipped files, and the training images if read."""
+
+    chosen: ImageDataset
+    available: int
+    rejects: list[Reject]
+    train: ImageDataset | None = None
+
+    @cached_property
+    def baselines(self) -> Baselines:
+        from nelbo.evaluation import baselines_of
+
+        return baselines_of(self.chosen, self.train)
+
+    def to_json(self) -> dict[str, Any]:
+        rejects = [vars(reject) for reject in self.rejects]
+        return {
+            "fraction_of_images": len(self.chosen) / self.available,
+            "rejects": rejects,
+            "baselines": asdict(self.baselines),
+        }
+
+
+def evaluated(model: Run, data: str | None, resize: bool, num: int | None, bar: Bars) -> Evaluated:
+    """Read the held-out images of the run, or the images of --data, and choose --num of them.
+
+    A file that cannot be read belongs to neither part of the run's own data, so no held-out image is missing.
+    """
+    from nelbo.data import load_for_model
+    from nelbo.studies import Listener, data_of
+
+    train = None
+    if data is None:
+        split = data_of(model, Listener(on_stage=bar))
+        images, train = split.require_test(), split.train
+        available = len(images)
+    else:
+        prepared = load_for_model(data, model.shape, resize=resize, progress=bar.of("reading images"))
+        images = model.dataset_of(prepared.images, remedy=RESIZE)
+        name_changes(prepared)
+        available = len(images) + len(images.rejects)
+    return Evaluated(images if num is None else images.spread(num), available, images.rejects, train)
