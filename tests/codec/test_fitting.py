@@ -92,7 +92,9 @@ def test_stops_are_tried_until_one_costs_more(run, digits, monkeypatch, slope: i
     tried: list[float] = []
 
     def end(self, xhat_0, levels, steps, stage):
-        tried.append(float(stage.removeprefix("trying log SNR ")))
+        name, _, log_snr = stage.partition(", log SNR ")
+        tried.append(float(log_snr))
+        assert name == f"trial {len(tried)} of at most 4"
         return None, max(slope * min(tried[-1], best), -1e9)
 
     monkeypatch.setattr(Fitting, "predicted", lambda self, levels, t, stage: levels)

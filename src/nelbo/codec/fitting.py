@@ -137,13 +137,14 @@ class Fitting:
         """
         schedule, found = self.reverse.schedule, list[Stop]()
         trial = self.spread(max(self.options.end_images // 16, 64))
-        for log_snr in self.options.stops:
+        for number, log_snr in enumerate(self.options.stops, 1):
+            name = f"trial {number} of at most {len(self.options.stops)}, log SNR {log_snr:g}"
             t = int((schedule.log_snr[1:].cpu() - log_snr).abs().argmin()) + 1
             if found and t == found[-1].time:  # the schedule ends at this log SNR
                 break
             steps, channel = best_steps(schedule.to("cpu"), self.mse.cpu(), t, self.num_dims, chunk_bits(EFFORT))
-            xhat_0 = self.predicted(trial, t, f"predicting x_0 at log SNR {log_snr:g}")
-            _, end = self.train_end(xhat_0, trial, self.options.trial_steps, f"trying log SNR {log_snr:g}")
+            xhat_0 = self.predicted(trial, t, f"predicting x_0, {name}")
+            _, end = self.train_end(xhat_0, trial, self.options.trial_steps, name)
             found.append(Stop(t, tuple(steps), channel, end))
             if len(found) > 1 and found[-1].total > found[-2].total:
                 break
