@@ -8,11 +8,12 @@ from typing import Any
 from safetensors.torch import save
 from torch import Tensor
 
-from nelbo.errors import ConfigurationError, RunError
-from nelbo.files import write_bytes, write_json
+from nelbo.errors import ConfigurationError, RunError, option
+from nelbo.files import write_bytes, write_json, write_text
 from nelbo.interop.scheduler_config import ADDED, SchedulerConfig
 from nelbo.interop.settings import read_settings, record_of, refuse_others
 from nelbo.interop.unet_config import UNetConfig
+from nelbo.interop.unet_module import CLASS, MODULE, module_text
 from nelbo.interop.weights import read_weights
 
 INDEX, UNET, SCHEDULER = "model_index.json", "config.json", "scheduler_config.json"
@@ -63,26 +64,37 @@ def read_pipeline(folder: Path) -> Pipeline:
             "or a run folder of nelbo."
         )
     settings = read_settings(home / UNET)
+    if settings.get("_class_name") == CLASS:
+        raise ConfigurationError(
+            f"{home} is a U-Net that nelbo exported with code, which nelbo does not run; import a copy of the run "
+            f"instead, exported with {option('format', 'nelbo')}."
+        )
     _refuse_kinds(home / UNET, settings, ("UNet2DModel",), "without text or other conditions")
     unet = _record(home / UNET, UNetConfig, settings)
     return Pipeline(unet, read_weights(_weights_file(home)), _scheduler(folder))
 
 
-def write_pipeline(folder: Path, pipeline: Pipeline) -> None:
+def write_pipeline(folder: Path, pipeline: Pipeline, own: Mapping[str, Any] | None = None) -> None:
     """Write a folder that `diffusers.DDPMPipeline.from_pretrained` reads.
+
+    Args:
+        own: the settings of the U-Net that the folder carries as code (see `unet_module`), or None for a `UNet2DModel`.
 
     Raises:
         RunError: the disk is full, or the folder cannot be written.
     """
     assert pipeline.scheduler is not None
     versions = {"_diffusers_version": VERSION}
-    unet = {"_class_name": "UNet2DModel", **versions, **asdict(pipeline.unet)}
+    library, kind = ("diffusers", "UNet2DModel") if own is None else (MODULE, CLASS)
+    unet = {"_class_name": kind, **versions, **(asdict(pipeline.unet) if own is None else own)}
     scheduler = {"_class_name": "DDPMScheduler", **versions, **asdict(pipeline.scheduler)}
     weights = {name: weight.detach().cpu().contiguous() for name, weight in pipeline.weights.items()}
     write_json(folder / "unet" / UNET, unet)
     write_bytes(folder / "unet" / WEIGHTS, save(weights, metadata={"format": "pt"}))
     write_json(folder / "scheduler" / SCHEDULER, scheduler)
-    index = {"unet": ["diffusers", "UNet2DModel"], "scheduler": ["diffusers", "DDPMScheduler"]}
+    if own is not None:
+        write_text(folder / "unet" / f"{MODULE}.py", module_text())
+    index = {"unet": [library, kind], "scheduler": ["diffusers", "DDPMScheduler"]}
     write_json(folder / INDEX, {"_class_name": "DDPMPipeline", **versions, **index})
 
 

@@ -105,13 +105,12 @@ def config_of(chain: Chain) -> SchedulerConfig:
     Raises:
         ConfigurationError: diffusers does not support what the network predicts.
     """
-    names = {ours: theirs for theirs, ours in PREDICTIONS.items()}
+    names = {ours: theirs for theirs, ours in PREDICTIONS.items()} | {"grid": "epsilon"}  # its code adds the grid
     if chain.parameterization not in names:
         raise ConfigurationError(
             f"the network predicts {chain.parameterization!r}, but diffusers' schedulers support only "
             f"{', '.join(names)}; set {option('format', 'torch')} or {option('format', 'nelbo')}, which export any "
-            f"model, or train one for diffusers with {setting('parameterization', 'noise')}, "
-            f"{setting('network.fourier', '[]')} and {setting('network.slopes', '[]')}."
+            f"model, or train one with {setting('parameterization', 'noise')}."
         )
     options = chain.schedule
     config = SchedulerConfig(

@@ -17,6 +17,7 @@ LAYERS = [  # layer names: ours -> diffusers'; {0}, {1}, ... are the matched gro
     (r"input", "conv_in"),
     (r"norm", "conv_norm_out"),
     (r"output", "conv_out"),
+    (r"condition\.label", "class_embedding"),
     (r"condition\.time\.0", "time_embedding.linear_1"),
     (r"condition\.time\.2", "time_embedding.linear_2"),
     (r"(down|up)\.(\d+)\.(\d+)\.residual\.(\w+)", "{0}_blocks.{1}.resnets.{2}.{3}"),
@@ -41,7 +42,7 @@ def names_there(ours: str) -> tuple[str, ...]:
             theirs = replacement.format(*(inner.get(group, group) for group in match.groups()))
             parts = PARTS if theirs.endswith(STACKED) else ("",)
             return tuple(f"{theirs.removesuffix(STACKED) + part if part else theirs}.{kind}" for part in parts)
-    raise ValueError(f"{ours} is not a weight of a U-Net without classes")
+    raise ValueError(f"{ours} is not a weight of a U-Net")
 
 
 def to_diffusers(ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
