@@ -26,7 +26,7 @@ def test_export_and_import_again(nelbo_cli, unconditional, tmp_path):
 def test_export_of_a_default_model_says_how_to_load_it(nelbo_cli, trained, tmp_path):
     out = nelbo_cli("export", trained, "--out", "pipeline")
     assert out.code == 0
-    assert "note: diffusers lacks the grid prediction" in out.err
+    assert "note: diffusers lacks a label for no class" in out.err
     assert "DDPMPipeline.from_pretrained(FOLDER, trust_remote_code=True)" in out.err
     assert (tmp_path / "pipeline" / "unet" / "nelbo_unet.py").is_file()
     assert "nelbo does not run; import a copy" in nelbo_cli("import", "pipeline", "--out", "back").err

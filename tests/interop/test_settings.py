@@ -87,6 +87,8 @@ REFUSED_SCHEDULER: list[tuple[dict[str, Any], str]] = [
     ({"trained_betas": [0.1, 1.5], "num_train_timesteps": 2}, "beta_2 = 1.5 is not between 0 and 1"),
     ({"beta_end": 1.5}, "beta_T must be between 0 and 1"),
     ({"beta_start": -1.0, "beta_schedule": "scaled_linear"}, "beta_start and beta_end are -1.0 and 0.02"),
+    ({"thresholding": True, "sample_max_value": 0.5}, "sample_max_value is 0.5; expected at least 1"),
+    ({"thresholding": True, "dynamic_thresholding_ratio": 1.5}, "dynamic_thresholding_ratio is 1.5; expected a share"),
     ({"algorithm_type": "dpmsolver++"}, "unknown SchedulerConfig setting 'algorithm_type'"),
 ]
 
@@ -139,7 +141,14 @@ def test_learned_variance_needs_a_matching_scheduler(copy: Path, tmp_path: Path)
 
 NOTED: list[tuple[dict[str, Any], str]] = [
     ({"clip_sample": False}, "sample with clip=False"),
-    ({"thresholding": True, "dynamic_thresholding_ratio": 0.9}, "sample with threshold=0.9"),
+    (
+        {"thresholding": True, "dynamic_thresholding_ratio": 0.9, "sample_max_value": 1.5},
+        "sample with threshold=0.9 and threshold_max=1.5 for the same samples",
+    ),
+    (
+        {"thresholding": True, "sample_max_value": float("inf"), "clip_sample": False},
+        "sample with threshold=0.995 for the same samples",
+    ),
     ({"timestep_spacing": "trailing"}, "timestep_spacing 'trailing'"),
     ({"steps_offset": 1}, "steps_offset 1"),
     ({"variance_type": "fixed_large_log"}, "is read as 'fixed_large'"),
