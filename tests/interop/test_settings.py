@@ -162,6 +162,12 @@ def test_ignored_scheduler_settings_are_noted(changes: Any, note: str, copy: Pat
     assert note in found
 
 
+def test_thresholding_that_is_clipping_needs_no_note(copy: Path, tmp_path: Path) -> None:
+    """With the default sample_max_value of 1, thresholding is clipping, whatever clip_sample says."""
+    edit(copy / "scheduler" / "scheduler_config.json", thresholding=True, clip_sample=False)
+    assert import_model(copy, tmp_path / "out").notes == ()
+
+
 def test_ddim_pipeline_and_early_settings_are_read(copy: Path, tmp_path: Path) -> None:
     edit(copy / "model_index.json", _class_name="DDIMPipeline")
     early = {"_class_name": "DDIMScheduler", "set_alpha_to_one": True, "variance_type": ..., "tensor_format": "pt"}
