@@ -18,8 +18,8 @@ def export(
     format: Annotated[
         str,
         typer.Option(
-            help="Format: diffusers (a DDPMPipeline, with code of its own where diffusers lacks a part of the model), torch "
-            "(a torch.export program, .pt2) or nelbo (a copy of the run folder)."
+            help="Format: diffusers (a DDPMPipeline, with code where diffusers lacks a part of the model), torch (a "
+            "torch.export program, .pt2) or nelbo (a copy of the run folder)."
         ),
     ] = "diffusers",
     public: Annotated[

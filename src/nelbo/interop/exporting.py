@@ -68,7 +68,7 @@ def export_model(
                 f"{option('public')} is for a repository such as hf:owner/name, but {out} is a folder; leave it out."
             )
         refuse_taken(Path(out))
-        return Exported(str(out), _write(model, Path(out), format, Path(out).name))
+        return Exported(str(out), _write(model, Path(out), format, Path(out).resolve().name))
     with tempfile.TemporaryDirectory() as place:
         named = str(repository) if format == "nelbo" else repository.name
         notes = _write(model, Path(place), format, named)
@@ -95,8 +95,9 @@ def export_diffusers(model: Run, folder: Path) -> tuple[str, ...]:
     chain = Chain(recipe.schedule, recipe.parameterization, recipe.variance)
     scheduler, unet = scheduler_config.config_of(chain), unet_config.config_of(options, model.shape)
     weights, notes = network.state_dict(), list(rounding_note(recipe.schedule))
-    if without := unet_module.lacking(model):
-        write_pipeline(folder, Pipeline(unet, to_diffusers(weights), scheduler), unet_module.settings_of(model, unet))
+    if without := unet_module.lacking(model, options):
+        own = unet_module.settings_of(model, options, unet)
+        write_pipeline(folder, Pipeline(unet, to_diffusers(weights), scheduler), own)
         notes += _notes_on_code(without, bool(options.num_classes))
     else:
         weights = set_clock(weights, options, options.first_time)

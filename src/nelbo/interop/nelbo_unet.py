@@ -52,7 +52,7 @@ class NelboUNet2DModel(UNet2DModel):  # type: ignore[misc]
         """
         super().__init__(sample_size=sample_size, in_channels=in_channels, **unet)
         num_features = in_channels * (1 + 2 * len(fourier) + 2 * len(slopes))
-        self.conv_in = nn.Conv2d(num_features, self.conv_in.out_channels, 3, padding=1)
+        self.conv_in = nn.Conv2d(num_features, unet["block_out_channels"][0], 3, padding=1)
         self.label: int | None = None
 
     def forward(

@@ -20,8 +20,8 @@ from nelbo.interop.weights import read_weights
 INDEX, UNET, SCHEDULER = "model_index.json", "config.json", "scheduler_config.json"
 RAW, AVERAGED = "unet", "unet_ema"
 HOMES = ("", f"{RAW}/", f"{AVERAGED}/")
-FILES = (INDEX, SCHEDULER, f"scheduler/{SCHEDULER}")
-FILES += tuple(f"{home}{name}" for home in HOMES for name in (UNET, WEIGHTS, f"{WEIGHTS}.index.json"))
+PARTS = tuple(f"{home}{name}" for home in HOMES for name in (UNET, WEIGHTS, f"{WEIGHTS}.index.json"))
+FILES = (INDEX, SCHEDULER, f"scheduler/{SCHEDULER}", *PARTS)
 OTHER_FILES = tuple(f"{home}{pattern}" for home in HOMES for pattern in OTHERS)
 PIPELINES = ("DDPMPipeline", "DDIMPipeline")
 SCHEDULERS = ("DDPMScheduler", "DDIMScheduler")

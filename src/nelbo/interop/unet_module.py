@@ -13,27 +13,27 @@ from inspect import getsource, isfunction
 from typing import Any
 
 from nelbo.interop.unet_config import UNetConfig
+from nelbo.networks import UNetOptions
 from nelbo.runs import DiffusionRun
 
 MODULE, CLASS = "nelbo_unet", "NelboUNet2DModel"
 OURS = re.compile(r"^from (nelbo\.[\w.]+) import (\w+)\n", re.MULTILINE)
 
 
-def lacking(run: DiffusionRun) -> tuple[str, ...]:
+def lacking(run: DiffusionRun, options: UNetOptions) -> tuple[str, ...]:
     """List what a run's U-Net has and diffusers' `UNet2DModel` or `DDPMPipeline` lacks."""
-    options = run.recipe.network
     has: Mapping[str, object] = {
         "the grid prediction": run.recipe.parameterization == "grid",
-        "Fourier features": getattr(options, "fourier", ()),
-        "slopes": getattr(options, "slopes", ()),
+        "Fourier features": options.fourier,
+        "slopes": options.slopes,
         "a label for no class": options.num_classes,
     }
     return tuple(name for name, value in has.items() if value)
 
 
-def settings_of(run: DiffusionRun, unet: UNetConfig) -> dict[str, Any]:
+def settings_of(run: DiffusionRun, options: UNetOptions, unet: UNetConfig) -> dict[str, Any]:
     """Return the settings of `NelboUNet2DModel` for a run's U-Net, whose settings in diffusers are `unet`."""
-    options, plain = run.recipe.network, asdict(unet)
+    plain = asdict(unet)
     shared = {name: plain.pop(name) for name in ("sample_size", "in_channels")}
     return {
         **shared,
