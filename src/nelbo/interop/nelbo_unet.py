@@ -70,15 +70,17 @@ class NelboUNet2DModel(UNet2DModel):  # type: ignore[misc]
         Raises:
             ValueError: a step between two steps of the schedule.
         """
-        steps = torch.as_tensor(timestep, device=sample.device).expand(len(sample))
-        if bool((steps != steps.long()).any()):
-            raise ValueError(f"the step {steps[0]} is not whole; choose a scheduler without steps in between.")
+        given = torch.as_tensor(timestep).expand(len(sample))
+        steps = given.long()
+        if given.is_floating_point() and bool((given != steps).any()):
+            raise ValueError(f"the step {given[0]} is not whole; choose a scheduler without steps in between.")
         features = pixel_features(sample.float(), self.config.fourier, self.config.slopes).to(sample.dtype)
         labels = self._classes(class_labels, len(sample))
-        output = super().forward(features, steps.long() + self.config.first_time, labels, return_dict=False)[0]
+        times = (steps + self.config.first_time).to(sample.device)
+        output = super().forward(features, times, labels, return_dict=False)[0]
         if self.config.grid_levels is not None:
             channels = sample.shape[1]  # a learned variance is in further channels
-            noise = output[:, :channels] + self._grid_noise(sample.float(), steps.long()).to(output.dtype)
+            noise = output[:, :channels] + self._grid_noise(sample.float(), steps).to(output.dtype)
             output = torch.cat([noise, output[:, channels:]], dim=1)
         return UNet2DOutput(sample=output) if return_dict else (output,)
 
