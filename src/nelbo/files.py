@@ -15,10 +15,14 @@ from filelock import FileLock, Timeout
 from safetensors.torch import save
 from torch import Tensor
 
-from nelbo.errors import RunError, option
+from nelbo.errors import NelboError, RunError, option
 
 LOCK_FILE = ".lock"
 LOCK_SECONDS = 5.0  # data workers of a killed process may hold the lock this long before they exit
+POINTER = b"version https://git-lfs.github.com/spec/"  # how the pointer begins that git-lfs leaves in place of a file
+IS_POINTER = (
+    "is a git-lfs pointer, not the file itself: run `git lfs pull` in its repository, or download the file from there"
+)
 MOST_NAMED = 4  # tensors of each kind that an error names
 
 
@@ -101,6 +105,17 @@ def reason(error: Exception) -> str:
     return f"the disk is full; free space or choose another folder with {option('out')}" if full else str(error)
 
 
+def refuse_pointer(path: Path, kind: type[NelboError] = RunError) -> None:
+    """Check that a file is not only the pointer that git-lfs leaves in place of a large file.
+
+    Raises:
+        NelboError: it is; of the class `kind`.
+    """
+    with suppress(OSError), path.open("rb") as file:
+        if file.read(len(POINTER)) == POINTER:
+            raise kind(f"{path} {IS_POINTER}.")
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write bytes, completely or not at all."""
 
@@ -146,6 +161,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
         with safetensors.safe_open(path, framework="pt") as file:
             return _metadata(file)
     except (safetensors.SafetensorError, OSError, ValueError) as error:
+        refuse_pointer(path)
         raise RunError(f"{path} cannot be read: {error}.") from error
 
 
@@ -169,6 +185,7 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
             metadata = _metadata(file)
     except (safetensors.SafetensorError, OSError, ValueError) as error:
+        refuse_pointer(path)
         raise RunError(
             f"{path} is damaged or cut short ({path.stat().st_size} bytes: {error}); restore it from a copy, or remove "
             "the run folder and train again."

@@ -11,8 +11,6 @@ from torch import Tensor, nn
 import nelbo
 from tests.cli.conftest import TINY
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
-
 
 class Rows(nn.Module):
     """Two features per image."""
@@ -24,8 +22,9 @@ class Rows(nn.Module):
 @pytest.fixture
 def rows(tmp_path: Path, trained: Path) -> Path:
     shape = json.loads((trained / "config.json").read_text())["data"]["shape"]
-    path = tmp_path / "rows.pt"
-    torch.jit.trace(Rows(), torch.zeros(2, *shape, dtype=torch.uint8)).save(str(path))
+    path, images = tmp_path / "rows.pt2", torch.zeros(2, *shape, dtype=torch.uint8)
+    batch = torch.export.Dim("batch")
+    torch.export.save(torch.export.export(Rows(), (images,), dynamic_shapes=({0: batch},)), path)
     return path
 
 
@@ -41,14 +40,14 @@ def test_distance_is_printed_and_written(nelbo_cli, trained: Path, rows: Path):
     assert (found["sampler"], found["spacing"]) == ("dpm-solver++sde", "karras")
     assert f"Frechet distance {found['distance']:.4g} (95% interval" in done.out
     assert "6 generated images against 23 training images of pictures" in done.out
-    assert "features rows.pt: 2 of a TorchScript module" in done.out
+    assert "features rows.pt2: 2 of a torch.export program" in done.out
 
 
 def test_mistakes_are_one_sentence(nelbo_cli, trained: Path, rows: Path):
     for arguments, message in (
         (("--features", rows, "--num", 4, "--steps", 2), "1 reference image(s) have no covariance"),
         (("--features", rows, "--reference", "both"), "part of the data (--reference)"),
-        (("--features", "absent.pt"), "is no file"),
+        (("--features", "absent.pt2"), "is no file"),
     ):
         done = nelbo_cli("frechet", trained, *arguments, "--device", "cpu")
         assert done.code == 2 and message in done.err, done.err

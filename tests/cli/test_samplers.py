@@ -52,6 +52,8 @@ def test_sampling_options_change_the_images(nelbo_cli, tmp_path):
         (("--no-clip", "--threshold", 0.9), "--threshold replaces clipping; remove --no-clip or --threshold"),
         (("--num", 99_999_999_999), "would not fit into memory"),
         (("--threshold", 1.5), "the threshold is a share of the pixels"),
+        (("--threshold-max", 1.5), "--threshold-max limits the bound of --threshold; give both or neither"),
+        (("--threshold", 0.9, "--threshold-max", 0.5), "must be at least 1, the end of the range of the data, got 0.5"),
         (("--guidance", 2), "is not class-conditional; remove --guidance"),
         (("--label", "sneaker"), "is not class-conditional; remove --label"),
         (("--guidance-interval", 0.2, 0.8), "--guidance-interval says where --guidance applies"),

@@ -116,6 +116,16 @@ def test_dynamic_threshold_clips_at_own_quantile():
         DynamicThreshold(0.0)
 
 
+def test_limited_dynamic_threshold_ends_at_clipping():
+    x_0, t = torch.linspace(-4, 4, 101).view(1, 1, 1, 101), torch.tensor([1])
+    torch.testing.assert_close(DynamicThreshold(0.9, 2.0)(x_0, t), x_0.clamp(-2, 2) / 2)
+    assert torch.equal(DynamicThreshold(0.9, 1.0)(x_0, t), x_0.clamp(-1, 1))
+    assert torch.equal(DynamicThreshold(0.9, 9.0)(x_0, t), DynamicThreshold(0.9)(x_0, t))
+    for maximum in (0.5, float("nan")):
+        with pytest.raises(ConfigurationError, match="change threshold_max"):
+            DynamicThreshold(0.9, maximum)
+
+
 def test_constraints_recompute_the_noise():
     """Eq. 4 holds for x_t, the corrected xhat_0 and the noise."""
     x_t, t = 3 * torch.randn(4, 1, 2, 2), torch.tensor([1, 10, 50, 100])

@@ -76,6 +76,25 @@ def test_imported_step_equals_diffusers(settings: dict[str, Any], tmp_path: Path
     agree(step, unet, scheduler, run, 1e-4)
 
 
+THRESHOLDS: dict[str, tuple[dict[str, Any], dict[str, float]]] = {  # settings of diffusers, options of nelbo
+    "sample_max_value 1 is clipping": ({"clip_sample": False}, {}),
+    "a finite limit": ({"sample_max_value": 1.5}, {"threshold": 0.8, "threshold_max": 1.5}),
+    "no limit": ({"sample_max_value": float("inf")}, {"threshold": 0.8}),
+}
+
+
+@pytest.mark.parametrize(("settings", "options"), THRESHOLDS.values(), ids=THRESHOLDS)
+def test_thresholding_gives_the_samples_of_diffusers(
+    settings: dict[str, Any], options: dict[str, float], tmp_path: Path
+) -> None:
+    settings = {"num_train_timesteps": 20, "beta_end": 0.6, "thresholding": True, **settings}
+    unet, scheduler, run = imported(tmp_path, dynamic_thresholding_ratio=0.8, **settings)
+    theirs = trajectory(unet, scheduler, 20, torch.Generator().manual_seed(7))
+    sampler = run.sampler("ancestral", variance="trained", precision="fp32", **options)
+    ours = list(sampler.trajectory((2, 3, 16, 16), torch.Generator().manual_seed(7)))
+    assert max(difference(place.x_t, x_t) for place, x_t in zip(ours, theirs, strict=True)) <= 1e-4
+
+
 def trajectory(unet: Any, scheduler: Any, steps: int, generator: torch.Generator) -> list[Tensor]:
     """Run diffusers' own loop from x_T to x_0."""
     scheduler.set_timesteps(steps)

@@ -75,7 +75,7 @@ def test_missing_weights_are_reported(folder: Path, refusal: Refusal) -> None:
     assert "diffusion_pytorch_model.safetensors is missing; expected the weights in one" in refusal()
 
 
-def test_sharded_weights_are_refused(folder: Path, refusal: Refusal) -> None:
+def test_shards_without_an_index_are_refused(folder: Path, refusal: Refusal) -> None:
     (folder / WEIGHTS).rename(folder / "unet" / "diffusion_pytorch_model-00001-of-00002.safetensors")
     assert "(found diffusion_pytorch_model-00001-of-00002.safetensors)" in refusal()
 

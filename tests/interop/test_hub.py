@@ -15,7 +15,7 @@ from nelbo.errors import ConfigurationError, NelboError, RunError
 from nelbo.interop import Repository, export_model, import_model
 from nelbo.interop.hub import upload
 from nelbo.runs import DiffusionRun
-from tests.interop.conftest import difference, noise
+from tests.interop.conftest import difference, noise, their_unet
 
 huggingface_hub = pytest.importorskip("huggingface_hub", reason="accelerate brings it along")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -78,6 +78,26 @@ def test_repository_references_are_parsed() -> None:
 def test_pipeline_is_read_from_the_cache(cache: Any, pipeline_folder: Path, tmp_path: Path) -> None:
     cache("google/small", pipeline_folder)
     import_model("hf:google/small", tmp_path / "out")
+    assert nelbo.load(tmp_path / "out").shape == (3, 16, 16)
+
+
+@pytest.mark.parametrize("variant", [None, "fp16"])
+@pytest.mark.parametrize("home", ["", "unet", "unet_ema"])
+def test_every_layout_of_weights_is_downloaded(
+    home: str, variant: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there, here = tmp_path / "there", tmp_path / "here"
+    their_unet().save_pretrained(there / home, max_shard_size="100KB", variant=variant)
+
+    def fetch(name: str, *, allow_patterns: list[str], **_: Any) -> str:
+        names = [path.relative_to(there).as_posix() for path in there.rglob("*") if path.is_file()]
+        for wanted in huggingface_hub.utils.filter_repo_objects(names, allow_patterns=allow_patterns):
+            (here / wanted).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(there / wanted, here / wanted)
+        return str(here)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
+    import_model("hf:a/b", tmp_path / "out")
     assert nelbo.load(tmp_path / "out").shape == (3, 16, 16)
 
 

@@ -87,6 +87,8 @@ REFUSED_SCHEDULER: list[tuple[dict[str, Any], str]] = [
     ({"trained_betas": [0.1, 1.5], "num_train_timesteps": 2}, "beta_2 = 1.5 is not between 0 and 1"),
     ({"beta_end": 1.5}, "beta_T must be between 0 and 1"),
     ({"beta_start": -1.0, "beta_schedule": "scaled_linear"}, "beta_start and beta_end are -1.0 and 0.02"),
+    ({"thresholding": True, "sample_max_value": 0.5}, "sample_max_value is 0.5; expected at least 1"),
+    ({"thresholding": True, "dynamic_thresholding_ratio": 1.5}, "dynamic_thresholding_ratio is 1.5; expected a share"),
     ({"algorithm_type": "dpmsolver++"}, "unknown SchedulerConfig setting 'algorithm_type'"),
 ]
 
@@ -139,7 +141,14 @@ def test_learned_variance_needs_a_matching_scheduler(copy: Path, tmp_path: Path)
 
 NOTED: list[tuple[dict[str, Any], str]] = [
     ({"clip_sample": False}, "sample with clip=False"),
-    ({"thresholding": True, "dynamic_thresholding_ratio": 0.9}, "sample with threshold=0.9"),
+    (
+        {"thresholding": True, "dynamic_thresholding_ratio": 0.9, "sample_max_value": 1.5},
+        "sample with threshold=0.9 and threshold_max=1.5 for the same samples",
+    ),
+    (
+        {"thresholding": True, "sample_max_value": float("inf"), "clip_sample": False},
+        "sample with threshold=0.995 for the same samples",
+    ),
     ({"timestep_spacing": "trailing"}, "timestep_spacing 'trailing'"),
     ({"steps_offset": 1}, "steps_offset 1"),
     ({"variance_type": "fixed_large_log"}, "is read as 'fixed_large'"),
@@ -153,6 +162,12 @@ def test_ignored_scheduler_settings_are_noted(changes: Any, note: str, copy: Pat
     assert note in found
 
 
+def test_thresholding_that_is_clipping_needs_no_note(copy: Path, tmp_path: Path) -> None:
+    """With the default sample_max_value of 1, thresholding is clipping, whatever clip_sample says."""
+    edit(copy / "scheduler" / "scheduler_config.json", thresholding=True, clip_sample=False)
+    assert import_model(copy, tmp_path / "out").notes == ()
+
+
 def test_ddim_pipeline_and_early_settings_are_read(copy: Path, tmp_path: Path) -> None:
     edit(copy / "model_index.json", _class_name="DDIMPipeline")
     early = {"_class_name": "DDIMScheduler", "set_alpha_to_one": True, "variance_type": ..., "tensor_format": "pt"}
@@ -164,13 +179,9 @@ def test_ddim_pipeline_and_early_settings_are_read(copy: Path, tmp_path: Path) -
 
 INEXPRESSIBLE: list[tuple[dict[str, Any], str]] = [
     (
-        {"parameterization": "grid"},
-        "the network predicts 'grid', but diffusers' schedulers support only noise, data, velocity",
+        {"parameterization": "mean"},
+        "the network predicts 'mean', but diffusers' schedulers support only noise, data, velocity, grid",
     ),
-    ({"parameterization": "mean"}, "the network predicts 'mean'"),
-    ({"network": UNetOptions(base=16, groups=4, slopes=(0,))}, r"network.slopes is (0,)"),
-    ({"network": UNetOptions(base=16, groups=4, fourier=(1,))}, r"network.fourier is (1,)"),
-    ({"network": UNetOptions(base=16, groups=4, num_classes=3), "conditional": True}, "network.num_classes is 3"),
     (
         {"network": UNetOptions(base=16, multipliers=(1, 2), attention=(0, 1), heads=2, groups=4)},
         "attention has 2 heads at levels of different widths (16, 32 channels)",

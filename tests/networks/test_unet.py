@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from nelbo.errors import ConfigurationError, ShapeError
 from nelbo.networks import UNet, UNetOptions
 from nelbo.networks.layers import Condition, sinusoids
-from nelbo.networks.unet import SelfAttention, Upsample, unit_slopes
+from nelbo.networks.unet import SelfAttention, Upsample, pixel_features, unit_slopes
 
 Build = Callable[..., UNet]
 
@@ -300,8 +300,9 @@ def test_slopes_join_the_input():
     assert sloped.input.in_channels == plain.input.in_channels + 3 * 2 * 2
     x = torch.rand(2, 3, 8, 8)
     assert sloped(x, torch.tensor([1, 2])).shape == x.shape
-    features = sloped._features(x)
-    torch.testing.assert_close(features[:, :9], plain._features(x))
+    features = pixel_features(x, (3,), (0, 2))
+    assert (plain.input.in_channels, sloped.input.in_channels) == (9, features.shape[1])
+    torch.testing.assert_close(features[:, :9], pixel_features(x, (3,)))
     across, down = unit_slopes(x)
     bent = [(scale * slope).tanh() for scale in (1, 4) for slope in (across, down)]
     torch.testing.assert_close(features[:, 9:], torch.cat(bent, 1))

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,9 +16,6 @@ from nelbo.studies import bundled_classifiers, features_for, load_classifier, tr
 from nelbo.training import classifier_accuracy
 
 DIGITS = DataOptions("digits", (1, 8, 8), 17, 1500, 297, class_names=tuple("0123456789"))
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:.*torch.jit:DeprecationWarning"
-)  # its successor, torch.export, writes pickles
 LEAST = {"digits": 0.96, "fashion-mnist": 0.9}
 
 
@@ -89,32 +87,45 @@ class Grey(nn.Module):
         return self.convolution(images.float()).mean((2, 3))
 
 
-def scripted(network: nn.Module, path: Path, channels: int = 1) -> Path:
-    torch.jit.trace(network, torch.zeros(2, channels, 8, 8, dtype=torch.uint8)).save(str(path))
+def exported(network: nn.Module, path: Path, channels: int = 1, batch: Any = torch.export.Dim.DYNAMIC) -> Path:
+    images = torch.zeros(2, channels, 8, 8, dtype=torch.uint8)
+    program = torch.export.export(network.eval(), (images,), dynamic_shapes=({0: batch},))
+    torch.export.save(program, path)
     return path
 
 
-def test_scripted_network_gives_its_features(tmp_path: Path):
+def test_exported_network_gives_its_features(tmp_path: Path):
     images = load_data("digits").test.images(range(5))
-    features = features_for(DIGITS, scripted(Pooled(), tmp_path / "rows.pt"), device="cpu")
+    features = features_for(DIGITS, exported(Pooled(), tmp_path / "rows.pt2"), device="cpu")
     assert torch.equal(features.fn(images), Pooled()(images))
-    assert (features.name, features.num_features, features.accuracy) == ("rows.pt", 8, None)
-    assert "sha256" in features.description
+    assert (features.name, features.num_features, features.accuracy) == ("rows.pt2", 8, None)
+    assert "a torch.export program, sha256" in features.description
 
 
 def test_unsuitable_networks_are_refused(tmp_path: Path):
-    (tmp_path / "text.pt").write_text("no network")
-    torch.save(Pooled(), tmp_path / "pickled.pt")
+    (tmp_path / "text.pt2").write_text("no network")
+    torch.save(Pooled(), tmp_path / "pickled.pt2")
+    whole = exported(Pooled(), tmp_path / "cut.pt2").read_bytes()
+    (tmp_path / "cut.pt2").write_bytes(whole[: len(whole) // 2])
     cases = {
-        "absent.pt": "is no file",
-        "text.pt": "is no TorchScript module",
-        "pickled.pt": "is no TorchScript module",
-        scripted(Maps(), tmp_path / "maps.pt").name: r"returned a tensor of \(2, 1, 8, 8\)",
-        scripted(Grey(), tmp_path / "colour.pt", 3).name: "does not accept uint8 images",
+        "absent.pt2": "is no file; expected a torch.export program",
+        "text.pt2": "is no torch.export program; write it with torch.export.save",
+        "pickled.pt2": "is no torch.export program",
+        "cut.pt2": "is no torch.export program",
+        exported(Maps(), tmp_path / "maps.pt2").name: r"returned a tensor of \(2, 1, 8, 8\)",
+        exported(Grey(), tmp_path / "colour.pt2", 3).name: "does not accept uint8 images",
+        exported(Pooled(), tmp_path / "two.pt2", batch=None).name: r"of \(3, 1, 8, 8\).*must take any number of images",
     }
     for name, message in cases.items():
         with pytest.raises(ConfigurationError, match=message):
             features_for(DIGITS, tmp_path / name, device="cpu")
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_torchscript_is_named_with_what_to_do(tmp_path: Path):
+    torch.jit.trace(Pooled(), torch.zeros(2, 1, 8, 8, dtype=torch.uint8)).save(str(tmp_path / "rows.pt"))
+    with pytest.raises(ConfigurationError, match=r"is a TorchScript file.*save it again: .*torch\.export\.save\("):
+        features_for(DIGITS, tmp_path / "rows.pt", device="cpu")
 
 
 def test_trained_classifier_is_saved_and_loaded(tmp_path: Path):

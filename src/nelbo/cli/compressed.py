@@ -23,6 +23,7 @@ def read_file(path: Path, *, verify: bool = True) -> File:
         CodecError: it is not a .nelbo file, or it is damaged and `verify` is set.
     """
     from nelbo.codec import Bitstream
+    from nelbo.files import refuse_pointer
 
     try:
         content = path.read_bytes()
@@ -34,4 +35,5 @@ def read_file(path: Path, *, verify: bool = True) -> File:
             file.verify()
         return file
     except CodecError as error:
+        refuse_pointer(path, DataError)
         raise CodecError(f"{path}: {error.marked}") from error

@@ -18,8 +18,8 @@ def export(
     format: Annotated[
         str,
         typer.Option(
-            help="Format: diffusers (a DDPMPipeline), torch (a torch.export program, .pt2) or nelbo (a copy of the run "
-            "folder)."
+            help="Format: diffusers (a DDPMPipeline, with code where diffusers lacks a part of the model), torch (a "
+            "torch.export program, .pt2) or nelbo (a copy of the run folder)."
         ),
     ] = "diffusers",
     public: Annotated[
@@ -28,8 +28,8 @@ def export(
 ) -> None:
     """Export a model for diffusers, torch.export or another nelbo installation, to a folder or the Hugging Face Hub.
 
-    If the format cannot represent the model, the command fails and gives the reason. The output lists what is not
-    exported.
+    If the format cannot represent the model, the command fails and gives the reason. The output, and README.md beside
+    the exported files, say how to open them and what is not exported.
     """
     from nelbo.interop import export_model
 

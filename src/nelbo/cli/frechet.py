@@ -46,9 +46,9 @@ def frechet(
     features: Annotated[
         Path | None,
         typer.Option(
-            help="Network for the features: a TorchScript module that maps uint8 images to features, or a "
-            "classifier saved by nelbo (.safetensors). By default a classifier of the classes of the data, or a random "
-            "network if there are no classes."
+            help="Network for the features: a torch.export program (.pt2; opening one can run code, so use only files "
+            "that you trust) that maps uint8 images to features, or a classifier saved by nelbo (.safetensors). By "
+            "default a classifier of the classes of the data, or a random network if there are no classes."
         ),
     ] = None,
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples for the confidence interval; at least 20.")] = 200,

@@ -31,8 +31,9 @@ def import_(
 ) -> None:
     """Import a diffusers model, or a copy of a nelbo run, as a new run folder.
 
-    DDPM and DDIM pipelines and plain UNet2DModels with safetensors weights are supported. No code from the repository
-    is executed. Unsupported features cause an error that names the feature.
+    DDPM and DDIM pipelines and plain UNet2DModels with safetensors weights are supported; of a training checkpoint, the
+    moving average (unet_ema). No code from the repository is executed. Unsupported features cause an error that names
+    the feature.
     """
     from nelbo.interop import import_model
 

@@ -65,6 +65,7 @@ def sample(
     variance: Annotated[str | None, typer.Option(help=_help("variance"))] = None,
     clip: Annotated[bool | None, typer.Option("--clip/--no-clip", help=_help("clip"))] = None,
     threshold: Annotated[float | None, typer.Option(help=_help("threshold"))] = None,
+    threshold_max: Annotated[float | None, typer.Option(help=_help("threshold_max"))] = None,
     precision: PrecisionOption = None,
     batch_size: BatchOption = 64,
     device: DeviceOption = None,
@@ -81,6 +82,7 @@ def sample(
         "variance": variance,
         "clip": clip,
         "threshold": threshold,
+        "threshold_max": threshold_max,
         "precision": precision,
     }
     given = {name: value for name, value in given.items() if value is not None}

@@ -13,6 +13,7 @@ from torch import Tensor
 from nelbo.data.datasets import ArrayDataset
 from nelbo.data.folders import DataWarning
 from nelbo.errors import DataError
+from nelbo.files import refuse_pointer
 
 Array = NDArray[Any]
 MAX_CLASSES = 1_000_000
@@ -57,6 +58,7 @@ def _read(path: Path) -> dict[str, Array]:
         with content:
             arrays = {name: content[name] for name in content.files}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        refuse_pointer(path, DataError)
         raise DataError(
             f"{path} cannot be read ({error}); expected a {path.suffix} file of arrays without pickled objects."
         ) from error

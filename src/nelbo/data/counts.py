@@ -9,6 +9,7 @@ from torch import Tensor
 
 from nelbo.data.datasets import printable
 from nelbo.errors import DataError
+from nelbo.files import refuse_pointer
 
 # Of 100 worms, how many have 0, 1, ..., 10 teeth: an example in many introductions to the KL divergence.
 WORMS = (2, 3, 5, 14, 16, 15, 12, 8, 10, 8, 7)
@@ -33,6 +34,7 @@ def read_counts(path: Path) -> Tensor:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = [(number, row) for number, row in enumerate(csv.reader(file), 1) if any(map(str.strip, row))]
+        refuse_pointer(path, DataError)
     except FileNotFoundError as error:
         raise DataError(f"there is no file {printable(path)}; expected a CSV of counts.") from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:

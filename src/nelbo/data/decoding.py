@@ -39,6 +39,7 @@ from nelbo.data.datasets import printable
 from nelbo.data.losses import in_words, losses_of, metadata_of
 from nelbo.data.names import CHANNELS, MODE_OF, Mode, Size
 from nelbo.errors import DataError
+from nelbo.files import IS_POINTER, POINTER
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 MAX_PIXELS = 178_956_970  # Pillow's own limit for an error, twice its limit for a warning
@@ -102,8 +103,10 @@ def decode(stored: StoredImage, size: Size | None = None) -> Decoded:
     """
     try:
         with stored.open() as file:
-            if not file.read(1):
+            if not (start := file.read(len(POINTER))):
                 raise Unreadable("the file is empty")
+            if start == POINTER:
+                raise Unreadable(f"it {IS_POINTER}")
             file.seek(0)
             return _decode(file, size)
     except Unreadable:

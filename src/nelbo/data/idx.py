@@ -15,6 +15,7 @@ from torch import Tensor
 from nelbo.data.datasets import ArrayDataset
 from nelbo.data.names import ARRAY_ENDINGS, IMAGE_ENDINGS, SHARD_ENDING
 from nelbo.errors import DataError
+from nelbo.files import refuse_pointer
 
 FASHION_CLASSES = (
     "T-shirt/top",
@@ -46,6 +47,7 @@ def read_idx(path: Path) -> Tensor:
     Raises:
         DataError: the magic number or the length is wrong; the message gives the bytes found and expected.
     """
+    refuse_pointer(path, DataError)
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (OSError, EOFError, zlib.error) as error:

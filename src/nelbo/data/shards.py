@@ -19,6 +19,7 @@ from nelbo.data.decoding import StoredImage
 from nelbo.data.folders import Listing
 from nelbo.data.names import IMAGE_ENDINGS, SHARD_ENDING
 from nelbo.errors import DataError
+from nelbo.files import refuse_pointer
 
 RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 CHUNK = 2**20  # bytes read at once after the end of an archive
@@ -79,6 +80,7 @@ def list_shards(shards: list[Path]) -> Listing:
             for members in _archives(shard, listing):
                 _list_archive(members, shard, listing)
         except (OSError, tarfile.TarError) as error:
+            refuse_pointer(shard, DataError)
             raise DataError(
                 f"{printable(shard)} is not an uncompressed tar file ({error}); decompress it, or copy a damaged one "
                 "again."

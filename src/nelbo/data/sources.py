@@ -26,6 +26,7 @@ from nelbo.data.names import (
 from nelbo.data.shards import find_shards, list_shards
 from nelbo.data.toy_sets import toy_images
 from nelbo.errors import DataError
+from nelbo.files import refuse_pointer
 
 TOY_TRAIN, TOY_TEST = 10_000, 2_000  # points
 
@@ -156,6 +157,7 @@ def _unrecognized(spec: str) -> DataError:
             f"IDX files and no {SHARD_ENDING} shards{others}."
         )
     if path.is_file():
+        refuse_pointer(path, DataError)
         arrays = ", ".join(ARRAY_ENDINGS)
         return DataError(
             f"{printable(path)} is of an unknown kind; expected a folder, an image ({endings}), {arrays} or "

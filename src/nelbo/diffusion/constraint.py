@@ -1,5 +1,6 @@
 """Corrections of the predicted data xhat_0 at each step of a chain."""
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -45,9 +46,11 @@ class DynamicThreshold:
 
     Attributes:
         quantile: the share of pixels below the quantile, within (0, 1].
+        maximum: the largest s, at least 1: `sample_max_value` in diffusers. 1 is clipping.
     """
 
     quantile: float = 0.995
+    maximum: float = math.inf
 
     def __post_init__(self) -> None:
         if not 0 < self.quantile <= 1:
@@ -55,9 +58,14 @@ class DynamicThreshold:
                 f"the threshold is a share of the pixels, above 0 and at most 1, got {self.quantile}; change "
                 f"{option('threshold')}."
             )
+        if not self.maximum >= 1:
+            raise ConfigurationError(
+                f"the largest threshold must be at least 1, the end of the range of the data, got {self.maximum}; "
+                f"change {option('threshold_max')}."
+            )
 
     def __call__(self, x_0: Tensor, t: Tensor) -> Tensor:
         """Return xhat_0 (B, ...) within [-1, 1]."""
-        largest = torch.quantile(x_0.flatten(1).abs(), self.quantile, dim=1).clamp(min=1)
+        largest = torch.quantile(x_0.flatten(1).abs(), self.quantile, dim=1).clamp(1, self.maximum)
         bound = largest.view(-1, *[1] * (x_0.ndim - 1))
         return x_0.clamp(-bound, bound) / bound

@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,8 @@ from typing import Any
 from nelbo.data import absolute_spec
 from nelbo.errors import ConfigurationError, option
 from nelbo.files import write_text
-from nelbo.interop import scheduler_config, unet_config
+from nelbo.interop import scheduler_config, unet_config, unet_module
+from nelbo.interop.card import CARD, card
 from nelbo.interop.hub import Repository, upload
 from nelbo.interop.importing import LEVELS, RUN_FILES, copy_whole, refuse_taken
 from nelbo.interop.pipeline import Pipeline, write_pipeline
@@ -23,9 +24,10 @@ from nelbo.runs import DiffusionRun, Run, RunConfig, load
 from nelbo.runs.codec_plan import PLAN_FILE, is_stale
 from nelbo.runs.folder import UNKNOWN_DATA
 
-CARD = "README.md"
-NO_DECODER = "the pixel network of the decoder p(x_0|x_1) is not exported: the images end with its mean, xhat_0"
-FENCE = 3 * "-"  # around the metadata of a card
+NO_DECODER = (
+    "the pixel network of the decoder p(x_0|x_1) is not exported: images end with xhat_0, which is smoother than what "
+    "the decoder draws"
+)
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def export_model(
         ConfigurationError: an unknown format, a model that the format does not support, or a wrong `out` or `public`.
         RunError: the run is damaged, `out` is not empty, the disk is full, or the Hub refuses the upload.
     """
-    write = FORMATS[known(format, FORMATS, "format")]
+    known(format, FORMATS, "format")
     repository, model = Repository.named(out), load(run, device="cpu")
     if repository is None:
         if public:
@@ -66,17 +68,18 @@ def export_model(
                 f"{option('public')} is for a repository such as hf:owner/name, but {out} is a folder; leave it out."
             )
         refuse_taken(Path(out))
-        return Exported(str(out), write(model, Path(out)))
+        return Exported(str(out), _write(model, Path(out), format, Path(out).resolve().name))
     with tempfile.TemporaryDirectory() as place:
-        notes = write(model, Path(place))
-        write_text(Path(place) / CARD, card(model, repository, format))
+        named = str(repository) if format == "nelbo" else repository.name
+        notes = _write(model, Path(place), format, named)
         return Exported(upload(Path(place), repository, public=public, api=api), notes)
 
 
 def export_diffusers(model: Run, folder: Path) -> tuple[str, ...]:
     """Write a pipeline that makes the same predictions, and return notes on what it lacks.
 
-    Step k of diffusers is t = k + 1 here; the first linear map of the time embedding absorbs the shift.
+    Step k of diffusers is t = k + 1 here; the first linear map of the time embedding absorbs the shift. If diffusers
+    lacks a part of the model, the folder carries code of its own (see `unet_module`), which shifts k itself.
 
     Raises:
         ConfigurationError: diffusers does not support an option of the model; the message names it.
@@ -91,9 +94,14 @@ def export_diffusers(model: Run, folder: Path) -> tuple[str, ...]:
     options, recipe = network.options, model.recipe
     chain = Chain(recipe.schedule, recipe.parameterization, recipe.variance)
     scheduler, unet = scheduler_config.config_of(chain), unet_config.config_of(options, model.shape)
-    weights = set_clock(network.state_dict(), options, options.first_time)
-    write_pipeline(folder, Pipeline(unet, to_diffusers(weights), scheduler))
-    notes = list(rounding_note(recipe.schedule))
+    weights, notes = network.state_dict(), list(rounding_note(recipe.schedule))
+    if without := unet_module.lacking(model, options):
+        own = unet_module.settings_of(model, options, unet)
+        write_pipeline(folder, Pipeline(unet, to_diffusers(weights), scheduler), own)
+        notes += _notes_on_code(without, bool(options.num_classes))
+    else:
+        weights = set_clock(weights, options, options.first_time)
+        write_pipeline(folder, Pipeline(unet, to_diffusers(weights), scheduler))
     if model.mse is not None:
         notes.append(f"the calibrated variance is not exported: diffusers samples with {scheduler.variance_type}")
     if model.pixels is not None:
@@ -135,20 +143,26 @@ FORMATS: dict[str, Callable[[Run, Path], tuple[str, ...]]] = {
 }
 
 
-def card(model: Run, repository: Repository, format: str) -> str:
-    """Return the README.md of a repository: what it holds and how to open it."""
-    channels, height, width = model.shape
-    opened = {
-        "diffusers": f'diffusers.DDPMPipeline.from_pretrained("{repository.name}")',
-        "torch": 'torch.export.load("model.pt2").module()',
-        "nelbo": f'nelbo.interop.import_model("{repository}", "runs/{repository.name.split("/")[1]}")',
-    }[format]
-    return (
-        f"{FENCE}\nlibrary_name: {format}\ntags: [diffusion, nelbo]\n{FENCE}\n\n"
-        f"# {repository.name.split('/')[1]}\n\n"
-        f"Images of {width} x {height} in {channels} channel(s): {model.config.recipe.in_words}. Exported by nelbo.\n\n"
-        f"```\n{opened}\n```\n"
-    )
+def _write(model: Run, folder: Path, format: str, place: str) -> tuple[str, ...]:
+    """Write a model with its card, and return the notes of the format; `place` is its folder or repository by name."""
+    notes = FORMATS[format](model, folder)
+    code = (folder / "unet" / f"{unet_module.MODULE}.py").is_file()
+    write_text(folder / CARD, card(model, place, format, notes, code=code))
+    return notes
+
+
+def _notes_on_code(lacking: Sequence[str], classes: bool) -> list[str]:
+    """Return the notes on a folder that carries code because diffusers lacks something."""
+    notes = [
+        f"diffusers lacks {', '.join(lacking)}: unet/{unet_module.MODULE}.py in the folder adds this, so load it by "
+        "DDPMPipeline.from_pretrained(FOLDER, trust_remote_code=True)"
+    ]
+    if classes:
+        notes.append(
+            "a DDPMPipeline samples without a class; for class 3, set pipeline.unet.label = 3 before. Guidance and the "
+            "frequencies of the classes are not exported"
+        )
+    return notes
 
 
 def _chain(model: Run, format: str) -> DiffusionRun:

@@ -10,10 +10,11 @@ import torch
 from nelbo.errors import ConfigurationError, NelboError, RunError, option
 from nelbo.files import write_whole
 from nelbo.interop.hub import Repository, download
-from nelbo.interop.pipeline import FILES, Pipeline, read_pipeline
+from nelbo.interop.pipeline import FILES, OTHER_FILES, Pipeline, read_pipeline
 from nelbo.interop.scheduler_config import SchedulerConfig, chain_of
 from nelbo.interop.settings import read_settings
 from nelbo.interop.unet_config import image_shape, options_of
+from nelbo.interop.weight_files import WEIGHTS
 from nelbo.interop.weights import from_diffusers, swap_sines
 from nelbo.networks import UNet
 from nelbo.recipes import Recipe
@@ -65,6 +66,8 @@ def import_model(source: str | os.PathLike[str], out: str | os.PathLike[str], *,
     refuse_taken(folder)
     if repository := Repository.named(source):
         place = download(repository, (*FILES, *RUN_FILES))
+        if not is_run(place) and not any(place.rglob(WEIGHTS)):
+            place = download(repository, (*FILES, *OTHER_FILES))
     else:
         place = Path(source)
         if not place.is_dir():
@@ -135,7 +138,7 @@ def _convert(pipeline: Pipeline, folder: Path, size: int | None) -> Imported:
     network.load_state_dict(weights, assign=True)
     save_model(folder, network, {})
     RunConfig(recipe, data, "imported").save(folder)
-    notes = chain.notes if pipeline.scheduler else (ASSUMED, *chain.notes)
+    notes = (*pipeline.notes, *(() if pipeline.scheduler else (ASSUMED,)), *chain.notes)
     if size is not None and pipeline.unet.sample_size not in (None, size):
         notes = (*notes, f"the model states a side of {pipeline.unet.sample_size} for its images, not {size}")
     return Imported(folder, notes)

@@ -3,6 +3,7 @@
 diffusers counts steps 0..T-1, nelbo counts 1..T.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -86,6 +87,7 @@ def chain_of(config: SchedulerConfig, learned_variance: bool) -> Chain:
         ScheduleError: the betas are not a schedule.
     """
     refuse_others(ONE_WAY, vars(config))
+    _check_thresholding(config)
     schedule = _schedule(config)
     build_schedule(schedule)
     default = "learned_range" if learned_variance else "fixed_small"
@@ -105,13 +107,12 @@ def config_of(chain: Chain) -> SchedulerConfig:
     Raises:
         ConfigurationError: diffusers does not support what the network predicts.
     """
-    names = {ours: theirs for theirs, ours in PREDICTIONS.items()}
+    names = {ours: theirs for theirs, ours in PREDICTIONS.items()} | {"grid": "epsilon"}  # its code adds the grid
     if chain.parameterization not in names:
         raise ConfigurationError(
             f"the network predicts {chain.parameterization!r}, but diffusers' schedulers support only "
             f"{', '.join(names)}; set {option('format', 'torch')} or {option('format', 'nelbo')}, which export any "
-            f"model, or train one for diffusers with {setting('parameterization', 'noise')}, "
-            f"{setting('network.fourier', '[]')} and {setting('network.slopes', '[]')}."
+            f"model, or train one with {setting('parameterization', 'noise')}."
         )
     options = chain.schedule
     config = SchedulerConfig(
@@ -163,21 +164,31 @@ def _schedule(config: SchedulerConfig) -> ScheduleOptions:
     return _table(ends[0] + rise * (ends[1] - ends[0]))
 
 
+def _check_thresholding(config: SchedulerConfig) -> None:
+    """Check the settings of thresholding, if it is used."""
+    ratio, most = config.dynamic_thresholding_ratio, config.sample_max_value
+    if config.thresholding and not most >= 1:
+        raise ConfigurationError(f"sample_max_value is {most}; expected at least 1, where thresholding is clipping.")
+    if config.thresholding and not 0 < ratio <= 1:
+        raise ConfigurationError(f"dynamic_thresholding_ratio is {ratio}; expected a share above 0 and at most 1.")
+
+
 def _table(betas: Tensor) -> ScheduleOptions:
     return ScheduleOptions("table", len(betas), betas=tuple(betas.tolist()))
 
 
 def _notes(config: SchedulerConfig) -> list[str]:
-    """List the settings of a scheduler that are options of each sampling call in nelbo."""
+    """List the settings of a scheduler that are options of each sampling call in nelbo.
+
+    Thresholding takes the place of clipping; with the default `sample_max_value` of 1, it is clipping, as by default.
+    """
     notes = []
-    if not config.clip_sample:
+    ratio, most = config.dynamic_thresholding_ratio, config.sample_max_value
+    if config.thresholding and most > 1:
+        limit = f" and {option('threshold_max', most)}" if math.isfinite(most) else ""
+        notes.append(f"thresholding is true: sample with {option('threshold', ratio)}{limit} for the same samples")
+    if not config.thresholding and not config.clip_sample:
         notes.append(f"clip_sample is false: sample with {option('clip', False)} for the same samples")
-    if config.thresholding:
-        ratio, most = config.dynamic_thresholding_ratio, config.sample_max_value
-        notes.append(
-            f"thresholding is true: sample with {option('threshold', ratio)} for similar samples; sample_max_value "
-            f"{most} is ignored"
-        )
     if (config.timestep_spacing, config.steps_offset) != ("leading", 0):
         notes.append(
             f"timestep_spacing {config.timestep_spacing!r} and steps_offset {config.steps_offset} are ignored: nelbo "

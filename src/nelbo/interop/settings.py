@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nelbo.errors import ConfigurationError, RunError
+from nelbo.files import refuse_pointer
 from nelbo.options import record_from
 
 
@@ -46,6 +47,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
+        refuse_pointer(path)
         raise RunError(f"{path} cannot be read ({error}); expected a JSON object.") from error
     if not isinstance(plain, dict):
         raise RunError(f"{path} does not hold a JSON object.")

@@ -1,8 +1,6 @@
 """The config.json of diffusers' `UNet2DModel`, read as `UNetOptions` and written from them."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from nelbo.errors import ConfigurationError, option, setting
 from nelbo.interop.settings import Accepted, refuse_others
@@ -111,12 +109,13 @@ def image_shape(config: UNetConfig, size: int | None = None) -> tuple[int, int, 
 
 
 def config_of(options: UNetOptions, shape: tuple[int, int, int]) -> UNetConfig:
-    """Convert a network for images of `shape` (C, H, W) to diffusers' settings.
+    """Convert a network for images of `shape` (C, H, W) to diffusers' settings, without its input features.
+
+    Its classes are followed by one more, "no class".
 
     Raises:
-        ConfigurationError: diffusers lacks an option of the network.
+        ConfigurationError: its heads of attention differ in width.
     """
-    _refuse_ours(options)
     levels = range(len(options.multipliers))
     blocks = [ATTENTION if level in options.attention else PLAIN for level in levels]
     return UNetConfig(
@@ -135,6 +134,7 @@ def config_of(options: UNetOptions, shape: tuple[int, int, int]) -> UNetConfig:
         norm_num_groups=options.groups,
         norm_eps=options.norm_eps,
         add_attention=options.middle_attention,
+        num_class_embeds=None if options.num_classes is None else options.num_classes + 1,
     )
 
 
@@ -216,19 +216,3 @@ def _head_dim(options: UNetOptions) -> int | None:
             f"channels), but in diffusers all heads have one width; train with {setting('network.head_width')} instead."
         )
     return dims.pop() if dims else None
-
-
-def _refuse_ours(options: UNetOptions) -> None:
-    """Check that diffusers supports all of these options."""
-    without_classes = f", or train with {setting('conditional', False)}"
-    lacking: Mapping[str, tuple[Any, str, str]] = {
-        "fourier": (options.fourier, "sines and cosines of the pixels as extra inputs", ""),
-        "slopes": (options.slopes, "differences of neighbouring pixels as extra inputs", ""),
-        "num_classes": (options.num_classes, "classes, with a label of its own for no class", without_classes),
-    }
-    for name, (value, what, instead) in lacking.items():
-        if value:
-            raise ConfigurationError(
-                f"network.{name} is {value} ({what}), which diffusers' UNet2DModel does not support; export with "
-                f"{option('format', 'torch')}{instead}."
-            )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nelbo.errors import NonFiniteError, RunError
-from nelbo.files import misfits
+from nelbo.files import misfits, refuse_pointer
 from nelbo.networks import UNet, UNetOptions
 from nelbo.networks.layers import frequencies
 
@@ -17,6 +17,7 @@ LAYERS = [  # layer names: ours -> diffusers'; {0}, {1}, ... are the matched gro
     (r"input", "conv_in"),
     (r"norm", "conv_norm_out"),
     (r"output", "conv_out"),
+    (r"condition\.label", "class_embedding"),
     (r"condition\.time\.0", "time_embedding.linear_1"),
     (r"condition\.time\.2", "time_embedding.linear_2"),
     (r"(down|up)\.(\d+)\.(\d+)\.residual\.(\w+)", "{0}_blocks.{1}.resnets.{2}.{3}"),
@@ -29,6 +30,7 @@ RESIDUAL = {"condition": "time_emb_proj", "shortcut": "conv_shortcut"}
 ATTENTION = {"norm": "group_norm", "output": "to_out.0"}
 STACKED, PARTS = "query_key_value", ("to_q", "to_k", "to_v")
 FORMER = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}  # before diffusers 0.12
+WRAPPERS = re.compile(r"^(?:module\.|_orig_mod\.)+|(?<=\.)_orig_mod\.")  # of DistributedDataParallel and torch.compile
 CLOCK = "condition.time.0.weight"
 
 
@@ -41,7 +43,7 @@ def names_there(ours: str) -> tuple[str, ...]:
             theirs = replacement.format(*(inner.get(group, group) for group in match.groups()))
             parts = PARTS if theirs.endswith(STACKED) else ("",)
             return tuple(f"{theirs.removesuffix(STACKED) + part if part else theirs}.{kind}" for part in parts)
-    raise ValueError(f"{ours} is not a weight of a U-Net without classes")
+    raise ValueError(f"{ours} is not a weight of a U-Net")
 
 
 def to_diffusers(ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -56,10 +58,15 @@ def to_diffusers(ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def from_diffusers(network: UNet, theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Convert diffusers' weights to our names, for a network of the same shapes on any device, including "meta".
 
+    The prefixes that `torch.compile` and `DistributedDataParallel` add to the names are removed.
+
     Raises:
         RunError: weights are missing, superfluous or of another shape; the message names the first of each kind.
     """
-    theirs = {_current(name): weight for name, weight in theirs.items()}
+    named = {_current(name): weight for name, weight in theirs.items()}
+    if len(named) < len(theirs):
+        raise RunError(f"it holds {len(theirs) - len(named)} weights twice, with and without a prefix of their names.")
+    theirs = named
     expected = to_diffusers(network.state_dict())
     if differences := misfits(expected, theirs):
         raise RunError(f"its weights do not match its config.json: {differences}.")
@@ -95,6 +102,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         with safetensors.safe_open(path, framework="pt") as file:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (safetensors.SafetensorError, OSError, ValueError) as error:
+        refuse_pointer(path)
         raise RunError(f"{path} is damaged or cut short ({error}); download it again.") from error
     for name, weight in weights.items():
         if not weight.is_floating_point():
@@ -106,6 +114,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 def _current(name: str) -> str:
     """Return a weight's name in current diffusers; the attention maps had other names before 0.12."""
+    name = WRAPPERS.sub("", name)
     path, _, kind = name.rpartition(".")
     layer, _, last = path.rpartition(".")
     return f"{layer}.{FORMER[last]}.{kind}" if ".attentions." in name and last in FORMER else name

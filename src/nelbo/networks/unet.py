@@ -1,7 +1,7 @@
 """The U-Net of Ho, Jain & Abbeel (2020), appendix B: residual blocks at several resolutions with skip connections."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Self, cast
 
@@ -146,6 +146,15 @@ def unit_slopes(x: Tensor) -> tuple[Tensor, Tensor]:
     return unit * across, unit * down
 
 
+def pixel_features(x: Tensor, fourier: Sequence[int] = (), slopes: Sequence[int] = ()) -> Tensor:
+    """Return the image (B, C, H, W) and the features of `fourier` and `slopes`, concatenated along the channels."""
+    angles = [2.0**exponent * math.pi * x for exponent in fourier]
+    waves = [*(angle.sin() for angle in angles), *(angle.cos() for angle in angles)]
+    units = unit_slopes(x) if slopes else ()
+    bent = [(2.0**exponent * unit).tanh() for exponent in slopes for unit in units]
+    return torch.cat([x, *waves, *bent], dim=1) if waves or bent else x
+
+
 class UNet(nn.Module):
     """A `Network` for images: predicts a tensor of the shape of `x_t` from `x_t` and `t`.
 
@@ -158,8 +167,7 @@ class UNet(nn.Module):
         self.options = options = options or UNetOptions()
         widths, bottom = options.widths, len(options.widths) - 1
         self.condition = Condition(options.base, options.num_classes, options.first_time, options.frequency_shift)
-        features = options.channels * (1 + 2 * len(options.fourier) + 2 * len(options.slopes))
-        self.input = nn.Conv2d(features, options.base, 3, padding=1)
+        self.input = nn.Conv2d(options.num_features, options.base, 3, padding=1)
 
         width, skips = options.base, [options.base]
         self.down, self.downsample = nn.ModuleList(), nn.ModuleList()
@@ -228,7 +236,7 @@ class UNet(nn.Module):
         self._check(x_t)
         condition = F.silu(self.condition(t, label, x_t.shape[0]))
         with full_precision(x_t):
-            h = self.input(self._features(x_t))
+            h = self.input(pixel_features(x_t, self.options.fourier, self.options.slopes))
         # set the layout here: for one channel it is ambiguous, and all later layers inherit it
         h = h.to(working_dtype(x_t), memory_format=torch.channels_last)
 
@@ -252,14 +260,6 @@ class UNet(nn.Module):
 
         with full_precision(x_t):
             return self.output(self.norm(at_least_single(h)))  # type: ignore[no-any-return]
-
-    def _features(self, x: Tensor) -> Tensor:
-        """Return the image and the features of `fourier` and `slopes`, concatenated along the channels."""
-        angles = [2.0**exponent * math.pi * x for exponent in self.options.fourier]
-        waves = [*(angle.sin() for angle in angles), *(angle.cos() for angle in angles)]
-        slopes = unit_slopes(x) if self.options.slopes else ()
-        bent = [(2.0**exponent * slope).tanh() for exponent in self.options.slopes for slope in slopes]
-        return torch.cat([x, *waves, *bent], dim=1) if waves or bent else x
 
     def _check(self, x: Tensor) -> None:
         if x.ndim != 4 or x.shape[1] != self.options.channels:

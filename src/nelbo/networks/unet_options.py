@@ -96,6 +96,11 @@ class UNetOptions:
         return tuple(self.base * multiplier for multiplier in self.multipliers)
 
     @property
+    def num_features(self) -> int:
+        """Input channels of the network: those of the image, and the features of `fourier` and `slopes`."""
+        return self.channels * (1 + 2 * len(self.fourier) + 2 * len(self.slopes))
+
+    @property
     def attended(self) -> tuple[int, ...]:
         """Feature channels of each level with attention, then of the bottom if it has attention."""
         levels = tuple(self.widths[level] for level in self.attention)

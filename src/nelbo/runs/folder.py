@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from nelbo.data import absolute_spec
 from nelbo.errors import ConfigurationError, RunError, option
-from nelbo.files import write_json
+from nelbo.files import refuse_pointer, write_json
 from nelbo.options import Doc, record_from
 from nelbo.recipes.recipe import AnyRecipe, recipe_from_json
 
@@ -94,6 +94,7 @@ def read_config(folder: Path) -> RunConfig:
     except ConfigurationError as error:
         raise ConfigurationError(f"{path}: {error.marked}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
+        refuse_pointer(path)
         what = f"{error} is missing" if isinstance(error, KeyError) else error
         raise RunError(
             f"{path} cannot be read ({what}); restore it from a copy, or train into a new folder."

@@ -1,5 +1,6 @@
 """Sampling options become a schedule, constraints, guidance and a sampler."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -69,8 +70,10 @@ def strided(
 
 def constraints_of(options: SamplingOptions) -> tuple[Constraint, ...]:
     """Return the constraints on xhat_0, the threshold first."""
-    threshold = () if options.threshold is None else (DynamicThreshold(options.threshold),)
-    return threshold + tuple(options.constraints)
+    if options.threshold is None:
+        return options.constraints
+    maximum = math.inf if options.threshold_max is None else options.threshold_max
+    return (DynamicThreshold(options.threshold, maximum), *options.constraints)
 
 
 def guidance_of(options: SamplingOptions, schedule: NoiseSchedule) -> Guidance | None:

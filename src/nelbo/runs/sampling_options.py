@@ -73,6 +73,10 @@ class SamplingOptions:
             "Dynamic thresholding instead of clipping: the quantile of each image's absolute pixel values, e.g. 0.995."
         ),
     ] = None
+    threshold_max: Annotated[
+        float | None,
+        Doc("Largest bound of dynamic thresholding, at least 1 (the range of the data is -1 to 1); none by default."),
+    ] = None
     eta: Annotated[
         float | None,
         Doc(ETA),
@@ -109,6 +113,10 @@ class SamplingOptions:
         if self.threshold is not None and self.clip is not None:
             raise ConfigurationError(
                 f"{option('threshold')} replaces clipping; remove {option('clip', self.clip)} or {option('threshold')}."
+            )
+        if self.threshold_max is not None and self.threshold is None:
+            raise ConfigurationError(
+                f"{option('threshold_max')} limits the bound of {option('threshold')}; give both or neither."
             )
         if self.guidance_interval is not None:
             if self.guidance is None:

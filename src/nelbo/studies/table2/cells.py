@@ -88,7 +88,8 @@ class GridOptions:
     features: Annotated[
         str | None,
         Doc(
-            "Network for the Frechet distance: a TorchScript module, or a classifier saved by nelbo (.safetensors). "
+            "Network for the Frechet distance: a torch.export program (.pt2), or a classifier saved by nelbo "
+            "(.safetensors). "
             "By default the bundled classifier of the data."
         ),
     ] = None
