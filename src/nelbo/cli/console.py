@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
 
+from nelbo import progress
+from nelbo.progress import Bars
 from nelbo.training.processes import is_first_process
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from nelbo.data import Prepared, Reject
-    from nelbo.progress import Progress as Callback
 
 MOST_NAMED = 10  # files listed by name; further files are counted
 
@@ -60,34 +59,9 @@ def say(text: str) -> None:
     err.print(text, soft_wrap=True)
 
 
-class Bars:
-    """Progress bars by name. A bar appears at its first call and disappears when it is complete."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
-        self.tasks: dict[str, Any] = {}
-
-    def __call__(self, name: str, done: int, total: int) -> None:
-        """Set the bar of this name to done / total."""
-        if name not in self.tasks:
-            self.tasks[name] = self.progress.add_task(name, total=total, note="")
-        self.progress.update(self.tasks[name], completed=done, total=total)
-        if done >= total:
-            self.progress.remove_task(self.tasks.pop(name))
-
-    def of(self, name: str) -> Callback:
-        """Return a callback (done, total) that moves the bar of this name."""
-        return lambda done, total: self(name, done, total)
-
-
-@contextmanager
-def bars() -> Iterator[Bars]:
+def bars() -> AbstractContextManager[Bars]:
     """Show progress bars on standard error while the block runs."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-        yield Bars(progress)
+    return progress.bars(err)
 
 
 def name_changes(prepared: Prepared, rest: str = "; --no-resize leaves them out") -> None:

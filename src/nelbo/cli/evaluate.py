@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nelbo.cli.console import Bars, bars, name_changes, name_rejects, say
+from nelbo.cli.console import bars, name_changes, name_rejects, say
 from nelbo.cli.options import (
     RESIZE,
     BatchOption,
@@ -21,6 +21,7 @@ from nelbo.cli.options import (
 )
 from nelbo.cli.results import versioned, write_results
 from nelbo.errors import ConfigurationError
+from nelbo.progress import Bars
 from nelbo.runs.sampling_options import VARIANCES
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """The bound over images: every term in bits/dim with its standard error, and one score per image."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,7 +10,9 @@ from torch import Tensor
 
 from nelbo.data import ImageDataset
 from nelbo.diffusion import ReverseProcess, VariationalBound, bits_per_dim
-from nelbo.errors import ConfigurationError, DataError, option
+from nelbo.display import Frame, Scored, bars, counted, data_frame, with_error
+from nelbo.errors import DataError
+from nelbo.options import check_whole, known
 from nelbo.probability import levels_to_data
 from nelbo.progress import Progress
 from nelbo.randomness import SCORING, image_generators, standard_normal
@@ -39,8 +41,8 @@ class StepBits:
     rmse: float
 
 
-@dataclass(frozen=True)
-class BoundReport:
+@dataclass(frozen=True, repr=False)
+class BoundReport(Scored):
     """Eq. 5 over a set of images, in bits/dim.
 
     Attributes:
@@ -54,6 +56,7 @@ class BoundReport:
         clip: whether xhat_0 was clipped to [-1, 1].
         variance: name of the variance of the reverse process.
         steps_per_image: values of t >= 2 evaluated per image.
+        seed: of the draws.
     """
 
     total: float
@@ -71,11 +74,44 @@ class BoundReport:
     clip: bool
     variance: str
     steps_per_image: int
+    seed: int | None = None
 
     @property
     def chain(self) -> float:
         """The bound without L_0, prior + denoising: the bits that describe x_1."""
         return self.prior + self.denoising
+
+    def summary(self) -> Mapping[str, str]:
+        """Return the bound, its terms, and how they were drawn."""
+        every, clipped = self.num_steps - 1, ", xhat_0 clipped" if self.clip else ""
+        return {
+            "bound": f"{with_error(self.total, self.standard_error)}, {counted(self.num_images, 'image')}",
+            "terms": f"prior {self.prior:.4f}, denoising {self.denoising:.4f}, decoder {self.decoder:.4f} bits/dim",
+            "draws": f"{self.steps_per_image} of {every} values of t per image, seed {self.seed}",
+            "variance": f"{self.variance}{clipped}",
+        }
+
+    def pictures(self) -> Mapping[str, Sequence[bytes]]:
+        """Return the bound at each t, and a histogram of the scores."""
+        bits = [step.bits_per_dim for step in self.per_step]
+        if len(bits) < 2:
+            return super().pictures()
+        first, last = self.per_step[0].t, self.per_step[-1].t
+        caption = f"bits/dim at each t, from t = {first} (left) to {last} (right); the largest is {max(bits):.4g}"
+        return {caption: [bars(bits)], **super().pictures()}
+
+    def to_pandas(self, table: str = "scores") -> Frame:
+        """Return a table of the report as a data frame of pandas.
+
+        Args:
+            table: "scores" has a row for each image, "steps" a row for each t with the fields of `StepBits`.
+
+        Raises:
+            ConfigurationError: an unknown table, or pandas is not installed.
+        """
+        if known(table, ("scores", "steps"), "table") == "steps":
+            return data_frame([asdict(step) for step in self.per_step])
+        return super().to_pandas()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, as `nelbo evaluate` writes them to JSON, without the version."""
@@ -124,13 +160,14 @@ def evaluate_bound(
 
     Raises:
         DataError: there are no images, or they have another number of levels than the process.
-        ConfigurationError: `steps_per_image` is below 1.
+        ConfigurationError: `steps_per_image` or `batch_size` is no whole number, at least 1.
     """
     if len(images) == 0:
         raise DataError(f"{images.name} has no images to score.")
     images.require_levels(reverse.levels)
-    if steps_per_image is not None and steps_per_image < 1:
-        raise ConfigurationError(f"{option('steps_per_image')} must be at least 1, got {steps_per_image}.")
+    check_whole("batch_size", batch_size)
+    if steps_per_image is not None:
+        check_whole("steps_per_image", steps_per_image)
     num_steps, num_dims = reverse.schedule.num_steps, math.prod(images.shape)
     probabilities = _probabilities(num_steps, proposal)
     if num_steps == 1:
@@ -168,6 +205,7 @@ def evaluate_bound(
         clip=reverse.clip,
         variance=reverse.variance.name,
         steps_per_image=num_steps - 1 if steps_per_image is None else steps_per_image,
+        seed=seed,
     )
 
 
