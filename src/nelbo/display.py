@@ -5,6 +5,7 @@ import html
 import io
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from nelbo.errors import ConfigurationError
@@ -14,16 +15,49 @@ if TYPE_CHECKING:
 
 Frame = Any  # pandas.DataFrame, which is known only where pandas is installed
 
+FEW_ITEMS, MOST_CHARACTERS = 8, 200  # shown in one line
 THUMBNAIL = 72  # pixels: the side of a small image in a notebook
 BINS = 40  # of a histogram
 BAR, BARS_HEIGHT, BARS_WIDTH = (0, 114, 178), 80, 400  # colour and size in pixels of a picture of bars
 
 
-class Displayed:
-    """An object that shows itself by a title and a few rows.
+class _Shown:
+    """A base class whose `__repr__` its subclasses keep, also as dataclasses."""
 
-    A subclass that is a dataclass needs `repr=False`, because a generated `__repr__` would replace this one.
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.__repr__ = cls.__repr__  # type: ignore[method-assign]  # a dataclass keeps a `__repr__` of the class itself
+
+
+class Brief(_Shown):
+    """A dataclass that shows its fields in one line: tensors and networks by their kind and size."""
+
+    def __repr__(self) -> str:
+        named = fields(self)  # type: ignore[arg-type]
+        return f"{type(self).__name__}({', '.join(f'{each.name}={brief(getattr(self, each.name))}' for each in named)})"
+
+
+def brief(value: object) -> str:
+    """Write a value in few characters: a tensor as its dtype and shape, a network as its class, a long list as a count.
+
+    >>> brief(3.5), brief("a name"), brief(list(range(100)))
+    ('3.5', "'a name'", '[100 items]')
     """
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        return f"<{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}>"
+    if hasattr(value, "state_dict"):
+        return f"<{type(value).__name__}>"
+    if isinstance(value, list | tuple | dict) and len(value) > FEW_ITEMS:
+        return f"[{len(value)} items]"
+    if isinstance(value, tuple | list):
+        inside = ", ".join(map(brief, value))
+        return f"[{inside}]" if isinstance(value, list) else f"({inside}{',' * (len(value) == 1)})"
+    text = repr(value)
+    return text if len(text) <= MOST_CHARACTERS and "\n" not in text else f"<{type(value).__name__}>"
+
+
+class Displayed(_Shown):
+    """An object that shows itself by a title and a few rows."""
 
     def summary(self) -> Mapping[str, str]:
         """Return what to show, one line for each name."""

@@ -76,9 +76,30 @@ def reported(progress: Progress | bool | None, name: str) -> Iterator[Progress]:
             yield shown.of(name)
     elif progress is None or progress is False:
         yield lambda done, total: None
-    elif callable(progress):
-        yield progress
     else:
+        yield _function(progress, "done, total")
+
+
+@contextmanager
+def reported_stages(progress: StageProgress | bool | None) -> Iterator[StageProgress]:
+    """Yield the function that work of several stages reports to; see `reported`.
+
+    Raises:
+        ConfigurationError: `progress` is something else.
+    """
+    if progress is True:
+        with bars() as shown:
+            yield shown
+    elif progress is None or progress is False:
+        yield no_stages
+    else:
+        yield _function(progress, "stage, done, total")
+
+
+def _function(progress: Any, arguments: str) -> Any:
+    """Return `progress` if it can be called."""
+    if not callable(progress):
         raise ConfigurationError(
-            f"{option('progress')} is {progress!r}; expected true for a progress bar, or a function of (done, total)."
+            f"{option('progress')} is {progress!r}; expected true for a progress bar, or a function of ({arguments})."
         )
+    return progress

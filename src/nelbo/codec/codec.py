@@ -10,7 +10,7 @@ A file is decoded in this order:
 5. `ProgressiveCodec.decode` compares the pixels with the hash.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -24,6 +24,7 @@ from nelbo.codec.receiver import Receiver, predict, receive
 from nelbo.codec.sender import send_steps, write_message
 from nelbo.codec.tiling import Tiling
 from nelbo.diffusion import ReverseProcess
+from nelbo.display import Displayed, counted, pngs
 from nelbo.errors import CodecError, ShapeError
 from nelbo.options import check_whole
 from nelbo.probability import levels_to_data
@@ -31,7 +32,7 @@ from nelbo.progress import Progress
 
 
 @dataclass(frozen=True)
-class Decoded:
+class Decoded(Displayed):
     """A picture from a file.
 
     Attributes:
@@ -44,6 +45,18 @@ class Decoded:
     image: Tensor
     status: str
     bytes_used: int
+
+    def summary(self) -> Mapping[str, str]:
+        """Return the size of the picture, its status and the bytes that it took."""
+        channels, height, width = self.image.shape
+        return {
+            "image": f"{channels} x {height} x {width} (C x H x W)",
+            "status": f"{self.status}, from {counted(self.bytes_used, 'byte')}",
+        }
+
+    def pictures(self) -> Mapping[str, Sequence[bytes]]:
+        """Return the picture."""
+        return {self.status: pngs(self.image[None], 256)}
 
 
 class ProgressiveCodec:

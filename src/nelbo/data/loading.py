@@ -12,6 +12,7 @@ from nelbo.data.held_out import split_off
 from nelbo.data.names import CHANNELS, MODE_OF, MODES, ON_REJECT, Mode, Size, read_size
 from nelbo.data.scanning import build, first, refuse_larger, scan
 from nelbo.data.sources import Loaded, open_source
+from nelbo.display import Brief
 from nelbo.errors import ConfigurationError, DataError, option
 from nelbo.progress import Progress
 from nelbo.randomness import check_seed
@@ -99,7 +100,7 @@ def load_data(
 
 
 @dataclass(frozen=True)
-class Prepared:
+class Prepared(Brief):
     """Images prepared for a model.
 
     Attributes:

@@ -41,7 +41,7 @@ class StepBits:
     rmse: float
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class BoundReport(Scored):
     """Eq. 5 over a set of images, in bits/dim.
 

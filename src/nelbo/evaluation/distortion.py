@@ -25,7 +25,7 @@ class RatePoint:
     rmse: float
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class RateDistortion(Displayed):
     """The whole curve, from x_T to x_1.
 

@@ -30,7 +30,7 @@ class FormEstimate:
     variance: float
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class FormsReport(Displayed):
     """The results of the estimators on the same images.
 

@@ -38,7 +38,7 @@ from nelbo.randomness import LIKELIHOOD, image_generators, standard_normal
 FEWEST_STEPS = 25
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class LikelihoodReport(Scored):
     """The likelihood by the flow over a set of images, in bits/dim; lower is better, as for the bound.
 

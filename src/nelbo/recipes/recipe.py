@@ -62,7 +62,7 @@ NetworkOptions = UNetOptions | MLPOptions | VAEOptions
 NETWORKS: dict[str, type[NetworkOptions]] = {"unet": UNetOptions, "mlp": MLPOptions, "vae": VAEOptions}
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class AnyRecipe(Displayed):
     """What the recipes of all families have in common: a network and how it is trained.
 
@@ -139,7 +139,7 @@ class AnyRecipe(Displayed):
         return recipe
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class VAERecipe(AnyRecipe):
     """The recipe of a variational autoencoder: its network determines the rest."""
 
@@ -158,7 +158,7 @@ class VAERecipe(AnyRecipe):
         )
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Recipe(AnyRecipe):
     """The recipe of a diffusion model: schedule, network, what it predicts, its loss, and how it is trained."""
 

@@ -10,7 +10,7 @@ from nelbo.display import Displayed, counted, pngs
 MOST_SHOWN = 8  # draws in a notebook
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False)
 class Restoration(Displayed):
     """Draws of what the damaged image may have been.
 

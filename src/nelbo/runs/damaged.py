@@ -9,6 +9,7 @@ from torch import Tensor
 from nelbo.data import DataWarning, Picture, Single, as_mask, as_picture
 from nelbo.data.decoding import conform
 from nelbo.data.names import CHANNELS, MODE_OF
+from nelbo.display import Brief
 from nelbo.errors import DataError, ShapeError, option
 from nelbo.restoration import build_damage
 from nelbo.runs.folder import DataOptions
@@ -18,7 +19,7 @@ Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True, eq=False)
-class DamagedImage:
+class DamagedImage(Brief):
     """A damaged image and the options of its restoration, as the model needs them.
 
     Attributes:

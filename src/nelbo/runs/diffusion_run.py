@@ -23,7 +23,7 @@ from nelbo.samplers import Sampler, Step
 from nelbo.samplers.names import DEFAULT_SAMPLER
 
 
-@dataclass(repr=False)
+@dataclass
 class DiffusionRun(MeasuredDiffusion):
     """A trained diffusion model with everything needed to sample, score and calibrate it.
 

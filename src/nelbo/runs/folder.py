@@ -35,7 +35,7 @@ MAY_CHANGE = {
 }
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class DataOptions(Displayed):
     """The images that a run was trained on."""
 
@@ -74,7 +74,7 @@ class DataOptions(Displayed):
         }
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class RunConfig(Displayed):
     """`config.json`: the recipe, the data, and the version that wrote it."""
 

@@ -32,7 +32,7 @@ from nelbo.runs.run import Run, held_out_record
 GLANCE_STEPS = 4
 
 
-@dataclass(repr=False)
+@dataclass
 class MeasuredDiffusion(Run):
     """A trained diffusion model with what it takes to score images; `DiffusionRun` adds samples and files.
 

@@ -43,7 +43,7 @@ def held_out_record(report: Report) -> dict[str, float | None]:
     return {"held_out_bits_per_dim": round(report.total, 4), "held_out_standard_error": error}
 
 
-@dataclass(repr=False)
+@dataclass
 class Run(Displayed, ABC):
     """A trained network with everything needed to sample it and to score images by its bound.
 

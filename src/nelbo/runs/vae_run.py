@@ -23,7 +23,7 @@ from nelbo.vae import VAE, ELBOReport, MonteCarloReport, busiest, evaluate_elbo,
 WALK = torch.linspace(-3, 3, 13)  # in standard deviations of p(z)
 
 
-@dataclass(repr=False)
+@dataclass
 class VAERun(Run):
     """A trained VAE. Its samples show the mean of p(x|z) without noise, as Algorithm 2 adds none at t = 1."""
 

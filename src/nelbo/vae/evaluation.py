@@ -20,7 +20,7 @@ from nelbo.vae.bound import elbo
 from nelbo.vae.model import VAE
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class ELBOReport(Scored):
     """The negative ELBO of a set of images, in bits/dim. With the discretized decoder it is a bound on -log2 p(x).
 

@@ -21,7 +21,7 @@ CHUNK = 500  # samples decoded at once
 WIDER = 1.4  # a q fitted to the ELBO is too narrow for importance weights: rare z outside it get huge weights
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class MonteCarloReport(Displayed):
     """Estimates of log p(x), nats per image, (len(samples), B) float64 each.
 
