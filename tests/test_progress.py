@@ -28,12 +28,14 @@ def test_nothing_is_shown_unless_asked(silent, capsys):
 
 @pytest.mark.parametrize("wrong", ["yes", 1, 0, []])
 def test_other_values_are_refused(wrong):
-    with pytest.raises(ConfigurationError, match=r"progress is .*; expected true .* function of \(done, total\)\.$"):
-        with reported(wrong, "work"):
-            pass
-    with pytest.raises(ConfigurationError, match=r"function of \(stage, done, total\)\.$"):
-        with reported_stages(wrong):
-            pass
+    one, several = reported(wrong, "work"), reported_stages(wrong)
+    with (
+        pytest.raises(ConfigurationError, match=r"progress is .*; expected true .* of \(done, total\)\.$"),
+        one,
+    ):
+        pass
+    with pytest.raises(ConfigurationError, match=r"function of \(stage, done, total\)\.$"), several:
+        pass
 
 
 def test_a_bar_shows_the_work_in_a_terminal():

@@ -10,7 +10,7 @@ from PIL import Image
 
 import nelbo
 from nelbo.data import load_for_model
-from nelbo.errors import ConfigurationError, DataError, ShapeError
+from nelbo.errors import ConfigurationError, DataError
 from nelbo.restoration import posterior_mean
 
 LUMA = np.array([0.299, 0.587, 0.114])

@@ -73,7 +73,9 @@ def test_the_same_images_resume_and_others_are_refused(folder, tmp_path):
 def test_reading_them_again_is_refused_with_what_to_pass(folder):
     run = nelbo.load(folder)
     for read in (data_of, held_out_part):
-        with pytest.raises(DataError, match=r"given to `nelbo.train` in memory and are not stored; give them again: set d"):
+        with pytest.raises(
+            DataError, match=r"given to `nelbo.train` in memory and are not stored; give them again: set d"
+        ):
             read(run)
     with pytest.raises(RunError, match=r"resume it in Python with the same images: `nelbo\.train\(images, '.*run'\)`"):
         nelbo.train(None, folder, steps=9)
