@@ -22,7 +22,6 @@ from nelbo.errors import DataError
 
 Single = str | os.PathLike[str] | Image.Image | NDArray[Any] | Tensor
 Images = Single | Sequence[Single] | ImageDataset
-WRITABLE = ("C", "W")  # as torch needs an array; that of a Pillow image is read-only
 WHITE = 128  # grey levels of a mask from here on count as white
 EXPECTED = "expected a path, a Pillow image, a NumPy array, a tensor"
 
@@ -164,10 +163,10 @@ def levels_of(images: NDArray[Any] | Tensor, levels: int) -> tuple[Tensor, int]:
     """Return an array or a tensor as uint8, and K: that of the model for uint8."""
     array = images.detach().cpu().numpy() if isinstance(images, Tensor) else images
     if array.dtype == np.uint8:
-        return torch.from_numpy(np.require(array, requirements=WRITABLE)), levels
+        return torch.from_numpy(np.require(array, requirements=["C", "W"])), levels
     kind = "the tensor" if isinstance(images, Tensor) else "the array"
     converted, found = as_levels(array, kind)
-    return torch.from_numpy(np.require(converted, requirements=WRITABLE)), found
+    return torch.from_numpy(np.require(converted, requirements=["C", "W"])), found
 
 
 def _batch(pixels: Tensor, shape: tuple[int, int, int] | None) -> Tensor:

@@ -1,4 +1,5 @@
-from .bound import BoundReport, StepBits, evaluate_bound, expected_terms
+from .bound import evaluate_bound, expected_terms
+from .bound_report import BoundReport, StepBits
 from .calibration import calibrate
 from .distortion import RateDistortion, RatePoint, rate_distortion
 from .forms import FormEstimate, FormsReport, compare_forms

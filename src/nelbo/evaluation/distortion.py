@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 from nelbo.display import Displayed, Frame, bars, counted, data_frame
 from nelbo.errors import ConfigurationError
-from nelbo.evaluation.bound import BoundReport
+from nelbo.evaluation.bound_report import BoundReport
 
 
 @dataclass(frozen=True)

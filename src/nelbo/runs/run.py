@@ -15,7 +15,7 @@ from nelbo.errors import ConfigurationError, ShapeError, option
 from nelbo.files import write_tensors
 from nelbo.options import check_whole
 from nelbo.progress import Progress
-from nelbo.runs.folder import MODEL_FILE, RunConfig
+from nelbo.runs.folder import MODEL_FILE, RunConfig, bundled_models
 from nelbo.training import METRICS_FILE, MetricsLog
 
 MOST_BYTES = 2**34  # of samples drawn at once
@@ -77,8 +77,9 @@ class Run(Displayed, ABC):
 
     @property
     def title(self) -> str:
-        """The class and the folder."""
-        return f"{type(self).__name__} {self.folder}"
+        """The class, and the folder or the name of a bundled model."""
+        bundled = {folder: f"{name} (bundled)" for name, folder in bundled_models().items()}
+        return f"{type(self).__name__} {bundled.get(self.folder, self.folder)}"
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
