@@ -222,7 +222,7 @@ def evaluate_likelihood(
     for name, value in (("probes", probes), ("draws", draws), ("batch_size", batch_size)):
         check_whole(name, value)
     if not isinstance(tolerance, int | float) or not tolerance > 0:
-        raise ConfigurationError(f"{option('tolerance')} must be a number above 0, in bits/dim, got {tolerance!r}.")
+        raise ConfigurationError(f"{option('tolerance')} must be above 0 bits/dim, got {tolerance!r}.")
     if draws > 1 and not exact:
         raise ConfigurationError(
             f"{draws} draws of x_1 are weighted by their densities, which need the exact trace: use exact=True, or "
