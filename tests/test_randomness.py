@@ -1,9 +1,24 @@
 """Every draw is a function of a seed and a place, such as a step or an image."""
 
+import re
+
+import numpy as np
 import pytest
 import torch
 
-from nelbo.randomness import CLASSES, DRAWS, IMAGE, derived_seed, image_generators, standard_normal, step_generator
+from nelbo.errors import ConfigurationError
+from nelbo.randomness import (
+    CLASSES,
+    DRAWN_SEEDS,
+    DRAWS,
+    IMAGE,
+    SeedWarning,
+    chosen_seed,
+    derived_seed,
+    image_generators,
+    standard_normal,
+    step_generator,
+)
 
 
 def test_derived_seeds_are_distinct_and_63_bit():
@@ -57,3 +72,25 @@ def test_neighbouring_images_are_independent():
     z = standard_normal((200, 5000), image_generators(0, 0, 200), torch.zeros(0))
     products = (z[:-1] * z[1:]).mean(1)
     assert abs(float(products.mean())) < 4.5 / (199 * 5000) ** 0.5
+
+
+@pytest.mark.parametrize("wrong", ["12", 1.5, True, [], b"1"])
+def test_a_seed_is_a_whole_number(wrong):
+    for take in (chosen_seed, lambda seed: derived_seed(seed, DRAWS, 0)):
+        with pytest.raises(ConfigurationError, match=r"^seed must be a whole number, got .*\.$"):
+            take(wrong)
+
+
+def test_numpy_integers_are_seeds():
+    assert chosen_seed(np.int64(7)) == 7 and type(chosen_seed(np.int64(7))) is int
+    assert derived_seed(np.uint8(7), DRAWS, 0) == derived_seed(7, DRAWS, 0)
+
+
+def test_none_draws_a_seed_and_states_it():
+    drawn = []
+    for _ in range(3):
+        with pytest.warns(SeedWarning) as caught:
+            drawn.append(chosen_seed(None))
+        stated = re.fullmatch(r"drew a fresh seed; seed=(\d+) repeats this result\.", str(caught[0].message))
+        assert stated is not None and int(stated[1]) == drawn[-1]
+    assert len(set(drawn)) == 3 and all(0 <= seed < DRAWN_SEEDS for seed in drawn)

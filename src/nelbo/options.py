@@ -68,6 +68,21 @@ def check_types(options: Any, named: Callable[[str], str] = option) -> None:
             raise ConfigurationError(f"{named(name)} is {value!r}; expected {_in_words(hint)}.")
 
 
+def check_whole(name: str, value: object, least: int | None = 1) -> None:
+    """Check that an argument is a whole number.
+
+    Args:
+        name: the argument, such as "batch_size".
+        least: the smallest number that is allowed; None for any.
+
+    Raises:
+        ConfigurationError: it is something else, such as "12", 1.5 or True, or smaller.
+    """
+    if not _fits(value, int) or (least is not None and value < least):  # type: ignore[operator]
+        limit = "" if least is None else f", at least {least}"
+        raise ConfigurationError(f"{option(name)} must be a whole number{limit}, got {value!r}.")
+
+
 def record_from(kind: type[Any], values: Mapping[str, Any], prefix: str = "") -> Any:
     """Build a dataclass from plain values, such as those of a JSON file; a list becomes a tuple.
 
@@ -116,4 +131,4 @@ def _fits(value: Any, hint: Any) -> bool:
     return isinstance(value, hint)
 
 
-__all__ = ["Annotated", "Doc", "check_types", "help_of", "known", "options_from", "record_from"]
+__all__ = ["Annotated", "Doc", "check_types", "check_whole", "help_of", "known", "options_from", "record_from"]

@@ -1,10 +1,15 @@
 """Randomness without hidden state: every draw is a function of a seed and of where it is used (a step, an image)."""
 
+import secrets
+import warnings
 from collections.abc import Sequence
+from numbers import Integral
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from nelbo.errors import ConfigurationError, NelboWarning, option
 
 # Purposes of a draw. No two share a stream: scoring a sample must not reuse the noise that generated it.
 DRAWS, DROPOUT, IMAGE, CALIBRATION, INITIALISATION, SCORING, ORDER, FORMS, MONTE_CARLO = range(9)
@@ -12,7 +17,39 @@ SHARED, INTERPOLATION, POINTS, FLOOR, BOOTSTRAP, CODEC, LIKELIHOOD, RESTORATION,
     9, 20
 )
 
+DRAWN_SEEDS = 10**9  # a fresh seed is below: nine digits can be typed, and two users rarely draw the same
+
 Generators = torch.Generator | Sequence[torch.Generator] | None
+
+
+class SeedWarning(NelboWarning):
+    """A seed was drawn, because it was given as None; the message states it."""
+
+
+def check_seed(seed: object) -> None:
+    """Check that a seed is a whole number.
+
+    Raises:
+        ConfigurationError: it is something else, such as "12", 1.5 or True.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, Integral):
+        raise ConfigurationError(f"{option('seed')} must be a whole number, got {seed!r}.")
+
+
+def chosen_seed(seed: int | None) -> int:
+    """Return a seed as it is, or draw a fresh one for None and report it, so that the result can be repeated.
+
+    Raises:
+        ConfigurationError: the seed is something else than a whole number or None.
+
+    Warns:
+        SeedWarning: a seed was drawn; the message states it.
+    """
+    if seed is None:
+        seed = secrets.randbelow(DRAWN_SEEDS)
+        warnings.warn(f"drew a fresh seed; {option('seed', seed)} repeats this result.", SeedWarning, stacklevel=3)
+    check_seed(seed)
+    return int(seed)
 
 
 def derived_seed(seed: int, purpose: int, *place: int) -> int:
@@ -25,8 +62,12 @@ def derived_seed(seed: int, purpose: int, *place: int) -> int:
         seed: any integer; it counts modulo 2^64.
         purpose: one of the constants of this module, such as `DRAWS`.
         place: numbers that tell draws of one purpose apart, such as a step or the index of an image.
+
+    Raises:
+        ConfigurationError: the seed is no whole number.
     """
-    numbers = (seed % 2**64, purpose, len(place), *place)
+    check_seed(seed)
+    numbers = (int(seed) % 2**64, purpose, len(place), *place)
     words = [
         word for number in numbers for word in divmod(number, 2**32)
     ]  # 64 bits per number, so that no two places give the same words

@@ -10,7 +10,7 @@ from PIL import Image
 
 import nelbo
 from nelbo.data import load_for_model
-from nelbo.errors import ConfigurationError, DataError, ShapeError
+from nelbo.errors import ConfigurationError, DataError
 from nelbo.restoration import posterior_mean
 
 LUMA = np.array([0.299, 0.587, 0.114])
@@ -307,8 +307,8 @@ class TestFromPython:
 
     def test_wrong_values_are_refused(self, run: nelbo.DiffusionRun):
         image = torch.zeros(3, 8, 8, dtype=torch.uint8)
-        with pytest.raises(ShapeError, match=r"must be 3 x 8 x 8 .* got 1 x 8 x 8"):
-            run.restore(image[:1], noise=5.0)
+        with pytest.raises(DataError, match="the damaged image is 9x8, but the model's images are 8x8; crop or resize"):
+            run.restore(torch.zeros(3, 8, 9, dtype=torch.uint8), noise=5.0, resize=False)
         with pytest.raises(DataError, match=r"holds float32 from -1.0 to 0.0; expected uint8"):
             run.restore(torch.linspace(-1, 0, 192).view(3, 8, 8), noise=5.0)
         with pytest.raises(DataError, match=r"the mask is torch.uint8 of shape \(3, 8, 8\); expected bool"):

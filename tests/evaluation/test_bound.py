@@ -270,7 +270,7 @@ def test_invalid_input_is_refused():
         evaluate_bound(REVERSE, images(0))
     with pytest.raises(DataError, match="256 levels and the model was trained on 17"):
         evaluate_bound(REVERSE, images(3, levels=256))
-    with pytest.raises(ConfigurationError, match="steps_per_image must be at least 1"):
+    with pytest.raises(ConfigurationError, match="steps_per_image must be a whole number, at least 1, got 0"):
         evaluate_bound(REVERSE, images(3), steps_per_image=0)
 
 

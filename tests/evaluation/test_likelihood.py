@@ -274,9 +274,9 @@ def test_invalid_input_is_refused():
     for tolerance in (0.0, -1.0, math.nan):
         with pytest.raises(ConfigurationError, match="tolerance must be above 0 bits/dim"):
             evaluate_likelihood(REVERSE, images(2), tolerance=tolerance)
-    with pytest.raises(ConfigurationError, match="at least one probe and one draw, got 0 and 1"):
+    with pytest.raises(ConfigurationError, match="probes must be a whole number, at least 1, got 0"):
         evaluate_likelihood(REVERSE, images(2), probes=0)
-    with pytest.raises(ConfigurationError, match="at least one probe and one draw, got 1 and 0"):
+    with pytest.raises(ConfigurationError, match="draws must be a whole number, at least 1, got 0"):
         evaluate_likelihood(REVERSE, images(2), exact=True, draws=0)
     with pytest.raises(
         ConfigurationError,

@@ -7,8 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
+import nelbo
+from nelbo.codec.options import FittingOptions
 from nelbo.data import DataWarning, as_dataset, as_mask, as_pixels
-from nelbo.errors import NelboError
+from nelbo.errors import CodecError, ConfigurationError, NelboError
+from nelbo.runs import RestoreOptions
 
 COLOUR = np.random.default_rng(0).integers(0, 256, (8, 10, 3), dtype=np.uint8)
 GREY = COLOUR[..., 0]
@@ -113,3 +116,108 @@ def test_other_masks_are_refused_in_a_sentence(wrong):
     with pytest.raises(NelboError) as caught:
         as_mask(wrong)
     assert str(caught.value).endswith(".")
+
+
+def test_a_mask_with_transparency_or_grey_is_named(tmp_path):
+    Image.new("LA", (8, 10), (255, 128)).save(tmp_path / "clear.png")
+    with pytest.raises(NelboError, match=r"the mask .*clear\.png has transparent pixels"):
+        as_mask(tmp_path / "clear.png")
+    with pytest.warns(DataWarning, match="the mask has 80 grey pixels; from 128 of 255 on they count as white"):
+        assert as_mask(Image.new("L", (8, 10), 128)).all()
+
+
+@pytest.fixture(scope="module")
+def run() -> nelbo.DiffusionRun:
+    loaded = nelbo.load("fashion-mnist", device="cpu")
+    assert isinstance(loaded, nelbo.DiffusionRun)
+    return loaded
+
+
+IMAGE = np.zeros((28, 28), np.uint8)
+WHOLE = {"seed": ("12", 1.5, True, [0]), "batch_size": ("8", 0, -1, 1.5, True, None)}
+CALLS = {
+    "sample": lambda run, **how: run.sample(1, steps=1, **how),
+    "score": lambda run, **how: run.score(IMAGE, steps_per_image=1, **how),
+    "bound": lambda run, **how: run.bound(IMAGE, steps_per_image=1, **how),
+    "forms": lambda run, **how: run.forms(IMAGE, steps=1, **how),
+    "likelihood": lambda run, **how: run.likelihood(IMAGE, **how),
+    "calibrate": lambda run, **how: run.calibrate(IMAGE, **how),
+    "restore": lambda run, **how: run.restore(IMAGE, noise=5.0, steps=1, num=1, **how),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(("name", "wrong"), [(name, value) for name, values in WHOLE.items() for value in values])
+def test_seeds_and_batch_sizes_are_whole_numbers(run, call, name, wrong):
+    with pytest.raises(ConfigurationError) as caught:
+        CALLS[call](run, **{name: wrong})
+    assert name in str(caught.value) and "whole number" in str(caught.value) and repr(wrong) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda run: run.sample("4"),
+        lambda run: run.sample(True),
+        lambda run: run.sample(1, first="0"),
+        lambda run: run.sample(1, first=-1),
+        lambda run: run.sample(1, steps="4"),
+        lambda run: next(run.trajectory(1, seed="12")),
+        lambda run: run.bound(IMAGE, steps="8"),
+        lambda run: run.bound(IMAGE, steps=True),
+        lambda run: run.bound(IMAGE, steps_per_image="8"),
+        lambda run: run.bound(IMAGE, steps_per_image=2.5),
+        lambda run: run.score(IMAGE, steps_per_image=0),
+        lambda run: run.forms(IMAGE, draws="2"),
+        lambda run: run.likelihood(IMAGE, draws="1"),
+        lambda run: run.likelihood(IMAGE, probes=1.5),
+        lambda run: run.likelihood(IMAGE, tolerance="small"),
+        lambda run: run.calibrate(IMAGE, draws="many"),
+        lambda run: run.restore(IMAGE, noise=5.0, num="2"),
+        lambda run: run.restore(IMAGE, noise=5.0, resize="yes"),
+        lambda run: run.codec(0),
+        lambda run: run.codec("8"),
+        lambda run: run.compress(IMAGE, effort="5"),
+        lambda run: run.compress(IMAGE, effort=0),
+        lambda run: run.decompress(b"", max_bytes="9"),
+        lambda run: run.decompress("file.nelbo"),
+        lambda run: run.decompress(Path("file.nelbo")),
+        lambda run: run.sample(1, progress="bar"),
+        lambda run: nelbo.load_data("digits", seed="12"),
+        lambda run: RestoreOptions(noise=5.0, seed="12"),
+    ],
+)
+def test_other_wrong_types_are_refused_in_a_sentence(run, call):
+    with pytest.raises(NelboError) as caught:
+        call(run)
+    assert len(str(caught.value)) > 30 and str(caught.value).endswith(".")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"end_images": "16"},
+        {"end_steps": 0},
+        {"end_batch": 1.5},
+        {"batch_size": True},
+        {"seed": "12"},
+        {"learning_rate": "fast"},
+        {"learning_rate": 0.0},
+        {"learning_rate": float("nan")},
+        {"stops": 3.0},
+        {"stops": ()},
+        {"stops": ("a",)},
+        {"stops": (4.0, 3.0)},
+        {"hidden": None},
+    ],
+    ids=str,
+)
+def test_options_of_the_fit_check_themselves(values):
+    with pytest.raises(ConfigurationError) as caught:
+        FittingOptions(**values)
+    assert next(iter(values)) in str(caught.value) and str(caught.value).endswith(".")
+
+
+def test_bytes_are_expected_where_bytes_are_decoded(run):
+    with pytest.raises(CodecError, match=r"got str; expected the bytes of a \.nelbo file"):
+        run.decompress("file.nelbo")

@@ -260,9 +260,9 @@ class TestUse:
 
     def test_the_bound_refuses_bad_options(self, run):
         images = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
-        with pytest.raises(ConfigurationError, match="batch_size must be at least 1"):
+        with pytest.raises(ConfigurationError, match="batch_size must be a whole number, at least 1"):
             run.bound(images, batch_size=0)
-        with pytest.raises(ConfigurationError, match="steps_per_image must be at least 1"):
+        with pytest.raises(ConfigurationError, match="steps_per_image must be a whole number, at least 1"):
             run.bound(images, steps_per_image=0)
 
     def test_an_unusable_device_is_refused(self, folder):
@@ -539,7 +539,7 @@ class TestReading:
     def test_unknown_options_are_refused(self, tmp_path):
         with pytest.raises(ConfigurationError, match=r"unknown option 'sise'; did you mean 'size'\?"):
             nelbo.train("digits", tmp_path / "run", sise=16)
-        with pytest.raises(ConfigurationError, match="give data as a name or a path, or leave out size"):
+        with pytest.raises(ConfigurationError, match="give data as a name, a path or images, or leave out size"):
             nelbo.train(None, tmp_path / "run", size=16)
         with pytest.raises(ConfigurationError, match="data is 3; expected a name, a path or a DataRequest"):
             nelbo.train(3, tmp_path / "run")

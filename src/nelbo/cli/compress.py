@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nelbo.cli.compressed import AT_ONCE
-from nelbo.cli.console import MOST_NAMED, Bars, bars, name_rejects, say
+from nelbo.cli.console import MOST_NAMED, bars, name_rejects, say
 from nelbo.cli.options import DeviceOption, JsonOption, ModelOption, TilesOption
 from nelbo.errors import ConfigurationError, DataError, ShapeError
+from nelbo.progress import Bars
 
 if TYPE_CHECKING:
     from nelbo.cli.compressed import File

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
+from nelbo import progress
+from nelbo.progress import Bars
 from nelbo.training.processes import is_first_process
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from nelbo.data import Prepared, Reject
-    from nelbo.progress import Progress as Callback
 
 try:
     import termios
@@ -66,26 +65,6 @@ def say(text: str) -> None:
     err.print(text, soft_wrap=True)
 
 
-class Bars:
-    """Progress bars by name. A bar appears at its first call and disappears when it is complete."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
-        self.tasks: dict[str, Any] = {}
-
-    def __call__(self, name: str, done: int, total: int) -> None:
-        """Set the bar of this name to done / total."""
-        if name not in self.tasks:
-            self.tasks[name] = self.progress.add_task(name, total=total, note="")
-        self.progress.update(self.tasks[name], completed=done, total=total)
-        if done >= total:
-            self.progress.remove_task(self.tasks.pop(name))
-
-    def of(self, name: str) -> Callback:
-        """Return a callback (done, total) that moves the bar of this name."""
-        return lambda done, total: self(name, done, total)
-
-
 @contextmanager
 def without_echo() -> Iterator[None]:
     """Keep the terminal from writing ^C into a progress bar, which would then be printed twice."""
@@ -104,11 +83,8 @@ def without_echo() -> Iterator[None]:
 @contextmanager
 def bars() -> Iterator[Bars]:
     """Show progress bars on standard error while the block runs."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with without_echo(), Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-        yield Bars(progress)
+    with without_echo(), progress.bars(err) as shown:
+        yield shown
 
 
 def name_changes(prepared: Prepared, rest: str = "; --no-resize leaves them out") -> None:

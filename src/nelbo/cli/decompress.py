@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nelbo.cli.compressed import AT_ONCE, read_file
-from nelbo.cli.console import Bars, bars, say
+from nelbo.cli.console import bars, say
 from nelbo.cli.flags import flags_of
 from nelbo.cli.options import DeviceOption, FileModelOption, TilesOption
 from nelbo.errors import DataError, NelboError
+from nelbo.progress import Bars
 
 if TYPE_CHECKING:
     from torch import Tensor

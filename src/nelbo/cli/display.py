@@ -6,10 +6,11 @@ from typing import Any
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 
-from nelbo.cli.console import Bars, err, name_rejects, say, without_echo
+from nelbo.cli.console import err, name_rejects, say, without_echo
 from nelbo.cli.expectations import forecast, outcome, too_short
 from nelbo.data import Split
 from nelbo.evaluation import baselines_of
+from nelbo.progress import Bars
 from nelbo.recipes.fitting import IMAGES_PER_CLASS, learns_classes
 from nelbo.recipes.recipe import Recipe
 from nelbo.runs import RunConfig

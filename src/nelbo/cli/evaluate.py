@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nelbo.cli.console import Bars, bars, name_rejects, say, show
+from nelbo.cli.console import bars, name_rejects, say, show
 from nelbo.cli.evaluated import Evaluated, evaluated
 from nelbo.cli.options import (
     BatchOption,
@@ -21,6 +21,7 @@ from nelbo.cli.options import (
 )
 from nelbo.cli.results import versioned, write_results
 from nelbo.errors import ConfigurationError
+from nelbo.progress import Bars
 from nelbo.runs.sampling_options import VARIANCES
 
 if TYPE_CHECKING:

@@ -6,12 +6,13 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from nelbo.cli.console import Bars, name_changes
+from nelbo.cli.console import name_changes
 from nelbo.cli.options import RESIZE
 
 if TYPE_CHECKING:
     from nelbo.data import ImageDataset, Reject
     from nelbo.evaluation import Baselines
+    from nelbo.progress import Bars
     from nelbo.runs import Run
 
 

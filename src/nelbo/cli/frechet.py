@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nelbo.cli.console import Bars, bars, show
+from nelbo.cli.console import bars, show
 from nelbo.cli.options import (
     BatchOption,
     DeviceOption,
@@ -20,6 +20,7 @@ from nelbo.cli.options import (
 )
 from nelbo.cli.results import versioned, write_results
 from nelbo.options import known
+from nelbo.progress import Bars
 from nelbo.runs.sampling_options import SamplingOptions
 
 if TYPE_CHECKING:

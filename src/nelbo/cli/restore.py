@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nelbo.cli.console import bars, say
-from nelbo.cli.damaged import read_damaged
 from nelbo.cli.options import DeviceOption, ModelOption, flag_help
 from nelbo.errors import ConfigurationError
 from nelbo.options import options_from
@@ -77,8 +76,7 @@ def restore(
         bool,
         typer.Option(
             "--resize/--no-resize",
-            help="Convert the image and its mask to the size and colour mode of the model, as training does. With "
-            "--no-resize, another size or mode is an error.",
+            help=_help("resize"),
         ),
     ] = True,
     seed: Annotated[int, typer.Option(help=_help("seed"))] = 0,
@@ -107,6 +105,7 @@ def restore(
         "guidance": guidance,
         "jump": jump,
         "resamplings": resamplings,
+        "resize": resize,
         "seed": seed,
         "batch_size": batch_size,
     }
@@ -116,13 +115,16 @@ def restore(
     if spread is not None and num < 2:
         raise ConfigurationError("--spread shows how the draws differ; set --num 2 or more.")
     _check_targets(out, spread, [Path(image), *([] if mask is None else [mask])])
+    from nelbo.runs import prepare_damaged
+
     run = _load(model, device)
-    pixels, given["mask"] = read_damaged(image, mask, options, run.shape, resize=resize)
+    damaged = prepare_damaged(image, options, run.config.data)
+    missing = damaged.options.mask
     with bars() as bar:
-        restored = run.restore(pixels, **given, progress=lambda done, total: bar("steps", done, total))
+        restored = run.restore(damaged.pixels, **{**given, "mask": missing}, progress=bar.of("steps"))
     _write(restored, mean, run.levels, out)
     if spread is not None:
-        _write_spread(pixels, given["mask"], restored, run.levels, spread)
+        _write_spread(damaged.pixels, missing, restored, run.levels, spread)
 
 
 def _check_targets(out: Path, spread: Path | None, inputs: list[Path]) -> None:

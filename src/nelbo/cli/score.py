@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from nelbo.cli.console import Bars, bars, name_changes, name_rejects, out
+from nelbo.cli.console import bars, name_changes, name_rejects, out
 from nelbo.cli.options import RESIZE, STDOUT, DeviceOption, JsonOption, ModelOption, ResizeOption, SeedOption
 from nelbo.cli.results import versioned, write_results
+from nelbo.progress import Bars
 
 if TYPE_CHECKING:
     from nelbo.data import ImageDataset

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nelbo.cli.console import Bars, bars, say
+from nelbo.cli.console import bars, say
 from nelbo.cli.options import SetOption, flag_help, parse_setting
 from nelbo.data.names import read_size
+from nelbo.progress import Bars
 from nelbo.studies.table2.cells import GridOptions
 
 if TYPE_CHECKING:

@@ -128,6 +128,10 @@ class Bitstream:
         Raises:
             CodecError: not a .nelbo file, a later version of the format, or a damaged or truncated header.
         """
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise CodecError(
+                f"got {type(data).__name__}; expected the bytes of a .nelbo file: Path(name).read_bytes()."
+            )
         reader = _Reader(data)
         magic, version, mode = reader.take(3)
         if magic != MAGIC or version & 0xF0 != VERSION_MARK:

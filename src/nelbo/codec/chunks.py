@@ -8,6 +8,7 @@ from torch import Tensor
 
 from nelbo.codec.candidates import scan_order
 from nelbo.errors import ConfigurationError, option
+from nelbo.options import check_whole
 
 KL_UNIT = 2**-8  # bits, of the stored tables
 EFFORTS = range(1, 10)
@@ -20,6 +21,7 @@ def chunk_bits(effort: int) -> int:
     Raises:
         ConfigurationError: the effort is outside 1..9.
     """
+    check_whole("effort", effort, None)
     if effort not in EFFORTS:
         raise ConfigurationError(f"{option('effort')} must be within 1..9, got {effort}.")
     return BASE_BITS + effort

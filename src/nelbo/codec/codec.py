@@ -10,7 +10,7 @@ A file is decoded in this order:
 5. `ProgressiveCodec.decode` compares the pixels with the hash.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -24,13 +24,15 @@ from nelbo.codec.receiver import Receiver, predict, receive
 from nelbo.codec.sender import send_steps, write_message
 from nelbo.codec.tiling import Tiling
 from nelbo.diffusion import ReverseProcess
+from nelbo.display import Displayed, counted, pngs
 from nelbo.errors import CodecError, ShapeError
+from nelbo.options import check_whole
 from nelbo.probability import levels_to_data
 from nelbo.progress import Progress
 
 
 @dataclass(frozen=True)
-class Decoded:
+class Decoded(Displayed):
     """A picture from a file.
 
     Attributes:
@@ -43,6 +45,18 @@ class Decoded:
     image: Tensor
     status: str
     bytes_used: int
+
+    def summary(self) -> Mapping[str, str]:
+        """Return the size of the picture, its status and the bytes that it took."""
+        channels, height, width = self.image.shape
+        return {
+            "image": f"{channels} x {height} x {width} (C x H x W)",
+            "status": f"{self.status}, from {counted(self.bytes_used, 'byte')}",
+        }
+
+    def pictures(self) -> Mapping[str, Sequence[bytes]]:
+        """Return the picture."""
+        return {self.status: pngs(self.image[None], 256)}
 
 
 class ProgressiveCodec:
@@ -67,6 +81,7 @@ class ProgressiveCodec:
         shape: tuple[int, int, int],
         batch_size: int = 8,
     ) -> None:
+        check_whole("batch_size", batch_size)
         plan.check_model(shape, reverse.levels, reverse.schedule.num_steps)
         self.chain = Chain(reverse, plan, batch_size)
         self.fingerprint, self.shape = fingerprint, shape
@@ -131,17 +146,25 @@ class ProgressiveCodec:
             kept.append(file if exact and len(file.to_bytes()) <= len(raw.to_bytes()) else raw)
         return kept
 
-    def decode_bytes(self, content: bytes, max_bytes: int | None = None) -> Decoded:
+    def decode_bytes(
+        self, content: bytes, max_bytes: int | None = None, *, progress: Progress | None = None
+    ) -> Decoded:
         """Decode the bytes of a file, or a preview from its first `max_bytes`.
+
+        Args:
+            progress: called after each step.
 
         Raises:
             CodecError: see `decode`.
+            ConfigurationError: `max_bytes` is no whole number.
         """
+        if max_bytes is not None:
+            check_whole("max_bytes", max_bytes, None)
         file = Bitstream.from_bytes(content)
         if max_bytes is not None and isinstance(file, Bitstream):
             file.verify()
             file = file.first(max_bytes)
-        return self.decode([file])[0]
+        return self.decode([file], progress=progress)[0]
 
     @torch.no_grad()
     def decode(

@@ -1,8 +1,10 @@
 """Options of the codec's fit."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 
-from nelbo.options import Annotated, Doc
+from nelbo.errors import ConfigurationError, option
+from nelbo.options import Annotated, Doc, check_types, check_whole
 
 
 @dataclass(frozen=True)
@@ -11,6 +13,9 @@ class FittingOptions:
 
     `stops` ends at a log SNR of 6. The trials are so short that the pixel network has learned little, which favours a
     late stop: with stops up to 12, a model of crops of photographs chose 9, and a whole photograph took 4% more bytes.
+
+    Raises:
+        ConfigurationError: a value of another type, or outside its range.
     """
 
     end_images: Annotated[int, Doc("Training images for the small network that encodes the exact pixels.")] = 16384
@@ -27,3 +32,16 @@ class FittingOptions:
     ] = (3.0, 4.0, 5.0, 6.0)
     batch_size: Annotated[int, Doc("Images in a call of the diffusion network.")] = 64
     seed: Annotated[int, Doc("Random seed.")] = 0
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        for each in fields(self):
+            if each.name not in ("learning_rate", "stops", "seed"):
+                check_whole(each.name, getattr(self, each.name))
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise ConfigurationError(
+                f"{option('learning_rate')} must be a finite number above 0, got {self.learning_rate}."
+            )
+        rising = all(low < high for low, high in zip(self.stops, self.stops[1:], strict=False))
+        if not self.stops or not rising or not all(map(math.isfinite, self.stops)):
+            raise ConfigurationError(f"{option('stops')} must be rising log SNRs, at least one, got {self.stops}.")

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nelbo.codec.chunks import ChunkLayout
 from nelbo.codec.range_coder import table_of
+from nelbo.display import Brief
 from nelbo.errors import ConfigurationError, RunError
 from nelbo.networks.pixel_options import PixelOptions
 from nelbo.networks.pixels import IntegerNetwork, layer_sizes
@@ -22,7 +23,7 @@ REMEDY = "restore the plan from a copy, or measure it again with `nelbo codec --
 
 
 @dataclass(frozen=True, eq=False)
-class CodecPlan:
+class CodecPlan(Brief):
     """The plan that sender and receiver share: `fit_plan` measures it on training data.
 
     It is stored beside the weights and is a part of the model's fingerprint.

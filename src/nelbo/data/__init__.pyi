@@ -2,9 +2,10 @@ from .batches import TrainingStream, loader
 from .counts import example_counts, read_counts
 from .datasets import ArrayDataset, ImageDataset, Reject, Split
 from .folders import DataWarning
-from .inputs import Images, Single, as_dataset, as_mask, as_pixels
+from .given import fingerprint, split_given
+from .inputs import Images, Single, as_dataset, as_mask, as_picture, as_pixels
 from .loading import Prepared, load_data, load_for_model
-from .names import KNOWN_DENSITY, KNOWN_SCORE, absolute_spec
+from .names import KNOWN_DENSITY, KNOWN_SCORE, MEMORY_PREFIX, absolute_spec
 from .pictures import Picture, read_picture, read_pictures
 from .report import DataReport, describe
 from .scanning import FolderDataset
@@ -13,6 +14,7 @@ from .toy_sets import toy, toy_log_density, toy_masses, toy_score
 __all__ = [
     "KNOWN_DENSITY",
     "KNOWN_SCORE",
+    "MEMORY_PREFIX",
     "ArrayDataset",
     "DataReport",
     "DataWarning",
@@ -28,15 +30,18 @@ __all__ = [
     "absolute_spec",
     "as_dataset",
     "as_mask",
+    "as_picture",
     "as_pixels",
     "describe",
     "example_counts",
+    "fingerprint",
     "load_data",
     "load_for_model",
     "loader",
     "read_counts",
     "read_picture",
     "read_pictures",
+    "split_given",
     "toy",
     "toy_log_density",
     "toy_masses",

@@ -2,7 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from nelbo.display import Displayed, counted, pngs
 from nelbo.errors import DataError, ShapeError, option
+
+MOST_SHOWN, MOST_CLASSES = 12, 10  # images in a notebook, and classes by name
 
 
 def printable(path: Path | str) -> str:
@@ -26,7 +29,7 @@ class Reject:
     reason: str
 
 
-class ImageDataset(Dataset[Tensor], ABC):
+class ImageDataset(Displayed, Dataset[Tensor], ABC):
     """Images of one shape. Subclass it to train on images from a source of your own.
 
     A subclass defines `__len__`, `images` and `subset`. All values must be a function of the index alone, because
@@ -94,6 +97,30 @@ class ImageDataset(Dataset[Tensor], ABC):
     @abstractmethod
     def subset(self, indices: Tensor) -> "ImageDataset":
         """Return a set of the same kind with the images at `indices` (int64) only, in that order."""
+
+    @property
+    def title(self) -> str:
+        """The class and the name of the set."""
+        return f"{type(self).__name__} {self.name}"
+
+    def summary(self) -> Mapping[str, str]:
+        """Return the number of images, their shape, and the classes."""
+        shape = " x ".join(map(str, self.shape))
+        rows = {"images": f"{counted(len(self), 'image')}, {shape} (C x H x W), {self.levels} levels"}
+        if self.class_names:
+            pairs = zip(self.class_names[:MOST_CLASSES], self.class_counts, strict=False)
+            more = ", ..." if len(self.class_names) > MOST_CLASSES else ""
+            rows["classes"] = ", ".join(f"{name} {count:,}" for name, count in pairs) + more
+        if self.rejects:
+            rows["left out"] = counted(len(self.rejects), "file")
+        return rows
+
+    def pictures(self) -> Mapping[str, Sequence[bytes]]:
+        """Return a few images, evenly spread over the set."""
+        if self.shape[0] not in (1, 3) or not len(self):
+            return {}
+        some = self.spread(MOST_SHOWN)
+        return {f"{len(some)} of {len(self):,}": pngs(some.images(range(len(some))), self.levels)}
 
     @property
     def class_counts(self) -> tuple[int, ...]:
@@ -179,7 +206,7 @@ class ArrayDataset(ImageDataset):
 
 
 @dataclass(frozen=True)
-class Split:
+class Split(Displayed):
     """The part to train on, and the held-out part to measure on. No image is in both.
 
     A set of one image has no held-out part: `test` is empty (length 0), training works, and `require_test` raises.
@@ -187,6 +214,15 @@ class Split:
 
     train: ImageDataset
     test: ImageDataset
+
+    def summary(self) -> Mapping[str, str]:
+        """Return the set of the training part, and the size of both parts."""
+        images = self.train.summary()
+        return {**images, "held out": counted(len(self.test), "image")}
+
+    def pictures(self) -> Mapping[str, Sequence[bytes]]:
+        """Return a few training images."""
+        return self.train.pictures()
 
     def require_test(self) -> ImageDataset:
         """Return the held-out part.

@@ -17,7 +17,7 @@ from nelbo.data.decoding import Unreadable, conform, from_pillow, to_tensor
 from nelbo.data.folders import DataWarning
 from nelbo.data.loading import load_for_model
 from nelbo.data.names import CHANNELS, MODE_OF
-from nelbo.data.pictures import read_picture
+from nelbo.data.pictures import Picture, read_picture
 from nelbo.errors import DataError
 
 Single = str | os.PathLike[str] | Image.Image | NDArray[Any] | Tensor
@@ -50,13 +50,13 @@ def as_dataset(images: Images, shape: tuple[int, int, int], levels: int) -> Imag
             warnings.warn(f"{prepared.note}, as in training.", DataWarning, stacklevel=3)
         return prepared.images
     if isinstance(images, np.ndarray | Tensor):
-        pixels, found = _levels_of(images, levels)
+        pixels, found = levels_of(images, levels)
         return ArrayDataset(_batch(pixels, shape), found)
     if isinstance(images, Image.Image):
         images = [images]
     if not isinstance(images, list | tuple) or not images:
         raise DataError(
-            f"the images are {_short(images)}; {EXPECTED}, a list of these that is not empty, or a data set."
+            f"the images are {short(images)}; {EXPECTED}, a list of these that is not empty, or a data set."
         )
     each = [_fitted(image, shape, levels) for image in images]
     shapes = {tuple(pixels.shape) for pixels, _ in each}
@@ -64,6 +64,21 @@ def as_dataset(images: Images, shape: tuple[int, int, int], levels: int) -> Imag
         listed = ", ".join(" x ".join(map(str, found)) for found in sorted(shapes))
         raise DataError(f"the images have {len(shapes)} shapes (C x H x W): {listed}; resize them to one.")
     return ArrayDataset(torch.stack([pixels for pixels, _ in each]), max(found for _, found in each))
+
+
+def as_picture(image: Single, shape: tuple[int, int, int] | None = None) -> Picture:
+    """Return one image in its own size, with what its pixels lack; see `as_pixels`."""
+    if isinstance(image, str | os.PathLike):
+        return read_picture(os.fspath(image))
+    if isinstance(image, Image.Image):
+        try:
+            decoded = from_pillow(image)
+        except Unreadable as error:
+            raise DataError(f"the image cannot be used: {error}.") from error
+        return Picture("the image", to_tensor(decoded.pixels, MODE_OF[decoded.pixels.shape[2]]), decoded.lost)
+    if not isinstance(image, np.ndarray | Tensor):
+        raise DataError(f"the image is {short(image)}; {EXPECTED}.")
+    return Picture("the image", _pixels_of_array(image, shape))
 
 
 def as_pixels(image: Single, shape: tuple[int, int, int] | None = None) -> Tensor:
@@ -75,17 +90,12 @@ def as_pixels(image: Single, shape: tuple[int, int, int] | None = None) -> Tenso
     Raises:
         DataError: something else than one image, or a file or an array that cannot be used.
     """
-    if isinstance(image, str | os.PathLike):
-        return read_picture(os.fspath(image)).pixels
-    if isinstance(image, Image.Image):
-        try:
-            decoded = from_pillow(image).pixels
-        except Unreadable as error:
-            raise DataError(f"the image cannot be used: {error}.") from error
-        return to_tensor(decoded, MODE_OF[decoded.shape[2]])
-    if not isinstance(image, np.ndarray | Tensor):
-        raise DataError(f"the image is {_short(image)}; {EXPECTED}.")
-    pixels, _ = _levels_of(image, 256)
+    return as_picture(image, shape).pixels
+
+
+def _pixels_of_array(image: NDArray[Any] | Tensor, shape: tuple[int, int, int] | None) -> Tensor:
+    """Return one array or tensor as levels (C, H, W)."""
+    pixels, _ = levels_of(image, 256)
     if pixels.ndim == 3 and (shape is None or pixels.shape not in (shape, (*shape[1:], shape[0]))):
         first, last = pixels.shape[0] in (1, 3), pixels.shape[2] in (1, 3)
         if first == last:
@@ -105,6 +115,9 @@ def as_mask(mask: Single) -> Tensor:
 
     Raises:
         DataError: something else, a picture in colour or with transparency, or an array of other values.
+
+    Warns:
+        DataWarning: a picture has grey pixels.
     """
     if isinstance(mask, np.ndarray | Tensor):
         found = torch.as_tensor(mask)
@@ -114,18 +127,28 @@ def as_mask(mask: Single) -> Tensor:
                 "pixels are missing."
             )
         return found
-    if isinstance(mask, Image.Image) and mask.has_transparency_data:
-        raise DataError("the mask has transparency, and it is not clear whether such pixels are missing; remove it.")
-    pixels = as_pixels(mask)
-    if len(pixels) != 1:
-        raise DataError("the mask has colours, but must be white where pixels are missing and black elsewhere.")
-    return pixels[0] >= WHITE
+    name = f"the mask {os.fspath(mask)}" if isinstance(mask, str | os.PathLike) else "the mask"
+    picture = as_picture(mask)
+    if "transparency" in picture.lost:
+        raise DataError(
+            f"{name} has transparent pixels, and it is not clear whether they are missing; save it without "
+            "transparency, white where pixels are missing and black elsewhere."
+        )
+    if len(picture.pixels) != 1:
+        raise DataError(f"{name} has colours, but must be white where pixels are missing and black elsewhere.")
+    if between := int(((picture.pixels != 0) & (picture.pixels != 255)).sum()):
+        warnings.warn(
+            f"{name} has {between} grey pixels; from {WHITE} of 255 on they count as white (missing).",
+            DataWarning,
+            stacklevel=2,
+        )
+    return picture.pixels[0] >= WHITE
 
 
 def _fitted(image: Single, shape: tuple[int, int, int], levels: int) -> tuple[Tensor, int]:
     """Return one image of a list as levels (C, H, W), and K; a file or a Pillow image is resized to `shape`."""
     if isinstance(image, np.ndarray | Tensor):
-        return as_pixels(image, shape), _levels_of(image, levels)[1]
+        return as_pixels(image, shape), levels_of(image, levels)[1]
     pixels = as_pixels(image)
     if pixels.shape != shape and shape[0] in MODE_OF:
         changed = conform(pixels[None], (shape[1], shape[2]), MODE_OF[shape[0]])[0]
@@ -136,14 +159,14 @@ def _fitted(image: Single, shape: tuple[int, int, int], levels: int) -> tuple[Te
     return pixels, 256
 
 
-def _levels_of(images: NDArray[Any] | Tensor, levels: int) -> tuple[Tensor, int]:
+def levels_of(images: NDArray[Any] | Tensor, levels: int) -> tuple[Tensor, int]:
     """Return an array or a tensor as uint8, and K: that of the model for uint8."""
     array = images.detach().cpu().numpy() if isinstance(images, Tensor) else images
     if array.dtype == np.uint8:
-        return torch.from_numpy(np.ascontiguousarray(array)), levels
+        return torch.from_numpy(np.require(array, requirements=["C", "W"])), levels
     kind = "the tensor" if isinstance(images, Tensor) else "the array"
     converted, found = as_levels(array, kind)
-    return torch.from_numpy(np.ascontiguousarray(converted)), found
+    return torch.from_numpy(np.require(converted, requirements=["C", "W"])), found
 
 
 def _batch(pixels: Tensor, shape: tuple[int, int, int] | None) -> Tensor:
@@ -161,7 +184,7 @@ def _batch(pixels: Tensor, shape: tuple[int, int, int] | None) -> Tensor:
     return as_images(pixels.numpy(), "the array")
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
     """Return the type and a value, cut short."""
     text = repr(value)
     return f"{text[:60]}..." if len(text) > 60 else text

@@ -12,8 +12,10 @@ from nelbo.data.held_out import split_off
 from nelbo.data.names import CHANNELS, MODE_OF, MODES, ON_REJECT, Mode, Size, read_size
 from nelbo.data.scanning import build, first, refuse_larger, scan
 from nelbo.data.sources import Loaded, open_source
+from nelbo.display import Brief
 from nelbo.errors import ConfigurationError, DataError, option
 from nelbo.progress import Progress
+from nelbo.randomness import check_seed
 
 MEMORY_BUDGET = 2**31  # bytes
 
@@ -57,6 +59,7 @@ def load_data(
         DataError: the data is missing, empty or damaged, has several sizes, or is larger than `largest`.
         ConfigurationError: an invalid argument.
     """
+    check_seed(seed)
     side = read_size(size)
     shape = (side, side) if isinstance(side, int) else side
     if not isinstance(spec, str | os.PathLike):
@@ -72,7 +75,7 @@ def load_data(
     largest = largest if shape is None else None
     source = open_source(spec, seed)
     if isinstance(source, Loaded):
-        train, test = _conformed_parts(source, shape, mode, largest)
+        train, test = conformed_parts(source, shape, mode, largest)
     else:
         source.listing.warn()
         found = scan(source.listing, shape, workers, progress, memory_budget, largest)
@@ -97,7 +100,7 @@ def load_data(
 
 
 @dataclass(frozen=True)
-class Prepared:
+class Prepared(Brief):
     """Images prepared for a model.
 
     Attributes:
@@ -181,7 +184,7 @@ def _prepared(dataset: ImageDataset, size: Size, mode: Mode | None) -> Prepared:
     )
 
 
-def _conformed_parts(
+def conformed_parts(
     source: Loaded, size: Size | None, mode: Mode | None, largest: int | None
 ) -> tuple[ImageDataset, ImageDataset | None]:
     """Return the parts of a set in memory at the requested size and mode; the second is None if it has one part."""

@@ -47,15 +47,16 @@ DIGITS, FASHION_MNIST, TOY_PREFIX = "digits", "fashion-mnist", "toy:"
 TOY_NAMES = ("moons", "spiral", "eight-gaussians", "checkerboard")
 KNOWN_DENSITY = ("eight-gaussians", "checkerboard")  # toy sets whose log-density has a closed form
 KNOWN_SCORE = ("eight-gaussians",)  # toy sets whose noisy score has a closed form
+MEMORY_PREFIX = "memory:"  # begins the spec of images that were given in memory, before their fingerprint
 BUILT_IN = (DIGITS, FASHION_MNIST, *(TOY_PREFIX + name for name in TOY_NAMES))
 
 
 def absolute_spec(spec: str) -> str:
     """Return a spec that names the same data in every working folder.
 
-    A built-in name stays as it is; a path or pattern becomes absolute.
+    A built-in name stays as it is, and so does that of images in memory; a path or pattern becomes absolute.
     """
-    return spec if spec in BUILT_IN else str(Path(spec).expanduser().resolve())
+    return spec if spec in BUILT_IN or spec.startswith(MEMORY_PREFIX) else str(Path(spec).expanduser().resolve())
 
 
 def read_size(size: int | Size | str | None) -> int | Size | None:

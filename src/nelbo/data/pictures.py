@@ -1,6 +1,6 @@
 """Images one by one, each at its own size, for work that does not need one size."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +11,12 @@ from nelbo.data.datasets import Reject
 from nelbo.data.decoding import Unreadable, decode, to_tensor
 from nelbo.data.names import MODE_OF
 from nelbo.data.sources import Loaded, open_source
+from nelbo.display import Displayed, pngs
 from nelbo.errors import DataError
 
 
 @dataclass(frozen=True)
-class Picture:
+class Picture(Displayed):
     """One image.
 
     Attributes:
@@ -31,6 +32,16 @@ class Picture:
     lost: str = ""
     path: str | None = None
     metadata: str = ""
+
+    def summary(self) -> Mapping[str, str]:
+        """Return the name, the size and what is lost."""
+        channels, height, width = self.pixels.shape
+        lost = {"lost": self.lost} if self.lost else {}
+        return {"name": self.name, "pixels": f"{channels} x {height} x {width} (C x H x W)", **lost}
+
+    def pictures(self) -> Mapping[str, Sequence[bytes]]:
+        """Return the image itself."""
+        return {self.name: pngs(self.pixels[None], 256)}
 
 
 def read_picture(spec: str) -> Picture:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from nelbo.diffusion.reverse import Prediction, ReverseProcess
+from nelbo.display import Brief
 from nelbo.probability import DiagonalGaussian, kl_divergence
 from nelbo.randomness import standard_normal
 
@@ -22,7 +23,7 @@ def sum_dims(values: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class BoundTerms:
+class BoundTerms(Brief):
     """The terms of eq. 5 for each example, in nats.
 
     Attributes:
@@ -42,7 +43,7 @@ class BoundTerms:
 
 
 @dataclass(frozen=True)
-class VariationalBound:
+class VariationalBound(Brief):
     """The bound L of a reverse process.
 
     x_0 is data (B, ...) on the K levels, t is int64 (B,) within 1..T, and noise (B, ...) is from N(0, I). All results

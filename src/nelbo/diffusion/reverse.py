@@ -13,13 +13,14 @@ from nelbo.diffusion.parameterization import NoisePrediction, Parameterization, 
 from nelbo.diffusion.pixel_decoder import PixelDecoder
 from nelbo.diffusion.schedule import NoiseSchedule
 from nelbo.diffusion.variance import FixedLarge, Variance
+from nelbo.display import Brief
 from nelbo.errors import ShapeError
 from nelbo.networks.pixels import PixelNetwork
 from nelbo.probability import Decoder, DiagonalGaussian, DiscretizedGaussian
 
 
 @dataclass(frozen=True)
-class Prediction:
+class Prediction(Brief):
     """The result of one call of the network at x_t.
 
     Attributes:
@@ -34,7 +35,7 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class ReverseProcess:
+class ReverseProcess(Brief):
     """p_theta(x_{0:T}) (eq. 1): a network with a schedule, a parameterization and a variance.
 
     x_t is (B, C, ...), t is int64 (B,) within 1..T, label is int64 (B,) or None.

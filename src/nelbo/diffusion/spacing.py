@@ -1,5 +1,7 @@
 """The steps that a stride of the chain keeps. Every selection rises strictly and ends at T."""
 
+from numbers import Real
+
 import torch
 from torch import Tensor
 
@@ -12,9 +14,12 @@ def check_num_kept(num_steps: float, total: int) -> None:
     Raises:
         ScheduleError: it doesn't.
     """
-    if not (1 <= num_steps <= total and num_steps == int(num_steps)):
+    given: object = num_steps
+    number = isinstance(given, Real) and not isinstance(given, bool)
+    if not (number and 1 <= num_steps <= total and num_steps == int(num_steps)):
         raise ScheduleError(
-            f"the number of steps must be a whole number within 1..{total}, got {num_steps}; change {option('steps')}."
+            f"the number of steps must be a whole number within 1..{total}, got {num_steps!r}; change "
+            f"{option('steps')}."
         )
 
 

@@ -1,5 +1,6 @@
 from .baselines import Baselines, baselines_of
-from .bound import BoundReport, StepBits, evaluate_bound, expected_terms
+from .bound import evaluate_bound, expected_terms
+from .bound_report import BoundReport, StepBits
 from .calibration import calibrate
 from .distortion import RateDistortion, RatePoint, rate_distortion
 from .forms import FormEstimate, FormsReport, compare_forms

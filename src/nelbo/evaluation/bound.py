@@ -1,97 +1,21 @@
-"""The bound over images: every term in bits/dim with its standard error, and one score per image."""
+"""The bound over images: every term with its standard error, and one score per image."""
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from nelbo.data import ImageDataset
 from nelbo.diffusion import ReverseProcess, VariationalBound, bits_per_dim
-from nelbo.errors import ConfigurationError, DataError, option
+from nelbo.errors import DataError
+from nelbo.evaluation.bound_report import BoundReport, StepBits
+from nelbo.options import check_whole
 from nelbo.probability import levels_to_data
 from nelbo.progress import Progress
 from nelbo.randomness import SCORING, image_generators, standard_normal
 
 GREY_LEVELS = 127.5  # from the scale of data, [-1, 1], to that of pixels, 0..255
-
-
-@dataclass(frozen=True)
-class StepBits:
-    """L_{t-1} at one t, averaged over the draws at that t.
-
-    Attributes:
-        t: 1 for L_0, where each draw is the mean of two.
-        bits_per_dim: the mean of the draws.
-        standard_error: of the mean; treats the draws as independent, even if several belong to one image.
-        log_snr: log SNR at t.
-        draws: number of draws.
-        rmse: root of the mean squared error of xhat_0(x_t), clipped to [-1, 1], on the pixel scale 0..255.
-    """
-
-    t: int
-    bits_per_dim: float
-    standard_error: float
-    log_snr: float
-    draws: int
-    rmse: float
-
-
-@dataclass(frozen=True)
-class BoundReport:
-    """Eq. 5 over a set of images, in bits/dim.
-
-    Attributes:
-        total, prior, denoising, decoder: means over the images; total = prior + denoising + decoder.
-        standard_error: of `total` as an estimate for the population of the images: the spread of the images and of the
-            draws.
-        draw_error: of `total` for these images alone: the spread of the draws of t and noise, an upper estimate.
-        per_step: the terms at each t that was drawn.
-        scores: (N,) the total of each image, from its own draws.
-        num_images, num_dims, levels, num_steps: N, C * H * W, K and T.
-        clip: whether xhat_0 was clipped to [-1, 1].
-        variance: name of the variance of the reverse process.
-        steps_per_image: values of t >= 2 evaluated per image.
-    """
-
-    total: float
-    prior: float
-    denoising: float
-    decoder: float
-    standard_error: float
-    draw_error: float
-    per_step: list[StepBits]
-    scores: Tensor
-    num_images: int
-    num_dims: int
-    levels: int
-    num_steps: int
-    clip: bool
-    variance: str
-    steps_per_image: int
-
-    @property
-    def chain(self) -> float:
-        """The bound without L_0, prior + denoising: the bits that describe x_1."""
-        return self.prior + self.denoising
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values, as `nelbo evaluate` writes them to JSON, without the version."""
-        parts = ("total", "prior", "denoising", "decoder", "standard_error")
-        return {
-            "bits_per_dim": {part: _or_null(getattr(self, part)) for part in parts},
-            "draw_error": _or_null(self.draw_error),
-            "per_step": [{key: _or_null(value) for key, value in asdict(step).items()} for step in self.per_step],
-            "num_images": self.num_images,
-            "num_dims": self.num_dims,
-            "levels": self.levels,
-            "num_steps": self.num_steps,
-            "clip": self.clip,
-            "variance": self.variance,
-            "steps_per_image": self.steps_per_image,
-        }
 
 
 @torch.no_grad()
@@ -124,13 +48,14 @@ def evaluate_bound(
 
     Raises:
         DataError: there are no images, or they have another number of levels than the process.
-        ConfigurationError: `steps_per_image` is below 1.
+        ConfigurationError: `steps_per_image` or `batch_size` is no whole number, at least 1.
     """
     if len(images) == 0:
         raise DataError(f"{images.name} has no images to score.")
     images.require_levels(reverse.levels)
-    if steps_per_image is not None and steps_per_image < 1:
-        raise ConfigurationError(f"{option('steps_per_image')} must be at least 1, got {steps_per_image}.")
+    check_whole("batch_size", batch_size)
+    if steps_per_image is not None:
+        check_whole("steps_per_image", steps_per_image)
     num_steps, num_dims = reverse.schedule.num_steps, math.prod(images.shape)
     probabilities = _probabilities(num_steps, proposal)
     if num_steps == 1:
@@ -168,6 +93,7 @@ def evaluate_bound(
         clip=reverse.clip,
         variance=reverse.variance.name,
         steps_per_image=num_steps - 1 if steps_per_image is None else steps_per_image,
+        seed=seed,
     )
 
 
@@ -184,11 +110,6 @@ def expected_terms(reverse: ReverseProcess, mse: Tensor) -> Tensor:
     terms = 0.5 * torch.log1p(s.posterior_x_0**2 * missed / s.posterior_variance)
     terms[:2] = 0
     return terms.cpu()
-
-
-def _or_null(value: float) -> float | None:
-    """Return the value, or None for NaN, which JSON lacks; the standard error of a single draw is NaN."""
-    return None if math.isnan(value) else value
 
 
 def _probabilities(num_steps: int, proposal: Tensor | None) -> Tensor:

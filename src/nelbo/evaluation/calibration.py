@@ -9,6 +9,7 @@ from torch import Tensor
 from nelbo.data import ImageDataset
 from nelbo.diffusion import ReverseProcess
 from nelbo.errors import ConfigurationError, DataError
+from nelbo.options import check_whole
 from nelbo.probability import levels_to_data
 from nelbo.progress import Progress
 from nelbo.randomness import CALIBRATION, derived_seed, standard_normal
@@ -49,6 +50,8 @@ def calibrate(
     """
     if len(images) == 0:
         raise DataError(f"{images.name} has no images to calibrate on.")
+    check_whole("draws", draws, 0)
+    check_whole("batch_size", batch_size)
     if int(reverse.schedule.timesteps[-1]) != reverse.schedule.num_steps:
         raise ConfigurationError(
             f"calibration needs the full schedule of {int(reverse.schedule.timesteps[-1])} steps, got a stride of "

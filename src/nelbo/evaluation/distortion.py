@@ -1,9 +1,11 @@
 """The bound as progressive coding: rate against distortion at each step (Ho et al. 2020, section 4.3, fig. 5)."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 
+from nelbo.display import Displayed, Frame, bars, counted, data_frame
 from nelbo.errors import ConfigurationError
-from nelbo.evaluation.bound import BoundReport
+from nelbo.evaluation.bound_report import BoundReport
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class RatePoint:
 
 
 @dataclass(frozen=True)
-class RateDistortion:
+class RateDistortion(Displayed):
     """The whole curve, from x_T to x_1.
 
     Attributes:
@@ -34,6 +36,27 @@ class RateDistortion:
 
     points: list[RatePoint]
     distortion: float
+
+    def summary(self) -> Mapping[str, str]:
+        """Return rate and distortion of the whole chain."""
+        ends = f"RMSE {self.points[0].rmse:.2f} at t = {self.points[0].t}, {self.points[-1].rmse:.2f} at t = 1"
+        return {
+            "rate": f"{self.rate:.4f} bits/dim, distortion {self.distortion:.4f} bits/dim, total {self.total:.4f}",
+            "points": f"{counted(len(self.points), 'step')}, {ends}",
+        }
+
+    def pictures(self) -> Mapping[str, Sequence[bytes]]:
+        """Return the distortion after each step."""
+        caption = f"RMSE after each received step, from t = {self.points[0].t} (left) to t = 1 (right)"
+        return {caption: [bars([point.rmse for point in self.points])]}
+
+    def to_pandas(self) -> Frame:
+        """Return the points as a data frame of pandas, from T to 1.
+
+        Raises:
+            ConfigurationError: pandas is not installed.
+        """
+        return data_frame([asdict(point) for point in self.points])
 
     @property
     def rate(self) -> float:

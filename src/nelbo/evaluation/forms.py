@@ -1,6 +1,7 @@
 """Several estimators of one bound: the ratio of eq. 3, the KL terms of eq. 5, and eq. 16 if the data is known."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -8,7 +9,9 @@ from torch import Tensor
 
 from nelbo.data import ImageDataset
 from nelbo.diffusion import KnownBound, ReverseProcess, VariationalBound, bits_per_dim
+from nelbo.display import Displayed, counted
 from nelbo.errors import ConfigurationError, DataError, option
+from nelbo.options import check_whole
 from nelbo.probability import Mixture, categorical_entropy, levels_to_data
 from nelbo.progress import Progress
 from nelbo.randomness import FORMS, derived_seed
@@ -28,7 +31,7 @@ class FormEstimate:
 
 
 @dataclass(frozen=True)
-class FormsReport:
+class FormsReport(Displayed):
     """The results of the estimators on the same images.
 
     Attributes:
@@ -39,6 +42,7 @@ class FormsReport:
         draws: draws per image and estimator; each takes T calls of the network.
         known: eq. 16, with these images as the whole distribution of the data, or None.
         entropy: H(x_0) of that distribution in bits/dim, which `known` includes, or None.
+        seed: of the draws.
     """
 
     ratio: FormEstimate
@@ -48,6 +52,18 @@ class FormsReport:
     draws: int
     known: FormEstimate | None = None
     entropy: float | None = None
+    seed: int | None = None
+
+    def summary(self) -> Mapping[str, str]:
+        """Return the mean and the variance of each form."""
+        forms = {"eq. 3": self.ratio, "eq. 5": self.divergence, "eq. 16": self.known}
+        rows = {
+            name: f"{form.bits_per_dim:.4f} bits/dim, variance of a draw {form.variance:.3g}"
+            for name, form in forms.items()
+            if form is not None
+        }
+        images, draws = counted(self.num_images, "image"), counted(self.draws, "draw")
+        return {**rows, "draws": f"{images}, {draws} each, seed {self.seed}; z = {self.z:.2f} between eq. 3 and eq. 5"}
 
     @property
     def z(self) -> float:
@@ -95,6 +111,8 @@ def compare_forms(
     """
     if len(images) == 0:
         raise DataError(f"{images.name} has no images to compare the forms on.")
+    check_whole("batch_size", batch_size)
+    check_whole("draws", draws, None)
     if draws < 2:
         raise ConfigurationError(f"{option('draws')} must be at least 2, got {draws}: a single draw has no variance.")
     if known and labels is not None:
@@ -123,7 +141,7 @@ def compare_forms(
     means, variances = bits.mean((0, 1)).tolist(), bits.var(1).mean(0).tolist()
     ratio, divergence, *third = (FormEstimate(*pair) for pair in zip(means, variances, strict=True))
     error = math.sqrt((ratio.variance + divergence.variance) / (len(images) * draws))
-    report = FormsReport(ratio, divergence, error, len(images), draws)
+    report = FormsReport(ratio, divergence, error, len(images), draws, seed=seed)
     if by_16 is None:
         return report
     entropy = bits_per_dim(categorical_entropy(by_16.data.weights), num_dims)

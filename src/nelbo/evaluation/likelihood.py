@@ -18,7 +18,7 @@ x_1 unlike those in training: if the noise at t = 1 is smaller than a grey level
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -28,7 +28,9 @@ from torch import Tensor
 
 from nelbo.data import ImageDataset
 from nelbo.diffusion import ReverseProcess, bits_per_dim, heun_slope, spaced_by, sum_dims
+from nelbo.display import Scored, counted, with_error
 from nelbo.errors import ConfigurationError, DataError, option
+from nelbo.options import check_whole
 from nelbo.probability import levels_to_data
 from nelbo.progress import Progress
 from nelbo.randomness import LIKELIHOOD, image_generators, standard_normal
@@ -37,7 +39,7 @@ FEWEST_STEPS = 25
 
 
 @dataclass(frozen=True)
-class LikelihoodReport:
+class LikelihoodReport(Scored):
     """The likelihood by the flow over a set of images, in bits/dim; lower is better, as for the bound.
 
     Attributes:
@@ -54,6 +56,7 @@ class LikelihoodReport:
         probes: probes per image; 0 for the exact trace.
         draws: draws of x_1 per image.
         scores: (N,) float64, the bound of each image.
+        seed: of the draws.
     """
 
     total: float
@@ -66,6 +69,18 @@ class LikelihoodReport:
     probes: int
     draws: int
     scores: Tensor
+    seed: int | None = None
+
+    def summary(self) -> Mapping[str, str]:
+        """Return the likelihood, and how it was computed."""
+        probes = counted(self.probes, "probe") if self.probes else "exact trace"
+        within = "within" if self.reached else "NOT within"
+        return {
+            "likelihood": f"{with_error(self.total, self.standard_error)}, {counted(len(self.scores), 'image')}",
+            "steps": f"{self.steps}, {self.calls} network calls per image",
+            "draws": f"{counted(self.draws, 'draw')} of x_1, {probes}, seed {self.seed}",
+            "change": f"{self.change:.4f} bits/dim when the steps were last doubled, {within} {self.tolerance:g}",
+        }
 
     @property
     def reached(self) -> bool:
@@ -204,10 +219,10 @@ def evaluate_likelihood(
     if len(images) == 0:
         raise DataError(f"{images.name} has no images to score.")
     images.require_levels(reverse.levels)
-    if not tolerance > 0:
-        raise ConfigurationError(f"{option('tolerance')} must be above 0 bits/dim, got {tolerance}.")
-    if probes < 1 or draws < 1:
-        raise ConfigurationError(f"the likelihood needs at least one probe and one draw, got {probes} and {draws}.")
+    for name, value in (("probes", probes), ("draws", draws), ("batch_size", batch_size)):
+        check_whole(name, value)
+    if not isinstance(tolerance, int | float) or not tolerance > 0:
+        raise ConfigurationError(f"{option('tolerance')} must be above 0 bits/dim, got {tolerance!r}.")
     if draws > 1 and not exact:
         raise ConfigurationError(
             f"{draws} draws of x_1 are weighted by their densities, which need the exact trace: use exact=True, or "
@@ -252,6 +267,7 @@ def evaluate_likelihood(
         probes=0 if exact else probes,
         draws=draws,
         scores=scores,
+        seed=seed,
     )
 
 

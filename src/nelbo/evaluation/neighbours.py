@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from nelbo.data import ImageDataset
+from nelbo.display import Brief
 from nelbo.errors import ConfigurationError, ShapeError, option
 from nelbo.progress import Progress
 
@@ -14,7 +15,7 @@ GREY = 255
 
 
 @dataclass(frozen=True)
-class Neighbours:
+class Neighbours(Brief):
     """The k nearest images of a set, nearest first.
 
     Attributes:

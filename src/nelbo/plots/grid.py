@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from nelbo.display import to_bytes
 from nelbo.errors import ShapeError
 
 TILE = 72  # pixels: small images are enlarged by an integer factor to about this side
@@ -43,7 +44,7 @@ def sample_grid(images: Tensor, levels: int = 256, columns: int | None = None) -
     columns = min(columns or math.ceil(math.sqrt(count)), count)
     rows = math.ceil(count / columns)
     scale = grid_scale(height, width)
-    tiles = _to_bytes(images, levels).repeat(scale, axis=1).repeat(scale, axis=2)
+    tiles = _to_arrays(images, levels).repeat(scale, axis=1).repeat(scale, axis=2)
     pitch_y, pitch_x = scale * height + GAP, scale * width + GAP
     canvas = np.full((rows * pitch_y + GAP, columns * pitch_x + GAP, channels), GAP_LEVEL, dtype=np.uint8)
     if channels == 4:
@@ -56,7 +57,7 @@ def sample_grid(images: Tensor, levels: int = 256, columns: int | None = None) -
 
 def single_image(image: Tensor, levels: int = 256) -> Image.Image:
     """Return one uint8 image (C, H, W) in its own size; level k becomes 255 k / (levels - 1), rounded."""
-    pixels = _to_bytes(image.unsqueeze(0), levels)[0]
+    pixels = _to_arrays(image.unsqueeze(0), levels)[0]
     return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
@@ -65,7 +66,6 @@ def grid_scale(height: int, width: int) -> int:
     return max(1, round(TILE / max(height, width)))
 
 
-def _to_bytes(images: Tensor, levels: int) -> np.ndarray:
+def _to_arrays(images: Tensor, levels: int) -> np.ndarray:
     """Convert levels (N, C, H, W) to bytes (N, H, W, C)."""
-    shown = (images.cpu().double() * (255 / (levels - 1))).round().to(torch.uint8)
-    return np.ascontiguousarray(shown.permute(0, 2, 3, 1).numpy())
+    return np.ascontiguousarray(to_bytes(images, levels).permute(0, 2, 3, 1).numpy())

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nelbo.display import Brief
 from nelbo.probability.levels import data_to_levels, levels_to_data
 from nelbo.probability.normal import log_interval_mass
 from nelbo.randomness import Generators, standard_normal
 
 
 @dataclass(frozen=True)
-class DiscretizedGaussian:
+class DiscretizedGaussian(Brief):
     """The mass of N(mean, variance) in the bin of each of K levels (eq. 13).
 
     The bin of level k has the half-width 1/(K-1) around 2k/(K-1) - 1. The bins of the two edge levels extend to -inf

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nelbo.display import Brief
 from nelbo.randomness import standard_normal
 
 LOG_2PI = math.log(2 * math.pi)
 
 
 @dataclass(frozen=True)
-class DiagonalGaussian:
+class DiagonalGaussian(Brief):
     """N(mean, variance I) over any shape; `mean` and `variance` broadcast against each other.
 
     All quantities are in nats per dimension. Sum over the dimensions of an example for its joint value.

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nelbo.display import Brief
 from nelbo.probability.integer_tables import (
     EXP_REACH,
     EXP_STEPS,
@@ -23,7 +24,7 @@ HALVES = 2  # places of a rounded xhat_0 in one level
 
 
 @dataclass(frozen=True, eq=False)
-class LogisticMixture:
+class LogisticMixture(Brief):
     """A mixture over the K levels for each of n pixels, in integers (n, components).
 
     Attributes:

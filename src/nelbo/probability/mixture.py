@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nelbo.display import Brief
 from nelbo.probability.gaussian import DiagonalGaussian
 
 
 @dataclass(frozen=True, eq=False)
-class Mixture:
+class Mixture(Brief):
     """x_0 ~ sum_i weights_i N(centres_i, variance I), of any shape; a variance of 0 makes the components points.
 
     The methods describe x = signal x_0 + stddev z, with z ~ N(0, I), and the posterior of x_0 given x. They are exact.

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Self
 
+from nelbo.display import Displayed, counted
 from nelbo.errors import ConfigurationError, option, setting
 from nelbo.networks.mlp_options import MLPOptions
 from nelbo.networks.pixel_options import PixelOptions
@@ -62,7 +63,7 @@ NETWORKS: dict[str, type[NetworkOptions]] = {"unet": UNetOptions, "mlp": MLPOpti
 
 
 @dataclass(frozen=True)
-class AnyRecipe:
+class AnyRecipe(Displayed):
     """What the recipes of all families have in common: a network and how it is trained.
 
     Attributes:
@@ -78,6 +79,19 @@ class AnyRecipe:
     def in_words(self) -> str:
         """The mathematics in one line, to print before training."""
         raise NotImplementedError
+
+    def summary(self) -> Mapping[str, str]:
+        """Return the mathematics, the network and the budget; `to_json` returns every setting."""
+        training, network = self.training, asdict(self.network)
+        budget = [counted(training.steps, "step")] if training.steps is not None else []
+        budget += [f"{training.minutes:g} minutes"] if training.minutes is not None else []
+        sizes = ("base", "multipliers", "blocks", "width", "hidden", "depth", "latent")
+        named = ", ".join(f"{name} {network[name]}" for name in sizes if name in network)
+        return {
+            "model": self.in_words,
+            "network": f"{type(self.network).__name__.removesuffix('Options')}, {named}",
+            "training": f"{' or '.join(budget)}, batches of {training.batch_size}, seed {training.seed}",
+        }
 
     @property
     def network_training(self) -> TrainerOptions:

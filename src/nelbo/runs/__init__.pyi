@@ -1,4 +1,5 @@
 from .codec_plan import PLAN_FILE, find_model, fit_codec
+from .damaged import DamagedImage, prepare_damaged
 from .diffusion_model import DiffusionModel
 from .diffusion_run import DiffusionRun
 from .folder import DataOptions, RunConfig, bundled_models, find_run, read_config
@@ -12,6 +13,7 @@ from .vae_run import VAERun
 __all__ = [
     "PLAN_FILE",
     "SPACINGS",
+    "DamagedImage",
     "DataOptions",
     "DiffusionModel",
     "DiffusionRun",
@@ -27,6 +29,7 @@ __all__ = [
     "fit_codec",
     "load",
     "load_as",
+    "prepare_damaged",
     "read_config",
     "restore",
 ]

@@ -12,10 +12,10 @@ from typing import Any, Protocol
 import torch
 
 from nelbo.codec import CodecPlan, FittingOptions, ProgressiveCodec, fit_plan
-from nelbo.data import ImageDataset
+from nelbo.data import Images, as_dataset
 from nelbo.errors import CodecError, ConfigurationError, NelboError, NelboWarning, RunError, option, setting
 from nelbo.files import read_metadata, read_tensors, write_tensors
-from nelbo.progress import StageProgress
+from nelbo.progress import StageProgress, reported_stages
 from nelbo.runs.diffusion_model import DiffusionModel
 from nelbo.runs.folder import CONFIG_FILE, MODEL_FILE, bundled_models, why_not_calibrated
 
@@ -52,11 +52,14 @@ class ModelInFolder(Protocol):
 
 def fit_codec(
     run: ModelInFolder,
-    images: ImageDataset,
+    images: Images,
     options: FittingOptions | None = None,
-    progress: StageProgress | None = None,
+    progress: StageProgress | bool | None = None,
 ) -> CodecPlan:
     """Measure the codec plan of a run on training images, and write it into the run folder.
+
+    Args:
+        progress: True for progress bars, or a function that is called with (stage, done, total).
 
     Raises:
         ConfigurationError: the codec does not support this model.
@@ -64,7 +67,9 @@ def fit_codec(
     """
     model = run.model
     _require_support(run)
-    plan = fit_plan(model.reverse(clip=True), images, options, progress)
+    dataset = as_dataset(images, model.data.shape, model.data.levels)
+    with reported_stages(progress) as report:
+        plan = fit_plan(model.reverse(clip=True), dataset, options, report)
     write_tensors(run.folder / PLAN_FILE, plan.tensors(), {"fingerprint": fingerprint(model, plan).hex()})
     return plan
 

@@ -19,6 +19,7 @@ from nelbo.diffusion import (
     ReverseProcess,
     Variance,
 )
+from nelbo.display import Brief
 from nelbo.errors import ConfigurationError, RunError, option
 from nelbo.networks import InBFloat16, PixelNetwork
 from nelbo.options import known
@@ -51,7 +52,7 @@ def calibration_of(folder: Path, schedule: NoiseSchedule, stored: Mapping[str, T
 
 
 @dataclass(frozen=True)
-class DiffusionModel:
+class DiffusionModel(Brief):
     """p_theta and everything that is derived from it. It knows no folder.
 
     Attributes:

@@ -10,7 +10,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
-from nelbo.data import absolute_spec
+from nelbo.data import MEMORY_PREFIX, absolute_spec
+from nelbo.display import Displayed, counted
 from nelbo.errors import ConfigurationError, RunError, option
 from nelbo.files import refuse_pointer, write_json
 from nelbo.options import Doc, record_from
@@ -35,10 +36,16 @@ MAY_CHANGE = {
 
 
 @dataclass(frozen=True)
-class DataOptions:
+class DataOptions(Displayed):
     """The images that a run was trained on."""
 
-    spec: Annotated[str, Doc("Name or absolute path of the data; `UNKNOWN_DATA` for an imported model.")]
+    spec: Annotated[
+        str,
+        Doc(
+            "Name or absolute path of the data; `UNKNOWN_DATA` for an imported model; `memory:` and a fingerprint for "
+            "images that were given in memory."
+        ),
+    ]
     shape: Annotated[tuple[int, int, int], Doc("(C, H, W) of an image.")]
     levels: Annotated[int, Doc("K, the number of levels of a pixel.")]
     num_train: Annotated[int, Doc("Number of training images.")]
@@ -51,14 +58,33 @@ class DataOptions:
         tuple[int, ...], Doc("Number of training images of each class, by label; empty in runs of 0.1.0.")
     ] = ()
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether the images were given to `nelbo.train` in memory, so that they cannot be read again."""
+        return self.spec.startswith(MEMORY_PREFIX)
+
+    def summary(self) -> Mapping[str, str]:
+        """Return the images and where they come from."""
+        shape, classes = " x ".join(map(str, self.shape)), len(self.class_names)
+        source = "given in memory" if self.in_memory else self.spec
+        known = f", {counted(classes, 'class', 'classes')}" if classes else ""
+        return {
+            "images": f"{shape} (C x H x W), {self.levels} levels{known}",
+            "data": f"{source}: {counted(self.num_train, 'training image')}, {self.num_held_out:,} held out",
+        }
+
 
 @dataclass(frozen=True)
-class RunConfig:
+class RunConfig(Displayed):
     """`config.json`: the recipe, the data, and the version that wrote it."""
 
     recipe: AnyRecipe
     data: DataOptions
     preset: str
+
+    def summary(self) -> Mapping[str, str]:
+        """Return the data, the preset and the recipe."""
+        return {**self.data.summary(), "preset": self.preset, **self.recipe.summary()}
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
@@ -156,6 +182,11 @@ def why_not_calibrated(folder: Path, data: DataOptions) -> str:
     """Say why a run has no calibration, and what to do."""
     if data.spec == UNKNOWN_DATA:
         return f"{folder} was imported and is not calibrated; call `run.calibrate(images)` and `run.save()` in Python"
+    if data.in_memory:
+        return (
+            f"{folder} is not calibrated, because its training was stopped or is not finished; finish it in Python "
+            f"with the same images: `nelbo.train(images, {str(folder)!r})`"
+        )
     return (
         f"{folder} is not calibrated, because its training was stopped or is not finished; finish it with `nelbo train "
         f"--out {folder}`"

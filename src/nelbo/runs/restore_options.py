@@ -79,10 +79,22 @@ class RestoreOptions:
     ] = None
     jump: Annotated[int | None, Doc("RePaint: jump length in steps; 1 by default.")] = None
     resamplings: Annotated[int | None, Doc("RePaint: number of times each step is sampled; 3 by default.")] = None
-    seed: Annotated[int, Doc("Random seed. Sample i does not depend on `num` or `batch_size`, up to rounding.")] = 0
+    resize: Annotated[
+        bool,
+        Doc(
+            "Convert the image and its mask to the size and colour mode of the model, as training does; otherwise "
+            "another size or mode is an error."
+        ),
+    ] = True
+    seed: Annotated[
+        int | None, Doc("Random seed. Sample i does not depend on `num` or `batch_size`, up to rounding.")
+    ] = 0
     batch_size: Annotated[int, Doc("Samples per pass through the network.")] = 64
     precision: Annotated[str, Doc(PRECISION)] = "auto"
-    progress: Annotated[Progress | None, Doc("Function that is called with (steps done, total steps).")] = None
+    progress: Annotated[
+        Progress | bool | None,
+        Doc("True for a progress bar, or a function that is called with (steps done, total steps)."),
+    ] = None
 
     def __post_init__(self) -> None:
         check_types(self)

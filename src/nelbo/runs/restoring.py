@@ -1,15 +1,15 @@
 """Restoration of a damaged image by a model: several draws, their mean and their spread."""
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
-from nelbo.data import Single, as_mask, as_pixels
-from nelbo.errors import ScheduleError, ShapeError, option
+from nelbo.data import Single
+from nelbo.errors import ScheduleError, option
 from nelbo.probability import levels_to_data
-from nelbo.randomness import RESTORATION, image_generators
+from nelbo.progress import Progress, reported
+from nelbo.randomness import RESTORATION, chosen_seed, image_generators
 from nelbo.restoration import ImageDamage, Restoration, Walk, build_damage
+from nelbo.runs.damaged import prepare_damaged
 from nelbo.runs.diffusion_model import DiffusionModel
 from nelbo.runs.restore_options import RestoreOptions
 from nelbo.runs.sampling import pixels_of
@@ -24,46 +24,52 @@ VARIANCE = "fixed-small"  # where x_0 is known, betatilde is the whole variance 
 def restore(model: DiffusionModel, image: Single, options: RestoreOptions) -> Restoration:
     """Draw what a damaged image may have been: any kind of image that `nelbo.data.as_pixels` takes.
 
-    The image has the size and channels of the model's images, except that it is smaller for `upscale` and has one
-    channel for `colour`. Pixels that a mask keeps come back exactly; other measurements come back up to rounding. With
-    `noise`, the mean is E[x_0|image] from one network call. Without a label, a class-conditional model restores without
-    a class, because that of the image is unknown.
+    `prepare_damaged` first converts it and its mask to the size and channels that the model expects. Pixels that a mask
+    keeps come back exactly; other measurements come back up to rounding. With `noise`, the mean is E[x_0|image] from
+    one network call. Without a label, a class-conditional model restores without a class, because that of the image is
+    unknown.
 
     Raises:
         ConfigurationError: an option that the damage, the sampler or the model does not support, or guidance without a
             label.
         ScheduleError: a number of steps outside 1..T.
-        ShapeError: an image or a mask of another shape, or levels out of range.
+        DataError: an image or a mask that cannot be used, or has another size that is not converted.
+        ShapeError: levels out of range.
+
+    Warns:
+        DataWarning: the image was converted.
+        SeedWarning: the seed is None, and a fresh one was drawn.
     """
-    if options.mask is not None:
-        options = replace(options, mask=as_mask(options.mask))
+    damaged = prepare_damaged(image, options, model.data)
+    options = damaged.options
     damage = build_damage(options.damage, vars(options))
     labels = None if options.label is None else model.classes(options.label, options.num)
     model.require_class(labels, options.guidance)
-    expected = damage.expected_shape(model.data.shape)
-    pixels = as_pixels(image, expected)
-    _check_image(model, pixels, expected)
-    y = levels_to_data(pixels, model.data.levels).to(model.schedule.device).unsqueeze(0)
+    damage.expected_shape(model.data.shape)
+    y = levels_to_data(damaged.pixels, model.data.levels).to(model.schedule.device).unsqueeze(0)
     steps = _steps(model, damage, options)
+    seed = chosen_seed(options.seed)
     walk = damage.walk(_sampler(model, damage, options, steps), y, steps)
-    draws = _draws(model, walk, options, labels)
-    return Restoration.of(draws, _mean(model, damage, options, y, labels))
+    with reported(options.progress, "restoring") as report:
+        draws = _draws(model, walk, seed, options, labels, report)
+    mean = _mean(model, damage, options, y, labels)
+    return Restoration.of(draws, mean, levels=model.data.levels, seed=seed)
 
 
-def _draws(model: DiffusionModel, walk: Walk, options: RestoreOptions, labels: Tensor | None) -> Tensor:
+def _draws(
+    model: DiffusionModel, walk: Walk, seed: int, options: RestoreOptions, labels: Tensor | None, progress: Progress
+) -> Tensor:
     """Return the draws (N, C, H, W), uint8."""
-    draws, num, batch_size, progress = list[Tensor](), options.num, options.batch_size, options.progress
+    draws, num, batch_size = list[Tensor](), options.num, options.batch_size
     batches = -(-num // batch_size)
     for batch, start in enumerate(range(0, num, batch_size)):
         size = min(batch_size, num - start)
-        generators = image_generators(options.seed, start, size, RESTORATION)
+        generators = image_generators(seed, start, size, RESTORATION)
         own = None if labels is None else labels[start : start + size]
         for done, step in enumerate(walk.start(generators, own)):
             last = step
-            if progress is not None:
-                progress(batch * walk.steps + min(done, walk.steps), batches * walk.steps)
-        if progress is not None:  # a walk that starts low in the chain yields fewer steps
-            progress((batch + 1) * walk.steps, batches * walk.steps)
+            progress(batch * walk.steps + min(done, walk.steps), batches * walk.steps)
+        progress((batch + 1) * walk.steps, batches * walk.steps)  # a walk that starts low in the chain is shorter
         draws.append(pixels_of(walk.finish(last.x_0), model.data.levels))
     return torch.cat(draws)
 
@@ -103,17 +109,3 @@ def _sampler(model: DiffusionModel, damage: ImageDamage, options: RestoreOptions
             precision=options.precision,
         )
     )
-
-
-def _check_image(model: DiffusionModel, image: Tensor, shape: tuple[int, int, int]) -> None:
-    if tuple(image.shape) != shape:
-        raise ShapeError(
-            f"the damaged image must be {' x '.join(map(str, shape))} (channels x height x width) for the model "
-            f"{model.name}, got {' x '.join(map(str, image.shape))}."
-        )
-    levels = model.data.levels
-    if image.is_floating_point() or int(image.min()) < 0 or int(image.max()) >= levels:
-        raise ShapeError(
-            f"the damaged image must have integer levels 0..{levels - 1}, got {image.dtype} values from "
-            f"{image.min():g} to {image.max():g}."
-        )

@@ -2,21 +2,24 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
 from torch import Tensor, nn
 
 from nelbo.data import ImageDataset, Images, as_dataset
+from nelbo.display import Displayed, Frame, counted, data_frame, with_error
 from nelbo.errors import ConfigurationError, ShapeError, option
 from nelbo.files import write_tensors
+from nelbo.options import check_whole
 from nelbo.progress import Progress
-from nelbo.runs.folder import MODEL_FILE, RunConfig
+from nelbo.runs.folder import MODEL_FILE, RunConfig, bundled_models
+from nelbo.training import METRICS_FILE, MetricsLog
 
 MOST_BYTES = 2**34  # of samples drawn at once
+SHOWN = {"samples.png": "samples after training", "bound.png": "held-out bound during training"}  # in a notebook
 
 
 class Report(Protocol):
@@ -28,6 +31,8 @@ class Report(Protocol):
     def standard_error(self) -> float: ...
     @property
     def scores(self) -> Tensor: ...
+    @property
+    def seed(self) -> int | None: ...
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain values."""
 
@@ -39,7 +44,7 @@ def held_out_record(report: Report) -> dict[str, float | None]:
 
 
 @dataclass
-class Run(ABC):
+class Run(Displayed, ABC):
     """A trained network with everything needed to sample it and to score images by its bound.
 
     Attributes:
@@ -71,6 +76,53 @@ class Run(ABC):
         return self.config.data.levels
 
     @property
+    def title(self) -> str:
+        """The class, and the folder or the name of a bundled model."""
+        bundled = {folder: f"{name} (bundled)" for name, folder in bundled_models().items()}
+        return f"{type(self).__name__} {bundled.get(self.folder, self.folder)}"
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl, each with its step; empty if the folder has none, as in bundled models."""
+        return MetricsLog(self.folder / METRICS_FILE).records()
+
+    def summary(self) -> Mapping[str, str]:
+        """Return the images, the model, and how far it is trained."""
+        weights = sum(weight.numel() for weight in self.network.parameters())
+        place = next(self.network.parameters()).device
+        return {
+            **self.config.data.summary(),
+            "model": self.config.recipe.in_words,
+            "network": f"{weights:,} weights on {place}",
+            "state": "; ".join(self.state()),
+        }
+
+    def state(self) -> list[str]:
+        """Return in words how far the model is trained."""
+        records, bound = self.metrics, "held_out_bits_per_dim"
+        if not records:
+            return ["no metrics in its folder"]
+        measured = [record for record in records if record.get(bound) is not None]
+        words = [f"{counted(records[-1]['step'], 'step')} of training"]
+        if measured:
+            error = measured[-1].get("held_out_standard_error")
+            words += [f"held-out bound {with_error(measured[-1][bound], math.nan if error is None else error)}"]
+        return words
+
+    def pictures(self) -> Mapping[str, Sequence[bytes]]:
+        """Return the pictures of samples and of the bound in the folder, where they exist."""
+        paths = {caption: self.folder / name for name, caption in SHOWN.items()}
+        return {caption: [path.read_bytes()] for caption, path in paths.items() if path.is_file()}
+
+    def to_pandas(self) -> Frame:
+        """Return the metrics as a data frame of pandas: one row for each line of metrics.jsonl.
+
+        Raises:
+            ConfigurationError: pandas is not installed.
+        """
+        return data_frame(self.metrics)
+
+    @property
     def calibrated(self) -> bool:
         """Whether `prepare` has measured what this family measures on training images."""
         return True
@@ -80,10 +132,10 @@ class Run(ABC):
         self,
         num: int,
         *,
-        seed: int = 0,
+        seed: int | None = 0,
         first: int = 0,
         batch_size: int = 64,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
         **options: Any,
     ) -> Tensor:
         """Draw images first..first+num-1 of a seed: uint8 (num, C, H, W). Image i of a seed is always the same."""
@@ -95,9 +147,16 @@ class Run(ABC):
         Every family takes `seed`, `batch_size` and `progress`, and further options of its own.
         """
 
-    def score(self, images: Images, *, seed: int = 0) -> Tensor:
+    def score(
+        self,
+        images: Images,
+        *,
+        seed: int | None = 0,
+        batch_size: int = 64,
+        progress: Progress | bool | None = None,
+    ) -> Tensor:
         """Score each image by its bound: (N,) float64 bits/dim. A higher score is a more surprising image."""
-        return self.bound(images, seed=seed).scores
+        return self.bound(images, seed=seed, batch_size=batch_size, progress=progress).scores
 
     def draft(self, num: int, seed: int) -> Tensor:
         """Draw samples for a preview during training."""
@@ -107,7 +166,7 @@ class Run(ABC):
         """Estimate the bound roughly, for a preview during training: fields of a line of the metrics."""
         return held_out_record(self.bound(images))
 
-    def prepare(self, images: ImageDataset, progress: Progress | None = None, most: int | None = None) -> None:
+    def prepare(self, images: ImageDataset, progress: Progress | bool | None = None, most: int | None = None) -> None:
         """Measure on training images what a finished model stores about itself. Some families have nothing.
 
         Args:
@@ -131,15 +190,15 @@ class Run(ABC):
         """
         return None
 
-    def check_number(self, num: int, batch_size: int) -> None:
+    def check_number(self, num: int, batch_size: int, first: int = 0) -> None:
         """Check the number of images to draw.
 
         Raises:
             ConfigurationError: not a whole number, less than one, or too many for the memory.
         """
-        for name, value in (("num", num), ("batch_size", batch_size)):
-            if not _is_whole(value) or value < 1:
-                raise ConfigurationError(f"{option(name)} must be a whole number, at least 1, got {value!r}.")
+        check_whole("num", num)
+        check_whole("batch_size", batch_size)
+        check_whole("first", first, 0)
         if num * math.prod(self.shape) > MOST_BYTES:
             raise ConfigurationError(
                 f"{option('num', num)}: images of {math.prod(self.shape)} bytes each would not fit into memory; draw "
@@ -157,8 +216,7 @@ class Run(ABC):
             DataError: another number of levels, or images that cannot be used.
             ConfigurationError: a batch size below 1.
         """
-        if batch_size < 1:
-            raise ConfigurationError(f"{option('batch_size')} must be at least 1, got {batch_size}.")
+        check_whole("batch_size", batch_size)
         dataset = as_dataset(images, self.shape, self.levels)
         dataset.require_levels(self.levels)
         if dataset.shape != self.shape:
@@ -173,10 +231,6 @@ def save_model(folder: Path, network: nn.Module, extras: dict[str, Tensor]) -> N
     """Write the weights and the tensors stored beside them to model.safetensors."""
     weights = {f"network.{name}": value for name, value in network.state_dict().items()}
     write_tensors(folder / MODEL_FILE, {**weights, **extras}, {})
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, Integral)
 
 
 def _by(shape: tuple[int, ...]) -> str:

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from nelbo.data import Images
 from nelbo.errors import ConfigurationError, option
+from nelbo.options import check_whole
 from nelbo.probability import levels_to_data
-from nelbo.progress import Progress
-from nelbo.randomness import image_generators, standard_normal
+from nelbo.progress import Progress, reported
+from nelbo.randomness import chosen_seed, image_generators, standard_normal
 from nelbo.recipes.families import FAMILIES
 from nelbo.runs.folder import RunConfig
 from nelbo.runs.run import Run
@@ -41,10 +42,10 @@ class VAERun(Run):
         self,
         num: int,
         *,
-        seed: int = 0,
+        seed: int | None = 0,
         first: int = 0,
         batch_size: int = 64,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
         **options: Any,
     ) -> Tensor:
         """Draw z from p(z) and return the mean of p(x|z): uint8 (num, C, H, W).
@@ -52,21 +53,23 @@ class VAERun(Run):
         Image i of a seed is the same whatever `num` and `batch_size` are (up to the rounding of a batched network).
 
         Args:
+            seed: a whole number; None draws a fresh one and reports it: see `nelbo.randomness.chosen_seed`.
             first: number of the first image.
-            progress: called with (images done, images in all).
+            progress: True for a progress bar, or a function that is called with (images done, images in all).
 
         Raises:
             ConfigurationError: an option that only a diffusion model has.
         """
         self.refuse_chain_options(options)
-        self.check_number(num, batch_size)
-        images: list[Tensor] = []
-        for start in range(0, num, batch_size):
-            size, prior = min(batch_size, num - start), self.network.prior
-            noise = standard_normal((size, *prior.mean.shape), image_generators(seed, first + start, size), prior.mean)
-            images.append(pixels_of(self.network.likelihood(noise).mean, self.levels))
-            if progress is not None:
-                progress(start + size, num)
+        self.check_number(num, batch_size, first)
+        images, seed, prior = list[Tensor](), chosen_seed(seed), self.network.prior
+        with reported(progress, "sampling") as report:
+            for start in range(0, num, batch_size):
+                size = min(batch_size, num - start)
+                generators = image_generators(seed, first + start, size)
+                z = standard_normal((size, *prior.mean.shape), generators, prior.mean)
+                images.append(pixels_of(self.network.likelihood(z).mean, self.levels))
+                report(start + size, num)
         return torch.cat(images)
 
     def bound(
@@ -74,9 +77,9 @@ class VAERun(Run):
         images: Images,
         *,
         draws: int = 4,
-        seed: int = 0,
+        seed: int | None = 0,
         batch_size: int = 64,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
         **options: Any,
     ) -> ELBOReport:
         """Compute the negative ELBO over images, in bits/dim: reconstruction, KL, and each image's score.
@@ -89,8 +92,9 @@ class VAERun(Run):
             ConfigurationError: an option that only a diffusion model has.
         """
         self.refuse_chain_options(options)
-        dataset = self.dataset_of(images, batch_size)
-        return evaluate_elbo(self.network, dataset, draws=draws, seed=seed, batch_size=batch_size, progress=progress)
+        dataset, seed = self.dataset_of(images, batch_size), chosen_seed(seed)
+        with reported(progress, "scoring") as report:
+            return evaluate_elbo(self.network, dataset, draws=draws, seed=seed, batch_size=batch_size, progress=report)
 
     def log_likelihood(
         self,
@@ -98,11 +102,13 @@ class VAERun(Run):
         *,
         samples: int = 100_000,
         fit: int = 0,
-        seed: int = 0,
-        progress: Progress | None = None,
+        seed: int | None = 0,
+        progress: Progress | bool | None = None,
     ) -> MonteCarloReport:
         """Estimate log p(x), in nats per image, as the number of samples grows; see `monte_carlo`."""
-        return monte_carlo(self.network, self._data(images), samples=samples, fit=fit, seed=seed, progress=progress)
+        x_0, seed = self._data(images), chosen_seed(seed)
+        with reported(progress, "drawing") as report:
+            return monte_carlo(self.network, x_0, samples=samples, fit=fit, seed=seed, progress=report)
 
     @torch.no_grad()
     def reconstruct(self, images: Images) -> Tensor:
@@ -113,6 +119,7 @@ class VAERun(Run):
     @torch.no_grad()
     def traversal(self, images: Images, dims: int = 10) -> Tensor:
         """Vary the first image along the dimensions of z that the images use most: uint8 (dims, 13, C, H, W)."""
+        check_whole("dims", dims)
         x_0 = self._data(images)
         z = self.network.posterior(x_0[:1]).mean[0]
         return pixels_of(traverse(self.network, z, busiest(self.network, x_0, dims), WALK), self.levels)

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nelbo.display import Brief
 from nelbo.randomness import INTERPOLATION, derived_seed, standard_normal
 from nelbo.samplers.sampler import Sampler, end_of
 
 
 @dataclass(frozen=True)
-class Interpolation:
+class Interpolation(Brief):
     """The decoded images between two images, for one t.
 
     Attributes:

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from nelbo.diffusion import ReverseProcess
+from nelbo.display import Brief
 from nelbo.randomness import Generators, standard_normal
 
 
 @dataclass(frozen=True)
-class Step:
+class Step(Brief):
     """One step of a walk: x_t (B, ...) and the xhat_0 predicted from it. At t = 0 both are the sample x_0."""
 
     t: int
@@ -22,7 +23,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Sampler(ABC):
+class Sampler(Brief, ABC):
     """A method that draws samples from a reverse process. For fewer steps, use `reverse.schedule.strided`.
 
     A subclass is a frozen dataclass. It implements `walk`, declares its own options as fields after `reverse`, and

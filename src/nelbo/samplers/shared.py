@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from nelbo.display import Brief
 from nelbo.randomness import SHARED, image_generators
 from nelbo.samplers.sampler import Sampler, end_of
 
 
 @dataclass(frozen=True)
-class SharedLatent:
+class SharedLatent(Brief):
     """Draws that share an x_t.
 
     Attributes:

@@ -1,6 +1,7 @@
 """Which images to use and how to read them; no torch is imported here."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from nelbo.data.names import read_size
 from nelbo.options import Annotated, Doc
@@ -10,7 +11,13 @@ from nelbo.options import Annotated, Doc
 class DataRequest:
     """Which images to use and how to read them; see `nelbo.data.load_data`."""
 
-    spec: Annotated[str, Doc("A built-in name such as digits, or the path of a folder or file of images.")]
+    spec: Annotated[
+        Any,
+        Doc(
+            "A built-in name such as digits, or the path of a folder or file of images. In Python also images in "
+            "memory: an array, a tensor, a list of images, a data set or a `Split`."
+        ),
+    ]
     size: Annotated[
         int | tuple[int, int] | None,
         Doc(

@@ -1,10 +1,12 @@
 """What a training run reports to its caller while it works."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nelbo.progress import StageProgress, no_stages
+from nelbo.errors import ConfigurationError, option
+from nelbo.progress import Bars, StageProgress, bars, no_stages
 
 if TYPE_CHECKING:  # so that importing this module loads no torch
     from nelbo.data import Split
@@ -31,3 +33,30 @@ class Listener:
     on_finish: Callable[[dict[str, Any]], None] = lambda record: None
     on_stage: StageProgress = no_stages
     on_stop: Callable[[str, int], None] = lambda name, step: None
+
+
+@contextmanager
+def listening(listener: Listener | None, progress: bool) -> Iterator[Listener]:
+    """Yield the listener of a training run: the caller's, or with `progress` one that shows progress bars.
+
+    Raises:
+        ConfigurationError: both, or a `progress` that is neither true nor false.
+    """
+    if not isinstance(progress, bool):
+        raise ConfigurationError(
+            f"{option('progress')} is {progress!r}; expected true for progress bars, or false; {option('listener')} "
+            "takes functions."
+        )
+    if progress and listener is not None:
+        raise ConfigurationError(f"give {option('progress')} or {option('listener')}, not both.")
+    if not progress:
+        yield listener or Listener()
+        return
+    with bars() as shown:
+        yield Listener(on_step=lambda step: _show_step(shown, step), on_stage=shown)
+
+
+def _show_step(shown: Bars, step: "TrainingStep") -> None:
+    """Move the bar of training; with a budget in minutes, the number of steps is estimated."""
+    total = step.step if step.fraction >= 1 else max(round(step.step / max(step.fraction, 1e-9)), step.step + 1)
+    shown("training", step.step, total)

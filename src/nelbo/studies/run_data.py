@@ -1,6 +1,6 @@
 """The data of a training run: read for training, described in its configuration, and read again for evaluation."""
 
-from nelbo.data import ImageDataset, Split, absolute_spec, load_data
+from nelbo.data import MEMORY_PREFIX, ImageDataset, Split, absolute_spec, fingerprint, load_data, split_given
 from nelbo.errors import DataError, option
 from nelbo.runs.folder import UNKNOWN_DATA, DataOptions, RunConfig
 from nelbo.runs.run import Run
@@ -21,6 +21,15 @@ def read_split(request: DataRequest, *, workers: int | None, seed: int, listener
         DataError: the data is missing, empty, damaged, of several sizes, or larger than 256 pixels without a `size`.
         ConfigurationError: the request holds an invalid value.
     """
+    if not isinstance(request.spec, str):
+        return split_given(
+            request.spec,
+            size=request.size,
+            mode=request.mode,  # type: ignore[arg-type]
+            held_out=request.held_out,
+            seed=seed,
+            largest=LARGEST_SIDE,
+        )
     return load_data(
         request.spec,
         size=request.size,
@@ -36,8 +45,9 @@ def read_split(request: DataRequest, *, workers: int | None, seed: int, listener
 
 def described(request: DataRequest, split: Split) -> DataOptions:
     """Return the record of the data for a run's configuration."""
+    named = isinstance(request.spec, str)
     return DataOptions(
-        spec=absolute_spec(request.spec),
+        spec=absolute_spec(request.spec) if named else f"{MEMORY_PREFIX}{fingerprint(split)}",
         size=request.size,
         mode=request.mode,
         held_out=request.held_out,
@@ -54,9 +64,15 @@ def request_of(config: RunConfig) -> DataRequest:
     """Return the request that reads a run's data again.
 
     Raises:
-        DataError: the model was imported, and its data is unknown.
+        DataError: the model was imported, and its data is unknown; or the images were in memory.
     """
     data = config.data
+    if data.in_memory:
+        raise DataError(
+            "the images were given to `nelbo.train` in memory and are not stored; give them again: set "
+            f"{option('data')} where it is accepted, or call `run.bound(images)`, `run.score(images)` or "
+            "`nelbo.runs.fit_codec(run, images)` in Python."
+        )
     if data.spec == UNKNOWN_DATA:
         raise DataError(
             "the model was imported without its images, so they cannot be read again; use a run that was trained here, "

@@ -5,15 +5,15 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
-from nelbo.data import absolute_spec
+from nelbo.data import Images, Split, absolute_spec
 from nelbo.errors import ConfigurationError, RunError, option
 from nelbo.files import alone_in, remove_parts
 from nelbo.options import options_from
-from nelbo.randomness import INITIALISATION, derived_seed
+from nelbo.randomness import INITIALISATION, chosen_seed, derived_seed
 from nelbo.recipes import presets
 from nelbo.recipes.assembly import build_network
 from nelbo.recipes.families import build_objective, fit_to_data
@@ -24,7 +24,7 @@ from nelbo.runs.loading import load
 from nelbo.runs.run import Run
 from nelbo.studies.data_request import DataRequest
 from nelbo.studies.decoder import train_decoder
-from nelbo.studies.listener import Listener
+from nelbo.studies.listener import Listener, listening
 from nelbo.studies.run_data import described, read_split, request_of
 from nelbo.studies.session import Session
 from nelbo.training import STATE_FILE, Processes, Trainer, is_first_process, tensorboard_log
@@ -33,31 +33,37 @@ BUDGET = {"training.steps", "training.minutes"}
 
 
 def train(
-    data: str | os.PathLike[str] | DataRequest | None,
+    data: str | os.PathLike[str] | DataRequest | Images | Split | None,
     out: str | os.PathLike[str],
     *,
     minutes: float | None = None,
     steps: int | None = None,
+    seed: int | Literal["recipe"] | None = "recipe",
     preset: str | None = None,
     overrides: Mapping[str, Any] | None = None,
     tensorboard: bool = False,
     pictures: bool = True,
+    progress: bool = False,
     listener: Listener | None = None,
     **reading: Any,
 ) -> Run:
     """Train a model on `data` into the run folder `out`, or resume the run in that folder.
 
     Args:
-        data: a built-in name or a path (see `nelbo.data.load_data`), a `DataRequest` that also says how to read it, or
-            None to resume the run in `out` with its own data and recipe.
+        data: a built-in name or a path (see `nelbo.data.load_data`); images in memory: an array, a tensor, a list of
+            images of any kind, a data set or a `Split`; a `DataRequest`; or None to resume the run in `out` with its
+            own data and recipe. The run folder stores a fingerprint of images in memory, not the images.
         out: the run folder.
         minutes, steps: the budget, like the overrides "training.minutes" and "training.steps".
+        seed: a whole number, like the override "training.seed"; by default that of the recipe, 0 in every preset. None
+            draws a fresh seed for a new run and reports it; config.json stores it.
         preset: name of a recipe; None chooses it by the data.
         overrides: settings of the recipe by dotted name, such as {"training.minutes": 10}. A budget given here replaces
             the preset's budget, of either kind.
         tensorboard: also write the metrics to the folder's `tensorboard`; needs the extra nelbo[tensorboard].
         pictures: draw samples and other pictures of the finished model into the folder.
-        listener: receives the progress.
+        progress: show progress bars.
+        listener: receives the progress, instead of bars.
         reading: fields of `DataRequest` that say how to read `data`, such as size=32.
 
     Returns:
@@ -68,20 +74,33 @@ def train(
         NelboError: of several kinds; each message says what to change.
     """
     Processes.here().meet()
-    listener = listener or Listener()
     folder = Path(out)
     request, name, recipe = _wanted(_requested(data, reading), folder, preset)
-    budget = {"training.minutes": minutes, "training.steps": steps}
-    given = {name: value for name, value in budget.items() if value is not None}
+    given = {"training.minutes": minutes, "training.steps": steps, "training.seed": _seed_for(folder, seed)}
+    given = {name: value for name, value in given.items() if value is not None}
     recipe = recipe.with_overrides(with_one_budget({**(overrides or {}), **given}))
-    split = read_split(request, workers=recipe.training.workers, seed=recipe.training.seed, listener=listener)
-    data_options = described(request, split)
-    recipe = _as_begun(recipe, folder, data_options)
-    recipe = fit_to_data(recipe, data_options.shape, data_options.class_counts, data_options.levels)
-    config = RunConfig(recipe, data_options, name)
-    _refuse_other_run(folder, config)
-    with alone_in(folder) if is_first_process() else nullcontext():
-        return _trained(Session(folder, config, split, listener, pictures), tensorboard)
+    with listening(listener, progress) as heard:
+        split = read_split(request, workers=recipe.training.workers, seed=recipe.training.seed, listener=heard)
+        data_options = described(request, split)
+        recipe = _as_begun(recipe, folder, data_options)
+        recipe = fit_to_data(recipe, data_options.shape, data_options.class_counts, data_options.levels)
+        config = RunConfig(recipe, data_options, name)
+        _refuse_other_run(folder, config)
+        with alone_in(folder) if is_first_process() else nullcontext():
+            return _trained(Session(folder, config, split, heard, pictures), tensorboard)
+
+
+def _seed_for(folder: Path, seed: int | Literal["recipe"] | None) -> int | None:
+    """Return the seed to set in the recipe, or None to keep the recipe's.
+
+    A fresh seed is drawn for a new run only: a run that resumes keeps its own. All processes get the same.
+    """
+    if seed is not None:
+        return None if seed == "recipe" else seed
+    if (folder / CONFIG_FILE).exists():
+        return read_config(folder).recipe.training.seed
+    drawn = {0: chosen_seed(None)} if is_first_process() else {}
+    return Processes.here().union(drawn)[0]
 
 
 def _trained(session: Session, tensorboard: bool) -> Run:
@@ -129,21 +148,22 @@ def with_one_budget(overrides: Mapping[str, Any]) -> dict[str, Any]:
     return dict(overrides)
 
 
-def _requested(data: str | os.PathLike[str] | DataRequest | None, reading: Mapping[str, Any]) -> DataRequest | None:
-    """Return the request for a name or path and the options of reading it.
+def _requested(
+    data: str | os.PathLike[str] | DataRequest | Images | Split | None, reading: Mapping[str, Any]
+) -> DataRequest | None:
+    """Return the request for a name, a path or images, and the options of reading them.
 
     Raises:
-        ConfigurationError: an unknown option, or options without a name or path.
+        ConfigurationError: an unknown option, or options without data.
     """
-    if isinstance(data, str | os.PathLike):
-        return options_from(DataRequest, {**reading, "spec": os.fspath(data)})
-    if reading:
-        raise ConfigurationError(
-            f"give {option('data')} as a name or a path, or leave out {', '.join(map(option, reading))}."
-        )
-    if data is not None and not isinstance(data, DataRequest):
-        raise ConfigurationError(f"{option('data')} is {data!r}; expected a name, a path or a DataRequest.")
-    return data
+    if data is None or isinstance(data, DataRequest):
+        if reading:
+            raise ConfigurationError(
+                f"give {option('data')} as a name, a path or images, or leave out {', '.join(map(option, reading))}."
+            )
+        return data
+    spec = os.fspath(data) if isinstance(data, str | os.PathLike) else data
+    return options_from(DataRequest, {**reading, "spec": spec})
 
 
 def _wanted(data: DataRequest | None, folder: Path, name: str | None) -> tuple[DataRequest, str, AnyRecipe]:
@@ -157,8 +177,13 @@ def _wanted(data: DataRequest | None, folder: Path, name: str | None) -> tuple[D
                 f"{folder} was started with {option('preset', config.preset)}, not {name}; leave {option('preset')} "
                 "out to resume it."
             )
+        if config.data.in_memory:
+            raise RunError(
+                f"{folder} was trained on images that were given in memory and are not stored; resume it in Python "
+                f"with the same images: `nelbo.train(images, {str(folder)!r})`."
+            )
         return request_of(config), config.preset, config.recipe
-    name = name or presets.default_preset(data.spec)
+    name = name or presets.default_preset(data.spec if isinstance(data.spec, str) else "")
     return data, name, presets.preset(name)
 
 

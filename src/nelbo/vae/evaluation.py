@@ -1,6 +1,7 @@
 """The ELBO of a set of images: bits/dim with standard error, reconstruction and KL, and one score per image."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,9 @@ from torch import Tensor
 
 from nelbo.data import ImageDataset
 from nelbo.diffusion import bits_per_dim
-from nelbo.errors import ConfigurationError, DataError, option
+from nelbo.display import Scored, counted, with_error
+from nelbo.errors import DataError
+from nelbo.options import check_whole
 from nelbo.probability import levels_to_data
 from nelbo.progress import Progress
 from nelbo.randomness import SCORING, image_generators, standard_normal
@@ -18,7 +21,7 @@ from nelbo.vae.model import VAE
 
 
 @dataclass(frozen=True)
-class ELBOReport:
+class ELBOReport(Scored):
     """The negative ELBO of a set of images, in bits/dim. With the discretized decoder it is a bound on -log2 p(x).
 
     Attributes:
@@ -32,6 +35,7 @@ class ELBOReport:
         draws: draws of z per image.
         decoder: "discretized" or "gaussian".
         stddev: of p(x|z), in levels.
+        seed: of the draws.
     """
 
     total: float
@@ -46,6 +50,16 @@ class ELBOReport:
     draws: int
     decoder: str
     stddev: float
+    seed: int | None = None
+
+    def summary(self) -> Mapping[str, str]:
+        """Return the bound, its terms, and how they were drawn."""
+        return {
+            "negative ELBO": f"{with_error(self.total, self.standard_error)}, {counted(self.num_images, 'image')}",
+            "terms": f"reconstruction {self.reconstruction:.4f}, KL {self.kl:.4f} bits/dim",
+            "draws": f"{counted(self.draws, 'draw')} of z per image, seed {self.seed}",
+            "decoder": f"{self.decoder}, stddev {self.stddev:.3g} levels",
+        }
 
     def to_json(self) -> dict[str, Any]:
         """Return the values that `nelbo evaluate` writes as JSON, without the version."""
@@ -84,8 +98,8 @@ def evaluate_elbo(
     if len(images) == 0:
         raise DataError(f"{images.name} has no images to score.")
     images.require_levels(model.options.levels)
-    if draws < 1:
-        raise ConfigurationError(f"{option('draws')} must be at least 1 per image, got {draws}.")
+    check_whole("draws", draws)
+    check_whole("batch_size", batch_size)
     rows, device = [], model.log_stddev.device
     for start in range(0, len(images), batch_size):
         chosen = torch.arange(start, min(start + batch_size, len(images)))
@@ -116,4 +130,5 @@ def evaluate_elbo(
         draws=draws,
         decoder=model.options.decoder,
         stddev=model.stddev * (images.levels - 1) / 2,
+        seed=seed,
     )

@@ -1,7 +1,7 @@
 """Estimates of log p(x) for growing numbers of samples S: plain Monte Carlo, importance-weighted, and the ELBO."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from nelbo.diffusion import sum_dims
-from nelbo.errors import ConfigurationError, option
+from nelbo.display import Displayed, Frame, counted, data_frame
+from nelbo.options import check_whole
 from nelbo.probability import DiagonalGaussian, kl_divergence
 from nelbo.progress import Progress
 from nelbo.randomness import MONTE_CARLO, derived_seed
@@ -21,7 +22,7 @@ WIDER = 1.4  # a q fitted to the ELBO is too narrow for importance weights: rare
 
 
 @dataclass(frozen=True)
-class MonteCarloReport:
+class MonteCarloReport(Displayed):
     """Estimates of log p(x), nats per image, (len(samples), B) float64 each.
 
     Attributes:
@@ -32,6 +33,7 @@ class MonteCarloReport:
         elbo: mean of log p(x|z) over the same draws, minus the exact KL(q(z|x) || p(z)).
         fitted_importance, fitted_elbo: the same with the q of each image from `fit_posterior`, with its variance
             multiplied by `WIDER`. This lowers the ELBO a little and makes the weights converge. None without a fit.
+        seed: of the draws.
     """
 
     samples: tuple[int, ...]
@@ -40,6 +42,21 @@ class MonteCarloReport:
     elbo: Tensor
     fitted_importance: Tensor | None = None
     fitted_elbo: Tensor | None = None
+    seed: int | None = None
+
+    def summary(self) -> Mapping[str, str]:
+        """Return the mean of each estimate at the largest number of samples."""
+        means = {name: f"{float(value[-1].mean()):.3f} nats" for name, value in self.estimates.items()}
+        images, samples = counted(self.plain.shape[1], "image"), counted(self.samples[-1], "sample")
+        return {**means, "mean of": f"{images}, {samples}, seed {self.seed}"}
+
+    def to_pandas(self) -> Frame:
+        """Return the estimates as a data frame of pandas: a row for each number of samples and image, in nats.
+
+        Raises:
+            ConfigurationError: pandas is not installed.
+        """
+        return data_frame(self.rows())
 
     @property
     def estimates(self) -> dict[str, Tensor]:
@@ -94,8 +111,8 @@ def monte_carlo(
     Raises:
         ConfigurationError: `samples` is below 1, or `fit` is negative.
     """
-    if samples < 1:
-        raise ConfigurationError(f"{option('samples')} must be at least 1, got {samples}.")
+    check_whole("samples", samples)
+    check_whole("fit", fit, 0)
     own = [torch.Generator().manual_seed(derived_seed(seed, MONTE_CARLO, use)) for use in range(4)]
     exact, plain = x_0.double(), _LogMean(len(x_0))
     proposals = [_Proposal(model, model.posterior(x_0), exact, own[1])]
@@ -114,7 +131,9 @@ def monte_carlo(
             rows.append((plain.value, *(value for each in proposals for value in (each.importance, each.elbo))))
         if progress is not None:
             progress(end, samples)
-    return MonteCarloReport(reported, *(torch.stack(column) for column in zip(*rows, strict=True)))
+    plain_nats, importance, elbo, *fitted_nats = (torch.stack(column) for column in zip(*rows, strict=True))
+    fitted_columns = dict(zip(("fitted_importance", "fitted_elbo"), fitted_nats, strict=False))
+    return MonteCarloReport(reported, plain_nats, importance, elbo, **fitted_columns, seed=seed)
 
 
 class _Proposal:

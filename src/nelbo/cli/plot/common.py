@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nelbo.cli.console import Bars, name_changes, say
+from nelbo.cli.console import name_changes, say
 from nelbo.cli.options import STDOUT
 from nelbo.errors import ConfigurationError
+from nelbo.progress import Bars
 
 if TYPE_CHECKING:
     from nelbo.data import ImageDataset

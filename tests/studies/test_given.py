@@ -1,0 +1,167 @@
+"""Training on images that the caller has in memory; the folder says so, and nothing reads them again by itself."""
+
+import json
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import nelbo
+from nelbo.data import ArrayDataset, FolderDataset, Split, fingerprint, split_given
+from nelbo.errors import ConfigurationError, DataError, NelboError, RunError
+from nelbo.randomness import SeedWarning
+from nelbo.runs.folder import why_not_calibrated
+from nelbo.studies import DataRequest, Listener, data_of, held_out_part
+from tests.conftest import write_pictures
+
+TINY = {
+    "schedule.num_steps": 8,
+    "parameterization": "noise",
+    "loss": "simple",
+    "decoder.kind": "gaussian",
+    "network.base": 8,
+    "network.groups": 4,
+    "network.multipliers": (1, 2),
+    "network.blocks": 1,
+    "network.fourier": (),
+    "network.slopes": (),
+    "training.batch_size": 4,
+    "training.precision": "fp32",
+}
+GREY = np.random.default_rng(0).integers(0, 256, (24, 8, 8), dtype=np.uint8)
+
+
+def train(images, out, **how):
+    return nelbo.train(images, out, **{"steps": 2, "pictures": False, "overrides": TINY, **how})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A run trained on an array."""
+    torch.set_num_threads(1)
+    return train(GREY, tmp_path_factory.mktemp("given") / "run").folder
+
+
+def test_an_array_equals_its_file(folder, tmp_path):
+    np.save(tmp_path / "grey.npy", GREY)
+    by_name = train(tmp_path / "grey.npy", tmp_path / "run")
+    weights = nelbo.load(folder).network.state_dict()
+    assert all(torch.equal(weight, weights[name]) for name, weight in by_name.network.state_dict().items())
+
+
+def test_the_folder_describes_the_images(folder):
+    data = json.loads((folder / "config.json").read_text())["data"]
+    assert data["spec"] == f"memory:{fingerprint(split_given(GREY))}"
+    assert (data["shape"], data["levels"], data["num_train"], data["num_held_out"]) == ([1, 8, 8], 256, 23, 1)
+    assert "given in memory: 23 training images, 1 held out" in repr(nelbo.load(folder))
+
+
+def test_the_same_images_resume_and_others_are_refused(folder, tmp_path):
+    out = tmp_path / "run"
+    train(GREY, out)
+    heard = []
+    train(GREY.copy(), out, steps=3, listener=Listener(on_step=lambda step: heard.append(step.step)))
+    assert heard == [3]
+    other = GREY.copy()
+    other[5, 0, 0] ^= 1
+    with pytest.raises(RunError, match=r"data\.spec: 'memory:.*' stored, 'memory:.*' given"):
+        train(other, out, steps=4)
+
+
+def test_reading_them_again_is_refused_with_what_to_pass(folder):
+    run = nelbo.load(folder)
+    for read in (data_of, held_out_part):
+        with pytest.raises(
+            DataError, match=r"given to `nelbo.train` in memory and are not stored; give them again: set d"
+        ):
+            read(run)
+    with pytest.raises(RunError, match=r"resume it in Python with the same images: `nelbo\.train\(images, '.*run'\)`"):
+        nelbo.train(None, folder, steps=9)
+    assert "`nelbo.train(images, 'x')`" in why_not_calibrated("x", run.config.data)
+
+
+def test_every_kind_of_list(tmp_path):
+    write_pictures(tmp_path / "pictures", 4, size=(10, 12))
+    paths = sorted((tmp_path / "pictures").glob("*.png"))
+    images = [paths[0], str(paths[1]), Image.open(paths[2]), np.asarray(Image.open(paths[3]))]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # that of a Pillow image is a read-only array
+        split = split_given(images, size=(6, 8), held_out=1)
+    assert (len(split.train), len(split.test), split.train.shape) == (3, 1, (3, 6, 8))
+    expected = nelbo.load_data(tmp_path / "pictures", size=(6, 8), held_out=1)
+    assert torch.equal(split.train.images(range(3)), expected.train.images(range(3)))
+    assert split_given([GREY[0], images[0]], size=8).train.shape == (3, 8, 8)  # colour, if one has
+    assert split_given(images, size=8, mode="L").train.shape == (1, 8, 8)
+    with pytest.raises(DataError, match=r"the images have 2 sizes \(8x8, 10x12\); set size to resize and crop them"):
+        split_given([GREY[0], images[0]])
+
+
+def test_sets_and_splits_are_used_as_they_are():
+    digits = nelbo.load_data("digits")
+    assert torch.equal(split_given(digits.train).train.labels, nelbo.data.split_given(digits.train).train.labels)
+    kept = split_given(digits)
+    assert len(kept.train) == 1500 and torch.equal(kept.test.images([0]), digits.test.images([0]))
+    assert split_given(digits.train, held_out=0.1, seed=1).train.class_names == digits.train.class_names
+    with pytest.raises(ConfigurationError, match=r"held_out is 0\.1, but the data is split already"):
+        split_given(digits, held_out=0.1)
+
+
+def test_classes_of_a_set_are_learned(tmp_path):
+    labelled = ArrayDataset(torch.from_numpy(GREY)[:, None], labels=torch.arange(24) % 2, class_names=("a", "b"))
+    run = train(labelled, tmp_path / "run")
+    assert run.recipe.conditional and sum(run.config.data.class_counts) == 23
+
+
+def test_fingerprints_tell_images_and_labels_apart(tmp_path):
+    images = torch.from_numpy(GREY)[:, None]
+    sets = [ArrayDataset(images), ArrayDataset(images.flip(0)), ArrayDataset(images, 256, torch.zeros(24))]
+    prints = [fingerprint(Split(each, each.subset(torch.arange(0)))) for each in sets]
+    assert len(set(prints)) == 3 and all(len(each) == 32 for each in prints)
+    folder = nelbo.load_data(write_pictures(tmp_path / "pictures", 4), memory_budget=0)
+    assert isinstance(folder.train, FolderDataset) and len(fingerprint(folder)) == 32
+
+
+WRONG = {"number": 3, "set": {1}, "empty list": [], "generator": (image for image in ()), "list of none": [None]}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_other_data_is_refused_in_a_sentence(kind, tmp_path):
+    with pytest.raises(NelboError) as caught:
+        train(WRONG[kind], tmp_path / "run")
+    assert len(str(caught.value)) > 30 and str(caught.value).endswith(".")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_request_may_hold_images(tmp_path):
+    assert train(DataRequest(GREY, held_out=4), tmp_path / "run").config.data.num_held_out == 4
+
+
+def test_a_fresh_seed_is_stored_and_kept_when_resuming(tmp_path):
+    with pytest.warns(SeedWarning) as caught:
+        run = train(GREY, tmp_path / "run", seed=None)
+    seed = run.config.recipe.training.seed
+    assert f"seed={seed} repeats" in str(caught[0].message)
+    again = train(GREY, tmp_path / "run", seed=None, steps=3)
+    assert again.config.recipe.training.seed == seed
+    assert train(GREY, tmp_path / "other", seed=seed).config.recipe.training.seed == seed
+
+
+@pytest.mark.parametrize("wrong", ["12", 1.5, True])
+def test_other_seeds_are_refused(wrong, tmp_path):
+    with pytest.raises(ConfigurationError, match=r"training\.seed is .*; expected a whole number\."):
+        train(GREY, tmp_path / "run", seed=wrong)
+
+
+def test_progress_and_listener_exclude_each_other(tmp_path):
+    with pytest.raises(ConfigurationError, match="give progress or listener, not both"):
+        train(GREY, tmp_path / "run", progress=True, listener=Listener())
+    with pytest.raises(ConfigurationError, match="progress is 'bar'; expected true for progress bars, or false"):
+        train(GREY, tmp_path / "run", progress="bar")
+
+
+def test_progress_shows_the_stages(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # Rich takes standard error for a terminal
+    train(GREY, tmp_path / "run", progress=True)
+    assert "training" in capsys.readouterr().err
