@@ -8,22 +8,25 @@ import pytest
 
 import nelbo
 from nelbo.codec import Bitstream, CodecPlan, RangeDecoder, RawImage
+from nelbo.errors import CodecError
 from nelbo.files import read_metadata, read_tensors
 from nelbo.runs import PLAN_FILE, DiffusionRun, find_model, load_as
-from nelbo.runs.codec_plan import fingerprint
+from nelbo.runs.codec_plan import FORMER, fingerprint
 
 GOLDEN = Path(__file__).parent / "golden"
+FORMER_MODEL = GOLDEN / "fashion-mnist-v1"
 FILES = sorted(path.stem for path in GOLDEN.glob("*.nelbo"))
 
 
 @pytest.fixture(scope="module")
 def codecs():
     tiny, colour = (load_as(DiffusionRun, GOLDEN / name).codec() for name in ("tiny", "colour"))
-    return {"tiny": tiny, "colour": colour, "fashion": nelbo.load("fashion-mnist").codec()}
+    former = load_as(DiffusionRun, FORMER_MODEL).codec()
+    return {"tiny": tiny, "colour": colour, "fashion": former, "garment": nelbo.load("fashion-mnist").codec()}
 
 
 def test_all_golden_files_are_present():
-    assert len(FILES) == 15
+    assert len(FILES) == 18
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -37,8 +40,19 @@ def test_golden_files_decode_exactly(codecs, name):
 
 
 def test_bundled_model_is_found_by_fingerprint():
-    file = Bitstream.from_bytes((GOLDEN / "fashion-0.nelbo").read_bytes())
+    file = Bitstream.from_bytes((GOLDEN / "garment-0.nelbo").read_bytes())
     assert find_model(file.fingerprint).name == "fashion-mnist"
+
+
+def test_former_bundled_model_is_found_by_fingerprint(monkeypatch):
+    """Without its folder, the message says where the model is now."""
+    file = Bitstream.from_bytes((GOLDEN / "fashion-0.nelbo").read_bytes())
+    with pytest.raises(CodecError, match=r"made by fashion-mnist-v1, a bundled model of an earlier version; copy"):
+        find_model(file.fingerprint)
+    monkeypatch.setenv("NELBO_MODELS", str(GOLDEN))
+    assert find_model(file.fingerprint) == FORMER_MODEL
+    plan = read_metadata(FORMER_MODEL / PLAN_FILE)["fingerprint"]
+    assert {plan: FORMER_MODEL.name} == FORMER
 
 
 def test_range_coder_matches_the_specification():
@@ -64,7 +78,7 @@ def by_hand(content, table, num):
 
 
 def test_options_at_defaults_leave_fingerprints_unchanged():
-    run = nelbo.load("fashion-mnist", device="cpu")
+    run = load_as(DiffusionRun, FORMER_MODEL, device="cpu")
     plan = CodecPlan.from_tensors(read_tensors(run.folder / PLAN_FILE)[0])
     known = read_metadata(run.folder / PLAN_FILE)["fingerprint"]
     assert fingerprint(run.model, plan).hex() == known

@@ -62,6 +62,28 @@ def test_draws_follow_the_masses():
     assert chisquare(counts.numpy(), expected.numpy()).pvalue > 1e-4
 
 
+def test_draws_without_the_floor_follow_the_rest_of_the_masses():
+    """One pixel of 256 levels: chi-square over levels expected 5 times or more; false alarm rate 1e-4, fixed seed."""
+    num, levels = 100_000, 256
+    x_0 = torch.full((1, 1, 1, 1), -0.4)
+    made = network(levels=levels)
+    images = levels_to_data(torch.arange(levels).view(-1, 1, 1, 1), levels)
+    masses = decoder(made, x_0.expand(levels, -1, -1, -1)).log_prob(images).double().flatten().exp()
+    rest = (masses - 1 / TOTAL).clamp(min=0) / (1 - levels / TOTAL)
+    many = decoder(made, x_0.expand(num, -1, -1, -1))
+    with_floor, without = (
+        ((many.sample(torch.Generator().manual_seed(2), floor=floor) + 1) * 127.5).round().long().flatten()
+        for floor in (True, False)
+    )
+    counts, expected = torch.bincount(without, minlength=levels).double(), rest * num
+    seen = expected >= 5
+    assert float(counts[~seen].sum()) < 5 * float(expected[~seen].sum()) + 20
+    scaled = expected[seen] * counts[seen].sum() / expected[seen].sum()
+    assert chisquare(counts[seen].numpy(), scaled.numpy()).pvalue > 1e-4
+    changed = float((with_floor != without).double().mean())
+    assert changed == pytest.approx(levels / TOTAL, abs=5 * math.sqrt(levels / TOTAL / num))
+
+
 def test_draws_depend_on_their_own_generator():
     made = decoder(network(levels=17), torch.zeros(3, 1, 5, 6))
     drawn = made.sample([torch.Generator().manual_seed(seed) for seed in (3, 4, 3)])

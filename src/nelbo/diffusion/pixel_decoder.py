@@ -152,14 +152,20 @@ class PixelDecoder:
             now.of(nats)[:] = math.log(2) * log2
         return nats.to(x_0.dtype)
 
-    def sample(self, generator: Generators) -> Tensor:
-        """Draw data x_0 (B, C, H, W) on the K levels, pass by pass."""
+    def sample(self, generator: Generators, *, floor: bool = True) -> Tensor:
+        """Draw data x_0 (B, C, H, W) on the K levels, pass by pass.
+
+        Args:
+            floor: draw with the masses of `log_prob`. They hold 1 / 65,536 for every level, so that every image can be
+                encoded, and 0.4% of the pixels at K = 256 are specks of any level. False leaves this share out.
+        """
         levels, center = self.network.options.levels, self.center
         x = torch.zeros_like(self.x_0, dtype=torch.int64)
         for known, now in self._walk():
             places = now.of(x)
             u = uniform((len(x), 4, *places.shape[1:]), generator, self.x_0.float()).unbind(1)
-            places[:] = _draw(self._output(center, x, known, now), now.of(center).float(), levels, u)
+            drawn, anywhere = _draw(self._output(center, x, known, now), now.of(center).float(), levels, u)
+            places[:] = anywhere.where(u[0] < levels / TOTAL, drawn) if floor else drawn
         return levels_to_data(x, levels, self.x_0.dtype)
 
     def _walk(self) -> list[tuple[Tensor, Pass]]:
@@ -173,12 +179,12 @@ class PixelDecoder:
         return torch.stack([logit, (shift * SHIFTS).floor() / SHIFTS, (scale * 8 + 0.5).floor() / 8], 1)
 
 
-def _draw(output: Tensor, middle: Tensor, levels: int, uniforms: tuple[Tensor, ...]) -> Tensor:
-    """Draw levels (B, h, w) int64 with the masses of `log2_masses`, from four uniform numbers of each pixel."""
-    which, flat, component, place = uniforms
+def _draw(output: Tensor, middle: Tensor, levels: int, uniforms: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+    """Draw levels (B, h, w) int64 of the mixtures, and levels with equal masses, from uniform numbers of each pixel."""
+    _, flat, component, place = uniforms
     logit, mean, inverse = _mixture(output, middle)
     chosen = (logit.softmax(1).cumsum(1) < component[:, None]).sum(1, keepdim=True).clamp(max=COMPONENTS - 1)
     mean, inverse = (each.gather(1, chosen).squeeze(1) for each in (mean, inverse))
     drawn = (mean + torch.logit(place, eps=1e-7) / inverse).round().clamp(0, levels - 1)
     anywhere = (flat * levels).floor().clamp(max=levels - 1)
-    return torch.where(which < levels / TOTAL, anywhere, drawn).long()
+    return drawn.long(), anywhere.long()

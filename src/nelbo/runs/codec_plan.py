@@ -34,6 +34,8 @@ SHAPING_SINCE = {
 }
 CHAIN = ("kind", "num_steps", "beta_1", "beta_T", "log_snr_max", "log_snr_min")
 CHAIN_SINCE: dict[str, object] = {"betas": ()}
+# Bundled models of earlier versions, by their fingerprints. They are in tests/codec/golden of the repository.
+FORMER = {"f8a93c4a727b5be0e9aa5bc88fa8721c0f5aaefd21d62aa5d48f89f46e1dc080": "fashion-mnist-v1"}
 ARITHMETIC = "float64 throughout, clipped xhat_0, calibrated variance"
 
 
@@ -192,6 +194,12 @@ def find_model(start: bytes) -> Path:
             stale.append(folder)
     if stale:
         return stale[0]
+    for known, name in FORMER.items():
+        if known.startswith(start.hex()):
+            raise CodecError(
+                f"the file was made by {name}, a bundled model of an earlier version; copy the folder "
+                f"tests/codec/golden/{name} of nelbo's repository, and name it by {option('model')}."
+            )
     raise CodecError(
         f"the file was made by a model with the fingerprint {start.hex()}, which is not among the bundled models, the "
         f"runs in ./runs or those in ${MODELS_VARIABLE}; name its run by {option('model')}."

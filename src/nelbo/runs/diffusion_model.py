@@ -176,7 +176,8 @@ class DiffusionModel(Brief):
     def drawn(self, walk: Iterator[Step], seed: int, first: int) -> Iterator[Step]:
         """Yield the steps of a walk; if there is a pixel network, the last x_0 is drawn from its p(x_0|x_1).
 
-        With the Gaussian decoder of eq. 13, the walk ends in its mean, as in Algorithm 2.
+        The draw leaves out the floor of the masses, which would show as specks: see `PixelDecoder.sample`. With the
+        Gaussian decoder of eq. 13, the walk ends in its mean, as in Algorithm 2.
 
         Args:
             first: number of the first image of the batch.
@@ -185,7 +186,7 @@ class DiffusionModel(Brief):
         for step in walk:
             if step.t == 0 and before is not None and self.pixels is not None and bool(step.x_0.isfinite().all()):
                 decoder = PixelDecoder(self.pixels, step.x_0, before.x_t, float(self.schedule.signal[1]))
-                x_0 = decoder.sample(image_generators(seed, first, len(step.x_0), DECODER))
+                x_0 = decoder.sample(image_generators(seed, first, len(step.x_0), DECODER), floor=False)
                 step = Step(0, x_0, x_0)
             yield step
             before = step

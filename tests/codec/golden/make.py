@@ -1,7 +1,7 @@
 """Write missing golden files: `python -m tests.codec.golden.make`. Existing files stay as they are.
 
-The models are a tiny one of the digits, a tiny one of images in colour, and the bundled fashion-mnist. Each file stands
-beside the pixels that every later build must decode from it.
+The models are a tiny one of the digits, a tiny one of images in colour, fashion-mnist-v1 (the bundled model of nelbo
+0.1.0) and the bundled fashion-mnist. Each file stands beside the pixels that every later build must decode from it.
 """
 
 import shutil
@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-import nelbo
 from nelbo.codec import Bitstream, ProgressiveCodec, RawImage
 from nelbo.data import load_data
 from nelbo.runs import DiffusionRun, load_as, read_config
@@ -32,7 +31,8 @@ def main() -> None:
     digits = load_data("digits").require_test().images(range(4))
     wide = torch.cat([digits[0], digits[1], digits[2][:, :, :3]], 2)[:, :7]
     shirts = load_data("fashion-mnist").require_test().images(range(3))
-    shown = nelbo.load("fashion-mnist").codec()
+    former = load_as(DiffusionRun, HERE / "fashion-mnist-v1", device="cpu").codec()
+    bundled = load_as(DiffusionRun, "fashion-mnist", device="cpu").codec()
     keep("digit", tiny.encode([digits[0]])[0], tiny)
     keep("digit-effort-1", tiny.encode([digits[1]], effort=1)[0], tiny)
     keep("digit-effort-9", tiny.encode([digits[1]], effort=9)[0], tiny)
@@ -47,7 +47,8 @@ def main() -> None:
     for i, image in enumerate((ramps(1, 8, 8, seed=1)[0], ramps(1, 11, 13, seed=2)[0], noise)):
         keep(f"colour-{i}", colour.encode([torch.from_numpy(image)], raw=False)[0], colour)
     for i, shirt in enumerate(shirts):
-        keep(f"fashion-{i}", shown.encode([shirt])[0], shown)
+        keep(f"fashion-{i}", former.encode([shirt])[0], former)
+        keep(f"garment-{i}", bundled.encode([shirt])[0], bundled)
 
 
 def model(name: str, make: Callable[[Path], DiffusionRun]) -> ProgressiveCodec:
