@@ -149,7 +149,7 @@ class TestConditional:
         assert means[0] > means[1] > means[2]
 
     def test_a_class_is_a_name_or_numbers(self, conditional):
-        for label in ("owl", 2, torch.tensor(2), torch.tensor([2, 2, 2], dtype=torch.uint8)):
+        for label in ("owl", "Owl", 2, torch.tensor(2), torch.tensor([2, 2, 2], dtype=torch.uint8)):
             assert conditional.model.classes(label, 3).tolist() == [2, 2, 2]
         for label in (3, -1, 1.5, True, torch.tensor([0, 1])):
             with pytest.raises(ConfigurationError, match="label must be the number of a class"):

@@ -192,7 +192,7 @@ class DiffusionModel(Brief):
             before = step
 
     def class_number(self, name: str) -> int:
-        """Return the number of a class, given by its name or as a number in digits.
+        """Return the number of a class, given by its name or as a number in digits; case counts only between classes.
 
         Raises:
             ConfigurationError: an unknown class, or a model without classes.
@@ -201,9 +201,9 @@ class DiffusionModel(Brief):
         self.require_classes()
         if name in names:
             return names.index(name)
-        composed = [unicodedata.normalize("NFC", each) for each in names]  # a keyboard and a file system may differ
-        if (same := unicodedata.normalize("NFC", name)) in composed:
-            return composed.index(same)
+        for form in (_composed, lambda text: _composed(text).casefold()):  # a keyboard and a file system may differ
+            if (forms := [form(each) for each in names]).count(form(name)) == 1:
+                return forms.index(form(name))
         if name.isdecimal() and int(name) < len(names):
             return int(name)
         return names.index(known(name, names, "class"))
@@ -255,3 +255,7 @@ class DiffusionModel(Brief):
         """
         if not self.recipe.conditional:
             raise ConfigurationError(f"the model {self.name} is not class-conditional; remove {option('label')}.")
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
