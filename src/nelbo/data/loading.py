@@ -29,7 +29,7 @@ def load_data(
     on_reject: str = "skip",
     workers: int | None = None,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     memory_budget: int = MEMORY_BUDGET,
     largest: int | None = None,
 ) -> Split:
@@ -51,7 +51,8 @@ def load_data(
         on_reject: "skip" leaves out files that cannot be decoded and lists them in `.rejects`; "stop" raises.
         workers: threads that scan a folder; None for one per usable processor, 0 to scan in the calling thread.
         seed: chooses the held-out images and draws the toy points.
-        progress: called with (images done, images in all) while files are scanned.
+        progress: True for a progress bar, or a function that is called with (images done, images in all), while files
+            are scanned.
         memory_budget: bytes of pixels to keep in memory; a larger set is decoded as it is read (`FolderDataset`).
         largest: longest side in pixels of images that are not resized, or None for any.
 
@@ -132,7 +133,7 @@ def load_for_model(
     shape: tuple[int, int, int],
     *,
     resize: bool = True,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     memory_budget: int = MEMORY_BUDGET,
 ) -> Prepared:
     """Load every image that `spec` names for a model, resized and converted as for training.

@@ -52,7 +52,7 @@ class DataReport:
         return {**vars(self), **counters, "shape": self.shape and list(self.shape), "rejects": rejects}
 
 
-def describe(spec: str, *, workers: int | None = None, progress: Progress | None = None) -> DataReport:
+def describe(spec: str, *, workers: int | None = None, progress: Progress | bool | None = None) -> DataReport:
     """Report on the images that `spec` names (see `load_data`).
 
     Every image is decoded to its end and none is kept in memory. Rejects are reported, not raised, even if every file
@@ -60,7 +60,7 @@ def describe(spec: str, *, workers: int | None = None, progress: Progress | None
 
     Args:
         workers: threads that decode; None for one per usable processor, 0 to decode in the calling thread.
-        progress: called with (images done, images in all).
+        progress: True for a progress bar, or a function that is called with (images done, images in all).
 
     Raises:
         DataError: `spec` names nothing, or an array or IDX file is damaged.

@@ -22,7 +22,7 @@ from nelbo.data.decoding import (
 from nelbo.data.folders import Listing, labels_of
 from nelbo.data.names import CHANNELS, MODE_OF, Mode, Size
 from nelbo.errors import DataError, option
-from nelbo.progress import Progress
+from nelbo.progress import Progress, reported
 
 
 class FolderDataset(ImageDataset):
@@ -133,7 +133,7 @@ def scan(
     listing: Listing,
     size: Size | None = None,
     workers: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     memory_budget: int = 2**31,
     largest: int | None = None,
 ) -> Scan:
@@ -143,7 +143,7 @@ def scan(
         size: (H, W) to resize and crop every image to, or None to keep each as it is.
         workers: threads that decode (Pillow releases the interpreter lock meanwhile); None for one per usable
             processor, 0 to decode in the calling thread.
-        progress: called with (images done, images in all).
+        progress: True for a progress bar, or a function that is called with (images done, images in all).
         memory_budget: bytes of pixels to keep; 0 keeps none.
         largest: longest side that an image may have, in pixels, or None for any.
 
@@ -153,7 +153,7 @@ def scan(
     result = Scan(listing.name, [], [], [], [], [], list(listing.rejects), listing.ignored, [])
     kept, stored_bytes = result.decoded, 0
     workers = usable_processors() if workers is None else workers
-    with warnings.catch_warnings(action="ignore"):
+    with warnings.catch_warnings(action="ignore"), reported(progress, "reading images") as report:
         for done, outcome in enumerate(_decoded_in_order(listing.images, size, workers)):
             stored = listing.images[done]
             if isinstance(outcome, Decoded):
@@ -169,8 +169,7 @@ def scan(
                     kept.append(outcome)
             else:
                 result.rejects.append(Reject(printable(stored.path), str(outcome)))
-            if progress is not None:
-                progress(done + 1, len(listing.images))
+            report(done + 1, len(listing.images))
     return replace(result, decoded=kept)
 
 

@@ -1,7 +1,6 @@
 """The damaged image of a restoration and its mask, converted to what the model expects."""
 
 import os
-import warnings
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -10,7 +9,7 @@ from nelbo.data import DataWarning, Picture, Single, as_mask, as_picture
 from nelbo.data.decoding import conform
 from nelbo.data.names import CHANNELS, MODE_OF
 from nelbo.display import Brief
-from nelbo.errors import DataError, ShapeError, option
+from nelbo.errors import DataError, ShapeError, option, warn
 from nelbo.restoration import build_damage
 from nelbo.runs.folder import DataOptions
 from nelbo.runs.restore_options import RestoreOptions
@@ -84,7 +83,7 @@ def _converted(picture: Picture, name: str, options: RestoreOptions, shape: Shap
     done += [f"it is resized to {width}x{height} (shorter side fitted, centre cut out){noisy}"] if other_size else []
     done += ["it is converted to grey"] if coloured else []
     if done:
-        warnings.warn(f"{name}: {'; '.join(done)}.", DataWarning, stacklevel=5)
+        warn(f"{name}: {'; '.join(done)}.", DataWarning)
     if pixels.shape == shape:
         return pixels
     if channels not in CHANNELS.values():
