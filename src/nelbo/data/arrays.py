@@ -1,7 +1,6 @@
 """Images in NumPy's `.npy` and `.npz` files."""
 
 import warnings
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -49,17 +48,24 @@ def load_arrays(path: Path) -> ArrayDataset:
 
 
 def _read(path: Path) -> dict[str, Array]:
-    """Return the arrays of a file by name, the images as `images`."""
+    """Return the arrays of a file by name, the images as `images`.
+
+    Raises:
+        DataError: the file is damaged, or holds pickled objects or no images.
+    """
     try:
         content = np.load(path, allow_pickle=False)
         if isinstance(content, np.ndarray):
             return {"images": content}
         with content:
             arrays = {name: content[name] for name in content.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except Exception as error:  # damage makes the decoders raise almost any error: zlib.error, SyntaxError, MemoryError
         raise DataError(
-            f"{path} cannot be read ({error}); expected a {path.suffix} file of arrays without pickled objects."
+            f"{path} cannot be read ({_cause(error)}); expected a {path.suffix} file of arrays without pickled objects. "
+            "If it was one, it is damaged: copy it again."
         ) from error
+    if damaged := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
+        raise DataError(f"{path}: {damaged[0]!r} is no array; the file is damaged: copy or save it again.")
     if "images" not in arrays and len(arrays) == 1:
         return {"images": next(iter(arrays.values()))}
     if set(arrays) == {"arr_0", "arr_1"}:
@@ -70,6 +76,11 @@ def _read(path: Path) -> dict[str, Array]:
             "`class_names`."
         )
     return arrays
+
+
+def _cause(error: Exception) -> str:
+    """Return the first line of an error's message, or its type."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def as_levels(array: Array, name: str) -> tuple[Array, int]:
