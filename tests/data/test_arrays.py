@@ -148,7 +148,7 @@ def test_damage_in_the_header_of_an_array_is_reported(tmp_path: Path) -> None:
     ("damage", "message"),
     [
         (lambda content: content.replace(b"\x93NUMPY", b"\x92NUMPY", 1), "'images' is no array; the file is damaged"),
-        (lambda content: content[:300] + b"\0" * 50 + content[350:], r"cannot be read \(.*copy it again"),
+        (lambda content: content[:300] + b"\0" * 50 + content[350:], r"cannot be read \(.*Copy a damaged file again"),
     ],
 )
 def test_damaged_member_is_named_with_the_remedy(

@@ -1,13 +1,13 @@
 from .batches import TrainingStream, loader
 from .counts import example_counts, read_counts
 from .datasets import ArrayDataset, ImageDataset, Reject, Split
+from .folder_dataset import FolderDataset
 from .folders import DataWarning
 from .inputs import Images, Single, as_dataset, as_mask, as_pixels
 from .loading import Prepared, load_data, load_for_model
 from .names import KNOWN_DENSITY, KNOWN_SCORE, absolute_spec
 from .pictures import Picture, read_picture, read_pictures
 from .report import DataReport, describe
-from .scanning import FolderDataset
 from .toy_sets import toy, toy_log_density, toy_masses, toy_score
 
 __all__ = [

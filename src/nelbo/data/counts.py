@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nelbo.data.datasets import printable
+from nelbo.data.stored import printable
 from nelbo.errors import DataError
 
 # Of 100 worms, how many have 0, 1, ..., 10 teeth: an example in many introductions to the KL divergence.

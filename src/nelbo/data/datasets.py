@@ -1,21 +1,15 @@
 """Sets of images, uint8 tensors C x H x W of levels 0..K-1, and their split into training and held-out part."""
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from nelbo.data.names import Range
 from nelbo.errors import DataError, ShapeError, option
-
-
-def printable(path: Path | str) -> str:
-    """Return a path as printable text; bytes that are not UTF-8 become backslash escapes."""
-    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 @dataclass(frozen=True)
@@ -183,10 +177,14 @@ class Split:
     """The part to train on, and the held-out part to measure on. No image is in both.
 
     A set of one image has no held-out part: `test` is empty (length 0), training works, and `require_test` raises.
+
+    Attributes:
+        limits: the values that became 0 and 255 in images of more than 8 bits; None for those of their depth.
     """
 
     train: ImageDataset
     test: ImageDataset
+    limits: Range | None = None
 
     def require_test(self) -> ImageDataset:
         """Return the held-out part.
