@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nelbo.data import Picture
+    from nelbo.runs.folder import DataOptions
     from nelbo.runs.restore_options import RestoreOptions
 
 
 def read_damaged(
-    image: str, mask: Path | None, options: RestoreOptions, whole: tuple[int, int, int], *, resize: bool
+    image: str, mask: Path | None, options: RestoreOptions, data: DataOptions, *, resize: bool
 ) -> tuple[Tensor, Tensor | None]:
     """Read a damaged image, uint8 (C, H, W), and its mask, bool (H, W), true where pixels are missing.
 
@@ -25,7 +26,7 @@ def read_damaged(
     must have its size, because reducing it first would lose what it shows.
 
     Args:
-        whole: (C, H, W) of the model's images.
+        data: the images that the model was trained on: their shape, and the range of images of more than 8 bits.
         resize: convert; otherwise another size or mode is an error.
 
     Raises:
@@ -34,7 +35,7 @@ def read_damaged(
     from nelbo.data import read_picture
     from nelbo.restoration import build_damage
 
-    picture = read_picture(image)
+    picture, whole = read_picture(image, limits=data.range), data.shape
     missing = None if mask is None else _mask(mask, picture, whole, resize=resize)
     damage = build_damage(options.damage, vars(replace(options, mask=missing)))
     return _converted(picture, image, options, damage.expected_shape(whole), whole, resize=resize), missing

@@ -189,7 +189,8 @@ def _images(model: Run, data: str | None, resize: bool, num: int | None, bar: Ba
         images = held_out_part(model, Listener(on_stage=bar))
         available = len(images)
     else:
-        prepared = load_for_model(data, model.shape, resize=resize, progress=bar.of("reading images"))
+        progress, limits = bar.of("reading images"), model.config.data.range
+        prepared = load_for_model(data, model.shape, resize=resize, progress=progress, limits=limits)
         images = model.dataset_of(prepared.images, remedy=RESIZE)
         name_changes(prepared)
         available = len(images) + len(images.rejects)

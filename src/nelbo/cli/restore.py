@@ -117,7 +117,7 @@ def restore(
         raise ConfigurationError("--spread shows how the draws differ; set --num 2 or more.")
     _check_targets(out, spread, [Path(image), *([] if mask is None else [mask])])
     run = _load(model, device)
-    pixels, given["mask"] = read_damaged(image, mask, options, run.shape, resize=resize)
+    pixels, given["mask"] = read_damaged(image, mask, options, run.config.data, resize=resize)
     with bars() as bar:
         restored = run.restore(pixels, **given, progress=lambda done, total: bar("steps", done, total))
     _write(restored, mean, run.levels, out)

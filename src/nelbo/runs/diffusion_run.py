@@ -266,7 +266,8 @@ class DiffusionRun(Run):
 
     def compress(self, image: Single, *, effort: int = 5, lossless: bool = True) -> bytes:
         """Compress an image (C, H, W) uint8 of any size into a .nelbo file; see `ProgressiveCodec.encode`."""
-        return self.codec().encode([as_pixels(image)], effort=effort, lossless=lossless)[0].to_bytes()
+        pixels = as_pixels(image, limits=self.config.data.range)
+        return self.codec().encode([pixels], effort=effort, lossless=lossless)[0].to_bytes()
 
     def decompress(self, content: bytes, *, max_bytes: int | None = None) -> Decoded:
         """Decode a .nelbo file of this model, or a preview from its first bytes; see `ProgressiveCodec.decode`."""

@@ -41,7 +41,7 @@ def restore(model: DiffusionModel, image: Single, options: RestoreOptions) -> Re
     labels = None if options.label is None else model.classes(options.label, options.num)
     model.require_class(labels, options.guidance)
     expected = damage.expected_shape(model.data.shape)
-    pixels = as_pixels(image, expected)
+    pixels = as_pixels(image, expected, model.data.range)
     _check_image(model, pixels, expected)
     y = levels_to_data(pixels, model.data.levels).to(model.schedule.device).unsqueeze(0)
     steps = _steps(model, damage, options)

@@ -155,7 +155,7 @@ class Run(ABC):
         """
         if batch_size < 1:
             raise ConfigurationError(f"{option('batch_size')} must be at least 1, got {batch_size}.")
-        dataset = as_dataset(images, self.shape, self.levels)
+        dataset = as_dataset(images, self.shape, self.levels, self.config.data.range)
         dataset.require_levels(self.levels)
         if dataset.shape != self.shape:
             raise ShapeError(

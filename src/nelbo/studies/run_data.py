@@ -1,6 +1,7 @@
 """The data of a training run: read for training, described in its configuration, and read again for evaluation."""
 
 from nelbo.data import ImageDataset, Split, absolute_spec, load_data
+from nelbo.data.names import FULL
 from nelbo.errors import DataError, option
 from nelbo.runs.folder import UNKNOWN_DATA, DataOptions, RunConfig
 from nelbo.runs.run import Run
@@ -31,6 +32,7 @@ def read_split(request: DataRequest, *, workers: int | None, seed: int, listener
         seed=seed,
         progress=lambda done, total: listener.on_stage("reading images", done, total),
         largest=LARGEST_SIDE,
+        range=request.range,
     )
 
 
@@ -41,6 +43,7 @@ def described(request: DataRequest, split: Split) -> DataOptions:
         size=request.size,
         mode=request.mode,
         held_out=request.held_out,
+        range=split.limits,
         shape=split.train.shape,
         levels=split.train.levels,
         num_train=len(split.train),
@@ -62,7 +65,7 @@ def request_of(config: RunConfig) -> DataRequest:
             "the model was imported without its images, so they cannot be read again; use a run that was trained here, "
             f"or set {option('data')} where it is accepted."
         )
-    return DataRequest(data.spec, data.size, data.mode, data.held_out)
+    return DataRequest(data.spec, data.size, data.mode, data.held_out, range=data.range or FULL)
 
 
 def data_of(run: Run, listener: Listener | None = None) -> Split:
