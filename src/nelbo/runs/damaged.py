@@ -39,7 +39,7 @@ def prepare_damaged(image: Single, options: RestoreOptions, data: DataOptions) -
 
     Args:
         options: `resize=False` makes another size or mode an error.
-        data: shape and levels of the model's images.
+        data: shape, levels and range of the model's images.
 
     Raises:
         DataError: the image or the mask cannot be used, or has another size or mode that is not converted.
@@ -51,7 +51,7 @@ def prepare_damaged(image: Single, options: RestoreOptions, data: DataOptions) -
     """
     masked, plain = options.mask is not None, replace(options, resize=options.resize and data.levels == 256)
     expected = data.shape if masked else build_damage(options.damage, vars(options)).expected_shape(data.shape)
-    picture = as_picture(image, expected)
+    picture = as_picture(image, expected, data.range)
     mask = _mask(plain, picture, data.shape) if masked else None
     pixels = _converted(picture, _name(image), plain, expected, data.shape)
     top = int(pixels.max())
