@@ -94,3 +94,11 @@ def test_none_draws_a_seed_and_states_it():
         stated = re.fullmatch(r"drew a fresh seed; seed=(\d+) repeats this result\.", str(caught[0].message))
         assert stated is not None and int(stated[1]) == drawn[-1]
     assert len(set(drawn)) == 3 and all(0 <= seed < DRAWN_SEEDS for seed in drawn)
+
+
+def test_the_warning_names_the_line_of_the_caller():
+    with pytest.warns(SeedWarning) as caught:
+        chosen_seed(None)
+    with pytest.warns(SeedWarning) as deeper:
+        torch.no_grad()(chosen_seed)(None)
+    assert caught[0].filename == deeper[0].filename == __file__

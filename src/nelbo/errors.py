@@ -5,6 +5,8 @@ so that both refuse the same things in the same words.
 """
 
 import re
+import sys
+import warnings
 from collections.abc import Callable
 
 _START, _BETWEEN, _END = "\ue000", "\ue001", "\ue002"  # private-use characters: no message holds them otherwise
@@ -66,6 +68,14 @@ class NelboError(_Marked):
 
 class NelboWarning(_Marked, UserWarning):
     """Something that the caller should know. Base of every warning that nelbo issues."""
+
+
+def warn(message: str, category: type[NelboWarning]) -> None:
+    """Issue a warning at the line of the caller's own program: the nearest outside nelbo and torch's decorators."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("nelbo", "torch"):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
 
 
 class ConfigurationError(NelboError):

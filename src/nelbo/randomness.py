@@ -1,7 +1,6 @@
 """Randomness without hidden state: every draw is a function of a seed and of where it is used (a step, an image)."""
 
 import secrets
-import warnings
 from collections.abc import Sequence
 from numbers import Integral
 
@@ -9,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nelbo.errors import ConfigurationError, NelboWarning, option
+from nelbo.errors import ConfigurationError, NelboWarning, option, warn
 
 # Purposes of a draw. No two share a stream: scoring a sample must not reuse the noise that generated it.
 DRAWS, DROPOUT, IMAGE, CALIBRATION, INITIALISATION, SCORING, ORDER, FORMS, MONTE_CARLO = range(9)
@@ -47,7 +46,7 @@ def chosen_seed(seed: int | None) -> int:
     """
     if seed is None:
         seed = secrets.randbelow(DRAWN_SEEDS)
-        warnings.warn(f"drew a fresh seed; {option('seed', seed)} repeats this result.", SeedWarning, stacklevel=3)
+        warn(f"drew a fresh seed; {option('seed', seed)} repeats this result.", SeedWarning)
     check_seed(seed)
     return int(seed)
 

@@ -247,7 +247,8 @@ def test_many_skipped_files_are_counted(nelbo_cli, trained, pictures):
 def test_help_states_how_images_are_read(nelbo_cli, name):
     shown = " ".join(nelbo_cli(name, "--help").out.split())
     for part in (
-        "16-bit grey is scaled to 8 bits",
+        "each page of a TIFF file is an image",
+        "Pixels of more than 8 bits are mapped to 8 bits",
         "Transparent images are composited on white",
         "at most 256 pixels per side",
         "--size N",

@@ -1,4 +1,7 @@
+import contextlib
 import warnings
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +114,57 @@ def test_damaged_files_are_reported(tmp_path: Path, name: str, content: bytes) -
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=r"a\.np[yz] cannot be read .* expected a \.np"):
         load_data(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_damage_anywhere_in_an_archive_is_reported(tmp_path: Path, compressed: bool) -> None:
+    random, write = np.random.default_rng(0), np.savez_compressed if compressed else np.savez
+    write(tmp_path / "good.npz", images=GREY, labels=np.arange(20), class_names=[str(i) for i in range(20)])
+    good, bad, refused = (tmp_path / "good.npz").read_bytes(), tmp_path / "bad.npz", 0
+    for trial in range(400):
+        content = bytearray(good)
+        content[int(random.integers(len(good)))] ^= 1 << int(random.integers(8))
+        bad.write_bytes(content if trial % 4 else content[: int(random.integers(len(good)))])
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                load_data(str(bad))
+        except DataError as error:
+            refused += str(bad) in str(error)
+    assert refused > 200
+
+
+def test_damage_in_the_header_of_an_array_is_reported(tmp_path: Path) -> None:
+    np.save(tmp_path / "good.npy", GREY)
+    good = (tmp_path / "good.npy").read_bytes()
+    for place in range(128):
+        content = bytearray(good)
+        content[place] ^= 1 << place % 8
+        (tmp_path / "bad.npy").write_bytes(content)
+        with contextlib.suppress(DataError), warnings.catch_warnings(action="ignore"):
+            load_data(str(tmp_path / "bad.npy"))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda content: content.replace(b"\x93NUMPY", b"\x92NUMPY", 1), "'images' is no array; the file is damaged"),
+        (lambda content: content[:300] + b"\0" * 50 + content[350:], r"cannot be read \(.*Copy a damaged file again"),
+    ],
+)
+def test_damaged_member_is_named_with_the_remedy(
+    tmp_path: Path, damage: Callable[[bytes], bytes], message: str
+) -> None:
+    saved(tmp_path, images=GREY)
+    if "no array" in message:  # the checksum of the archive must fit the damaged member
+        with zipfile.ZipFile(tmp_path / "set.npz") as archive:
+            member = archive.read("images.npy")
+        with zipfile.ZipFile(tmp_path / "set.npz", "w") as archive:
+            archive.writestr("images.npy", damage(member))
+    else:
+        (tmp_path / "set.npz").write_bytes(damage((tmp_path / "set.npz").read_bytes()))
+    with pytest.raises(DataError, match=message) as caught:
+        load_data(str(tmp_path / "set.npz"))
+    assert "\n" not in str(caught.value)
 
 
 def test_size_and_mode_are_applied(tmp_path: Path) -> None:

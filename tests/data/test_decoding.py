@@ -7,7 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from nelbo.data.decoding import StoredImage, Unreadable, conform, decode, to_tensor
+from nelbo.data.decoding import conform, decode, to_tensor
+from nelbo.data.stored import StoredImage, Unreadable
+from tests.data.png_files import chunk
 
 RED = np.full((4, 6, 3), (200, 30, 10), np.uint8)
 
@@ -127,9 +129,6 @@ def test_unreadable_files_have_a_reason(tmp_path: Path) -> None:
 
 
 def test_decompression_bomb_is_refused_before_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
     png = (
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")

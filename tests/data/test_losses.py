@@ -5,7 +5,7 @@ import io
 import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 
-from nelbo.data.decoding import from_pillow
+from nelbo.data.flattening import from_pillow
 from nelbo.data.losses import in_words
 
 PLAIN = Image.new("RGB", (6, 4), (200, 30, 40))
@@ -34,6 +34,26 @@ def test_frames_are_counted(kind):
     others = [Image.new("RGB", (6, 4), (level, 0, 0)) for level in (10, 20)]
     assert losses(reread(PLAIN, kind, save_all=True, append_images=others))[0] == "2 of its 3 frames are left out"
     assert losses(reread(PLAIN, kind, save_all=True, append_images=others[:1]))[0] == "1 of its 2 frames is left out"
+
+
+def test_pictures_beside_a_photograph_are_counted():
+    assert losses(reread(PLAIN, "MPO", save_all=True, append_images=[PLAIN]))[0] == "1 of its 2 frames is left out"
+
+
+def test_pages_of_a_tiff_are_images_of_their_own():
+    stack = reread(PLAIN, "TIFF", save_all=True, append_images=[Image.new("RGB", (6, 4), (10, 0, 0))])
+    stack.seek(1)
+    found = from_pillow(stack)
+    assert found.pixels[0, 0].tolist() == [10, 0, 0] and found.lost == ""
+
+
+def test_what_a_deep_image_lacks_is_listed():
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    deep = reread(Image.new("I;16", (2, 2), 700), "PNG", icc_profile=profile)
+    assert (
+        from_pillow(deep, limits=(0, 1023)).lost
+        == "its values 0 to 1023 became 8 bits and its colour profile is ignored"
+    )
 
 
 def test_cmyk_is_named():

@@ -38,7 +38,7 @@ def test_empty_spec_never_reads_the_working_folder(tmp_path: Path, monkeypatch: 
 
 
 def test_new_kind_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
-    def constant(spec: str, seed: int) -> Loaded | None:
+    def constant(spec: str, seed: int, range: object) -> Loaded | None:
         if not spec.startswith("constant:"):
             return None
         value = int(spec.removeprefix("constant:"))

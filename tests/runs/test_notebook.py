@@ -17,7 +17,9 @@ from nelbo.recipes.families import fit_to_data
 from nelbo.recipes.presets import PRESETS
 from nelbo.runs import DataOptions, DiffusionRun, RunConfig
 from nelbo.runs.loading import run_of
+from nelbo.studies import CellRecord, Table2, table2_cells
 from nelbo.training import METRICS_FILE, MetricsLog
+from tests.conftest import write_pictures
 
 EMBEDDED = re.compile(r"src='data:image/png;base64,([A-Za-z0-9+/=]+)'")
 LINES = [
@@ -225,3 +227,29 @@ def test_a_subclass_keeps_the_summary(run):
         pass
 
     assert repr(Mine(**vars(run))).startswith("Mine ")
+
+
+def test_a_grid_is_shown_by_its_best_cell():
+    cells = table2_cells()[:3]
+    bounds = (4.0, 3.5, None)
+    records = [
+        CellRecord(cell, None if b else "not finite", 10, 1.0, b, None) for cell, b in zip(cells, bounds, strict=True)
+    ]
+    grid = Table2(None, records, None, 256, 90, 10, "no classifier")
+    assert repr(grid).splitlines() == [
+        "Table2",
+        "  cells             3, 1 unstable",
+        f"  lowest bound      3.5000 bits/dim, {cells[1].name}",
+        "  images            90 for training, 10 held out, 256 levels",
+        "  Frechet distance  no classifier",
+    ]
+    assert "lowest" not in repr(replace(grid, records=[]))
+
+
+def test_files_are_read_with_a_bar(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # Rich takes standard error for a terminal
+    folder = write_pictures(tmp_path / "pictures", 3)
+    nelbo.load_data(folder, progress=True)
+    assert "reading images" in capsys.readouterr().err
+    with pytest.raises(nelbo.NelboError, match="progress is 'bar'"):
+        nelbo.load_data(folder, progress="bar")

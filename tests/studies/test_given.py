@@ -9,12 +9,13 @@ import torch
 from PIL import Image
 
 import nelbo
-from nelbo.data import ArrayDataset, FolderDataset, Split, fingerprint, split_given
+from nelbo.data import ArrayDataset, DataWarning, FolderDataset, Split, fingerprint, split_given
 from nelbo.errors import ConfigurationError, DataError, NelboError, RunError
 from nelbo.randomness import SeedWarning
 from nelbo.runs.folder import why_not_calibrated
 from nelbo.studies import DataRequest, Listener, data_of, held_out_part
 from tests.conftest import write_pictures
+from tests.data.png_files import sixteen_bit_png
 
 TINY = {
     "schedule.num_steps": 8,
@@ -106,6 +107,72 @@ def test_sets_and_splits_are_used_as_they_are():
     assert split_given(digits.train, held_out=0.1, seed=1).train.class_names == digits.train.class_names
     with pytest.raises(ConfigurationError, match=r"held_out is 0\.1, but the data is split already"):
         split_given(digits, held_out=0.1)
+
+
+VALUES = np.random.default_rng(1).integers(0, 4096, (4, 8, 8)).astype(np.uint16)
+VALUES[0, 0, :2] = 0, 4095
+
+
+def mapped(low: int, high: int) -> torch.Tensor:
+    levels = np.floor((VALUES.clip(low, high).astype(float) - low) * 255 / (high - low) + 0.5)
+    return torch.from_numpy(levels.astype(np.uint8))[:, None]
+
+
+def whole(split: Split) -> torch.Tensor:
+    return split.train.images(range(len(split.train)))
+
+
+def test_deep_images_are_mapped_as_from_a_folder(tmp_path):
+    for number, values in enumerate(VALUES):
+        Image.fromarray(values).save(tmp_path / f"{number}.tif")
+    listed = [tmp_path / "0.tif", str(tmp_path / "1.tif"), Image.open(tmp_path / "2.tif"), Image.fromarray(VALUES[3])]
+    note = "4 images have more than 8 bits, with values 0 to 4095; 0..4095 became 0..255; set another range by "
+    with pytest.warns(DataWarning, match=note):
+        split = split_given(listed, held_out=0)
+    assert torch.equal(whole(split), mapped(0, 4095)) and split.limits == (0, 4095)
+    with pytest.warns(DataWarning, match=r"or the range of their depth, became 0\.\.255"):
+        split = split_given(listed, held_out=0, range="full")
+    assert whole(split).max() == 16 and split.limits is None
+    for images in (VALUES, torch.from_numpy(VALUES.astype(np.int64)), [*listed[:3], VALUES[3]]):
+        with pytest.warns(DataWarning, match=r"100\.\.3000 became 0\.\.255"):
+            split = split_given(images, held_out=0, range="100,3000")
+        assert torch.equal(whole(split), mapped(100, 3000)) and split.limits == (100, 3000)
+
+
+def test_deep_colours_are_read_from_paths_only(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(sixteen_bit_png(VALUES[:3].transpose(1, 2, 0)))
+    with pytest.warns(DataWarning, match=r"0\.\.4095 became 0\.\.255"):
+        found = whole(split_given([path], held_out=0))
+    assert torch.equal(found[0], mapped(0, 4095)[:3, 0])
+    with pytest.raises(DataError, match="16 bits per colour, of which Pillow gives only the upper 8; give the path"):
+        split_given([Image.open(path)], held_out=0)
+
+
+def test_the_range_of_a_read_set_is_kept(tmp_path):
+    for number, values in enumerate(VALUES):
+        Image.fromarray(values).save(tmp_path / f"{number}.tif")
+    with pytest.warns(DataWarning):
+        read = nelbo.load_data(tmp_path, held_out=1, memory_budget=0)
+    assert split_given(read).limits == split_given(read.train).limits == (0, 4095)
+    assert split_given(GREY, range=(0, 4095)).limits == (0, 4095)
+    with pytest.raises(ConfigurationError, match=r"range is 0,255, but the images were read by 0,4095; leave it out"):
+        split_given(read, range=(0, 255))
+
+
+@pytest.mark.parametrize("kind", ["array", "list"])
+def test_a_run_trained_in_memory_keeps_its_range(kind, tmp_path):
+    with pytest.warns(DataWarning, match=r"0\.\.4095 became 0\.\.255"):
+        run = train(VALUES if kind == "array" else list(VALUES), tmp_path / "run", range=(0, 4095))
+    assert run.config.data.range == (0, 4095)
+    Image.fromarray(VALUES[0]).save(tmp_path / "0.tif")
+    expected = run.score(mapped(0, 4095)[:1])
+    with pytest.warns(DataWarning):
+        for same in (VALUES[:1], [VALUES[0]], Image.fromarray(VALUES[0]), tmp_path / "0.tif"):
+            assert torch.equal(run.score(same), expected)
+    with pytest.warns(DataWarning):
+        restored = [run.restore(image, noise=9, num=1) for image in (VALUES[0], tmp_path / "0.tif", mapped(0, 4095)[0])]
+    assert torch.equal(restored[0].draws, restored[1].draws) and torch.equal(restored[0].draws, restored[2].draws)
 
 
 def test_classes_of_a_set_are_learned(tmp_path):

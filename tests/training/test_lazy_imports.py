@@ -42,6 +42,12 @@ def test_options_and_processes_load_no_torch(program: str):
     assert loaded(program) == []
 
 
+def test_every_name_is_reachable_after_importing_the_package():
+    """Also the packages that nothing else imports, such as `nelbo.interop`."""
+    program = "assert callable(nelbo.interop.export_model)\nfor name in nelbo.__all__: getattr(nelbo, name)"
+    assert "torch" in loaded(program)
+
+
 def test_sampling_loads_neither_accelerate_nor_matplotlib():
     assert loaded(SAMPLED) == ["torch"]
 

@@ -146,7 +146,7 @@ def _pictures(images: str, num: int | None, run: DiffusionRun, model: str) -> tu
     from nelbo.data import read_pictures
 
     rejects: list[Reject] = []
-    pictures = list(_fitting(read_pictures(images, num), run, rejects))
+    pictures = list(_fitting(read_pictures(images, num, limits=run.config.data.range), run, rejects))
     if not pictures:
         name_rejects(rejects)
         raise DataError(f"{images} has no image that {model} can compress.")

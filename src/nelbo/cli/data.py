@@ -10,13 +10,17 @@ from rich.table import Table
 from nelbo.cli.console import bars, out
 from nelbo.cli.options import JsonOption
 from nelbo.cli.results import write_results
+from nelbo.data.names import AUTO, read_range
+from nelbo.options import help_of
+from nelbo.studies.data_request import DataRequest
 
 POLICY = (
-    "Supported formats: PNG, JPEG, WebP, BMP and TIFF (detected by content). EXIF rotation is applied. 16-bit "
-    "grey is scaled to 8 bits; 32-bit and floating-point pixels are rejected. Transparent images are composited "
-    "on white. A data set is RGB if any image has colour, otherwise L (grey). Arrays (.npy, .npz) must have the "
-    "type uint8. Training needs images of the same size, at most 256 pixels per side. Otherwise use `nelbo train "
-    "--size N`, which resizes the shorter side to N and crops the centre. By default, files that cannot be "
+    "Supported formats: PNG, JPEG, WebP, BMP and TIFF (detected by content); each page of a TIFF file is an image. "
+    "EXIF rotation is applied. Pixels of more than 8 bits are mapped to 8 bits (see --range); signed, 32-bit and "
+    "floating-point pixels need --range LOW,HIGH. Transparent images are composited on white. A data set is RGB if "
+    "any image has colour, otherwise L (grey). Arrays (.npy, .npz) are uint8, or have values within 0..255 or 0..1; "
+    "others need --range. Training needs images of the same size, at most 256 pixels per side. Otherwise use `nelbo "
+    "train --size N`, which resizes the shorter side to N and crops the centre. By default, files that cannot be "
     "decoded are skipped and listed."
 )
 MOST_SHOWN = 12  # entries of a list or dictionary
@@ -34,12 +38,13 @@ def data(
     workers: Annotated[
         int | None, typer.Option(min=0, help="Threads that decode images; by default one per available CPU core.")
     ] = None,
+    range: Annotated[str, typer.Option(help=help_of(DataRequest, "range"))] = AUTO,
 ) -> None:
     """Describe a data set: counts, sizes, colour modes and classes, and the files that cannot be used, with reasons."""
     from nelbo.data import describe
 
     with bars() as bar:
-        values = describe(spec, workers=workers, progress=bar.of("reading images")).to_json()
+        values = describe(spec, workers=workers, progress=bar.of("reading images"), range=read_range(range)).to_json()
     if write_results(values, json):
         table = Table(title=spec, title_justify="left", show_header=False)
         table.add_column("property")

@@ -54,7 +54,8 @@ def evaluated(model: Run, data: str | None, resize: bool, num: int | None, bar: 
         images, train = split.require_test(), split.train
         available = len(images)
     else:
-        prepared = load_for_model(data, model.shape, resize=resize, progress=bar.of("reading images"))
+        progress, limits = bar.of("reading images"), model.config.data.range
+        prepared = load_for_model(data, model.shape, resize=resize, progress=progress, limits=limits)
         images = model.dataset_of(prepared.images, remedy=RESIZE)
         name_changes(prepared)
         available = len(images) + len(images.rejects)

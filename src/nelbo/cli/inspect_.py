@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nelbo.codec import Bitstream, RawImage, Segment
+    from nelbo.data.names import Range
     from nelbo.runs import DiffusionRun
 
 
@@ -39,7 +40,7 @@ def inspect_(
         _show_raw(file, stream, json)
         return
     run = load_as(DiffusionRun, model or find_model(stream.fingerprint), device=device)
-    pixels = None if original is None else _only_image(original)
+    pixels = None if original is None else _only_image(original, run.config.data.range)
     parts = segments(run.codec(), stream, pixels)
     if write_results(versioned(_plain(stream, run, parts)), json):
         show(_summary(file, stream, run))
@@ -91,15 +92,18 @@ def _table(parts: list[Segment], with_error: bool) -> Table:
     return table
 
 
-def _only_image(spec: str) -> Tensor:
+def _only_image(spec: str, limits: Range | None) -> Tensor:
     """Read the one image that a path names.
+
+    Args:
+        limits: the values that become black and white in an image of more than 8 bits; None for those of its depth.
 
     Raises:
         ConfigurationError: there is none, or several.
     """
     from nelbo.data import Reject, read_pictures
 
-    found = list(read_pictures(spec))
+    found = list(read_pictures(spec, limits=limits))
     if len(found) != 1 or isinstance(found[0], Reject):
         raise ConfigurationError(f"--original must be one image, and {spec} is not.")
     return found[0].pixels

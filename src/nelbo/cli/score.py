@@ -53,7 +53,8 @@ def score(
     run = nelbo.load(model, device=device)
     run.refuse_chain_options({"steps_per_image": steps_per_image})
     with bars() as bar:
-        prepared = load_for_model(images, run.shape, resize=resize, progress=bar.of("reading images"))
+        progress, limits = bar.of("reading images"), run.config.data.range
+        prepared = load_for_model(images, run.shape, resize=resize, progress=progress, limits=limits)
         dataset = run.dataset_of(prepared.images, remedy=RESIZE)
         report = _bound(run, dataset, steps_per_image, seed, bar)
     name_changes(prepared)

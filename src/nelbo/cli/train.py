@@ -10,7 +10,7 @@ import typer
 
 from nelbo.cli.console import say
 from nelbo.cli.options import SetOption, flag_help, parse_setting
-from nelbo.data.names import read_size
+from nelbo.data.names import read_range, read_size
 from nelbo.errors import SETTING
 from nelbo.options import known
 from nelbo.recipes.presets import PRESETS
@@ -50,6 +50,7 @@ def train(
     mode: Annotated[str | None, typer.Option(help=_of_data("mode"))] = None,
     held_out: Annotated[float | None, typer.Option(help=_of_data("held_out"))] = None,
     on_reject: Annotated[str | None, typer.Option(help=_of_data("on_reject"))] = None,
+    range: Annotated[str | None, typer.Option(help=_of_data("range"))] = None,
     flip: Annotated[bool | None, typer.Option("--flip/--no-flip", help=_of_training("flip"))] = None,
     conditional: Annotated[
         bool | None, typer.Option("--conditional/--unconditional", help=flag_help(Recipe, "conditional"))
@@ -92,7 +93,8 @@ def train(
     overrides |= dict(parse_setting(text) for text in set_ or [])
     if preset is not None:
         known(preset, PRESETS, "preset")  # before torch is imported
-    reading = {"size": read_size(size), "mode": mode, "held_out": held_out, "on_reject": on_reject}
+    reading: dict[str, Any] = {"mode": mode, "held_out": held_out, "on_reject": on_reject}
+    reading |= {"size": read_size(size), "range": None if range is None else read_range(range)}
     reading = {name: value for name, value in reading.items() if value is not None}
     _train(data, reading, out, preset, overrides, tensorboard, pictures, verbose)
 

@@ -1,6 +1,7 @@
 from .batches import TrainingStream, loader
 from .counts import example_counts, read_counts
 from .datasets import ArrayDataset, ImageDataset, Reject, Split
+from .folder_dataset import FolderDataset
 from .folders import DataWarning
 from .given import fingerprint, split_given
 from .inputs import Images, Single, as_dataset, as_mask, as_picture, as_pixels
@@ -8,7 +9,6 @@ from .loading import Prepared, load_data, load_for_model
 from .names import KNOWN_DENSITY, KNOWN_SCORE, MEMORY_PREFIX, absolute_spec
 from .pictures import Picture, read_picture, read_pictures
 from .report import DataReport, describe
-from .scanning import FolderDataset
 from .toy_sets import toy, toy_log_density, toy_masses, toy_score
 
 __all__ = [

@@ -1,7 +1,6 @@
 """Images in NumPy's `.npy` and `.npz` files."""
 
 import warnings
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +10,26 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nelbo.data.datasets import ArrayDataset
+from nelbo.data.depth import to_levels
 from nelbo.data.folders import DataWarning
-from nelbo.errors import DataError
+from nelbo.data.names import AUTO, FULL, Range
+from nelbo.errors import DataError, option
 from nelbo.files import refuse_pointer
 
 Array = NDArray[Any]
 MAX_CLASSES = 1_000_000
 
 
-def load_arrays(path: Path) -> ArrayDataset:
+def load_arrays(path: Path, range: Range | str = AUTO) -> ArrayDataset:
     """Load a `.npy` file of images, or a `.npz` file of `images` and optional `labels`, `levels` and `class_names`.
 
     A `.npz` file with a single array may give it any name; `arr_0` and `arr_1`, the names that NumPy gives, are images
     and labels. Images are N x H x W, N x H x W x C or N x C x H x W with C = 1 or 3, uint8 or of a type that
     `as_levels` converts. `levels` is K, 256 if absent. `labels` are integers (N,), -1 for no class. Pickled objects are
     never loaded.
+
+    Args:
+        range: see `as_levels`.
 
     Raises:
         DataError: the file is damaged, or an array has another type, shape or range; a pixel of value K or more.
@@ -34,13 +38,13 @@ def load_arrays(path: Path) -> ArrayDataset:
     levels = arrays.get("levels", np.asarray(256))
     if levels.shape != () or levels.dtype.kind not in "iu":
         raise DataError(f"{path}: `levels` is {levels.dtype} of shape {levels.shape}; expected one whole number.")
-    pixels, num_levels = as_levels(arrays["images"], str(path))
+    pixels, num_levels = as_levels(arrays["images"], str(path), range)
     images = as_images(pixels, str(path))
     labels = _as_labels(arrays["labels"], len(images), path) if "labels" in arrays else None
     class_names: tuple[str, ...] = ()
     if labels is not None:
         number = max(int(labels.max()) + 1, 0)
-        class_names = tuple(map(str, arrays.get("class_names", np.arange(number))))
+        class_names = tuple(map(str, np.atleast_1d(arrays.get("class_names", np.arange(number)))))
         if len(class_names) < number:
             raise DataError(
                 f"{path}: `class_names` has {len(class_names)} names, but the labels go up to {number - 1}; give one "
@@ -50,18 +54,25 @@ def load_arrays(path: Path) -> ArrayDataset:
 
 
 def _read(path: Path) -> dict[str, Array]:
-    """Return the arrays of a file by name, the images as `images`."""
+    """Return the arrays of a file by name, the images as `images`.
+
+    Raises:
+        DataError: the file is damaged, or holds pickled objects or no images.
+    """
     try:
         content = np.load(path, allow_pickle=False)
         if isinstance(content, np.ndarray):
             return {"images": content}
         with content:
             arrays = {name: content[name] for name in content.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except Exception as error:  # damage makes the decoders raise almost any error: zlib.error, SyntaxError, MemoryError
         refuse_pointer(path, DataError)
         raise DataError(
-            f"{path} cannot be read ({error}); expected a {path.suffix} file of arrays without pickled objects."
+            f"{path} cannot be read ({_cause(error)}); expected a {path.suffix} file of arrays without pickled "
+            "objects. Copy a damaged file again."
         ) from error
+    if damaged := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
+        raise DataError(f"{path}: {damaged[0]!r} is no array; the file is damaged: copy or save it again.")
     if "images" not in arrays and len(arrays) == 1:
         return {"images": next(iter(arrays.values()))}
     if set(arrays) == {"arr_0", "arr_1"}:
@@ -74,16 +85,25 @@ def _read(path: Path) -> dict[str, Array]:
     return arrays
 
 
-def as_levels(array: Array, name: str) -> tuple[Array, int]:
+def _cause(error: Exception) -> str:
+    """Return the first line of an error's message, or its type."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+def as_levels(array: Array, name: str, range: Range | str = AUTO) -> tuple[Array, int]:
     """Convert an array of another type to uint8 where this is clear, and return it with K, its number of levels.
 
     Integers within 0..255 stay as they are, floats within 0..1 become round(255 x), bool becomes two levels.
+
+    Args:
+        range: the values that become 0 and 255 in an array of any type but uint8 and bool. By "full", those of uint16
+            are 0 and 65535, and other types are converted as by "auto", as above.
 
     Raises:
         DataError: other values.
 
     Warns:
-        DataWarning: floats were rounded, or bool became two levels.
+        DataWarning: values were mapped from a range or rounded, or bool became two levels.
     """
     if array.dtype == np.uint8:
         return array, 256
@@ -93,15 +113,25 @@ def as_levels(array: Array, name: str) -> tuple[Array, int]:
         warnings.warn(f"{name} holds bool, so its images have two levels (K = 2).", DataWarning, stacklevel=2)
         return array.astype(np.uint8), 2
     low, high = array.min(), array.max()
+    limits = (0, 65535) if range == FULL and array.dtype == np.uint16 and high > 255 else range
+    if not isinstance(limits, str):
+        _warn_of_range(f"{name} holds {array.dtype} from {low} to {high}", (low.item(), high.item()), limits)
+        return to_levels(array, limits), 256
     if array.dtype.kind == "f" and low >= 0 and high <= 1:
         warnings.warn(f"{name} holds {array.dtype} within 0..1; x became round(255 x).", DataWarning, stacklevel=2)
         return np.rint(array * 255).astype(np.uint8), 256
     if low >= 0 and high <= 255 and (array == np.rint(array)).all():
         return array.astype(np.uint8), 256
     raise DataError(
-        f"{name} holds {array.dtype} from {low} to {high}; expected uint8, levels 0..255. Scale it first, for example "
+        f"{name} holds {array.dtype} from {low} to {high}; expected uint8, levels 0..255. Train with "
+        f"{option('range', f'{low},{high}')} or other values that become 0 and 255, or scale it first, for example "
         f"(255 * (x - {low}) / ({high} - {low})).round().astype('uint8')."
     )
+
+
+def _warn_of_range(what: str, values: Range, limits: Range) -> None:
+    clipped = "; values outside are clipped" if values[0] < limits[0] or values[1] > limits[1] else ""
+    warnings.warn(f"{what}; {limits[0]:.12g}..{limits[1]:.12g} became 0..255{clipped}.", DataWarning, stacklevel=3)
 
 
 def as_images(array: Array, name: str) -> Tensor:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nelbo.data.datasets import printable
+from nelbo.data.stored import printable
 from nelbo.errors import DataError
 from nelbo.files import refuse_pointer
 

@@ -1,24 +1,18 @@
 """Sets of images, uint8 tensors C x H x W of levels 0..K-1, and their split into training and held-out part."""
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from nelbo.data.names import Range
 from nelbo.display import Displayed, counted, pngs
 from nelbo.errors import DataError, ShapeError, option
 
 MOST_SHOWN, MOST_CLASSES = 12, 10  # images in a notebook, and classes by name
-
-
-def printable(path: Path | str) -> str:
-    """Return a path as printable text; bytes that are not UTF-8 become backslash escapes."""
-    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 @dataclass(frozen=True)
@@ -210,10 +204,14 @@ class Split(Displayed):
     """The part to train on, and the held-out part to measure on. No image is in both.
 
     A set of one image has no held-out part: `test` is empty (length 0), training works, and `require_test` raises.
+
+    Attributes:
+        limits: the values that became 0 and 255 in images of more than 8 bits; None for those of their depth.
     """
 
     train: ImageDataset
     test: ImageDataset
+    limits: Range | None = None
 
     def summary(self) -> Mapping[str, str]:
         """Return the set of the training part, and the size of both parts."""

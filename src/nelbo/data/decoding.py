@@ -1,14 +1,17 @@
 """The policy by which an image file becomes pixels. Every source of files (folders, shards) follows it.
 
-*Formats.* PNG, JPEG, WebP, BMP and TIFF, recognized by content, so a JPEG named `.png` is read. Of several frames, the
-first is read. Any other file, a truncated or empty one, and one of more than `MAX_PIXELS` pixels become rejects with a
-reason.
+*Formats.* PNG, JPEG, WebP, BMP and TIFF, recognized by content, so a JPEG named `.png` is read. Each page of a TIFF
+file is an image; of an animation (PNG, WebP), the first frame is read. A TIFF layout that Pillow is not known to read
+rightly (`tiff.Layout`), any other file, a truncated or empty one, and one of more than `MAX_PIXELS` pixels become
+rejects with a reason.
 
-*Orientation.* The EXIF orientation is applied first; reported sizes are those after it. Colour profiles are ignored.
+*Metadata.* The EXIF orientation is applied first; reported sizes are those after it. Colour profiles and all other side
+data are ignored, and damage in them is no reason to reject a file.
 
-*Depth.* 1 bit becomes 0 and 255. 16-bit grey v becomes 8 bits as round(v * 255 / 65535), without clipping; of 16 bits
-with colour or alpha, Pillow keeps the upper 8. 32-bit and floating-point pixels have no defined scale: such a file is a
-reject.
+*Depth.* 1 bit becomes 0 and 255. More than 8 bits become 8 by a range: low becomes 0, high 255, and values outside are
+clipped. Without a range, it is that of the depth of the file: 16 bits v become round(v * 255 / 65535), packed 12 bits
+round(v * 255 / 4095); of 16 bits with colour or alpha, Pillow keeps the upper 8. Signed, 32-bit and floating-point
+pixels have no defined scale: without a range, such a file is a reject. `load_data` finds the range of a whole set.
 
 *Alpha* in any form (RGBA, LA, a transparent palette entry or colour) is composited on white.
 
@@ -17,33 +20,40 @@ the mode of the file. The set is RGB if any image has colour and L (grey) otherw
 Rec. 601 luma (0.299, 0.587, 0.114), exact for grey pixels; L -> RGB repeats the value.
 
 *Size.* Without `size`, all images must have the same size. With it, the largest centred box of the given shape is cut
-out and resized with an antialiased Lanczos filter: the shorter side is fitted, the longer one cropped. Smaller images
-are enlarged; an image that already has the size is unchanged. Training refuses a side above 256 without `size`.
+out and resized with an antialiased Lanczos filter: the shorter side is fitted, the longer one cropped. A larger image
+is first reduced by a whole factor, a JPEG while it is decoded, to sides of at least `resizing.GAP` times `size`.
+Smaller images are enlarged; an image that already has the size is unchanged. Training refuses a side above 256 without
+`size`.
+
+*Memory.* Images that are decoded at the same time in the threads of a process take at most about 1 GB together.
 
 The command line prints a summary of this policy, `nelbo.cli.data.POLICY`.
 """
 
 import io
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from nelbo.data.datasets import printable
-from nelbo.data.losses import in_words, losses_of, metadata_of
-from nelbo.data.names import CHANNELS, MODE_OF, Mode, Size
+from nelbo.data.flattening import Decoded, from_pillow
+from nelbo.data.metadata import without_metadata
+from nelbo.data.names import CHANNELS, MODE_OF, Mode, Range, Size
+from nelbo.data.resizing import fitted, reduction
+from nelbo.data.stored import FORMATS, SIGNATURE_BYTES, StoredImage, Unreadable, format_of
+from nelbo.data.tiff import refuse_stack, unopened
 from nelbo.errors import DataError
 from nelbo.files import IS_POINTER, POINTER
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
+NO_PICTURE = "it is not a PNG, JPEG, WebP, BMP or TIFF image"
 MAX_PIXELS = 178_956_970  # Pillow's own limit for an error, twice its limit for a warning
-GREY_16 = ("I;16", "I;16L", "I;16B", "I;16N")
+START_BYTES = max(SIGNATURE_BYTES, len(POINTER))  # that tell what a file is
 
 
 def usable_processors() -> int:
@@ -51,74 +61,37 @@ def usable_processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class Unreadable(Exception):
-    """The reason why a file is not a usable image. Becomes a `Reject` or a `DataError` that names the file."""
-
-
-@dataclass(frozen=True)
-class StoredImage:
-    """The location of an encoded image: a file, or `length` bytes at `offset` of a container (a tar shard)."""
-
-    path: str
-    container: str | None = None
-    offset: int = 0
-    length: int = 0
-
-    def open(self) -> BinaryIO:
-        """Open the encoded bytes as a file."""
-        if self.container is None:
-            return open(self.path, "rb")
-        with open(self.container, "rb") as shard:
-            shard.seek(self.offset)
-            return io.BytesIO(shard.read(self.length))
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """An image after the policy.
-
-    Attributes:
-        pixels: uint8 H x W x C, with C = 1 if the image has no colour and 3 otherwise.
-        file_mode: the mode of the file, by Pillow's name.
-        file_size: (H, W) of the image before any resizing.
-        lost: what the pixels lack that the file has, in words; "" if nothing.
-        metadata: which other data of the file is left out, in words; "" if there is none.
-    """
-
-    pixels: NDArray[np.uint8]
-    file_mode: str
-    file_size: Size
-    lost: str = ""
-    metadata: str = ""
-
-
-def decode(stored: StoredImage, size: Size | None = None) -> Decoded:
+def decode(stored: StoredImage, size: Size | None = None, limits: Range | None = None) -> Decoded:
     """Decode a file to its end.
 
     Args:
         size: (H, W) to resize and crop to, or None.
+        limits: the values that become black and white in an image of more than 8 bits; None for those of its depth.
 
     Raises:
         Unreadable: the file is missing, damaged or of another format.
     """
     try:
         with stored.open() as file:
-            if not (start := file.read(len(POINTER))):
-                raise Unreadable("the file is empty")
-            if start == POINTER:
-                raise Unreadable(f"it {IS_POINTER}")
-            file.seek(0)
-            return _decode(file, size)
+            kind = format_of(start := file.read(START_BYTES))
+            if kind is None:
+                raise Unreadable(_no_picture(start))
+            return _decode(_Source(file, kind, stored.page), size, limits)
     except Unreadable:
         raise
-    except UnidentifiedImageError:
-        raise Unreadable("it is not a PNG, JPEG, WebP, BMP or TIFF image") from None
     except Image.DecompressionBombError:
         raise Unreadable(f"it declares more than {MAX_PIXELS:,} pixels (a decompression bomb?)") from None
     except OSError as error:
         raise Unreadable(error.strerror or str(error) or "it cannot be read") from error
     except Exception as error:  # damage makes the decoders raise almost any error: struct.error, ValueError, ...
         raise Unreadable(f"damaged ({type(error).__name__}: {error})") from error
+
+
+def _no_picture(start: bytes) -> str:
+    """Return why a file that begins with `start` is no picture."""
+    if start == POINTER:
+        return f"it {IS_POINTER}"
+    return NO_PICTURE if start else "the file is empty"
 
 
 def is_picture(path: Path) -> bool:
@@ -130,18 +103,16 @@ def is_picture(path: Path) -> bool:
         return False
 
 
-def pixels_of(stored: StoredImage, size: Size | None, mode: Mode) -> Tensor:
+def pixels_of(stored: StoredImage, size: Size | None, mode: Mode, limits: Range | None = None) -> Tensor:
     """Decode one image of a scanned set, uint8 (C, H, W).
 
     Raises:
         DataError: the file is no longer readable.
     """
     try:
-        return to_tensor(decode(stored, size).pixels, mode)
+        return to_tensor(decode(stored, size, limits).pixels, mode)
     except Unreadable as error:
-        raise DataError(
-            f"{printable(stored.path)} was readable when the set was scanned, but no longer is: {error}."
-        ) from error
+        raise DataError(f"{stored.name} was readable when the set was scanned, but no longer is: {error}.") from error
 
 
 def to_tensor(pixels: NDArray[np.uint8], mode: Mode) -> Tensor:
@@ -162,65 +133,68 @@ def conform(images: Tensor, size: Size | None, mode: Mode | None, *, nearest: bo
     mode = mode or MODE_OF[images.shape[1]]
     if (size is None or size == tuple(images.shape[2:])) and images.shape[1] == CHANNELS[mode]:
         return images
-    return torch.stack([to_tensor(_fitted(_as_picture(image), size, nearest), mode) for image in images])
+    return torch.stack([to_tensor(_resized(_as_picture(image), size, nearest), mode) for image in images])
 
 
-def _decode(file: BinaryIO, size: Size | None) -> Decoded:
-    with Image.open(file, formats=FORMATS) as opened:
-        if opened.width * opened.height > MAX_PIXELS:
-            raise Image.DecompressionBombError
-        return from_pillow(opened, size)
+@dataclass(frozen=True)
+class _Source:
+    """An open file, its format, and the page to read.
 
-
-def from_pillow(image: Image.Image, size: Size | None = None) -> Decoded:
-    """Return the pixels of a Pillow image after the policy.
-
-    Raises:
-        Unreadable: its pixels have no defined scale.
+    Attributes:
+        exif: EXIF data that was taken out of the file.
     """
-    deep = ";16" in str(getattr(image, "tile", ""))
-    image.load()
-    upright = ImageOps.exif_transpose(image)
-    grey_16 = upright.mode in GREY_16 or (upright.mode == "I" and image.format == "PNG")
-    picture = _eight_bits(upright) if grey_16 else _on_white(upright)
-    pixels = _fitted(picture, size)
-    lost = ["its 16 bits became 8"] if grey_16 or deep else []
-    lost += losses_of(image)
-    if upright.has_transparency_data and _shows_through(upright):
-        lost.append("its transparency became white")
-    return Decoded(pixels, image.mode, (picture.height, picture.width), in_words(lost), metadata_of(image))
+
+    file: BinaryIO
+    kind: str
+    page: int | None
+    exif: bytes = b""
+
+    def open(self) -> Image.Image:
+        """Open the page as a Pillow image, without decoding it."""
+        self.file.seek(0)
+        try:
+            image = Image.open(self.file, formats=FORMATS)
+            if self.page is not None:
+                image.seek(self.page)
+        except (UnidentifiedImageError, SyntaxError):  # a SyntaxError comes from a page other than the first
+            raise Unreadable(f"a damaged or unsupported {self.kind} image ({self._cause()})") from None
+        if image.width * image.height > MAX_PIXELS:
+            raise Image.DecompressionBombError
+        return image
+
+    def _cause(self) -> str:
+        """Return why Pillow does not open the file, which `Image.open` does not tell."""
+        self.file.seek(0)
+        try:
+            image = Image.OPEN[self.kind][0](self.file, "")
+            image.seek(self.page or 0)
+        except Exception as error:
+            cause = str(error) or type(error).__name__
+        else:
+            cause = "no decoder takes it"
+        return f"{unopened(self.file, self.page or 0)}: {cause}" if self.kind == "TIFF" else cause
 
 
-def _shows_through(picture: Image.Image) -> bool:
-    """Return whether some pixel of a picture with transparency is not opaque."""
-    alpha = picture.convert("RGBA").getchannel("A") if picture.mode not in GREY_16 else None
-    return alpha is None or alpha.getextrema() != (255, 255)
+def _decode(source: _Source, size: Size | None, limits: Range | None) -> Decoded:
+    """Decode a file; if that fails, decode it without its metadata, in which the fault may be."""
+    try:
+        return _decoded(source, size, limits)
+    except Image.DecompressionBombError:
+        raise
+    except Exception:
+        source.file.seek(0)
+        bare = without_metadata(source.file.read(), source.kind)
+        if bare is None:
+            raise
+        found = _decoded(_Source(io.BytesIO(bare.content), source.kind, None, bare.exif), size, limits)
+        return replace(found, metadata="its damaged metadata is left out")
 
 
-def _eight_bits(picture: Image.Image) -> Image.Image:
-    """Convert 16-bit grey to 8 bits, a transparent value to white."""
-    values = np.asarray(picture).astype(np.int64)
-    grey = ((values + 128) // 257).astype(np.uint8)  # v * 255 / 65535 = v / 257, rounded
-    if isinstance(transparent := picture.info.get("transparency"), int):
-        grey[values == transparent] = 255
-    return Image.fromarray(grey)
-
-
-def _on_white(picture: Image.Image) -> Image.Image:
-    """Convert any 8-bit mode to L if every pixel is grey, else to RGB, with transparency composited on white."""
-    if picture.mode in ("I", "F"):
-        raise Unreadable(
-            f"its pixels have 32 bits (mode {picture.mode}) and no defined scale; save it with 8 or 16 bits"
-        )
-    if picture.mode in ("1", "L") and not picture.has_transparency_data:
-        return picture.convert("L")
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-    picture = picture.convert("RGB")
-    pixels = np.asarray(picture)
-    has_colour = (pixels != pixels[:, :, :1]).any()
-    return picture if has_colour else picture.getchannel("R")
+def _decoded(source: _Source, size: Size | None, limits: Range | None) -> Decoded:
+    with source.open() as image:
+        if source.page is None:
+            refuse_stack(image, source.file)
+        return from_pillow(image, size, limits, exif=source.exif, again=source.open)
 
 
 def _as_picture(image: Tensor) -> Image.Image:
@@ -228,10 +202,11 @@ def _as_picture(image: Tensor) -> Image.Image:
     return Image.fromarray(array[0] if len(array) == 1 else np.ascontiguousarray(array.transpose(1, 2, 0)))
 
 
-def _fitted(picture: Image.Image, size: Size | None, nearest: bool = False) -> NDArray[np.uint8]:
-    """Return the pixels H x W x C at `size`. Cropping comes first, so no intermediate image is larger than needed."""
-    if size is not None and size != (picture.height, picture.width):
-        method = Image.Resampling.NEAREST if nearest else Image.Resampling.LANCZOS
-        picture = ImageOps.fit(picture, (size[1], size[0]), method)
+def _resized(picture: Image.Image, size: Size | None, nearest: bool) -> NDArray[np.uint8]:
+    """Return the pixels H x W x C of an array at `size`, by the same steps as those of a file."""
+    whole = (picture.height, picture.width)
+    if size is not None and size != whole:
+        reduced = 1 if nearest else reduction(whole, size)
+        picture = fitted(picture.reduce(reduced), size, whole, reduced, nearest=nearest)
     pixels: NDArray[np.uint8] = np.array(picture, dtype=np.uint8)
     return pixels.reshape(picture.height, picture.width, -1)

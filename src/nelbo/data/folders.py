@@ -10,9 +10,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nelbo.data.datasets import Reject, printable
-from nelbo.data.decoding import StoredImage
-from nelbo.data.names import IMAGE_ENDINGS, OTHER_PICTURES
+from nelbo.data.datasets import Reject
+from nelbo.data.names import IMAGE_ENDINGS, OTHER_PICTURES, PAGED_ENDINGS
+from nelbo.data.stored import StoredImage, printable
+from nelbo.data.tiff import pages_of
 from nelbo.errors import NelboWarning
 
 # Folder names of the parts of a data set, from the part to train on to the part that is held out if there is no other.
@@ -58,6 +59,12 @@ class Listing:
                 stacklevel=3,
             )
 
+    def add(self, stored: StoredImage, name: str | None) -> None:
+        """Add a file, or each page of a TIFF file, with the class `name`."""
+        pages = pages_of(stored) if stored.path.lower().endswith(PAGED_ENDINGS) else [stored]
+        self.images.extend(pages)
+        self.classes.extend([name] * len(pages))
+
     def where(self, kept: Sequence[bool]) -> "Listing":
         """Return the listing of some of the images (one entry of `kept` per image)."""
         images = [image for image, keep in zip(self.images, kept, strict=True) if keep]
@@ -74,16 +81,14 @@ def list_folder(root: Path) -> Listing:
     """
     listing = Listing(root.resolve().name, [], [])
     if not root.is_dir():
-        listing.images.append(StoredImage(str(root)))
-        listing.classes.append(None)
+        listing.add(StoredImage(str(root)), None)
         return listing
     for path in sorted(_walk(root, listing)):
         if not path.is_file():  # a broken link, a pipe or a device; opening a pipe or device could block
             listing.rejects.append(Reject(printable(path), "not a regular file" if path.exists() else "a broken link"))
             continue
         parts = path.relative_to(root).parts
-        listing.images.append(StoredImage(str(path)))
-        listing.classes.append(parts[0] if len(parts) > 1 else None)
+        listing.add(StoredImage(str(path)), parts[0] if len(parts) > 1 else None)
     return _in_parts(listing, root)
 
 

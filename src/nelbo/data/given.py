@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -12,12 +13,16 @@ from torch import Tensor
 from nelbo.data.arrays import as_images
 from nelbo.data.datasets import ArrayDataset, ImageDataset, Split
 from nelbo.data.decoding import conform
+from nelbo.data.folder_dataset import FolderDataset
+from nelbo.data.folders import DataWarning
 from nelbo.data.held_out import split_off
-from nelbo.data.inputs import EXPECTED, Images, Single, as_picture, levels_of, short
+from nelbo.data.inputs import EXPECTED, Images, Single, as_picture, levels_of, pixels_of_array, short
 from nelbo.data.loading import conformed_parts
-from nelbo.data.names import MODE_OF, MODES, Mode, Size
+from nelbo.data.names import AUTO, FULL, MODE_OF, MODES, Mode, Range, Size, read_range
+from nelbo.data.pictures import Picture
+from nelbo.data.ranges import DeepImages, choice_of_range
 from nelbo.data.sources import Loaded
-from nelbo.errors import ConfigurationError, DataError, option
+from nelbo.errors import ConfigurationError, DataError, option, warn
 
 HASHED = 1024  # images of a set that is not in memory, from which its fingerprint is computed
 CHUNK = 256  # images read at once
@@ -31,58 +36,93 @@ def split_given(
     held_out: float | None = None,
     seed: int = 0,
     largest: int | None = None,
+    range: Range | str = AUTO,
 ) -> Split:
     """Split images in memory into a training part and a held-out part.
 
     Args:
         images: what `collect` takes, or a `Split`, which is used as it is.
         size, mode, held_out, seed, largest: see `nelbo.data.load_data`.
+        range: see `nelbo.data.load_data`. A data set and a `Split` hold levels already, which stay as they are; their
+            range is the one by which they were made.
 
     Raises:
         DataError: images that cannot be used, of several sizes, or larger than `largest`.
-        ConfigurationError: an invalid argument, or `held_out` for a `Split`.
+        ConfigurationError: an invalid argument, or `held_out` or another range for a `Split`.
+
+    Warns:
+        DataWarning: images had more than 8 bits, or an array was converted.
     """
+    range = read_range(range)
     shape = (size, size) if isinstance(size, int) else size
     if mode is not None and mode not in MODES:
         raise ConfigurationError(f"{option('mode')} is {mode!r}; expected L (grey) or RGB.")
-    whole, test = (images.train, images.test) if isinstance(images, Split) else (collect(images, shape, mode), None)
-    train, test = conformed_parts(Loaded("memory", whole, test), shape, mode, None if shape else largest)
+    source = collect(images, shape, mode, range)
+    train, test = conformed_parts(source, shape, mode, None if shape else largest)
+    limits = _range_of(source, range)
     if test is None:
-        return split_off(train, held_out, seed)
+        return replace(split_off(train, held_out, seed), limits=limits)
     if held_out is not None:
         raise ConfigurationError(f"{option('held_out')} is {held_out}, but the data is split already; leave it out.")
-    return Split(train, test)
+    return Split(train, test, limits)
 
 
-def collect(images: Images, size: Size | None, mode: Mode | None) -> ImageDataset:
-    """Return images of any of these kinds as one set.
+def _range_of(source: Loaded, range: Range | str) -> Range | None:
+    """Return the range by which images were read; if that is not known, the range that is given.
+
+    Raises:
+        ConfigurationError: they differ.
+    """
+    found = source.limits
+    if isinstance(range, str) or found in (None, range):
+        return found if isinstance(range, str) else range
+    given, read = (f"{low:.12g},{high:.12g}" for low, high in (range, found))
+    raise ConfigurationError(
+        f"{option('range')} is {given}, but the images were read by {read}; leave it out, or read them again."
+    )
+
+
+def collect(images: Images | Split, size: Size | None, mode: Mode | None, range: Range | str = AUTO) -> Loaded:
+    """Return images of any of these kinds as one set, or as the two parts of a `Split`.
 
     Args:
-        images: an array or tensor of images, a list of images (paths, Pillow images, arrays, tensors), or a data set.
+        images: an array or tensor of images, a list of images (paths, Pillow images, arrays, tensors), a data set or a
+            `Split`.
         size: (H, W) to which the images of a list are resized and cropped; needed where their sizes differ.
         mode: "L" or "RGB"; None takes RGB if any image of a list has colour.
+        range: "auto", "full" or the values that become 0 and 255; see `nelbo.data.load_data`.
 
     Raises:
         DataError: something else, images that cannot be used, or of several sizes without a `size`.
     """
+    if isinstance(images, Split):
+        return Loaded("memory", images.train, images.test, images.limits)
     if isinstance(images, ImageDataset):
-        return images
+        return Loaded("memory", images, limits=images.limits if isinstance(images, FolderDataset) else None)
     if isinstance(images, np.ndarray | Tensor):
-        pixels, levels = levels_of(images, 256)
-        return ArrayDataset(as_images(pixels.numpy(), "the array"), levels)
+        pixels, levels = levels_of(images, 256, range)
+        return Loaded("memory", ArrayDataset(as_images(pixels.numpy(), "the array"), levels))
     given = [images] if isinstance(images, Image.Image) else images
     if not isinstance(given, list | tuple) or not given:
         raise DataError(
             f"the data is {short(given)}; {EXPECTED}, a list of these that is not empty, or a data set; or a built-in "
             "name."
         )
-    return _stacked(cast(Sequence[Single], given), size, mode)
+    return _stacked(cast(Sequence[Single], given), size, mode, range)
 
 
-def _stacked(images: Sequence[Single], size: Size | None, mode: Mode | None) -> ImageDataset:
+def _stacked(images: Sequence[Single], size: Size | None, mode: Mode | None, range: Range | str) -> Loaded:
     """Return the images of a list as a set in memory."""
-    pixels = [as_picture(image).pixels for image in images]
-    levels = {levels_of(image, 256)[1] if isinstance(image, np.ndarray | Tensor) else 256 for image in images}
+    pictures, deep = [_picture(image, range) for image in images], DeepImages()
+    for picture in pictures:
+        deep = deep.including(picture.values, picture.bits)
+    if range == AUTO and (found := deep.limits(AUTO)) is not None:
+        pairs = zip(images, pictures, strict=True)
+        pictures = [picture if picture.values is None else _mapped(image, found) for image, picture in pairs]
+    if note := deep.note("the list", range):
+        warn(f"{note}{choice_of_range()}.", DataWarning)
+    pixels = [picture.pixels for picture in pictures]
+    levels = {levels_of(image, 256, range)[1] if isinstance(image, np.ndarray | Tensor) else 256 for image in images}
     sizes = {tuple(image.shape[1:]) for image in pixels}
     if size is None and len(sizes) > 1:
         listed = ", ".join(f"{width}x{height}" for height, width in sorted(sizes)[:4])
@@ -91,7 +131,30 @@ def _stacked(images: Sequence[Single], size: Size | None, mode: Mode | None) -> 
             "to resize and crop them, for example to 64."
         )
     mode = mode or MODE_OF[max(map(len, pixels))]
-    return ArrayDataset(torch.cat([conform(image[None], size, mode) for image in pixels]), max(levels))
+    stacked = torch.cat([conform(image[None], size, mode) for image in pixels])
+    return Loaded("memory", ArrayDataset(stacked, max(levels)), limits=deep.limits(range))
+
+
+def _picture(image: Single, range: Range | str) -> Picture:
+    """Return one image of a list; without a range (low, high), a file has that of its depth."""
+    if isinstance(image, np.ndarray | Tensor):
+        return Picture("the image", pixels_of_array(image, range=range))
+    return as_picture(image, limits=None if isinstance(range, str) else range)
+
+
+def _mapped(image: Single, limits: Range) -> Picture:
+    """Read an image of more than 8 bits once more, now by a range.
+
+    Raises:
+        DataError: only the upper 8 bits of its values are in memory.
+    """
+    picture = as_picture(image, limits=limits)
+    if picture.values is None:  # Pillow forgets that colours had 16 bits once it has loaded them
+        raise DataError(
+            "an image of the list has 16 bits per colour, of which Pillow gives only the upper 8; give the path of its "
+            f"file, or {option('range', FULL)}."
+        )
+    return picture
 
 
 def fingerprint(split: Split) -> str:

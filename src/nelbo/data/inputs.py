@@ -13,11 +13,13 @@ from torch import Tensor
 
 from nelbo.data.arrays import as_images, as_levels
 from nelbo.data.datasets import ArrayDataset, ImageDataset
-from nelbo.data.decoding import Unreadable, conform, from_pillow, to_tensor
+from nelbo.data.decoding import conform, to_tensor
+from nelbo.data.flattening import from_pillow
 from nelbo.data.folders import DataWarning
 from nelbo.data.loading import load_for_model
-from nelbo.data.names import CHANNELS, MODE_OF
+from nelbo.data.names import AUTO, CHANNELS, MODE_OF, Range
 from nelbo.data.pictures import Picture, read_picture
+from nelbo.data.stored import Unreadable
 from nelbo.errors import DataError
 
 Single = str | os.PathLike[str] | Image.Image | NDArray[Any] | Tensor
@@ -26,7 +28,7 @@ WHITE = 128  # grey levels of a mask from here on count as white
 EXPECTED = "expected a path, a Pillow image, a NumPy array, a tensor"
 
 
-def as_dataset(images: Images, shape: tuple[int, int, int], levels: int) -> ImageDataset:
+def as_dataset(images: Images, shape: tuple[int, int, int], levels: int, limits: Range | None = None) -> ImageDataset:
     """Return images of any of these kinds as a data set for a model.
 
     Files and Pillow images are resized, cropped and converted to the model's shape as in training. Arrays and tensors
@@ -35,6 +37,8 @@ def as_dataset(images: Images, shape: tuple[int, int, int], levels: int) -> Imag
     Args:
         shape: (C, H, W) of the model's images.
         levels: K of the model, taken for uint8 arrays and tensors.
+        limits: the values that become 0 and 255 where pixels have more than 8 bits; None for those of the depth of a
+            file, and for what `as_levels` does to arrays.
 
     Raises:
         DataError: something else, or a file or an array that cannot be used.
@@ -45,12 +49,12 @@ def as_dataset(images: Images, shape: tuple[int, int, int], levels: int) -> Imag
     if isinstance(images, ImageDataset):
         return images
     if isinstance(images, str | os.PathLike):
-        prepared = load_for_model(os.fspath(images), shape)
+        prepared = load_for_model(os.fspath(images), shape, limits=limits)
         if prepared.note:
             warnings.warn(f"{prepared.note}, as in training.", DataWarning, stacklevel=3)
         return prepared.images
     if isinstance(images, np.ndarray | Tensor):
-        pixels, found = levels_of(images, levels)
+        pixels, found = levels_of(images, levels, limits or AUTO)
         return ArrayDataset(_batch(pixels, shape), found)
     if isinstance(images, Image.Image):
         images = [images]
@@ -58,7 +62,7 @@ def as_dataset(images: Images, shape: tuple[int, int, int], levels: int) -> Imag
         raise DataError(
             f"the images are {short(images)}; {EXPECTED}, a list of these that is not empty, or a data set."
         )
-    each = [_fitted(image, shape, levels) for image in images]
+    each = [_fitted(image, shape, levels, limits) for image in images]
     shapes = {tuple(pixels.shape) for pixels, _ in each}
     if len(shapes) > 1:
         listed = ", ".join(" x ".join(map(str, found)) for found in sorted(shapes))
@@ -66,36 +70,40 @@ def as_dataset(images: Images, shape: tuple[int, int, int], levels: int) -> Imag
     return ArrayDataset(torch.stack([pixels for pixels, _ in each]), max(found for _, found in each))
 
 
-def as_picture(image: Single, shape: tuple[int, int, int] | None = None) -> Picture:
+def as_picture(image: Single, shape: tuple[int, int, int] | None = None, limits: Range | None = None) -> Picture:
     """Return one image in its own size, with what its pixels lack; see `as_pixels`."""
     if isinstance(image, str | os.PathLike):
-        return read_picture(os.fspath(image))
+        return read_picture(os.fspath(image), limits=limits)
     if isinstance(image, Image.Image):
         try:
-            decoded = from_pillow(image)
+            found = from_pillow(image, limits=limits)
         except Unreadable as error:
             raise DataError(f"the image cannot be used: {error}.") from error
-        return Picture("the image", to_tensor(decoded.pixels, MODE_OF[decoded.pixels.shape[2]]), decoded.lost)
+        pixels = to_tensor(found.pixels, MODE_OF[found.pixels.shape[2]])
+        return Picture("the image", pixels, found.lost, None, found.metadata, found.values, found.bits)
     if not isinstance(image, np.ndarray | Tensor):
         raise DataError(f"the image is {short(image)}; {EXPECTED}.")
-    return Picture("the image", _pixels_of_array(image, shape))
+    return Picture("the image", pixels_of_array(image, shape, limits or AUTO))
 
 
-def as_pixels(image: Single, shape: tuple[int, int, int] | None = None) -> Tensor:
+def as_pixels(image: Single, shape: tuple[int, int, int] | None = None, limits: Range | None = None) -> Tensor:
     """Return one image as integer levels (C, H, W), in its own size.
 
     Args:
         shape: (C, H, W) that is expected; it decides between layouts that are both possible.
+        limits: see `as_dataset`.
 
     Raises:
         DataError: something else than one image, or a file or an array that cannot be used.
     """
-    return as_picture(image, shape).pixels
+    return as_picture(image, shape, limits).pixels
 
 
-def _pixels_of_array(image: NDArray[Any] | Tensor, shape: tuple[int, int, int] | None) -> Tensor:
-    """Return one array or tensor as levels (C, H, W)."""
-    pixels, _ = levels_of(image, 256)
+def pixels_of_array(
+    image: NDArray[Any] | Tensor, shape: tuple[int, int, int] | None = None, range: Range | str = AUTO
+) -> Tensor:
+    """Return one array or tensor as levels (C, H, W); see `as_pixels` and `as_levels`."""
+    pixels, _ = levels_of(image, 256, range)
     if pixels.ndim == 3 and (shape is None or pixels.shape not in (shape, (*shape[1:], shape[0]))):
         first, last = pixels.shape[0] in (1, 3), pixels.shape[2] in (1, 3)
         if first == last:
@@ -145,11 +153,11 @@ def as_mask(mask: Single) -> Tensor:
     return picture.pixels[0] >= WHITE
 
 
-def _fitted(image: Single, shape: tuple[int, int, int], levels: int) -> tuple[Tensor, int]:
+def _fitted(image: Single, shape: tuple[int, int, int], levels: int, limits: Range | None) -> tuple[Tensor, int]:
     """Return one image of a list as levels (C, H, W), and K; a file or a Pillow image is resized to `shape`."""
     if isinstance(image, np.ndarray | Tensor):
-        return as_pixels(image, shape), levels_of(image, levels)[1]
-    pixels = as_pixels(image)
+        return as_pixels(image, shape, limits), levels_of(image, levels, limits or AUTO)[1]
+    pixels = as_pixels(image, limits=limits)
     if pixels.shape != shape and shape[0] in MODE_OF:
         changed = conform(pixels[None], (shape[1], shape[2]), MODE_OF[shape[0]])[0]
         if pixels.shape[1:] != shape[1:] or len(pixels) > CHANNELS[MODE_OF[shape[0]]]:
@@ -159,13 +167,13 @@ def _fitted(image: Single, shape: tuple[int, int, int], levels: int) -> tuple[Te
     return pixels, 256
 
 
-def levels_of(images: NDArray[Any] | Tensor, levels: int) -> tuple[Tensor, int]:
-    """Return an array or a tensor as uint8, and K: that of the model for uint8."""
+def levels_of(images: NDArray[Any] | Tensor, levels: int, range: Range | str = AUTO) -> tuple[Tensor, int]:
+    """Return an array or a tensor as uint8, and K: `levels` for uint8; see `as_levels` for other types."""
     array = images.detach().cpu().numpy() if isinstance(images, Tensor) else images
     if array.dtype == np.uint8:
         return torch.from_numpy(np.require(array, requirements=["C", "W"])), levels
     kind = "the tensor" if isinstance(images, Tensor) else "the array"
-    converted, found = as_levels(array, kind)
+    converted, found = as_levels(array, kind, range)
     return torch.from_numpy(np.require(converted, requirements=["C", "W"])), found
 
 

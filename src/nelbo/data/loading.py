@@ -2,14 +2,15 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
-from nelbo.data.datasets import ArrayDataset, ImageDataset, Split, printable
+from nelbo.data.datasets import ArrayDataset, ImageDataset, Split
 from nelbo.data.decoding import conform
 from nelbo.data.held_out import split_off
-from nelbo.data.names import CHANNELS, MODE_OF, MODES, ON_REJECT, Mode, Size, read_size
+from nelbo.data.names import AUTO, CHANNELS, FULL, MODE_OF, MODES, ON_REJECT, Mode, Range, Size, read_range, read_size
+from nelbo.data.ranges import choice_of_range
 from nelbo.data.scanning import build, first, refuse_larger, scan
 from nelbo.data.sources import Loaded, open_source
 from nelbo.display import Brief
@@ -29,9 +30,10 @@ def load_data(
     on_reject: str = "skip",
     workers: int | None = None,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     memory_budget: int = MEMORY_BUDGET,
     largest: int | None = None,
+    range: Range | str = AUTO,
 ) -> Split:
     """Load the images that `spec` names, split into a training part and a held-out part.
 
@@ -51,15 +53,23 @@ def load_data(
         on_reject: "skip" leaves out files that cannot be decoded and lists them in `.rejects`; "stop" raises.
         workers: threads that scan a folder; None for one per usable processor, 0 to scan in the calling thread.
         seed: chooses the held-out images and draws the toy points.
-        progress: called with (images done, images in all) while files are scanned.
+        progress: True for a progress bar, or a function that is called with (images done, images in all), while files
+            are scanned.
         memory_budget: bytes of pixels to keep in memory; a larger set is decoded as it is read (`FolderDataset`).
         largest: longest side in pixels of images that are not resized, or None for any.
+        range: the values (low, high) or "LOW,HIGH" that become 0 and 255 in images of more than 8 bits; "full" for
+            those of the depth of each file; "auto" for the smallest depth of 8, 10, 12, 14 or 16 bits that holds every
+            value of the set. Arrays of another type than uint8: see `nelbo.data.arrays.as_levels`.
 
     Raises:
         DataError: the data is missing, empty or damaged, has several sizes, or is larger than `largest`.
         ConfigurationError: an invalid argument.
+
+    Warns:
+        DataWarning: images had more than 8 bits, and other ways in which the data is read that may not be expected.
     """
     check_seed(seed)
+    range = read_range(range)
     side = read_size(size)
     shape = (side, side) if isinstance(side, int) else side
     if not isinstance(spec, str | os.PathLike):
@@ -73,12 +83,15 @@ def load_data(
         raise ConfigurationError(f"{option('workers')} is {workers}; expected 0 or more.")
 
     largest = largest if shape is None else None
-    source = open_source(spec, seed)
+    source = open_source(spec, seed, range)
+    limits = None if isinstance(range, str) else range
     if isinstance(source, Loaded):
         train, test = conformed_parts(source, shape, mode, largest)
     else:
         source.listing.warn()
-        found = scan(source.listing, shape, workers, progress, memory_budget, largest)
+        found = scan(source.listing, shape, workers, progress, memory_budget, largest, range)
+        found.warn(choice_of_range())
+        limits = found.limits
         if on_reject == "stop" and found.rejects:
             raise DataError(
                 f"{spec}: {len(found.rejects)} file(s) cannot be used: {first(found.rejects)}; repair or remove them, "
@@ -90,13 +103,13 @@ def load_data(
             train, test = train.subset((~held).nonzero().flatten()), train.subset(held.nonzero().flatten())
 
     if test is None:
-        return split_off(train, held_out, seed)
+        return replace(split_off(train, held_out, seed), limits=limits)
     if held_out is not None:
         raise ConfigurationError(
             f"{option('held_out')} is {held_out}, but {train.name} has its own held-out part of {len(test)} images; "
             f"leave {option('held_out')} out."
         )
-    return Split(train, test)
+    return Split(train, test, limits)
 
 
 @dataclass(frozen=True)
@@ -132,8 +145,9 @@ def load_for_model(
     shape: tuple[int, int, int],
     *,
     resize: bool = True,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     memory_budget: int = MEMORY_BUDGET,
+    limits: Range | None = None,
 ) -> Prepared:
     """Load every image that `spec` names for a model, resized and converted as for training.
 
@@ -146,25 +160,28 @@ def load_for_model(
             size, or a coloured one for a grey model, becomes a reject, like a file that cannot be decoded.
         progress: see `load_data`.
         memory_budget: see `load_data`.
+        limits: the values that become 0 and 255 in images of more than 8 bits, those of the model's training images
+            (`Split.limits`); None for those of the depth of each file.
 
     Raises:
         DataError: no image is left.
     """
     size, mode = (shape[1], shape[2]), MODE_OF.get(shape[0])
-    source = open_source(spec, seed=0)
+    source = open_source(spec, seed=0, range=limits or AUTO)
     if isinstance(source, Loaded):
         return _prepared(source.test or source.train, size, mode if resize else None)
     listing = source.listing
     listing.warn()
     if listing.held_out:
         listing = listing.where([image.path in listing.held_out for image in listing.images])
-    found = scan(listing, size if resize else None, None, progress, memory_budget)
+    found = scan(listing, size if resize else None, None, progress, memory_budget, range=limits or FULL)
+    found.warn(", as in training" if limits else "")
     if not resize:
         found = found.without([_misfit(*image, shape) for image in zip(found.sizes, found.coloured, strict=True)])
     dataset = build(found, size if resize else None, mode, memory_budget)
     return Prepared(
         dataset,
-        [printable(stored.path) for stored in found.files],
+        [stored.name for stored in found.files],
         resized=sum(each != size for each in found.sizes),
         converted=sum(found.coloured) if mode == "L" else 0,
     )

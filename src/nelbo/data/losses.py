@@ -23,14 +23,21 @@ def losses_of(image: Image.Image) -> list[str]:
         image: a loaded image; Pillow reads the chunks at the end of a file while it loads.
     """
     lost = list[str]()
-    frames = getattr(image, "n_frames", 1)
-    if frames > 1:
+    if (frames := frames_of(image)) > 1:
         lost.append(f"{frames - 1} of its {frames} frames {'are' if frames > 2 else 'is'} left out")
     if image.mode not in PLAIN_MODES and not image.mode.startswith("I;16"):
         lost.append(f"its {image.mode} became RGB")
     if colour := _named(image, COLOUR):
         lost.append(f"its colour {in_words(colour)} {_verb(colour)} ignored")
     return lost
+
+
+def frames_of(image: Image.Image) -> int:
+    """Return the number of frames of an animation or a JPEG file of several pictures, of which the first one is read.
+
+    It is 1 for a page of a TIFF file, because each page is an image of its own.
+    """
+    return 1 if image.format == "TIFF" else getattr(image, "n_frames", 1)
 
 
 def metadata_of(image: Image.Image) -> str:

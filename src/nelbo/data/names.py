@@ -1,5 +1,6 @@
 """Names, file endings and modes of data sets. No torch is imported here: help texts and completion read this module."""
 
+import math
 import re
 from pathlib import Path
 from typing import Literal
@@ -8,13 +9,16 @@ from nelbo.errors import ConfigurationError, option
 
 Mode = Literal["L", "RGB"]
 Size = tuple[int, int]  # height, width
+Range = tuple[float, float]  # the values of a pixel that become 0 and 255
 
 CHANNELS: dict[Mode, int] = {"L": 1, "RGB": 3}
 MODES: tuple[Mode, ...] = tuple(CHANNELS)
 MODE_OF: dict[int, Mode] = {channels: mode for mode, channels in CHANNELS.items()}
 ON_REJECT = ("skip", "stop")
+AUTO, FULL = "auto", "full"  # ranges: of the depth that the values need, and of the depth that the file has
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff")
+PAGED_ENDINGS = (".tif", ".tiff")
 # Endings of pictures that are not read. Files with them are left out with a warning, other files without one.
 OTHER_PICTURES = frozenset(
     (
@@ -84,3 +88,32 @@ def read_size(size: int | Size | str | None) -> int | Size | None:
 def written_size(size: int | Size) -> str:
     """Return the text that `read_size` reads as this size."""
     return str(size) if isinstance(size, int) else f"{size[1]}x{size[0]}"
+
+
+def read_range(range: Range | str) -> Range | str:
+    """Return a range of pixel values as "auto", "full" or (low, high); a text with a comma is LOW,HIGH.
+
+    >>> read_range("0,4095"), read_range("auto")
+    ((0.0, 4095.0), 'auto')
+
+    Raises:
+        ConfigurationError: something else, or a range that is empty or not finite.
+    """
+    pair: object = range
+    if isinstance(range, str) and "," in range:
+        try:
+            pair = tuple(float(part) for part in range.split(","))
+        except ValueError:
+            pair = range
+    if pair in (AUTO, FULL):
+        return str(pair)
+    if isinstance(pair, tuple | list) and len(pair) == 2 and all(_is_number(end) for end in pair) and pair[0] < pair[1]:
+        return float(pair[0]), float(pair[1])
+    raise ConfigurationError(
+        f"{option('range')} is {range!r}; expected {AUTO}, {FULL} or LOW,HIGH, the pixel values that become black and "
+        "white, such as 0,4095."
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from nelbo.data.datasets import Reject
-from nelbo.data.decoding import Unreadable, decode, to_tensor
-from nelbo.data.names import MODE_OF
+from nelbo.data.decoding import decode, to_tensor
+from nelbo.data.names import AUTO, MODE_OF, Range
 from nelbo.data.sources import Loaded, open_source
+from nelbo.data.stored import Unreadable
 from nelbo.display import Displayed, pngs
 from nelbo.errors import DataError
 
@@ -25,6 +26,7 @@ class Picture(Displayed):
         lost: what the pixels lack that the file has, in words; "" if nothing.
         metadata: which other data of its file is left out, in words; "" if there is none.
         path: the path of its file, or None for an image of an array or a built-in set.
+        values, bits: the values of more than 8 bits in its file and their depth; see `Decoded`.
     """
 
     name: str
@@ -32,6 +34,8 @@ class Picture(Displayed):
     lost: str = ""
     path: str | None = None
     metadata: str = ""
+    values: Range | None = None
+    bits: int = 8
 
     def summary(self) -> Mapping[str, str]:
         """Return the name, the size and what is lost."""
@@ -44,32 +48,36 @@ class Picture(Displayed):
         return {self.name: pngs(self.pixels[None], 256)}
 
 
-def read_picture(spec: str) -> Picture:
+def read_picture(spec: str, *, limits: Range | None = None) -> Picture:
     """Read one image file.
+
+    Args:
+        limits: see `read_pictures`.
 
     Raises:
         DataError: the file is missing, cannot be read, or holds several images.
     """
     if not Path(spec).expanduser().exists():
         raise DataError(f"there is no file {spec}; expected a picture.")
-    found = list(read_pictures(spec, num=2))
+    found = list(read_pictures(spec, num=2, limits=limits))
     if len(found) != 1:
-        raise DataError(f"{spec} holds several images; name one file.")
+        raise DataError(f"{spec} holds several images; give a file of one image.")
     if isinstance(found[0], Reject):
         raise DataError(f"{found[0].path} cannot be used: {found[0].reason}.")
     return found[0]
 
 
-def read_pictures(spec: str, num: int | None = None) -> Iterator[Picture | Reject]:
+def read_pictures(spec: str, num: int | None = None, *, limits: Range | None = None) -> Iterator[Picture | Reject]:
     """Yield the images that `spec` names (see `load_data`) in order, and a `Reject` for each file that is unreadable.
 
     Args:
         num: the largest number of images, evenly spread over the source; None for all.
+        limits: the values that become black and white in an image of more than 8 bits; None for those of its depth.
 
     Raises:
         DataError: `spec` names nothing.
     """
-    source = open_source(spec, seed=0)
+    source = open_source(spec, seed=0, range=limits or AUTO)
     if isinstance(source, Loaded):
         dataset = source.test or source.train
         some = dataset if num is None or num >= len(dataset) else dataset.spread(num)
@@ -81,9 +89,9 @@ def read_pictures(spec: str, num: int | None = None) -> Iterator[Picture | Rejec
         files = [files[i] for i in torch.linspace(0, len(files) - 1, num).long().tolist()]
     for stored in files:
         try:
-            found = decode(stored)
+            found = decode(stored, limits=limits)
         except Unreadable as error:
-            yield Reject(stored.path, str(error))
+            yield Reject(stored.name, str(error))
             continue
         pixels = to_tensor(found.pixels, MODE_OF[found.pixels.shape[2]])
-        yield Picture(Path(stored.path).name, pixels, found.lost, stored.path, found.metadata)
+        yield Picture(stored.file_name, pixels, found.lost, stored.path, found.metadata, found.values, found.bits)

@@ -4,10 +4,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from nelbo.data.datasets import ImageDataset, Reject, printable
-from nelbo.data.names import CHANNELS, MODE_OF
+from nelbo.data.datasets import ImageDataset, Reject
+from nelbo.data.names import AUTO, CHANNELS, MODE_OF, Range, read_range
+from nelbo.data.ranges import choice_of_range
 from nelbo.data.scanning import Scan, scan
 from nelbo.data.sources import Listed, Loaded, open_source
+from nelbo.data.stored import printable
 from nelbo.progress import Progress
 
 UNLABELLED = "(no class)"
@@ -30,6 +32,8 @@ class DataReport:
         levels: K.
         bytes: memory that all pixels take, decoded at their own size.
         held_out: number of images in the set's own held-out part; 0 if it has none.
+        values: the smallest and the largest value of images of more than 8 bits; None if there are none.
+        range: the values of those images that become 0 and 255; None for those of the depth of each file.
     """
 
     spec: str
@@ -44,6 +48,8 @@ class DataReport:
     levels: int = 256
     bytes: int = 0
     held_out: int = 0
+    values: Range | None = None
+    range: Range | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as dictionaries, lists, strings and numbers."""
@@ -52,7 +58,13 @@ class DataReport:
         return {**vars(self), **counters, "shape": self.shape and list(self.shape), "rejects": rejects}
 
 
-def describe(spec: str, *, workers: int | None = None, progress: Progress | None = None) -> DataReport:
+def describe(
+    spec: str,
+    *,
+    workers: int | None = None,
+    progress: Progress | bool | None = None,
+    range: Range | str = AUTO,
+) -> DataReport:
     """Report on the images that `spec` names (see `load_data`).
 
     Every image is decoded to its end and none is kept in memory. Rejects are reported, not raised, even if every file
@@ -60,16 +72,19 @@ def describe(spec: str, *, workers: int | None = None, progress: Progress | None
 
     Args:
         workers: threads that decode; None for one per usable processor, 0 to decode in the calling thread.
-        progress: called with (images done, images in all).
+        progress: True for a progress bar, or a function that is called with (images done, images in all).
+        range: see `load_data`.
 
     Raises:
         DataError: `spec` names nothing, or an array or IDX file is damaged.
     """
-    source = open_source(spec, seed=0)
+    range = read_range(range)
+    source = open_source(spec, seed=0, range=range)
     if isinstance(source, Loaded):
         return _describe_loaded(spec, source)
     source.listing.warn()
-    found = scan(source.listing, None, workers, progress, memory_budget=0)
+    found = scan(source.listing, None, workers, progress, memory_budget=0, range=range)
+    found.warn(choice_of_range())
     return _describe_files(spec, source, found)
 
 
@@ -90,6 +105,8 @@ def _describe_files(spec: str, source: Listed, found: Scan) -> DataReport:
         ignored=found.ignored,
         bytes=sum(channels * height * width for height, width in found.sizes),
         held_out=sum(stored.path in source.listing.held_out for stored in found.files),
+        values=found.deep.values,
+        range=found.limits,
     )
 
 

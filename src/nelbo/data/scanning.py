@@ -4,80 +4,21 @@ import warnings
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
-from torch import Tensor
 
-from nelbo.data.datasets import ArrayDataset, ImageDataset, Reject, printable
-from nelbo.data.decoding import (
-    Decoded,
-    StoredImage,
-    Unreadable,
-    decode,
-    pixels_of,
-    to_tensor,
-    usable_processors,
-)
-from nelbo.data.folders import Listing, labels_of
-from nelbo.data.names import CHANNELS, MODE_OF, Mode, Size
+from nelbo.data.datasets import ArrayDataset, ImageDataset, Reject
+from nelbo.data.decoding import decode, to_tensor, usable_processors
+from nelbo.data.flattening import Decoded
+from nelbo.data.folder_dataset import FolderDataset
+from nelbo.data.folders import DataWarning, Listing, labels_of
+from nelbo.data.names import AUTO, CHANNELS, FULL, Mode, Range, Size
+from nelbo.data.ranges import DeepImages
+from nelbo.data.stored import StoredImage, Unreadable
 from nelbo.errors import DataError, option
-from nelbo.progress import Progress
-
-
-class FolderDataset(ImageDataset):
-    """Images that stay in their files and are decoded at each access, for sets larger than memory.
-
-    `loader` reads it in worker processes. Reading a file that is missing, damaged or of another size than at the scan
-    raises a `DataError`.
-
-    Args:
-        files: the files in the order of the set.
-        shape: (C, H, W) of every image.
-        fitted: whether images are resized and cropped to H x W; otherwise each must have that size.
-        labels: int64 (N,), -1 for an image without a class, or None.
-    """
-
-    in_memory = False
-
-    def __init__(
-        self,
-        files: Sequence[StoredImage],
-        shape: tuple[int, int, int],
-        fitted: bool,
-        labels: Tensor | None = None,
-        name: str = "folder",
-        class_names: Sequence[str] = (),
-        rejects: Sequence[Reject] = (),
-    ) -> None:
-        super().__init__(name, shape, 256, labels, class_names, rejects)
-        self.files = list(files)
-        self.fitted = fitted
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def images(self, indices: Tensor | Sequence[int]) -> Tensor:
-        """Decode the images at `indices`, uint8 (n, C, H, W). Raise a `DataError` for a file that has changed."""
-        with warnings.catch_warnings(action="ignore"):
-            pixels = [self._read(self.files[int(index)]) for index in indices]
-        return torch.stack(pixels) if pixels else torch.empty((0, *self.shape), dtype=torch.uint8)
-
-    def subset(self, indices: Tensor) -> "FolderDataset":
-        """Return a set of the files at `indices` (int64), in that order, with the rejects of the whole set."""
-        files = [self.files[int(index)] for index in indices]
-        labels = None if self.labels is None else self.labels[indices]
-        return FolderDataset(files, self.shape, self.fitted, labels, self.name, self.class_names, self.rejects)
-
-    def _read(self, stored: StoredImage) -> Tensor:
-        channels, height, width = self.shape
-        pixels = pixels_of(stored, (height, width) if self.fitted else None, MODE_OF[channels])
-        if pixels.shape != self.shape:
-            raise DataError(
-                f"{printable(stored.path)} is now {pixels.shape[2]}x{pixels.shape[1]}, but was {width}x{height} when "
-                "the set was scanned; load the set again."
-            )
-        return pixels
+from nelbo.progress import Progress, reported
 
 
 @dataclass(frozen=True)
@@ -92,6 +33,9 @@ class Scan:
         rejects: files that cannot be used, with reasons.
         ignored: the number of files without the ending of an image, by ending.
         decoded: the decoded images, or None if they do not fit in memory.
+        deep: the images of more than 8 bits.
+        animations: number of images that are the first frame of an animation.
+        range: the range that was asked for.
     """
 
     name: str
@@ -103,6 +47,14 @@ class Scan:
     rejects: list[Reject]
     ignored: Counter[str]
     decoded: list[Decoded] | None
+    deep: DeepImages = field(default_factory=DeepImages)
+    animations: int = 0
+    range: Range | str = FULL
+
+    @property
+    def limits(self) -> Range | None:
+        """The values of images of more than 8 bits that became black and white; None for those of their depth."""
+        return self.deep.limits(self.range)
 
     @property
     def mode(self) -> Mode:
@@ -113,9 +65,7 @@ class Scan:
         """Return the scan without the images that have a fault (one entry per image); they become rejects with it."""
         kept = [i for i, fault in enumerate(faults) if fault is None]
         others = [
-            Reject(printable(stored.path), fault)
-            for stored, fault in zip(self.files, faults, strict=True)
-            if fault is not None
+            Reject(stored.name, fault) for stored, fault in zip(self.files, faults, strict=True) if fault is not None
         ]
         return replace(
             self,
@@ -128,14 +78,31 @@ class Scan:
             decoded=None if self.decoded is None else [self.decoded[i] for i in kept],
         )
 
+    def warn(self, how: str) -> None:
+        """Issue a `DataWarning` for what the images lack that their files have.
+
+        Args:
+            how: follows the range that images of more than 8 bits were mapped from.
+        """
+        if note := self.deep.note(self.name, self.range):
+            warnings.warn(f"{note}{how}.", DataWarning, stacklevel=3)
+        if self.animations:
+            warnings.warn(
+                f"{self.name}: {self.animations} files are animations, of which only the first frame is read; save "
+                "their frames as images to read all.",
+                DataWarning,
+                stacklevel=3,
+            )
+
 
 def scan(
     listing: Listing,
     size: Size | None = None,
     workers: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     memory_budget: int = 2**31,
     largest: int | None = None,
+    range: Range | str = FULL,
 ) -> Scan:
     """Decode every image of the listing, and keep the pixels if they fit in `memory_budget` bytes.
 
@@ -143,35 +110,56 @@ def scan(
         size: (H, W) to resize and crop every image to, or None to keep each as it is.
         workers: threads that decode (Pillow releases the interpreter lock meanwhile); None for one per usable
             processor, 0 to decode in the calling thread.
-        progress: called with (images done, images in all).
+        progress: True for a progress bar, or a function that is called with (images done, images in all).
         memory_budget: bytes of pixels to keep; 0 keeps none.
         largest: longest side that an image may have, in pixels, or None for any.
+        range: the values that become 0 and 255 in images of more than 8 bits; "full" for those of the depth of each
+            file, "auto" for those that the whole set needs. The latter may read the files twice.
 
     Raises:
         DataError: an image is larger than `largest`; the first one ends the scan.
     """
+    options = (size, usable_processors() if workers is None else workers, progress, memory_budget, largest)
+    if range != AUTO:
+        return _scan(listing, range, None if isinstance(range, str) else range, *options)
+    found = _scan(listing, range, None, *options)
+    return found if found.limits is None else _scan(listing, range, found.limits, *options)
+
+
+def _scan(
+    listing: Listing,
+    range: Range | str,
+    limits: Range | None,
+    size: Size | None,
+    workers: int,
+    progress: Progress | bool | None,
+    memory_budget: int,
+    largest: int | None,
+) -> Scan:
+    """Scan with known limits; see `scan`."""
     result = Scan(listing.name, [], [], [], [], [], list(listing.rejects), listing.ignored, [])
-    kept, stored_bytes = result.decoded, 0
-    workers = usable_processors() if workers is None else workers
-    with warnings.catch_warnings(action="ignore"):
-        for done, outcome in enumerate(_decoded_in_order(listing.images, size, workers)):
+    kept, stored_bytes, deep, animations = result.decoded if memory_budget else None, 0, DeepImages(), 0
+    job = _Job(size, limits, keep=memory_budget > 0)
+    with warnings.catch_warnings(action="ignore"), reported(progress, "reading images") as report:
+        for done, outcome in enumerate(_decoded_in_order(listing.images, job, workers)):
             stored = listing.images[done]
             if isinstance(outcome, Decoded):
-                refuse_larger(outcome.file_size, largest, printable(stored.path))
+                refuse_larger(outcome.file_size, largest, stored.name)
                 result.files.append(stored)
                 result.classes.append(listing.classes[done])
                 result.modes.append(outcome.file_mode)
                 result.sizes.append(outcome.file_size)
                 result.coloured.append(outcome.pixels.shape[2] == 3)
+                deep = deep.including(outcome.values, outcome.bits)
+                animations += outcome.frames > 1
                 stored_bytes += outcome.pixels.nbytes
                 kept = kept if stored_bytes <= memory_budget else None
                 if kept is not None:
                     kept.append(outcome)
             else:
-                result.rejects.append(Reject(printable(stored.path), str(outcome)))
-            if progress is not None:
-                progress(done + 1, len(listing.images))
-    return replace(result, decoded=kept)
+                result.rejects.append(Reject(stored.name, str(outcome)))
+            report(done + 1, len(listing.images))
+    return replace(result, decoded=kept, deep=deep, animations=animations, range=range)
 
 
 def refuse_larger(size: Size, largest: int | None, name: str) -> None:
@@ -207,7 +195,8 @@ def build(found: Scan, size: Size | None, mode: Mode | None, memory_budget: int)
     shape = (CHANNELS[mode], *(size or found.sizes[0]))
     labels, class_names = labels_of(found.classes)
     if found.decoded is None or len(found.files) * shape[0] * shape[1] * shape[2] > memory_budget:
-        return FolderDataset(found.files, shape, size is not None, labels, found.name, class_names, found.rejects)
+        rest = (found.name, class_names, found.rejects, found.limits)
+        return FolderDataset(found.files, shape, size is not None, labels, *rest)
     images = torch.empty((len(found.files), *shape), dtype=torch.uint8)
     for index, decoded in enumerate(found.decoded):
         images[index] = to_tensor(decoded.pixels, mode)
@@ -220,24 +209,37 @@ def first(rejects: Sequence[Reject], number: int = 3) -> str:
     return listed + (f"; and {len(rejects) - number} more" if len(rejects) > number else "")
 
 
-def _decoded_in_order(files: Sequence[StoredImage], size: Size | None, workers: int) -> Iterator[Decoded | Unreadable]:
+@dataclass(frozen=True)
+class _Job:
+    """What a worker does with each file.
+
+    Attributes:
+        keep: whether the pixels are needed.
+    """
+
+    size: Size | None
+    limits: Range | None
+    keep: bool
+
+    def __call__(self, stored: StoredImage) -> Decoded | Unreadable:
+        """Decode a file, or return why it is unreadable."""
+        try:
+            found = decode(stored, self.size, self.limits)
+        except Unreadable as reason:
+            return reason
+        return found if self.keep else replace(found, pixels=np.empty((0, 0, found.pixels.shape[2]), np.uint8))
+
+
+def _decoded_in_order(files: Sequence[StoredImage], job: _Job, workers: int) -> Iterator[Decoded | Unreadable]:
     """Yield the outcome for each file in order, decoding at most two files per worker ahead."""
     if workers == 0:
-        yield from (_try_decode(stored, size) for stored in files)
+        yield from map(job, files)
         return
     pending: deque[Future[Decoded | Unreadable]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         for stored in files:
-            pending.append(pool.submit(_try_decode, stored, size))
+            pending.append(pool.submit(job, stored))
             if len(pending) >= 2 * workers:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
-
-
-def _try_decode(stored: StoredImage, size: Size | None) -> Decoded | Unreadable:
-    """Decode a file, or return why it is unreadable."""
-    try:
-        return decode(stored, size)
-    except Unreadable as reason:
-        return reason

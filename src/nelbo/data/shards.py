@@ -14,10 +14,10 @@ from glob import has_magic
 from pathlib import Path
 from typing import BinaryIO
 
-from nelbo.data.datasets import Reject, printable
-from nelbo.data.decoding import StoredImage
+from nelbo.data.datasets import Reject
 from nelbo.data.folders import Listing
 from nelbo.data.names import IMAGE_ENDINGS, SHARD_ENDING
+from nelbo.data.stored import StoredImage, printable
 from nelbo.errors import DataError
 from nelbo.files import refuse_pointer
 
@@ -162,8 +162,8 @@ def _list_archive(members: dict[str, _Member], shard: Path, listing: Listing) ->
         else:
             source = stem if stem in classes else key
             claimed.add(source)
-            listing.images.append(StoredImage(path, str(shard), member.info.offset_data, member.info.size))
-            listing.classes.append(classes.get(source))
+            stored = StoredImage(path, str(shard), member.info.offset_data, member.info.size)
+            listing.add(stored, classes.get(source))
     if unclaimed := len(classes.keys() - claimed):
         listing.ignored[".cls without an image"] += unclaimed
 

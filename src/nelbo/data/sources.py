@@ -10,20 +10,23 @@ import torch
 
 from nelbo.data.arrays import load_arrays
 from nelbo.data.bundled import load_digits
-from nelbo.data.datasets import ImageDataset, printable
+from nelbo.data.datasets import ImageDataset
 from nelbo.data.decoding import is_picture
 from nelbo.data.folders import Listing, list_folder
 from nelbo.data.idx import FASHION_CLASSES, TEST, TRAIN, find_fashion_mnist, find_idx, load_idx_part
 from nelbo.data.names import (
     ARRAY_ENDINGS,
+    AUTO,
     BUILT_IN,
     DIGITS,
     FASHION_MNIST,
     IMAGE_ENDINGS,
     SHARD_ENDING,
     TOY_PREFIX,
+    Range,
 )
 from nelbo.data.shards import find_shards, list_shards
+from nelbo.data.stored import printable
 from nelbo.data.toy_sets import toy_images
 from nelbo.errors import DataError
 from nelbo.files import refuse_pointer
@@ -33,11 +36,12 @@ TOY_TRAIN, TOY_TEST = 10_000, 2_000  # points
 
 @dataclass(frozen=True)
 class Loaded:
-    """Images in memory, and the held-out part if the set has one of its own."""
+    """Images in memory, the held-out part if the set has one of its own, and the range they were read by if known."""
 
     kind: str
     train: ImageDataset
     test: ImageDataset | None = None
+    limits: Range | None = None
 
 
 @dataclass(frozen=True)
@@ -51,33 +55,34 @@ class Listed:
 Source = Loaded | Listed
 
 
-def open_source(spec: str, seed: int) -> Source:
+def open_source(spec: str, seed: int, range: Range | str = AUTO) -> Source:
     """Open the source that `spec` names (see `load_data`) with the first of `KINDS` that recognizes it.
 
     Args:
         seed: draws the toy points.
+        range: the values that become 0 and 255 in an array of another type than uint8; see `as_levels`.
 
     Raises:
         DataError: `spec` names nothing, or the source is damaged.
     """
     for read in KINDS:
-        if spec and (source := read(spec, seed)) is not None:  # as a path, "" would be the working folder
+        if spec and (source := read(spec, seed, range)) is not None:  # as a path, "" would be the working folder
             return source
     raise _unrecognized(spec)
 
 
-def _digits(spec: str, seed: int) -> Source | None:
+def _digits(spec: str, seed: int, range: Range | str) -> Source | None:
     if spec != DIGITS:
         return None
     digits = load_digits()
     return Loaded("digits", digits.train, digits.test)
 
 
-def _fashion_mnist(spec: str, seed: int) -> Source | None:
+def _fashion_mnist(spec: str, seed: int, range: Range | str) -> Source | None:
     return _idx("fashion-mnist", find_fashion_mnist(), spec, FASHION_CLASSES) if spec == FASHION_MNIST else None
 
 
-def _toy_points(spec: str, seed: int) -> Source | None:
+def _toy_points(spec: str, seed: int, range: Range | str) -> Source | None:
     if not spec.startswith(TOY_PREFIX) or spec not in BUILT_IN:
         return None
     points = toy_images(spec.removeprefix(TOY_PREFIX), TOY_TRAIN + TOY_TEST, torch.Generator().manual_seed(seed))
@@ -85,16 +90,17 @@ def _toy_points(spec: str, seed: int) -> Source | None:
     return Loaded("toy", points.subset(order[:TOY_TRAIN]), points.subset(order[TOY_TRAIN:]))
 
 
-def _idx_folder(spec: str, seed: int) -> Source | None:
+def _idx_folder(spec: str, seed: int, range: Range | str) -> Source | None:
     return _idx("idx", _path(spec), _path(spec).resolve().name)
 
 
-def _array_file(spec: str, seed: int) -> Source | None:
+def _array_file(spec: str, seed: int, range: Range | str) -> Source | None:
     path = _path(spec)
-    return Loaded("arrays", load_arrays(path)) if path.suffix.lower() in ARRAY_ENDINGS and path.is_file() else None
+    is_array = path.suffix.lower() in ARRAY_ENDINGS and path.is_file()
+    return Loaded("arrays", load_arrays(path, range)) if is_array else None
 
 
-def _image_files(spec: str, seed: int) -> Source | None:
+def _image_files(spec: str, seed: int, range: Range | str) -> Source | None:
     path = _path(spec)
     if not path.is_dir() and not (path.is_file() and (path.suffix.lower() in IMAGE_ENDINGS or is_picture(path))):
         return None
@@ -102,7 +108,7 @@ def _image_files(spec: str, seed: int) -> Source | None:
     return Listed("folder", listing) if listing.images or listing.rejects else None
 
 
-def _shard_files(spec: str, seed: int) -> Source | None:
+def _shard_files(spec: str, seed: int, range: Range | str) -> Source | None:
     shards = find_shards(spec)
     if not shards:
         return None
@@ -116,7 +122,7 @@ def _shard_files(spec: str, seed: int) -> Source | None:
     return Listed("shards", listing)
 
 
-KINDS: tuple[Callable[[str, int], Source | None], ...] = (
+KINDS: tuple[Callable[[str, int, Range | str], Source | None], ...] = (
     _digits,
     _fashion_mnist,
     _toy_points,
@@ -127,7 +133,7 @@ KINDS: tuple[Callable[[str, int], Source | None], ...] = (
 )
 """The kinds of source, in the order in which they are tried: a built-in name goes before a path of that name.
 
-Each takes (spec, seed) and returns None if the spec is of another kind.
+Each takes (spec, seed, range) and returns None if the spec is of another kind.
 """
 
 

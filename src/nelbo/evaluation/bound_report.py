@@ -88,7 +88,8 @@ class BoundReport(Scored):
         if len(bits) < 2:
             return super().pictures()
         first, last = self.per_step[0].t, self.per_step[-1].t
-        caption = f"bits/dim at each t, from t = {first} (left) to {last} (right); the largest is {max(bits):.4g}"
+        where = f"from t = {first} (left) to {last} (right)"
+        caption = f"bits/dim at each t that was drawn, {where}; the largest is {max(bits):.4g}"
         return {caption: [bars(bits)], **super().pictures()}
 
     def to_pandas(self, table: str = "scores") -> Frame:

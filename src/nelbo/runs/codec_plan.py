@@ -69,7 +69,7 @@ def fit_codec(
     """
     model = run.model
     _require_support(run)
-    dataset = as_dataset(images, model.data.shape, model.data.levels)
+    dataset = as_dataset(images, model.data.shape, model.data.levels, model.data.range)
     with reported_stages(progress) as report:
         plan = fit_plan(model.reverse(clip=True), dataset, options, report)
     write_tensors(run.folder / PLAN_FILE, plan.tensors(), {"fingerprint": fingerprint(model, plan).hex()})

@@ -1,7 +1,6 @@
 """The damaged image of a restoration and its mask, converted to what the model expects."""
 
 import os
-import warnings
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -10,7 +9,7 @@ from nelbo.data import DataWarning, Picture, Single, as_mask, as_picture
 from nelbo.data.decoding import conform
 from nelbo.data.names import CHANNELS, MODE_OF
 from nelbo.display import Brief
-from nelbo.errors import DataError, ShapeError, option
+from nelbo.errors import DataError, ShapeError, option, warn
 from nelbo.restoration import build_damage
 from nelbo.runs.folder import DataOptions
 from nelbo.runs.restore_options import RestoreOptions
@@ -40,7 +39,7 @@ def prepare_damaged(image: Single, options: RestoreOptions, data: DataOptions) -
 
     Args:
         options: `resize=False` makes another size or mode an error.
-        data: shape and levels of the model's images.
+        data: shape, levels and range of the model's images.
 
     Raises:
         DataError: the image or the mask cannot be used, or has another size or mode that is not converted.
@@ -52,7 +51,7 @@ def prepare_damaged(image: Single, options: RestoreOptions, data: DataOptions) -
     """
     masked, plain = options.mask is not None, replace(options, resize=options.resize and data.levels == 256)
     expected = data.shape if masked else build_damage(options.damage, vars(options)).expected_shape(data.shape)
-    picture = as_picture(image, expected)
+    picture = as_picture(image, expected, data.range)
     mask = _mask(plain, picture, data.shape) if masked else None
     pixels = _converted(picture, _name(image), plain, expected, data.shape)
     top = int(pixels.max())
@@ -84,7 +83,7 @@ def _converted(picture: Picture, name: str, options: RestoreOptions, shape: Shap
     done += [f"it is resized to {width}x{height} (shorter side fitted, centre cut out){noisy}"] if other_size else []
     done += ["it is converted to grey"] if coloured else []
     if done:
-        warnings.warn(f"{name}: {'; '.join(done)}.", DataWarning, stacklevel=5)
+        warn(f"{name}: {'; '.join(done)}.", DataWarning)
     if pixels.shape == shape:
         return pixels
     if channels not in CHANNELS.values():

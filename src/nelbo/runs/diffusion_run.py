@@ -122,7 +122,7 @@ class DiffusionRun(MeasuredDiffusion):
         self, image: Single, *, effort: int = 5, lossless: bool = True, progress: Progress | bool | None = None
     ) -> bytes:
         """Compress an image (C, H, W) uint8 of any size into a .nelbo file; see `ProgressiveCodec.encode`."""
-        pixels = as_pixels(image)
+        pixels = as_pixels(image, limits=self.config.data.range)
         with reported(progress, "compressing") as report:
             files = self.codec().encode([pixels], effort=effort, lossless=lossless, progress=report)
         return files[0].to_bytes()

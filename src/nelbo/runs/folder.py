@@ -53,6 +53,10 @@ class DataOptions(Displayed):
     size: Annotated[int | tuple[int, int] | None, Doc("Side, or height and width, that images were resized to.")] = None
     mode: Annotated[str | None, Doc("L (grey) or RGB, if it was given.")] = None
     held_out: Annotated[float | None, Doc("Fraction or number of images held out, if given.")] = None
+    range: Annotated[
+        tuple[float, float] | None,
+        Doc("Values that become 0 and 255 in images of more than 8 bits; None for those of the depth of each file."),
+    ] = None
     class_names: Annotated[tuple[str, ...], Doc("Class names, by label.")] = ()
     class_counts: Annotated[
         tuple[int, ...], Doc("Number of training images of each class, by label; empty in runs of 0.1.0.")

@@ -217,7 +217,7 @@ class Run(Displayed, ABC):
             ConfigurationError: a batch size below 1.
         """
         check_whole("batch_size", batch_size)
-        dataset = as_dataset(images, self.shape, self.levels)
+        dataset = as_dataset(images, self.shape, self.levels, self.config.data.range)
         dataset.require_levels(self.levels)
         if dataset.shape != self.shape:
             raise ShapeError(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from nelbo.data.names import read_size
+from nelbo.data.names import AUTO, read_range, read_size
 from nelbo.options import Annotated, Doc
 
 
@@ -35,5 +35,15 @@ class DataRequest:
     ] = None
     on_reject: Annotated[str, Doc("What to do with files that cannot be decoded: skip (the default) or stop.")] = "skip"
 
+    range: Annotated[
+        str | tuple[float, float],
+        Doc(
+            "Pixel values that become black and white in images of more than 8 bits: LOW,HIGH, such as 100,3000; full "
+            "for the depth of each file; auto (the default) for the smallest of 8, 10, 12, 14 and 16 bits that holds "
+            "all values. Images of 8 bits are unchanged."
+        ),
+    ] = AUTO
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", read_size(self.size))
+        object.__setattr__(self, "range", read_range(self.range))

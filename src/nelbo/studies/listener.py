@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nelbo.errors import ConfigurationError, option
 from nelbo.progress import Bars, StageProgress, bars, no_stages
+from nelbo.training.processes import is_first_process
 
 if TYPE_CHECKING:  # so that importing this module loads no torch
     from nelbo.data import Split
@@ -49,7 +50,7 @@ def listening(listener: Listener | None, progress: bool) -> Iterator[Listener]:
         )
     if progress and listener is not None:
         raise ConfigurationError(f"give {option('progress')} or {option('listener')}, not both.")
-    if not progress:
+    if not progress or not is_first_process():
         yield listener or Listener()
         return
     with bars() as shown:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nelbo.data import KNOWN_DENSITY, KNOWN_SCORE, ImageDataset, toy_masses, toy_score
 from nelbo.diffusion import ForwardProcess
+from nelbo.display import Brief
 from nelbo.errors import ConfigurationError
 from nelbo.evaluation import (
     HistogramDivergence,
@@ -53,7 +54,7 @@ class Gap:
 
 
 @dataclass(frozen=True)
-class PointsReport:
+class PointsReport(Brief):
     """A model of points at several moments of the reverse process, from t = T to 0.
 
     Attributes:

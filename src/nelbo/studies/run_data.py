@@ -1,6 +1,7 @@
 """The data of a training run: read for training, described in its configuration, and read again for evaluation."""
 
 from nelbo.data import MEMORY_PREFIX, ImageDataset, Split, absolute_spec, fingerprint, load_data, split_given
+from nelbo.data.names import FULL
 from nelbo.errors import DataError, option
 from nelbo.runs.folder import UNKNOWN_DATA, DataOptions, RunConfig
 from nelbo.runs.run import Run
@@ -29,6 +30,7 @@ def read_split(request: DataRequest, *, workers: int | None, seed: int, listener
             held_out=request.held_out,
             seed=seed,
             largest=LARGEST_SIDE,
+            range=request.range,
         )
     return load_data(
         request.spec,
@@ -40,6 +42,7 @@ def read_split(request: DataRequest, *, workers: int | None, seed: int, listener
         seed=seed,
         progress=lambda done, total: listener.on_stage("reading images", done, total),
         largest=LARGEST_SIDE,
+        range=request.range,
     )
 
 
@@ -51,6 +54,7 @@ def described(request: DataRequest, split: Split) -> DataOptions:
         size=request.size,
         mode=request.mode,
         held_out=request.held_out,
+        range=split.limits,
         shape=split.train.shape,
         levels=split.train.levels,
         num_train=len(split.train),
@@ -78,7 +82,7 @@ def request_of(config: RunConfig) -> DataRequest:
             "the model was imported without its images, so they cannot be read again; use a run that was trained here, "
             f"or set {option('data')} where it is accepted."
         )
-    return DataRequest(data.spec, data.size, data.mode, data.held_out)
+    return DataRequest(data.spec, data.size, data.mode, data.held_out, range=data.range or FULL)
 
 
 def data_of(run: Run, listener: Listener | None = None) -> Split:

@@ -83,7 +83,8 @@ def images_for(model: Run, data: str | None, num: int | None, bar: Bars) -> Imag
     if data is None:
         images = held_out_part(model, Listener(on_stage=bar))
     else:
-        prepared = load_for_model(data, model.shape, progress=bar.of("reading images"))
+        progress, limits = bar.of("reading images"), model.config.data.range
+        prepared = load_for_model(data, model.shape, progress=progress, limits=limits)
         images = prepared.images
         name_changes(prepared, "")
     images = model.dataset_of(images)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from nelbo.display import Displayed, Frame, data_frame
 from nelbo.errors import RunError
 from nelbo.studies.table2.cells import Cell, GridOptions
 
@@ -58,7 +59,7 @@ class CellRecord:
 
 
 @dataclass(frozen=True)
-class Table2:
+class Table2(Displayed):
     """The grid, complete or as far as it was computed.
 
     Attributes:
@@ -76,6 +77,26 @@ class Table2:
     num_train: int
     num_held_out: int
     frechet_against: str
+
+    def summary(self) -> Mapping[str, str]:
+        """Return how far the grid is, and the cell with the lowest bound."""
+        bounds = {record.cell.name: record.bits_per_dim for record in self.records if record.bits_per_dim is not None}
+        best = min(bounds, key=lambda name: bounds[name], default=None)
+        lowest = {} if best is None else {"lowest bound": f"{bounds[best]:.4f} bits/dim, {best}"}
+        return {
+            "cells": f"{len(self.records)}, {sum(record.unstable is not None for record in self.records)} unstable",
+            **lowest,
+            "images": f"{self.num_train:,} for training, {self.num_held_out:,} held out, {self.levels} levels",
+            "Frechet distance": self.frechet_against,
+        }
+
+    def to_pandas(self) -> Frame:
+        """Return the cells as a data frame of pandas, a row each.
+
+        Raises:
+            ConfigurationError: pandas is not installed.
+        """
+        return data_frame([record.to_json() for record in self.records])
 
     @property
     def by_cell(self) -> dict[Cell, CellRecord]:
