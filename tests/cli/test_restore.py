@@ -205,7 +205,7 @@ class TestErrors:
         (tmp_path / "two").mkdir()
         picture("two/a.png")
         picture("two/b.png")
-        assert "two holds several images; name one file" in refused("two", "--noise", 5)
+        assert "two holds several images; give a file of one image" in refused("two", "--noise", 5)
 
     def test_wrong_masks_are_refused(self, refused, tmp_path: Path):
         (tmp_path / "letter.png").write_text("dear")
