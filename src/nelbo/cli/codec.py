@@ -35,9 +35,9 @@ def codec(
 ) -> None:
     """Prepare a run for `nelbo compress`: choose the steps to encode, and train the network that encodes exact pixels.
 
-    For a model with a decoder of pixels, as the presets fashion-mnist and images train it, this takes a few minutes on 2
-    cores. For other models, a network for the exact pixels is trained, which takes 10 to 60 minutes with the default
-    options. The result is codec.safetensors in the run folder. To decompress, you need the run folder with this file.
+    For a model with a decoder of pixels (presets fashion-mnist and images), this takes a few minutes on 2 cores. For
+    other models, a network for the exact pixels is trained, which takes 10 to 60 minutes with the default options. The
+    result is codec.safetensors in the run folder. To decompress, you need the run folder with this file.
     """
     from nelbo.runs import DiffusionRun, fit_codec, load_as
     from nelbo.studies import Listener, data_of
