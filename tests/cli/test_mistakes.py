@@ -161,7 +161,9 @@ class TestRun:
 
     def test_training_needs_data_or_a_run(self, refused):
         assert "set --data to the images to train on" in refused("train", "--out", "run")
-        assert "give --data as a name or a path, or leave out --size" in refused("train", "--out", "run", "--size", 8)
+        assert "give --data as a name, a path or images, or leave out --size" in refused(
+            "train", "--out", "run", "--size", 8
+        )
 
     def test_file_in_place_of_the_run_folder(self, refused, tmp_path):
         (tmp_path / "run").write_text("")

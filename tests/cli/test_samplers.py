@@ -1,5 +1,7 @@
 """`nelbo sample` with every sampler and with guidance, and `nelbo plot samplers`."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from PIL import Image
 import nelbo.runs.diffusion_model
 from nelbo.samplers import SAMPLERS
 
+WITHOUT_CLASSES = Path(__file__).parents[1] / "codec" / "golden" / "fashion-mnist-v1"
 SMALL = ("network.base=8", "network.groups=4", "network.blocks=1", "network.multipliers=[1]", "network.fourier=[]")
 
 
@@ -54,8 +57,6 @@ def test_sampling_options_change_the_images(nelbo_cli, tmp_path):
         (("--threshold", 1.5), "the threshold is a share of the pixels"),
         (("--threshold-max", 1.5), "--threshold-max limits the bound of --threshold; give both or neither"),
         (("--threshold", 0.9, "--threshold-max", 0.5), "must be at least 1, the end of the range of the data, got 0.5"),
-        (("--guidance", 2), "is not class-conditional; remove --guidance"),
-        (("--label", "sneaker"), "is not class-conditional; remove --label"),
         (("--guidance-interval", 0.2, 0.8), "--guidance-interval says where --guidance applies"),
         (("--steps", 0), "the number of steps must be a whole number within 1..1000, got 0"),
     ],
@@ -64,6 +65,12 @@ def test_wrong_options_give_one_sentence(nelbo_cli, tmp_path, options, named):
     done = nelbo_cli("sample", "fashion-mnist", "--num", 1, "--out", "x.npy", *options)
     assert done.code == 2 and not (tmp_path / "x.npy").exists()
     assert named in done.err and done.err.strip().count("\n") == 0
+
+
+@pytest.mark.parametrize("options", [("--guidance", 2), ("--label", "sneaker")])
+def test_model_without_classes_has_no_label_and_no_guidance(nelbo_cli, tmp_path, options):
+    done = nelbo_cli("sample", WITHOUT_CLASSES, "--num", 1, "--out", "x.npy", *options)
+    assert done.code == 2 and f"is not class-conditional; remove {options[0]}" in done.err
 
 
 def test_class_labels_and_guidance(nelbo_cli, tmp_path, monkeypatch):
