@@ -541,5 +541,5 @@ class TestReading:
             nelbo.train("digits", tmp_path / "run", sise=16)
         with pytest.raises(ConfigurationError, match="give data as a name, a path or images, or leave out size"):
             nelbo.train(None, tmp_path / "run", size=16)
-        with pytest.raises(DataError, match="the data is 3; expected a path, .*, or a data set; or a built-in name"):
+        with pytest.raises(DataError, match=r"the data is 3; expected a path, .*, or a data set; or a built-in name"):
             nelbo.train(3, tmp_path / "run")
