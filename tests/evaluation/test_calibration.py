@@ -92,16 +92,6 @@ def test_few_draws_still_measure_every_t():
     assert seen[-1][0] == seen[-1][1]
 
 
-def test_few_draws_are_enough_for_a_smooth_error():
-    """400 draws at 100 values of t, even in log t, of a chain of 1,000: within 6 standard errors of 4 x 144 values."""
-    schedule, data, seen = NoiseSchedule.log_linear(), images(), list[int]()
-    network = DATA.network(schedule)
-    mse = calibrate(ReverseProcess(network, schedule), data, draws=400, progress=lambda done, total: seen.append(total))
-    assert seen[-1] <= 400
-    ratio = mse[1:] / exact_mse(schedule, data)[1:]
-    assert float((ratio - 1).abs().max()) < 6 * math.sqrt(2 / 144 / 4)
-
-
 def test_labels_reach_a_conditional_network():
     """A network that is exact only with the class has an error of 0 with labels, and more without."""
     schedule, data = NoiseSchedule.log_linear(10, 5.0, -7.0), images(20, 4)

@@ -25,8 +25,12 @@ def forecast(recipe: AnyRecipe, steps: float) -> str:
 
 def outcome(recipe: AnyRecipe, steps: int, seconds: float) -> str:
     """Say at the end of a short training what to do next."""
-    minutes = seconds / 60 * RECOGNISABLE_AFTER / (steps * recipe.training.batch_size)
-    more = "a larger --steps" if recipe.training.minutes is None else f"--minutes {5 * math.ceil(minutes / 5)} or more"
+    budget, network = recipe.training.minutes, recipe.network_training.minutes  # the decoder gets the rest
+    if budget is None or network is None:
+        more = "a larger --steps"
+    else:
+        minutes = seconds / 60 * RECOGNISABLE_AFTER / (steps * recipe.training.batch_size) * budget / network
+        more = f"--minutes {5 * math.ceil(minutes / 5)} or more"
     return f"{steps} steps are few: {_usual(recipe)}. The same command with {more} resumes"
 
 

@@ -1,8 +1,5 @@
 """Measurement of mse_t, the mean squared error of the network's xhat_0, which gives the calibrated variance."""
 
-import math
-
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,8 +10,6 @@ from nelbo.options import check_whole
 from nelbo.probability import levels_to_data
 from nelbo.progress import Progress
 from nelbo.randomness import CALIBRATION, derived_seed, standard_normal
-
-FEWEST = 4  # examples at one t
 
 
 @torch.no_grad()
@@ -32,8 +27,7 @@ def calibrate(
 
     Each t gets draws // T + 256 // t examples, at least 4: low noise levels differ most from one another and hold most
     of the bits. The error is converted to the squared error of the noise, which changes slowly with t, and averaged
-    over neighbouring t: over none for the first four, over more as t grows. If draws < 4 T, about draws / 4 values
-    of t get 4 examples each, half of them even in t and half in log t; the others are interpolated.
+    over neighbouring t: over none for the first four, over more as t grows.
 
     Args:
         labels: (N,) class of each image for a conditional network, negative for none; None evaluates the network
@@ -59,7 +53,8 @@ def calibrate(
         )
     schedule, generator = reverse.schedule, torch.Generator().manual_seed(derived_seed(seed, CALIBRATION))
     num_steps = schedule.num_steps
-    times, counts = _places(num_steps, draws)
+    times = torch.arange(1, num_steps + 1)
+    counts = (draws // num_steps + 256 // times).clamp(min=4)
     t_all = times.repeat_interleave(counts)
     t_all = t_all[torch.randperm(len(t_all), generator=generator)]
     chosen = torch.randint(len(images), (len(t_all),), generator=generator)
@@ -76,27 +71,8 @@ def calibrate(
         if progress is not None:
             progress(start + len(t), len(t_all))
     snr = schedule.snr.cpu()[1:]
-    noise_error = total[times] * snr[times - 1] / counts
-    if len(times) < num_steps:
-        noise_error = _interpolated(times, noise_error, num_steps)
-    return torch.cat([torch.zeros(1, dtype=torch.float64), _smoothed(noise_error, num_steps // 128) / snr])
-
-
-def _places(num_steps: int, draws: int) -> tuple[Tensor, Tensor]:
-    """Return the values of t to measure, ascending from 1 to T, and the number of examples at each."""
-    if draws >= FEWEST * num_steps:
-        times = torch.arange(1, num_steps + 1)
-        return times, (draws // num_steps + 256 // times).clamp(min=FEWEST)
-    half = max(draws // FEWEST // 2, 2)
-    spaced = [torch.linspace(1, num_steps, half), torch.logspace(0, math.log10(num_steps), half)]
-    times = torch.cat(spaced).round().long().clamp(1, num_steps).unique()
-    return times, torch.full_like(times, FEWEST)
-
-
-def _interpolated(times: Tensor, values: Tensor, num_steps: int) -> Tensor:
-    """Interpolate positive values at some t to t = 1..T, linearly in their logarithm."""
-    logs = values.clamp(min=1e-300).log().numpy()  # the error of an exact network is 0
-    return torch.from_numpy(np.exp(np.interp(np.arange(1, num_steps + 1), times.numpy(), logs)))
+    noise_error = _smoothed(total[1:] * snr / counts, num_steps // 128)
+    return torch.cat([torch.zeros(1, dtype=torch.float64), noise_error / snr])
 
 
 def _smoothed(values: Tensor, reach: int) -> Tensor:

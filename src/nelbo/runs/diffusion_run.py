@@ -25,13 +25,7 @@ from nelbo.samplers.names import DEFAULT_SAMPLER
 
 @dataclass
 class DiffusionRun(MeasuredDiffusion):
-    """A trained diffusion model with everything needed to sample, score and calibrate it.
-
-    Attributes:
-        schedule: the full schedule that it was trained on, on the network's device.
-        mse: (T+1,) what calibration measured, or None.
-        pixels: the network of the decoder p(x_0|x_1), or None for the Gaussian of eq. 13.
-    """
+    """A trained diffusion model with everything needed to sample, score and calibrate it."""
 
     def sampler(self, sampler: str = DEFAULT_SAMPLER, **options: Any) -> Sampler:
         """Return a sampler by name, with the options of `SamplingOptions`.

@@ -29,7 +29,7 @@ from nelbo.runs.diffusion_model import CALIBRATION, DiffusionModel, calibration_
 from nelbo.runs.folder import RunConfig
 from nelbo.runs.run import Run, held_out_record
 
-GLANCE_STEPS, CALIBRATION_DRAWS = 4, 4096
+GLANCE_STEPS = 4
 
 
 @dataclass
@@ -200,16 +200,16 @@ class MeasuredDiffusion(Run):
             return {"held_out_chain_bits_per_dim": round(report.chain, 4)}
         return held_out_record(report)
 
-    def prepare(self, images: ImageDataset, progress: Progress | bool | None = None, most: int | None = None) -> None:
+    def prepare(self, images: ImageDataset, progress: Progress | bool | None = None) -> None:
         """Calibrate, and write the measurement into the run folder."""
-        self.calibrate(images, draws=min(most or CALIBRATION_DRAWS, CALIBRATION_DRAWS), progress=progress)
+        self.calibrate(images, progress=progress)
         self.save()
 
     def calibrate(
         self,
         images: Images,
         *,
-        draws: int = CALIBRATION_DRAWS,
+        draws: int = 4096,
         seed: int | None = 0,
         batch_size: int = 64,
         progress: Progress | bool | None = None,

@@ -166,12 +166,8 @@ class Run(Displayed, ABC):
         """Estimate the bound roughly, for a preview during training: fields of a line of the metrics."""
         return held_out_record(self.bound(images))
 
-    def prepare(self, images: ImageDataset, progress: Progress | bool | None = None, most: int | None = None) -> None:
-        """Measure on training images what a finished model stores about itself. Some families have nothing.
-
-        Args:
-            most: draws of an image that the measurement may take, so that a short training stays short.
-        """
+    def prepare(self, images: ImageDataset, progress: Progress | bool | None = None) -> None:
+        """Measure on training images what a finished model stores about itself. Some families have nothing."""
         return None
 
     def extras(self) -> dict[str, Tensor]:

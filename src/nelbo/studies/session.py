@@ -27,7 +27,6 @@ class Session:
     Attributes:
         pictures: whether to draw the finished model.
         first_step: the step that this session resumed at.
-        last_step: the step that it ended at.
     """
 
     folder: Path
@@ -36,12 +35,6 @@ class Session:
     listener: Listener
     pictures: bool = True
     first_step: int = 0
-    last_step: int = 0
-
-    @property
-    def seen(self) -> int:
-        """Images seen in training, repetitions included; work after a short training is limited to as many."""
-        return max(self.last_step, 1) * self.config.recipe.training.batch_size
 
     def begin(self, first_step: int, training: bool) -> None:
         """Report the configuration before the first step.
@@ -82,16 +75,14 @@ class Session:
     def prepare(self) -> None:
         """Calibrate the model, after its last step."""
         stage = self.listener.on_stage
-        load(self.folder).prepare(
-            self.split.train, lambda done, total: stage("calibrating", done, total), most=self.seen
-        )
+        load(self.folder).prepare(self.split.train, lambda done, total: stage("calibrating", done, total))
 
     def finish(self, stopped_by: str | None) -> None:
         """Draw the curves and, unless a signal stopped training, the pictures of the finished model."""
         if stopped_by is None:
             run = load(self.folder)
             if self.pictures:
-                show_run(run, self._held_out(min(4 * HELD_OUT_IMAGES, self.seen)), self.listener.on_stage)
+                show_run(run, self._held_out(4 * HELD_OUT_IMAGES), self.listener.on_stage)
             self._report(run)
         self.draw_curves()
 

@@ -126,7 +126,6 @@ def _trained(session: Session, tensorboard: bool) -> Run:
         remove_parts(folder)
         session.begin(trainer.state.step, training=not trainer.budget.spent)
     trainer.run()
-    session.last_step = trainer.state.step
     stopped, step, wait = trainer.stopped_by, trainer.state.step, trainer.accelerator.wait_for_everyone
     if stopped is None and trainer.accelerator.is_main_process:
         session.prepare()
