@@ -1,6 +1,6 @@
-"""Restoration of damaged fashion-mnist test images, by the bundled model and by common methods without a model.
+"""Restoration of damaged fashion-mnist test images, by a model and by common methods without a model.
 
-    python -m benchmarks.restoring [--images 100] [--calls 20] [--num 4] [--out benchmarks/restoring]
+    python -m benchmarks.restoring [--model fashion-mnist] [--images 100] [--calls 20] [--num 4]
 
 Each damage is restored by `--num` draws of `--calls` network calls each. PSNR is 10 log10(255^2 / mean squared error),
 with the error averaged over all pixels of all images, including kept pixels. In addition, the draws of each image are
@@ -395,12 +395,13 @@ def rounded(errors: list[float]) -> list[float]:
 def main() -> None:
     """Measure, print the tables, and write them with the picture."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.restoring", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--model", default="fashion-mnist", help="a run folder or a bundled model")
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--calls", type=int, default=20, help="network calls for one draw")
     parser.add_argument("--num", type=int, default=4, help="draws per image")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/restoring"))
     options = parser.parse_args()
-    run = load_as(DiffusionRun, "fashion-mnist")
+    run = load_as(DiffusionRun, options.model)
     test = load_data("fashion-mnist").test
     images = test.spread(options.images).images(range(options.images))
     measured = {}
@@ -408,7 +409,8 @@ def main() -> None:
         start = time.perf_counter()
         measured[case.name] = measure(run, case, images, options.calls, options.num)
         print(f"{case.name}: {time.perf_counter() - start:.0f} s", flush=True)
-    command = f"python -m benchmarks.restoring --images {options.images} --calls {options.calls} --num {options.num}"
+    command = f"python -m benchmarks.restoring --model {options.model} --images {options.images}"
+    command += f" --calls {options.calls} --num {options.num}"
     text = in_markdown(measured, command)
     print(text)
     record = {

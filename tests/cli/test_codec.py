@@ -1,6 +1,7 @@
 """`nelbo compress`, `decompress`, `inspect` and `codec`."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,8 @@ from PIL import Image
 
 from nelbo.codec import Bitstream, FittingOptions
 from nelbo.data import load_data
+from nelbo.errors import CodecError
+from nelbo.files import read_tensors, write_tensors
 from nelbo.runs import DiffusionRun, load_as
 from tests.codec.conftest import tiny_codec_run
 
@@ -59,7 +62,7 @@ def test_a_folder_of_images_becomes_a_folder_of_files(nelbo_cli, model, picture,
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (8, 8, 3), dtype=np.uint8)).save(folder / "colour.png")
     (folder / "broken.png").write_bytes(b"no image")
     made = nelbo_cli("compress", folder, "-m", model, "-o", "out")
-    assert made.code == 0 and "3 images" in made.out
+    assert made.code == 1 and "3 images" in made.out  # a script must not delete what was skipped
     assert "colour.png: in colour, and the model's images are grey" in made.err and "broken.png" in made.err
     assert nelbo_cli("decompress", "out", "-o", "back", "-m", model).code == 0
     for i in range(3):
@@ -80,6 +83,23 @@ def test_one_bad_file_does_not_stop_the_rest(nelbo_cli, model, picture, tmp_path
     assert "c.nelbo: the decoded pixels do not match the file's hash" in found.err
     assert [path.name for path in (tmp_path / "back").iterdir()] == ["d.png"]
     assert np.array_equal(pixels_of(tmp_path / "back" / "d.png"), pixels_of(picture))
+
+
+@pytest.mark.parametrize("plan", ["stale", "none"])
+def test_another_model_is_named_before_its_own_plan(nelbo_cli, model, picture, tmp_path, plan):
+    """A stale or missing plan of a model that did not make the file is not what is wrong."""
+    nelbo_cli("compress", picture, "-m", model, "-o", "four.nelbo")
+    other = tmp_path / "other"
+    shutil.copytree(model, other)
+    tensors, _ = read_tensors(other / "codec.safetensors")
+    write_tensors(other / "codec.safetensors", tensors, {"fingerprint": 32 * "ab", "stale": True})
+    if plan == "none":
+        (other / "codec.safetensors").unlink()
+    found = nelbo_cli("decompress", "four.nelbo", "-o", "back.png", "-m", other)
+    own = "this model is abababababababab" if plan == "stale" else "this model has no codec plan"
+    assert found.code == 2 and f"{own}; choose the model that made it" in found.err
+    with pytest.raises(CodecError, match=own):
+        load_as(DiffusionRun, other).decompress((tmp_path / "four.nelbo").read_bytes())
 
 
 def test_missing_model_is_reported_once(nelbo_cli, model, picture):

@@ -157,7 +157,7 @@ class TestRun:
         message = refused(
             "train", "--data", trained.parent / "pictures", "--out", copy, *TINY, "--learning-rate", "0.5", "--flip"
         )
-        assert "training.flip: False stored, True given; training.learning_rate: 0.002 stored, 0.5 given)" in message
+        assert "--flip: False stored, True given; --learning-rate: 0.002 stored, 0.5 given)" in message
 
     def test_training_needs_data_or_a_run(self, refused):
         assert "set --data to the images to train on" in refused("train", "--out", "run")

@@ -71,7 +71,7 @@ def test_a_run_resumes_with_its_range_only(nelbo_cli, deep: str) -> None:
     assert nelbo_cli(*train, "100,3000").code == 0
     assert nelbo_cli("train", "--out", "run", "--no-pictures").code == 0
     other = nelbo_cli(*train, "auto")
-    assert other.code == 2 and "data.range: [100.0, 3000.0] stored, [0, 4095] given" in other.err
+    assert other.code == 2 and "--range: [100.0, 3000.0] stored, [0, 4095] given" in other.err
 
 
 def test_full_range_is_that_of_earlier_runs(nelbo_cli, deep: str) -> None:

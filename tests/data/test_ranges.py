@@ -148,6 +148,9 @@ def test_full_range_of_an_array_is_that_of_sixteen_bits(tmp_path: Path) -> None:
     with pytest.warns(DataWarning, match=r"0\.\.65535 became 0\.\.255"):
         split = load_data(str(tmp_path / "a.npy"), range="full", held_out=0)
     assert (split.train[3][0].numpy() == scaled(SHALLOW[3] * 16, 0, 65535)).all()
+    assert split.limits == (0, 65535)  # a run stores them and reads other arrays by them
+    with pytest.warns(DataWarning, match=r"0\.\.65535 became 0\.\.255"):
+        assert load_data(SHALLOW * 16, range="full", held_out=0).limits == (0, 65535)
     np.save(tmp_path / "b.npy", (SHALLOW >> 4).astype(np.int64))
     assert (
         load_data(str(tmp_path / "b.npy"), range="full", held_out=0).train[3][0].tolist() == (SHALLOW[3] >> 4).tolist()

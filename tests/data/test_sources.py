@@ -8,7 +8,7 @@ import torch
 
 from nelbo.data import ArrayDataset, describe, load_data, load_for_model
 from nelbo.data import sources as sources_module
-from nelbo.data.sources import Loaded
+from nelbo.data.datasets import Loaded
 from nelbo.errors import DataError
 
 

@@ -415,9 +415,9 @@ class TestResume:
 
         for typed in ("pics", "./pics", "../" + tmp_path.name + "/pics"):  # as runs of earlier versions hold it
             refuse_differences(folder, config(typed), config(tmp_path / "pics"))
-        with pytest.raises(RunError, match=r"data\.spec: '.*/pics' stored, '.*/others' given"):
+        with pytest.raises(RunError, match=r"data: '.*/pics' stored, '.*/others' given"):
             refuse_differences(folder, config("pics"), config(tmp_path / "others"))
-        with pytest.raises(RunError, match=r"data\.spec: 'digits' stored, '.*/digits' given"):
+        with pytest.raises(RunError, match=r"data: 'digits' stored, '.*/digits' given"):
             refuse_differences(folder, digits, config("./digits"))
 
     def test_a_nonempty_folder_is_refused(self, tmp_path):

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 import nelbo
-from nelbo.data import ArrayDataset, DataWarning, FolderDataset, Split, fingerprint, split_given
+from nelbo.data import ArrayDataset, DataWarning, FolderDataset, Split, fingerprint, load_data
 from nelbo.errors import ConfigurationError, DataError, NelboError, RunError
 from nelbo.randomness import SeedWarning
 from nelbo.runs.folder import why_not_calibrated
@@ -54,7 +54,7 @@ def test_an_array_equals_its_file(folder, tmp_path):
 
 def test_the_folder_describes_the_images(folder):
     data = json.loads((folder / "config.json").read_text())["data"]
-    assert data["spec"] == f"memory:{fingerprint(split_given(GREY))}"
+    assert data["spec"] == f"memory:{fingerprint(load_data(GREY))}"
     assert (data["shape"], data["levels"], data["num_train"], data["num_held_out"]) == ([1, 8, 8], 256, 23, 1)
     assert "given in memory: 23 training images, 1 held out" in repr(nelbo.load(folder))
 
@@ -65,9 +65,13 @@ def test_the_same_images_resume_and_others_are_refused(folder, tmp_path):
     heard = []
     train(GREY.copy(), out, steps=3, listener=Listener(on_step=lambda step: heard.append(step.step)))
     assert heard == [3]
+    resumed = nelbo.train(GREY, out, steps=4, pictures=False)  # the recipe is that of the run
+    assert resumed.config.recipe.network.base == 8
+    with pytest.raises(RunError, match=r"network\.base: 8 stored, 12 given"):
+        nelbo.train(GREY, out, steps=5, overrides={"network.base": 12})
     other = GREY.copy()
     other[5, 0, 0] ^= 1
-    with pytest.raises(RunError, match=r"data\.spec: 'memory:.*' stored, 'memory:.*' given"):
+    with pytest.raises(RunError, match=r"data: 'memory:.*' stored, 'memory:.*' given"):
         train(other, out, steps=4)
 
 
@@ -89,24 +93,25 @@ def test_every_kind_of_list(tmp_path):
     images = [paths[0], str(paths[1]), Image.open(paths[2]), np.asarray(Image.open(paths[3]))]
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # that of a Pillow image is a read-only array
-        split = split_given(images, size=(6, 8), held_out=1)
+        split = load_data(images, size=(6, 8), held_out=1)
     assert (len(split.train), len(split.test), split.train.shape) == (3, 1, (3, 6, 8))
     expected = nelbo.load_data(tmp_path / "pictures", size=(6, 8), held_out=1)
     assert torch.equal(split.train.images(range(3)), expected.train.images(range(3)))
-    assert split_given([GREY[0], images[0]], size=8).train.shape == (3, 8, 8)  # colour, if one has
-    assert split_given(images, size=8, mode="L").train.shape == (1, 8, 8)
+    assert load_data([GREY[0], images[0]], size=8).train.shape == (3, 8, 8)  # colour, if one has
+    assert load_data(images, size=8, mode="L").train.shape == (1, 8, 8)
     with pytest.raises(DataError, match=r"the images have 2 sizes \(8x8, 10x12\); set size to resize and crop them"):
-        split_given([GREY[0], images[0]])
+        load_data([GREY[0], images[0]])
 
 
 def test_sets_and_splits_are_used_as_they_are():
     digits = nelbo.load_data("digits")
-    assert torch.equal(split_given(digits.train).train.labels, nelbo.data.split_given(digits.train).train.labels)
-    kept = split_given(digits)
+    again = load_data(digits.train)
+    assert len(again.train) + len(again.test) == 1500 and again.test.class_names == digits.train.class_names
+    kept = load_data(digits)
     assert len(kept.train) == 1500 and torch.equal(kept.test.images([0]), digits.test.images([0]))
-    assert split_given(digits.train, held_out=0.1, seed=1).train.class_names == digits.train.class_names
-    with pytest.raises(ConfigurationError, match=r"held_out is 0\.1, but the data is split already"):
-        split_given(digits, held_out=0.1)
+    assert load_data(digits.train, held_out=0.1, seed=1).train.class_names == digits.train.class_names
+    with pytest.raises(ConfigurationError, match=r"held_out is 0\.1, but digits has its own held-out part of 297"):
+        load_data(digits, held_out=0.1)
 
 
 VALUES = np.random.default_rng(1).integers(0, 4096, (4, 8, 8)).astype(np.uint16)
@@ -128,14 +133,14 @@ def test_deep_images_are_mapped_as_from_a_folder(tmp_path):
     listed = [tmp_path / "0.tif", str(tmp_path / "1.tif"), Image.open(tmp_path / "2.tif"), Image.fromarray(VALUES[3])]
     note = "4 images have more than 8 bits, with values 0 to 4095; 0..4095 became 0..255; set another range by "
     with pytest.warns(DataWarning, match=note):
-        split = split_given(listed, held_out=0)
+        split = load_data(listed, held_out=0)
     assert torch.equal(whole(split), mapped(0, 4095)) and split.limits == (0, 4095)
     with pytest.warns(DataWarning, match=r"or the range of their depth, became 0\.\.255"):
-        split = split_given(listed, held_out=0, range="full")
+        split = load_data(listed, held_out=0, range="full")
     assert whole(split).max() == 16 and split.limits is None
     for images in (VALUES, torch.from_numpy(VALUES.astype(np.int64)), [*listed[:3], VALUES[3]]):
         with pytest.warns(DataWarning, match=r"100\.\.3000 became 0\.\.255"):
-            split = split_given(images, held_out=0, range="100,3000")
+            split = load_data(images, held_out=0, range="100,3000")
         assert torch.equal(whole(split), mapped(100, 3000)) and split.limits == (100, 3000)
 
 
@@ -143,10 +148,10 @@ def test_deep_colours_are_read_from_paths_only(tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(sixteen_bit_png(VALUES[:3].transpose(1, 2, 0)))
     with pytest.warns(DataWarning, match=r"0\.\.4095 became 0\.\.255"):
-        found = whole(split_given([path], held_out=0))
+        found = whole(load_data([path], held_out=0))
     assert torch.equal(found[0], mapped(0, 4095)[:3, 0])
     with pytest.raises(DataError, match="16 bits per colour, of which Pillow gives only the upper 8; give the path"):
-        split_given([Image.open(path)], held_out=0)
+        load_data([Image.open(path)], held_out=0)
 
 
 def test_the_range_of_a_read_set_is_kept(tmp_path):
@@ -154,10 +159,10 @@ def test_the_range_of_a_read_set_is_kept(tmp_path):
         Image.fromarray(values).save(tmp_path / f"{number}.tif")
     with pytest.warns(DataWarning):
         read = nelbo.load_data(tmp_path, held_out=1, memory_budget=0)
-    assert split_given(read).limits == split_given(read.train).limits == (0, 4095)
-    assert split_given(GREY, range=(0, 4095)).limits == (0, 4095)
+    assert load_data(read).limits == load_data(read.train).limits == (0, 4095)
+    assert load_data(GREY, range=(0, 4095)).limits == (0, 4095)
     with pytest.raises(ConfigurationError, match=r"range is 0,255, but the images were read by 0,4095; leave it out"):
-        split_given(read, range=(0, 255))
+        load_data(read, range=(0, 255))
 
 
 @pytest.mark.parametrize("kind", ["array", "list"])

@@ -115,7 +115,7 @@ def compress(
     """Compress images with a model. Lossless by default.
 
     The first bytes of a file decode to a preview. Decompression needs the same model. Images that do not get smaller
-    are stored uncompressed or with zlib or LZMA; such files have no preview.
+    are stored uncompressed or with zlib or LZMA; such files have no preview. Exit code 1: an image was skipped.
     """
     ending = _Ending(lossy_only, max_bytes, rmse, report)
     if target is None and not report:
@@ -135,6 +135,8 @@ def compress(
     show_sizes(pictures, files, found, json)
     name_rejects(rejects, "")
     _name_losses(pictures)
+    if rejects:
+        raise typer.Exit(1)
 
 
 def _pictures(images: str, num: int | None, run: DiffusionRun, model: str) -> tuple[list[Picture], list[Reject]]:

@@ -13,7 +13,7 @@ from nelbo.cli.compressed import AT_ONCE, read_file
 from nelbo.cli.console import bars, say
 from nelbo.cli.flags import flags_of
 from nelbo.cli.options import DeviceOption, FileModelOption, TilesOption
-from nelbo.errors import DataError, NelboError
+from nelbo.errors import CodecError, DataError, NelboError
 from nelbo.progress import Bars
 
 if TYPE_CHECKING:
@@ -126,9 +126,9 @@ def _decoded(
         return
     try:
         run = load_as(DiffusionRun, options.model or find_model(fingerprint), device=options.device)
-        codec = run.codec(options.batch_size)
+        codec = run.codec(options.batch_size, maker=fingerprint)
     except NelboError as error:
-        if options.model is not None:
+        if options.model is not None and not isinstance(error, CodecError):  # another model made these files
             raise
         yield from ((path, error) for path in streams)
         return

@@ -261,10 +261,7 @@ class ProgressiveCodec:
 
     def _check(self, file: Bitstream, verify: bool = True) -> None:
         if self.fingerprint[: len(file.fingerprint)] != file.fingerprint[: len(self.fingerprint)]:
-            raise CodecError(
-                f"the file was made by the model {file.fingerprint.hex()}, and this model is "
-                f"{self.fingerprint.hex()[:16]}; choose the model that made it."
-            )
+            raise made_by_another(file.fingerprint, self.fingerprint.hex())
         if verify:
             file.verify()
 
@@ -289,4 +286,12 @@ def _too_large(tiling: Tiling) -> str:
     return (
         f"would take {tiling.num_tiles:,} tiles of {tiling.tile[1]} x {tiling.tile[2]}, more than the "
         f"{LARGEST_IMAGE:,} pixels that a file may have"
+    )
+
+
+def made_by_another(maker: bytes, ours: str) -> CodecError:
+    """Return the error for a file of another model; `ours` is in hexadecimal digits, or "" without a plan."""
+    own = f"is {ours[:16]}" if ours else "has no codec plan"
+    return CodecError(
+        f"the file was made by the model {maker.hex()}, and this model {own}; choose the model that made it."
     )

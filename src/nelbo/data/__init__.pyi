@@ -3,11 +3,12 @@ from .counts import example_counts, read_counts
 from .datasets import ArrayDataset, ImageDataset, Reject, Split
 from .folder_dataset import FolderDataset
 from .folders import DataWarning
-from .given import fingerprint, split_given
+from .given import fingerprint
 from .inputs import Images, Single, as_dataset, as_mask, as_picture, as_pixels
-from .loading import Prepared, load_data, load_for_model
+from .loading import load_data
 from .names import KNOWN_DENSITY, KNOWN_SCORE, MEMORY_PREFIX, absolute_spec
 from .pictures import Picture, read_picture, read_pictures
+from .preparing import Prepared, load_for_model
 from .report import DataReport, describe
 from .toy_sets import toy, toy_log_density, toy_masses, toy_score
 
@@ -41,7 +42,6 @@ __all__ = [
     "read_counts",
     "read_picture",
     "read_pictures",
-    "split_given",
     "toy",
     "toy_log_density",
     "toy_masses",

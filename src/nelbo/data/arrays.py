@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nelbo.data.datasets import ArrayDataset
+from nelbo.data.datasets import ArrayDataset, Loaded
 from nelbo.data.depth import to_levels
 from nelbo.data.folders import DataWarning
 from nelbo.data.names import AUTO, FULL, Range
@@ -20,7 +20,7 @@ Array = NDArray[Any]
 MAX_CLASSES = 1_000_000
 
 
-def load_arrays(path: Path, range: Range | str = AUTO) -> ArrayDataset:
+def load_arrays(path: Path, range: Range | str = AUTO) -> Loaded:
     """Load a `.npy` file of images, or a `.npz` file of `images` and optional `labels`, `levels` and `class_names`.
 
     A `.npz` file with a single array may give it any name; `arr_0` and `arr_1`, the names that NumPy gives, are images
@@ -50,7 +50,9 @@ def load_arrays(path: Path, range: Range | str = AUTO) -> ArrayDataset:
                 f"{path}: `class_names` has {len(class_names)} names, but the labels go up to {number - 1}; give one "
                 "name per label."
             )
-    return ArrayDataset(images, int(levels) if "levels" in arrays else num_levels, labels, path.stem, class_names)
+    known = int(levels) if "levels" in arrays else num_levels
+    dataset = ArrayDataset(images, known, labels, path.stem, class_names)
+    return Loaded("arrays", dataset, limits=limits_of(arrays["images"], range))
 
 
 def _read(path: Path) -> dict[str, Array]:
@@ -113,8 +115,8 @@ def as_levels(array: Array, name: str, range: Range | str = AUTO) -> tuple[Array
         warnings.warn(f"{name} holds bool, so its images have two levels (K = 2).", DataWarning, stacklevel=2)
         return array.astype(np.uint8), 2
     low, high = array.min(), array.max()
-    limits = (0, 65535) if range == FULL and array.dtype == np.uint16 and high > 255 else range
-    if not isinstance(limits, str):
+    limits = limits_of(array, range)
+    if limits is not None:
         _warn_of_range(f"{name} holds {array.dtype} from {low} to {high}", (low.item(), high.item()), limits)
         return to_levels(array, limits), 256
     if array.dtype.kind == "f" and low >= 0 and high <= 1:
@@ -127,6 +129,15 @@ def as_levels(array: Array, name: str, range: Range | str = AUTO) -> tuple[Array
         f"{option('range', f'{low},{high}')} or other values that become 0 and 255, or scale it first, for example "
         f"(255 * (x - {low}) / ({high} - {low})).round().astype('uint8')."
     )
+
+
+def limits_of(array: Array, range: Range | str) -> Range | None:
+    """Return the values that become 0 and 255 in an array by a range; None if its values are taken as levels."""
+    if array.dtype == np.uint8 or array.dtype.kind == "b":
+        return None
+    if range == FULL and array.dtype == np.uint16 and array.max(initial=0) > 255:
+        return (0, 65535)
+    return None if isinstance(range, str) else range
 
 
 def _warn_of_range(what: str, values: Range, limits: Range) -> None:

@@ -200,6 +200,16 @@ class ArrayDataset(ImageDataset):
 
 
 @dataclass(frozen=True)
+class Loaded:
+    """Images in memory, the held-out part if the set has one of its own, and the range they were read by if known."""
+
+    kind: str
+    train: ImageDataset
+    test: ImageDataset | None = None
+    limits: Range | None = None
+
+
+@dataclass(frozen=True)
 class Split(Displayed):
     """The part to train on, and the held-out part to measure on. No image is in both.
 

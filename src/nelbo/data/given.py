@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -10,76 +9,19 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from nelbo.data.arrays import as_images
-from nelbo.data.datasets import ArrayDataset, ImageDataset, Split
+from nelbo.data.arrays import as_images, limits_of
+from nelbo.data.datasets import ArrayDataset, ImageDataset, Loaded, Split
 from nelbo.data.decoding import conform
 from nelbo.data.folder_dataset import FolderDataset
 from nelbo.data.folders import DataWarning
-from nelbo.data.held_out import split_off
 from nelbo.data.inputs import EXPECTED, Images, Single, as_picture, levels_of, pixels_of_array, short
-from nelbo.data.loading import conformed_parts
-from nelbo.data.names import AUTO, FULL, MODE_OF, MODES, Mode, Range, Size, read_range
+from nelbo.data.names import AUTO, FULL, MODE_OF, Mode, Range, Size
 from nelbo.data.pictures import Picture
 from nelbo.data.ranges import DeepImages, choice_of_range
-from nelbo.data.sources import Loaded
-from nelbo.errors import ConfigurationError, DataError, option, warn
+from nelbo.errors import DataError, option, warn
 
 HASHED = 1024  # images of a set that is not in memory, from which its fingerprint is computed
 CHUNK = 256  # images read at once
-
-
-def split_given(
-    images: Images | Split,
-    *,
-    size: int | Size | None = None,
-    mode: Mode | None = None,
-    held_out: float | None = None,
-    seed: int = 0,
-    largest: int | None = None,
-    range: Range | str = AUTO,
-) -> Split:
-    """Split images in memory into a training part and a held-out part.
-
-    Args:
-        images: what `collect` takes, or a `Split`, which is used as it is.
-        size, mode, held_out, seed, largest: see `nelbo.data.load_data`.
-        range: see `nelbo.data.load_data`. A data set and a `Split` hold levels already, which stay as they are; their
-            range is the one by which they were made.
-
-    Raises:
-        DataError: images that cannot be used, of several sizes, or larger than `largest`.
-        ConfigurationError: an invalid argument, or `held_out` or another range for a `Split`.
-
-    Warns:
-        DataWarning: images had more than 8 bits, or an array was converted.
-    """
-    range = read_range(range)
-    shape = (size, size) if isinstance(size, int) else size
-    if mode is not None and mode not in MODES:
-        raise ConfigurationError(f"{option('mode')} is {mode!r}; expected L (grey) or RGB.")
-    source = collect(images, shape, mode, range)
-    train, test = conformed_parts(source, shape, mode, None if shape else largest)
-    limits = _range_of(source, range)
-    if test is None:
-        return replace(split_off(train, held_out, seed), limits=limits)
-    if held_out is not None:
-        raise ConfigurationError(f"{option('held_out')} is {held_out}, but the data is split already; leave it out.")
-    return Split(train, test, limits)
-
-
-def _range_of(source: Loaded, range: Range | str) -> Range | None:
-    """Return the range by which images were read; if that is not known, the range that is given.
-
-    Raises:
-        ConfigurationError: they differ.
-    """
-    found = source.limits
-    if isinstance(range, str) or found in (None, range):
-        return found if isinstance(range, str) else range
-    given, read = (f"{low:.12g},{high:.12g}" for low, high in (range, found))
-    raise ConfigurationError(
-        f"{option('range')} is {given}, but the images were read by {read}; leave it out, or read them again."
-    )
 
 
 def collect(images: Images | Split, size: Size | None, mode: Mode | None, range: Range | str = AUTO) -> Loaded:
@@ -101,7 +43,9 @@ def collect(images: Images | Split, size: Size | None, mode: Mode | None, range:
         return Loaded("memory", images, limits=images.limits if isinstance(images, FolderDataset) else None)
     if isinstance(images, np.ndarray | Tensor):
         pixels, levels = levels_of(images, 256, range)
-        return Loaded("memory", ArrayDataset(as_images(pixels.numpy(), "the array"), levels))
+        array = images.detach().cpu().numpy() if isinstance(images, Tensor) else images
+        dataset = ArrayDataset(as_images(pixels.numpy(), "the array"), levels)
+        return Loaded("memory", dataset, limits=limits_of(array, range))
     given = [images] if isinstance(images, Image.Image) else images
     if not isinstance(given, list | tuple) or not given:
         raise DataError(

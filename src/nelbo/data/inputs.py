@@ -16,9 +16,9 @@ from nelbo.data.datasets import ArrayDataset, ImageDataset
 from nelbo.data.decoding import conform, to_tensor
 from nelbo.data.flattening import from_pillow
 from nelbo.data.folders import DataWarning
-from nelbo.data.loading import load_for_model
 from nelbo.data.names import AUTO, CHANNELS, MODE_OF, Range
 from nelbo.data.pictures import Picture, read_picture
+from nelbo.data.preparing import load_for_model
 from nelbo.data.stored import Unreadable
 from nelbo.errors import DataError
 

@@ -51,6 +51,7 @@ DIGITS, FASHION_MNIST, TOY_PREFIX = "digits", "fashion-mnist", "toy:"
 TOY_NAMES = ("moons", "spiral", "eight-gaussians", "checkerboard")
 KNOWN_DENSITY = ("eight-gaussians", "checkerboard")  # toy sets whose log-density has a closed form
 KNOWN_SCORE = ("eight-gaussians",)  # toy sets whose noisy score has a closed form
+MEMORY_BUDGET = 2**31  # bytes of pixels to keep in memory; a larger set is decoded as it is read
 MEMORY_PREFIX = "memory:"  # begins the spec of images that were given in memory, before their fingerprint
 BUILT_IN = (DIGITS, FASHION_MNIST, *(TOY_PREFIX + name for name in TOY_NAMES))
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nelbo.data.datasets import Reject
+from nelbo.data.datasets import Loaded, Reject
 from nelbo.data.decoding import decode, to_tensor
 from nelbo.data.names import AUTO, MODE_OF, Range
-from nelbo.data.sources import Loaded, open_source
+from nelbo.data.sources import open_source
 from nelbo.data.stored import Unreadable
 from nelbo.display import Displayed, pngs
 from nelbo.errors import DataError

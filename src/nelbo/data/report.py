@@ -4,11 +4,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from nelbo.data.datasets import ImageDataset, Reject
+from nelbo.data.datasets import ImageDataset, Loaded, Reject
 from nelbo.data.names import AUTO, CHANNELS, MODE_OF, Range, read_range
 from nelbo.data.ranges import choice_of_range
 from nelbo.data.scanning import Scan, scan
-from nelbo.data.sources import Listed, Loaded, open_source
+from nelbo.data.sources import Listed, open_source
 from nelbo.data.stored import printable
 from nelbo.progress import Progress
 

@@ -10,7 +10,7 @@ import torch
 
 from nelbo.data.arrays import load_arrays
 from nelbo.data.bundled import load_digits
-from nelbo.data.datasets import ImageDataset
+from nelbo.data.datasets import Loaded
 from nelbo.data.decoding import is_picture
 from nelbo.data.folders import Listing, list_folder
 from nelbo.data.idx import FASHION_CLASSES, TEST, TRAIN, find_fashion_mnist, find_idx, load_idx_part
@@ -32,16 +32,6 @@ from nelbo.errors import DataError
 from nelbo.files import refuse_pointer
 
 TOY_TRAIN, TOY_TEST = 10_000, 2_000  # points
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """Images in memory, the held-out part if the set has one of its own, and the range they were read by if known."""
-
-    kind: str
-    train: ImageDataset
-    test: ImageDataset | None = None
-    limits: Range | None = None
 
 
 @dataclass(frozen=True)
@@ -97,7 +87,7 @@ def _idx_folder(spec: str, seed: int, range: Range | str) -> Source | None:
 def _array_file(spec: str, seed: int, range: Range | str) -> Source | None:
     path = _path(spec)
     is_array = path.suffix.lower() in ARRAY_ENDINGS and path.is_file()
-    return Loaded("arrays", load_arrays(path, range)) if is_array else None
+    return load_arrays(path, range) if is_array else None
 
 
 def _image_files(spec: str, seed: int, range: Range | str) -> Source | None:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import torch
 
 from nelbo.codec import CodecPlan, FittingOptions, ProgressiveCodec, fit_plan
+from nelbo.codec.codec import made_by_another
 from nelbo.data import Images, as_dataset
 from nelbo.errors import CodecError, ConfigurationError, NelboError, NelboWarning, RunError, option, setting
 from nelbo.files import read_metadata, read_tensors, write_tensors
@@ -76,15 +77,23 @@ def fit_codec(
     return plan
 
 
-def load_codec(run: ModelInFolder, batch_size: int = 8) -> ProgressiveCodec:
+def load_codec(run: ModelInFolder, batch_size: int = 8, maker: bytes | None = None) -> ProgressiveCodec:
     """Return the codec of a run. A class-conditional model is called without a class, so a file stores none.
 
+    Args:
+        maker: the fingerprint in the files to decode, or None.
+
     Raises:
+        CodecError: the files were made by another model; this comes before what is wrong with the plan of this one.
         ConfigurationError: the plan has not been measured yet, or the codec does not support the model.
         RunError: the plan is damaged, or was measured for other weights; or the model is not calibrated.
     """
-    _require_support(run)
     path = run.folder / PLAN_FILE
+    if maker is not None:
+        stored = str(read_metadata(path).get("fingerprint", "")) if path.is_file() else ""
+        if not stored.startswith(maker.hex()):
+            raise made_by_another(maker, stored)
+    _require_support(run)
     if not path.is_file():
         raise ConfigurationError(
             f"{run.folder} has no codec plan: {PLAN_FILE} is missing; measure it once with `nelbo codec {run.folder}` "

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nelbo.codec import Decoded, ProgressiveCodec
+from nelbo.codec import Bitstream, Decoded, ProgressiveCodec
 from nelbo.data import Single, as_pixels
 from nelbo.options import options_from
 from nelbo.progress import Progress, reported
@@ -103,14 +103,19 @@ class DiffusionRun(MeasuredDiffusion):
         self.check_number(chosen.num, chosen.batch_size)
         return restore(self.model, image, chosen)
 
-    def codec(self, batch_size: int = 8) -> ProgressiveCodec:
+    def codec(self, batch_size: int = 8, *, maker: bytes | None = None) -> ProgressiveCodec:
         """Return Algorithms 3 and 4 for this model. The codec holds a float64 copy of the network: build it once.
 
+        Args:
+            batch_size: tiles that pass through the network together.
+            maker: the fingerprint in the files to decode, or None.
+
         Raises:
+            CodecError: these files were made by another model.
             ConfigurationError: the codec plan has not been measured yet.
             RunError: the plan is damaged, or belongs to earlier weights.
         """
-        return load_codec(self, batch_size)
+        return load_codec(self, batch_size, maker)
 
     def compress(
         self, image: Single, *, effort: int = 5, lossless: bool = True, progress: Progress | bool | None = None
@@ -125,5 +130,7 @@ class DiffusionRun(MeasuredDiffusion):
         self, content: bytes, *, max_bytes: int | None = None, progress: Progress | bool | None = None
     ) -> Decoded:
         """Decode a .nelbo file of this model, or a preview from its first bytes; see `ProgressiveCodec.decode`."""
+        file = Bitstream.from_bytes(content)
+        maker = file.fingerprint if isinstance(file, Bitstream) else None
         with reported(progress, "decompressing") as report:
-            return self.codec().decode_bytes(content, max_bytes, progress=report)
+            return self.codec(maker=maker).decode_bytes(content, max_bytes, progress=report)

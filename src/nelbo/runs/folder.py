@@ -3,7 +3,7 @@
 import difflib
 import json
 import os
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.resources import files
@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from nelbo.data import MEMORY_PREFIX, absolute_spec
 from nelbo.display import Displayed, counted
-from nelbo.errors import ConfigurationError, RunError, option
+from nelbo.errors import ConfigurationError, RunError, option, setting
 from nelbo.files import refuse_pointer, write_json
 from nelbo.options import Doc, record_from
 from nelbo.recipes.recipe import AnyRecipe, recipe_from_json
@@ -33,6 +33,7 @@ MAY_CHANGE = {
     "training.save_minutes",
     "training.preview_every",
 }
+READING = ("size", "mode", "held_out", "range")  # entries of `data` that are options of the same name
 
 
 @dataclass(frozen=True)
@@ -140,11 +141,24 @@ def refuse_differences(folder: Path, old: RunConfig, new: RunConfig) -> None:
     # runs of earlier versions store the path as it was typed
     before, after = (_flat(config.to_json()) | {"data.spec": absolute_spec(config.data.spec)} for config in (old, new))
     unknown = set() if old.data.class_counts else {"data.class_counts"}  # runs of 0.1.0 do not store them
-    refuse_changes(folder, "a run", before, after, MAY_CHANGE | {"nelbo"} | unknown)
+    refuse_changes(folder, "a run", before, after, MAY_CHANGE | {"nelbo"} | unknown, _as_given)
+
+
+def _as_given(name: str) -> str:
+    """Name an entry of config.json by the option that sets it, if there is one."""
+    part, _, own = name.partition(".")
+    if part == "data":
+        return option("data") if own == "spec" else option(own) if own in READING else name
+    return option(name) if name == "preset" else name if name == "family" else setting(name)
 
 
 def refuse_changes(
-    folder: Path, what: str, old: Mapping[str, Any], new: Mapping[str, Any], may_change: Set[str] = frozenset()
+    folder: Path,
+    what: str,
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+    may_change: Set[str] = frozenset(),
+    named: Callable[[str], str] = str,
 ) -> None:
     """Check that settings given now equal those stored in a folder.
 
@@ -152,13 +166,14 @@ def refuse_changes(
         what: what the folder holds, such as "a run".
         old, new: the stored settings and those given now.
         may_change: dotted names that may differ.
+        named: returns how a message names an entry.
 
     Raises:
         RunError: other settings differ; the message lists them.
     """
     before, after = _flat(old), _flat(new)
     changed = [
-        f"{name}: {before.get(name)!r} stored, {after.get(name)!r} given"
+        f"{named(name)}: {before.get(name)!r} stored, {after.get(name)!r} given"
         for name in sorted(before.keys() | after.keys())
         if name not in may_change and before.get(name) != after.get(name)
     ]

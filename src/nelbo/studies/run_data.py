@@ -1,6 +1,6 @@
 """The data of a training run: read for training, described in its configuration, and read again for evaluation."""
 
-from nelbo.data import MEMORY_PREFIX, ImageDataset, Split, absolute_spec, fingerprint, load_data, split_given
+from nelbo.data import MEMORY_PREFIX, ImageDataset, Split, absolute_spec, fingerprint, load_data
 from nelbo.data.names import FULL
 from nelbo.errors import DataError, option
 from nelbo.runs.folder import UNKNOWN_DATA, DataOptions, RunConfig
@@ -22,16 +22,6 @@ def read_split(request: DataRequest, *, workers: int | None, seed: int, listener
         DataError: the data is missing, empty, damaged, of several sizes, or larger than 256 pixels without a `size`.
         ConfigurationError: the request holds an invalid value.
     """
-    if not isinstance(request.spec, str):
-        return split_given(
-            request.spec,
-            size=request.size,
-            mode=request.mode,  # type: ignore[arg-type]
-            held_out=request.held_out,
-            seed=seed,
-            largest=LARGEST_SIDE,
-            range=request.range,
-        )
     return load_data(
         request.spec,
         size=request.size,

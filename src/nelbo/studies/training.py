@@ -166,7 +166,10 @@ def _requested(
 
 
 def _wanted(data: DataRequest | None, folder: Path, name: str | None) -> tuple[DataRequest, str, AnyRecipe]:
-    """Return the data, the preset and the recipe: as given, or those of the run in the folder if no data is given."""
+    """Return the data, the preset and the recipe: as given, or those of the run in the folder.
+
+    Those of the run are taken if no data is given, or images in memory and no preset: it resumes with images only.
+    """
     if data is None:
         if not (folder / CONFIG_FILE).exists():
             raise RunError(f"{folder} holds no run to resume; set {option('data')} to the images to train on.")
@@ -182,7 +185,12 @@ def _wanted(data: DataRequest | None, folder: Path, name: str | None) -> tuple[D
                 f"with the same images: `nelbo.train(images, {str(folder)!r})`."
             )
         return request_of(config), config.preset, config.recipe
-    name = name or presets.default_preset(data.spec if isinstance(data.spec, str) else "")
+    named = isinstance(data.spec, str)
+    if not named and name is None and (folder / CONFIG_FILE).exists():
+        config = read_config(folder)
+        if config.data.in_memory:
+            return data, config.preset, config.recipe
+    name = name or presets.default_preset(data.spec if named else "")
     return data, name, presets.preset(name)
 
 
