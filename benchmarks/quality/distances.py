@@ -29,7 +29,8 @@ def kernel_distance(generated: Tensor, reference: Tensor, resamples: int = RESAM
     """Return the squared kernel distance between features (N, D) and (M, D): unbiased, with the cubic kernel.
 
     The kernel is (x y / D + 1)^3. The distance is the mean kernel within each set, without the pairs of an image with
-    itself, minus twice the mean kernel between the sets. A resample draws both sets with replacement.
+    itself, minus twice the mean kernel between the sets. A resample draws both sets with replacement. Near 0, the
+    interval is too wide, by up to a factor of sqrt(3).
 
     Raises:
         DataError: a set has fewer than two images.

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from nelbo.diffusion import FixedSmall, NoiseSchedule, ReverseProcess
+from nelbo.diffusion import Calibrated, FixedSmall, NoiseSchedule, ReverseProcess
 from nelbo.errors import ConfigurationError, ScheduleError
 from nelbo.randomness import image_generators
 from nelbo.restoration import Restoration, denoise, denoising, edit, entering, entry_step, posterior_mean
@@ -71,6 +71,30 @@ def test_posterior_mean_is_exact_at_steps():
             found = posterior_mean(PROCESS, y, sigma).flatten(1)
             exact = torch.stack([DATA.given(EYE, each.flatten(), sigma).mean for each in y])
             assert float((found - exact).abs().max()) < tolerance
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
+def test_posterior_mean_is_exact_below_the_chain(share: float):
+    """Independent Gaussian pixels, whose network, calibration and posterior are known; the chain ends at sigma 0.14."""
+    schedule, power = NoiseSchedule.log_linear(100, log_snr_max=4.0, log_snr_min=-10.0), 0.03
+    sigma = schedule.sigma[1:].square()
+    mse = torch.cat([torch.zeros(1, dtype=torch.double), power * sigma / (power + sigma)])
+
+    def network(x_t: torch.Tensor, t: torch.Tensor, label: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the noise of x_t for x_0 ~ N(0, power)."""
+        abar = schedule.alphas_bar[t].view(-1, 1, 1, 1)
+        return (1 - abar).sqrt() * x_t / (abar * power + 1 - abar)
+
+    reverse = ReverseProcess(network, schedule, variance=Calibrated(mse))
+    y = torch.randn(3, 1, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.double) / 5
+    below = share * float(schedule.sigma[1])
+    exact = y * power / (power + below**2)
+    torch.testing.assert_close(posterior_mean(reverse, y, below), exact, atol=1e-9, rtol=0)
+    [only] = denoise(AncestralSampler(reverse), y, below, torch.Generator().manual_seed(0))
+    assert only.t == 0 and torch.equal(only.x_0, posterior_mean(reverse, y, below))
+    uncalibrated = ReverseProcess(network, schedule, variance=FixedSmall())
+    between = (posterior_mean(uncalibrated, y, below) - exact) * (y - exact)
+    assert bool((between >= 0).all())  # it removes less, not more
 
 
 @pytest.mark.parametrize("sigma", [0.2, 0.6])

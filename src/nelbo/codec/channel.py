@@ -1,9 +1,9 @@
 """Channel simulation: send a sample of q using p in about KL(q || p) bits (Algorithm 3's "send x ~ q using p").
 
-This is the Poisson functional representation (Li & El Gamal 2018), as ordered random coding with a fixed number of
-candidates (Theis & Yosri 2022). Sender and receiver know the same candidates, drawn from p. The sender draws an arrival
-time of a Poisson process for each, chooses the candidate with the smallest arrival time divided by its weight q/p, and
-sends its index.
+This is the Poisson functional representation (Li & El Gamal 2018), cut off after a fixed number of candidates. Ordered
+random coding (Theis & Yosri 2022) differs in its arrival times and has the same bias at this number. Sender and
+receiver know the same candidates, drawn from p. The sender draws an arrival time of a Poisson process for each, chooses
+the candidate with the smallest arrival time divided by its weight q/p, and sends its index.
 """
 
 import math

@@ -112,7 +112,7 @@ class Calibrated:
 
     c_t is the coefficient of x_0 in eq. 7. The cost of the last step, to t = 0, is a probability mass (eq. 13) and not
     a KL divergence. Its best variance is slightly smaller if mse_t is below a squared grey level; the difference is
-    at most 0.1 bits/dim.
+    about 0.1 bits/dim at most.
 
     Attributes:
         mse: (T+1,) E||x_0 - xhat_0(x_t)||^2 / D, indexed by the *network's own* time 0..T of the schedule that it was

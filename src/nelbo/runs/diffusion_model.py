@@ -169,7 +169,9 @@ class DiffusionModel(Brief):
         sampler = self.sampler(options)
         times = sampler.reverse.schedule.timesteps.tolist()
         walk = sampler.trajectory(shape, image_generators(seed, first, num), labels)
-        for step in self.drawn(walk, seed, first):
+        if times[1] == 1:  # the pixel network was trained on x_1
+            walk = self.drawn(walk, seed, first)
+        for step in walk:
             yield replace(step, t=times[step.t])
 
     @torch.no_grad()

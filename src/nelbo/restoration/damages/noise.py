@@ -7,10 +7,14 @@ from typing import ClassVar
 from torch import Tensor
 
 from nelbo.diffusion import ReverseProcess
-from nelbo.errors import ConfigurationError, option
+from nelbo.errors import ConfigurationError, NelboWarning, option, warn
 from nelbo.restoration.damages.damage import ImageDamage, Walk
 from nelbo.restoration.denoising import denoise, posterior_mean
 from nelbo.samplers import SAMPLERS, Sampler
+
+
+class NoiseWarning(NelboWarning):
+    """Noise that is below that of the model's chain."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +52,13 @@ class NoiseDamage(ImageDamage):
                 f"{option('eta', 1)}."
             )
         sigma = self._sigma(sampler.reverse)
+        least = float(sampler.reverse.schedule.sigma[1])
+        if sigma < least:
+            warn(
+                f"noise of {self.noise:g} grey levels is below {least / _level(sampler.reverse):.2g}, the smallest "
+                "noise of the model's chain: all draws equal the mean.",
+                NoiseWarning,
+            )
         return Walk(
             steps,
             lambda generators, label: denoise(
@@ -61,10 +72,15 @@ class NoiseDamage(ImageDamage):
 
     def _sigma(self, reverse: ReverseProcess) -> float:
         """Return the noise in units of data."""
-        level = 2 / (reverse.levels - 1)
+        level = _level(reverse)
         most = float(reverse.schedule.sigma[-1]) / level
         if self.noise > most:
             raise ConfigurationError(
                 f"{option('noise', f'{self.noise:g}')} is above this model's largest noise, {most:.0f} grey levels."
             )
         return self.noise * level
+
+
+def _level(reverse: ReverseProcess) -> float:
+    """Return one grey level in units of data."""
+    return 2 / (reverse.levels - 1)
