@@ -30,13 +30,19 @@ def check_target(path: Path) -> None:
     """Check before long work that a file can be written to `path`; its folders are created at the write.
 
     Raises:
-        RunError: `path` is a folder, or one of its parents is a file.
+        RunError: `path` is a folder, or too long, or one of its parents is a file or cannot be searched.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         raise RunError(f"{path} is a folder; name a file in it.")
     for folder in path.parents:
-        if folder.exists() and not folder.is_dir():
+        if os.path.exists(folder) and not os.path.isdir(folder):
             raise RunError(f"{path} cannot be written: {folder} is a file, not a folder.")
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:  # such as a name that is too long
+        raise RunError(f"{path} cannot be written: {error.strerror}; choose another name.") from error
 
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
@@ -178,7 +184,7 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
         RunError: the file is missing, truncated or damaged.
     """
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise RunError(f"{path} is missing; expected the weights that training saves there.")
     try:
         with safetensors.safe_open(path, framework="pt") as file:

@@ -51,6 +51,16 @@ def chosen_seed(seed: int | None) -> int:
     return int(seed)
 
 
+def plain_generator(seed: int) -> torch.Generator:
+    """Make a generator from a seed as it is, for draws that have no purpose; it counts modulo 2^64 as everywhere.
+
+    Raises:
+        ConfigurationError: the seed is no whole number.
+    """
+    check_seed(seed)
+    return torch.Generator().manual_seed(int(seed) % 2**64)
+
+
 def derived_seed(seed: int, purpose: int, *place: int) -> int:
     """Derive a 63-bit seed for one purpose and place from a seed, mixed by NumPy's `SeedSequence`.
 

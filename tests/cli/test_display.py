@@ -1,12 +1,10 @@
 """The display of a training run."""
 
-import os
 from io import StringIO
 
 import pytest
 from rich.console import Console
 
-from nelbo.cli.console import without_echo
 from nelbo.cli.display import TrainingDisplay
 from nelbo.recipes import preset
 from nelbo.runs import DataOptions, RunConfig
@@ -90,16 +88,3 @@ def test_time_after_the_budget_is_announced(speed: float, said: list[str], monke
         display.staged("calibrating", done, 2)
     found = [text for text in lines if "besides the budget" in text]
     assert len(found) == len(said) and all(time in text for time, text in zip(said, found, strict=True))
-
-
-def test_terminal_does_not_write_a_signal_into_a_bar(monkeypatch):
-    """ECHOCTL, which writes ^C, is off inside the block only."""
-    termios = pytest.importorskip("termios")
-    master, slave = os.openpty()
-    with os.fdopen(master), os.fdopen(slave, "r+b", buffering=0) as terminal:
-        monkeypatch.setattr("sys.stdin", terminal)
-        before = termios.tcgetattr(terminal)
-        assert before[3] & termios.ECHOCTL
-        with without_echo():
-            assert not termios.tcgetattr(terminal)[3] & termios.ECHOCTL
-        assert termios.tcgetattr(terminal) == before

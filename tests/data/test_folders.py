@@ -255,7 +255,9 @@ def test_one_image_trains_without_held_out_part(tmp_path: Path, save: Save) -> N
         ({"size": 0}, "size is 0"),
         ({"mode": "CMYK"}, "mode is 'CMYK'"),
         ({"on_reject": "ask"}, "on_reject is 'ask'"),
-        ({"workers": -1}, "workers is -1"),
+        ({"workers": -1}, "workers must be a whole number, at least 0, got -1"),
+        ({"workers": "4"}, "workers must be a whole number, at least 0, got '4'"),
+        ({"memory_budget": "2"}, "memory_budget must be a whole number, at least 0, got '2'"),
     ],
 )
 def test_invalid_options_are_named(options: dict[str, object], message: str) -> None:

@@ -1,9 +1,10 @@
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nelbo.data import ArrayDataset, Split
+from nelbo.data import ArrayDataset, Split, load_data
 from nelbo.data.held_out import held_out_count, split_off
 from nelbo.errors import DataError
 
@@ -52,10 +53,19 @@ def test_number_of_held_out_images(held_out: float | None, total: int, count: in
     assert held_out_count(held_out, total) == count
 
 
-@pytest.mark.parametrize("held_out", [-1, -0.1, 1.5, float("nan")])
-def test_invalid_held_out_is_refused(held_out: float) -> None:
+@pytest.mark.parametrize("held_out", [-1, -0.1, 1.5, float("nan"), float("inf"), "0.1", True])
+def test_invalid_held_out_is_refused_before_reading(held_out: float) -> None:
     with pytest.raises(DataError, match=r"^held_out is"):
         held_out_count(held_out, 100)
+    with pytest.raises(DataError, match=r"^held_out is"):
+        load_data("a folder that does not exist", held_out=held_out)
+
+
+def test_seeds_count_modulo_two_to_the_64() -> None:
+    for seed, same in ((2**64, 0), (2**64 + 5, np.int64(5)), (-1, 2**64 - 1)):
+        assert members(split_off(numbered(200), None, seed)) == members(split_off(numbered(200), None, same))
+        points, others = (load_data("toy:moons", seed=each).train for each in (seed, same))
+        assert torch.equal(points.images(range(100)), others.images(range(100)))
 
 
 def test_holding_out_everything_is_refused() -> None:

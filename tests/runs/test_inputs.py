@@ -9,7 +9,7 @@ from PIL import Image
 
 import nelbo
 from nelbo.codec.options import FittingOptions
-from nelbo.data import DataWarning, as_dataset, as_mask, as_pixels
+from nelbo.data import DataWarning, as_dataset, as_mask, as_pixels, load_data
 from nelbo.errors import CodecError, ConfigurationError, NelboError
 from nelbo.runs import RestoreOptions
 
@@ -45,6 +45,19 @@ def test_one_image_of_every_kind(tmp_path):
     for image in (GREY, torch.from_numpy(GREY), Image.fromarray(GREY)):
         assert torch.equal(as_pixels(image), torch.from_numpy(GREY)[None])
         assert torch.equal(as_dataset(image, (1, 8, 10), 256).images([0]), torch.from_numpy(GREY)[None, None])
+
+
+def test_tensors_of_types_that_numpy_lacks():
+    levels = torch.from_numpy(COLOUR).bfloat16()
+    for read in (as_pixels, lambda tensor: load_data(tensor[None]).train[0]):
+        assert torch.equal(read(levels), torch.from_numpy(COLOUR).permute(2, 0, 1))
+    for wrong in (levels.to_sparse(), levels.to("meta"), levels.to(torch.complex64)):
+        with pytest.raises(NelboError, match="the tensor"):
+            as_pixels(wrong)
+        with pytest.raises(NelboError, match="the mask is"):
+            as_mask(wrong)
+    with pytest.raises(NelboError, match="the mask is object"):
+        as_mask(np.array([[None]]))
 
 
 def test_the_shape_of_the_model_decides_between_layouts():

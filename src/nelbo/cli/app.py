@@ -1,5 +1,6 @@
 """The program `nelbo`: its commands, `--version`, and how it prints errors and warnings."""
 
+import io
 import logging
 import sys
 import time
@@ -13,6 +14,7 @@ from rich.text import Text
 import nelbo
 from nelbo.cli.console import err, every, visible
 from nelbo.cli.data import POLICY
+from nelbo.cli.ending import ended_by_signals
 from nelbo.cli.flags import flags_of
 from nelbo.cli.groups import build_group, help_text
 from nelbo.errors import NelboError, NelboWarning
@@ -107,12 +109,14 @@ def options(
 
 
 def main() -> None:
-    """Run the command line. A `NelboError` prints one sentence and exits with code 2."""
+    """Run the command line. A `NelboError`, or an `OSError`, prints one sentence and exits with code 2."""
     keep_freed_memory()
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it logs its search for fonts
     warnings.showwarning = _print_warning  # type: ignore[assignment]
+    _print_every_name()
     try:
-        program(*sys.argv[1:3])(prog_name=NAME)  # also for `python -m nelbo`
+        with ended_by_signals():
+            program(*sys.argv[1:3])(prog_name=NAME)  # also for `python -m nelbo`
     except SystemExit as end:  # Typer ends every command with it
         if not end.code:
             leave_processes()
@@ -120,11 +124,29 @@ def main() -> None:
     except NelboError as error:
         _print_error(error.message(flags_of(_command())))
         sys.exit(2)
-    except RuntimeError as error:
-        if Processes.here().count == 1 or not is_lost_process(error):
+    except (OSError, RuntimeError) as error:
+        if Processes.here().count > 1 and is_lost_process(error):
+            _print_error("another process has ended; its own error message says why.")
+            sys.exit(1)
+        if not isinstance(error, OSError):
             raise
-        _print_error("another process has ended; its own error message says why.")
-        sys.exit(1)
+        _print_error(_failed_access(error))
+        sys.exit(2)
+
+
+def _print_every_name() -> None:
+    """Print characters that standard output or error cannot encode as escapes, instead of failing after the work."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _failed_access(error: OSError) -> str:
+    """Describe an error of the system that no command explains better."""
+    reason = error.strerror or str(error)
+    if error.filename is None:
+        return f"reading or writing failed: {reason}."
+    return f"{error.filename} could not be read or written: {reason}; check the path and its permissions."
 
 
 def _command() -> str:

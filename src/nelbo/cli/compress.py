@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from os.path import realpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -202,10 +203,10 @@ def _paths(target: Path, images: str, pictures: list[Picture]) -> list[Path]:
         if len(set(names)) < len(names):
             names = [f"{i:05d}-{name}" for i, name in enumerate(names)]
         paths = [target / f"{name}.nelbo" for name in names]
-    given = {Path(picture.path).resolve() for picture in pictures if picture.path is not None}
+    given = {realpath(picture.path) for picture in pictures if picture.path is not None}
     for path in paths:
         check_target(path)
-        if path.resolve() in given:
+        if realpath(path) in given:
             raise ConfigurationError(f"{path} would overwrite an image that is read; choose another --out.")
     return paths
 

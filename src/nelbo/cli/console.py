@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -25,17 +26,24 @@ except ImportError:  # Windows
 
 MOST_NAMED = 10  # files listed by name; further files are counted
 
-# Characters that would control the terminal or reverse its lines, which file names may contain.
-CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+# Characters of file names that would control the terminal or reverse its lines, and bytes that are not UTF-8.
+ESCAPED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def visible(text: str) -> str:
-    """Return the text with control characters as escapes, such as \\x1b; line breaks and tabs stay.
+    """Return the text with control characters and undecoded bytes as escapes; line breaks and tabs stay.
 
-    >>> print(visible("a\\x1b[2Jb"))
-    a\\x1b[2Jb
+    >>> print(visible("a\\x1b[2Jb"), visible("caf\\udce9"))
+    a\\x1b[2Jb caf\\xe9
     """
-    return CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return ESCAPED.sub(_escape, text)
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if 0xDC80 <= code <= 0xDCFF:  # how Python represents the byte 0x80..0xff in a name
+        return f"\\x{code - 0xDC00:02x}"
+    return found[0].encode("unicode_escape").decode()
 
 
 class Terminal(Console):
@@ -47,6 +55,22 @@ class Terminal(Console):
     def render_str(self, text: str, **options: Any) -> Text:
         """Render a text, also that of a cell of a table, without control characters."""
         return super().render_str(visible(text), **options)
+
+    def on_broken_pipe(self) -> None:
+        """End the program if nobody reads the results; print no more notes if nobody reads those."""
+        if self.stderr:
+            self.quiet = True
+        else:
+            super().on_broken_pipe()
+
+    def _check_buffer(self) -> None:
+        """Write what was printed. A note that cannot be written, as to a closed terminal, does not end the work."""
+        try:
+            super()._check_buffer()
+        except OSError:
+            if not self.stderr:
+                raise
+            self.quiet = True
 
 
 # Only the first process prints.
@@ -68,16 +92,32 @@ def say(text: str) -> None:
 @contextmanager
 def without_echo() -> Iterator[None]:
     """Keep the terminal from writing ^C into a progress bar, which would then be printed twice."""
-    if termios is None or not sys.stdin.isatty():
+    if (found := _own_terminal()) is None:
         yield
         return
-    before = termios.tcgetattr(sys.stdin)
-    local = before[3] & ~termios.ECHOCTL
-    termios.tcsetattr(sys.stdin, termios.TCSANOW, [*before[:3], local, *before[4:]])
+    terminal, before = found
+    _change(terminal, [*before[:3], before[3] & ~termios.ECHOCTL, *before[4:]])
     try:
         yield
     finally:
-        termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
+        _change(terminal, before)
+
+
+def _own_terminal() -> tuple[int, list[Any]] | None:
+    """Return the terminal on standard input and its settings; None if there is none that this process may change."""
+    if termios is None or sys.stdin is None:  # Windows, or `<&-`
+        return None
+    with suppress(OSError, ValueError, termios.error):  # standard input is no file, or no open terminal
+        terminal = sys.stdin.fileno()
+        return (terminal, termios.tcgetattr(terminal)) if os.tcgetpgrp(terminal) == os.getpgrp() else None
+    return None
+
+
+def _change(terminal: int, settings: list[Any]) -> None:
+    """Change a terminal unless this process is now in its background, where the kernel would stop it."""
+    with suppress(OSError, termios.error):  # the terminal was closed
+        if os.tcgetpgrp(terminal) == os.getpgrp():
+            termios.tcsetattr(terminal, termios.TCSANOW, settings)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os.path import realpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -135,9 +136,9 @@ def _check_targets(out: Path, spread: Path | None, inputs: list[Path]) -> None:
     targets = [("--out", out), *([] if spread is None else [("--spread", spread)])]
     for flag, target in targets:
         check_target(target)
-        if any(target.resolve() == path.resolve() for path in inputs):
+        if any(realpath(target) == realpath(path) for path in inputs):
             raise ConfigurationError(f"{flag} {target} would overwrite an input file; name another file.")
-    if len({target.resolve() for _, target in targets}) < len(targets):
+    if len({realpath(target) for _, target in targets}) < len(targets):
         raise ConfigurationError(f"--out and --spread are both {out}; name two files.")
     if spread is not None:
         check_ending(spread, name="spread")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nelbo.cli.console import bars, say
+from nelbo.cli.ending import Ended
 from nelbo.cli.options import SetOption, flag_help, parse_setting
 from nelbo.data.names import read_size
 from nelbo.progress import Bars
@@ -62,8 +63,10 @@ def _run(folder: Path, options: GridOptions) -> None:
     try:
         with bars() as bar:
             found = nelbo.studies.run_table2(folder, options, _listener(bar))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Ended) as end:
         say("stopped; the same command resumes with the current cell")
+        if isinstance(end, Ended):
+            raise
         raise typer.Exit(130) from None
     write_table(found, folder)
     show_table(found)

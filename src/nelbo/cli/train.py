@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nelbo.cli.console import say
+from nelbo.cli.ending import Ended
 from nelbo.cli.options import SetOption, flag_help, parse_setting
 from nelbo.data.names import read_range, read_size
 from nelbo.errors import SETTING
@@ -17,6 +19,9 @@ from nelbo.recipes.presets import PRESETS
 from nelbo.recipes.recipe import Recipe
 from nelbo.studies.data_request import DataRequest
 from nelbo.training.options import TrainerOptions
+
+if TYPE_CHECKING:
+    from nelbo.studies import Listener
 
 
 def _of_training(name: str) -> str:
@@ -113,17 +118,24 @@ def _train(
     import nelbo
     from nelbo.cli.display import TrainingDisplay
 
-    with TrainingDisplay(verbose) as display:
-        run = nelbo.train(
-            data,
-            out,
-            preset=preset,
-            overrides=overrides,
-            tensorboard=tensorboard,
-            pictures=pictures,
-            listener=display.listener(),
-            **reading,
-        )
+    work = _Work()
+    try:
+        with TrainingDisplay(verbose) as display:
+            run = nelbo.train(
+                data,
+                out,
+                preset=preset,
+                overrides=overrides,
+                tensorboard=tensorboard,
+                pictures=pictures,
+                listener=work.noting(display.listener()),
+                **reading,
+            )
+    except (KeyboardInterrupt, Ended) as end:
+        say(work.stopped)
+        if isinstance(end, Ended):
+            raise
+        raise typer.Exit(130) from None
     if display.stopped:
         say(display.stopped)
         return
@@ -133,3 +145,34 @@ def _train(
         f"{run.folder} is trained{': its pictures are ' if drawn else ''}{', '.join(drawn)}. Next:\n"
         f"  nelbo sample {name} --num 64 --out samples.png\n  nelbo evaluate {name}"
     )
+
+
+@dataclass
+class _Work:
+    """What a training run does at the moment, for the message if it is stopped there.
+
+    Attributes:
+        name: the stage, such as "calibrating".
+        begun: whether there is a run to resume.
+    """
+
+    name: str = "starting"
+    begun: bool = False
+
+    @property
+    def stopped(self) -> str:
+        """What to print if a signal ends the run."""
+        return f"stopped while {self.name}; the same command {'resumes' if self.begun else 'starts again'}"
+
+    def noting(self, listener: Listener) -> Listener:
+        """Return the listener so that it also notes the work."""
+
+        def configured(*arguments: Any) -> None:
+            self.name, self.begun = "training", True
+            listener.on_config(*arguments)
+
+        def staged(name: str, done: int, total: int) -> None:
+            self.name = name
+            listener.on_stage(name, done, total)
+
+        return replace(listener, on_config=configured, on_stage=staged)

@@ -13,6 +13,7 @@ from nelbo.data.datasets import ArrayDataset, Loaded
 from nelbo.data.depth import to_levels
 from nelbo.data.folders import DataWarning
 from nelbo.data.names import AUTO, FULL, Range
+from nelbo.data.stored import printable
 from nelbo.errors import DataError, option
 from nelbo.files import refuse_pointer
 
@@ -51,7 +52,7 @@ def load_arrays(path: Path, range: Range | str = AUTO) -> Loaded:
                 "name per label."
             )
     known = int(levels) if "levels" in arrays else num_levels
-    dataset = ArrayDataset(images, known, labels, path.stem, class_names)
+    dataset = ArrayDataset(images, known, labels, printable(path.stem), class_names)
     return Loaded("arrays", dataset, limits=limits_of(arrays["images"], range))
 
 

@@ -168,13 +168,15 @@ def _as_it_is(batch: Any) -> Any:
 
 
 def _begin_worker(_: int) -> None:
-    """Prepare a new worker: one thread, no reaction to Ctrl-C or to a SIGTERM from others, exit with the parent.
+    """Prepare a new worker: one thread, no reaction to Ctrl-C or a signal from others, exit with the parent.
 
-    A terminal, `timeout` or a job scheduler often sends both signals to the whole process group. The parent then saves
-    its state, which needs its workers; it ends them itself.
+    A terminal, `timeout` or a job scheduler often sends SIGINT, SIGTERM or SIGHUP to the whole process group. The
+    parent then saves its state, which needs its workers; it ends them itself.
     """
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if hasattr(signal, "sigtimedwait"):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # the watching thread receives it
     threading.Thread(target=_obey_parent, args=(os.getppid(),), daemon=True).start()

@@ -1,6 +1,8 @@
 """The image files in a folder, in sorted order and labelled by sub-folder, and the files that are ignored."""
 
+import errno
 import os
+import stat
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence, Set
@@ -79,13 +81,13 @@ def list_folder(root: Path) -> Listing:
     Symbolic links are followed. Each folder is visited once and real folders come first, so loops end. If all first
     sub-folders are named like parts of a data set (`train`, `test`, `val`), they are its parts, not classes.
     """
-    listing = Listing(root.resolve().name, [], [])
-    if not root.is_dir():
+    listing = Listing(printable(os.path.basename(os.path.realpath(root))), [], [])
+    if not os.path.isdir(root):
         listing.add(StoredImage(str(root)), None)
         return listing
     for path in sorted(_walk(root, listing)):
-        if not path.is_file():  # a broken link, a pipe or a device; opening a pipe or device could block
-            listing.rejects.append(Reject(printable(path), "not a regular file" if path.exists() else "a broken link"))
+        if fault := _fault(path):  # opening a pipe or a device could block
+            listing.rejects.append(Reject(printable(path), fault))
             continue
         parts = path.relative_to(root).parts
         listing.add(StoredImage(str(path)), parts[0] if len(parts) > 1 else None)
@@ -129,6 +131,15 @@ def labels_of(classes: Sequence[str | None]) -> tuple[Tensor | None, tuple[str, 
     names = sorted(found, key=int if all(name.isdecimal() for name in found) else str)
     number: dict[str | None, int] = {name: label for label, name in enumerate(names)} | {None: -1}
     return torch.tensor([number[name] for name in classes]), tuple(printable(name) for name in names)
+
+
+def _fault(path: Path) -> str:
+    """Return why a path is no regular file; "" if it is one."""
+    try:
+        return "" if stat.S_ISREG(os.stat(path).st_mode) else "not a regular file"
+    except OSError as error:
+        broken = error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+        return "a broken link" if broken else f"it cannot be opened: {error.strerror}"
 
 
 def _walk(root: Path, listing: Listing) -> Iterator[Path]:

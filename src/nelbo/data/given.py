@@ -14,7 +14,7 @@ from nelbo.data.datasets import ArrayDataset, ImageDataset, Loaded, Split
 from nelbo.data.decoding import conform
 from nelbo.data.folder_dataset import FolderDataset
 from nelbo.data.folders import DataWarning
-from nelbo.data.inputs import EXPECTED, Images, Single, as_picture, levels_of, pixels_of_array, short
+from nelbo.data.inputs import EXPECTED, Images, Single, as_array, as_picture, levels_of, pixels_of_array, short
 from nelbo.data.names import AUTO, FULL, MODE_OF, Mode, Range, Size
 from nelbo.data.pictures import Picture
 from nelbo.data.ranges import DeepImages, choice_of_range
@@ -43,9 +43,8 @@ def collect(images: Images | Split, size: Size | None, mode: Mode | None, range:
         return Loaded("memory", images, limits=images.limits if isinstance(images, FolderDataset) else None)
     if isinstance(images, np.ndarray | Tensor):
         pixels, levels = levels_of(images, 256, range)
-        array = images.detach().cpu().numpy() if isinstance(images, Tensor) else images
         dataset = ArrayDataset(as_images(pixels.numpy(), "the array"), levels)
-        return Loaded("memory", dataset, limits=limits_of(array, range))
+        return Loaded("memory", dataset, limits=limits_of(as_array(images), range))
     given = [images] if isinstance(images, Image.Image) else images
     if not isinstance(given, list | tuple) or not given:
         raise DataError(

@@ -1,9 +1,12 @@
 """The images that are held out from training, to measure on."""
 
+from numbers import Real
+
 import torch
 
 from nelbo.data.datasets import ImageDataset, Split
 from nelbo.errors import DataError, option
+from nelbo.randomness import plain_generator
 
 FRACTION, MOST = 0.05, 10_000
 
@@ -25,18 +28,31 @@ def split_off(dataset: ImageDataset, held_out: float | None, seed: int) -> Split
             f"{option('held_out')} is {held_out}: {number} of the {total} image(s) of {dataset.name}, which leaves "
             f"none to train on; give at most {total - 1}."
         )
-    order = torch.randperm(total, generator=torch.Generator().manual_seed(seed))
+    order = torch.randperm(total, generator=plain_generator(seed))
     return Split(dataset.subset(order[number:].sort().values), dataset.subset(order[:number].sort().values))
+
+
+def check_held_out(held_out: object) -> None:
+    """Check that `held_out` is a fraction below 1, a number of images, or None.
+
+    Raises:
+        DataError: it is something else, such as "0.1", 1.5 or infinity.
+    """
+    if held_out is None:
+        return
+    number = float(held_out) if isinstance(held_out, Real) and not isinstance(held_out, bool) else -1.0
+    if 0 <= number < 1 or (number >= 1 and number.is_integer()):
+        return
+    raise DataError(
+        f"{option('held_out')} is {held_out!r}; expected a fraction below 1 (such as 0.05) or a number of images."
+    )
 
 
 def held_out_count(held_out: float | None, total: int) -> int:
     """Return how many of `total` images to hold out (see `split_off`)."""
+    check_held_out(held_out)
     if held_out is None:
         return min(max(round(FRACTION * total), 1), MOST, total - 1)
-    if not held_out >= 0 or (held_out >= 1 and held_out != int(held_out)):
-        raise DataError(
-            f"{option('held_out')} is {held_out}; expected a fraction below 1 (such as 0.05) or a number of images."
-        )
     if 0 < held_out < 1:
         return min(max(round(held_out * total), 1), max(total - 1, 1))
     return int(held_out)

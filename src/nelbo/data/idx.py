@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from nelbo.data.datasets import ArrayDataset
-from nelbo.data.names import ARRAY_ENDINGS, IMAGE_ENDINGS, SHARD_ENDING
+from nelbo.data.names import ARRAY_ENDINGS, IMAGE_ENDINGS, SHARD_ENDING, path_of
 from nelbo.errors import DataError
 from nelbo.files import refuse_pointer
 
@@ -83,8 +83,8 @@ def find_idx(place: Path) -> dict[str, IdxFiles]:
     Raises:
         DataError: the folder holds several sets.
     """
-    chosen = _named(place) if place.is_file() and _may_be_idx(place.name) else None
-    if place.is_file() and (chosen is None or chosen.axes != 3):
+    chosen = _named(place) if os.path.isfile(place) and _may_be_idx(place.name) else None
+    if not os.path.isdir(place) and (chosen is None or chosen.axes != 3):
         return {}
     folders = [place.parent] if chosen else [place, place / "raw", *sorted(place.glob("*/raw"))]
     for folder in folders:
@@ -118,10 +118,10 @@ class _Named:
 
 def _candidates(folder: Path) -> list[Path]:
     """Return the files of a folder that can be IDX files, gzipped before plain, so that the plain ones count."""
-    if not folder.is_dir():
+    try:
+        names = [name for name in os.listdir(folder) if _may_be_idx(name) and os.path.isfile(folder / name)]
+    except OSError:  # there is no such folder, or it cannot be listed
         return []
-    with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if _may_be_idx(entry.name) and entry.is_file()]
     return sorted((folder / name for name in names), key=lambda path: (path.suffix != ".gz", path.name))[:MOST_OPENED]
 
 
@@ -169,7 +169,7 @@ def find_fashion_mnist() -> Path:
         DataError: it is not on this machine; the message says how to get it and which folders were searched.
     """
     roots = [Path(os.environ["NELBO_DATA"])] if os.environ.get("NELBO_DATA") else []
-    roots += [Path("data"), Path.home() / ".cache" / "nelbo"]
+    roots += [Path("data"), path_of("~/.cache/nelbo")]
     places = [place for root in roots for place in (root / "fashion-mnist", root / "FashionMNIST" / "raw")]
     places.append(Path("/usr/share/datasets/fashion-mnist"))
     for place in places:

@@ -20,6 +20,7 @@ from nelbo.data.names import AUTO, CHANNELS, MODE_OF, Range
 from nelbo.data.pictures import Picture, read_picture
 from nelbo.data.preparing import load_for_model
 from nelbo.data.stored import Unreadable
+from nelbo.display import brief
 from nelbo.errors import DataError
 
 Single = str | os.PathLike[str] | Image.Image | NDArray[Any] | Tensor
@@ -128,13 +129,12 @@ def as_mask(mask: Single) -> Tensor:
         DataWarning: a picture has grey pixels.
     """
     if isinstance(mask, np.ndarray | Tensor):
-        found = torch.as_tensor(mask)
-        if found.dtype != torch.bool or found.ndim != 2:
+        if mask.dtype != (torch.bool if isinstance(mask, Tensor) else np.bool_) or mask.ndim != 2:
             raise DataError(
-                f"the mask is {found.dtype} of shape {tuple(found.shape)}; expected bool (height, width), true where "
+                f"the mask is {mask.dtype} of shape {tuple(mask.shape)}; expected bool (height, width), true where "
                 "pixels are missing."
             )
-        return found
+        return torch.as_tensor(mask)
     name = f"the mask {os.fspath(mask)}" if isinstance(mask, str | os.PathLike) else "the mask"
     picture = as_picture(mask)
     if "transparency" in picture.lost:
@@ -169,12 +169,28 @@ def _fitted(image: Single, shape: tuple[int, int, int], levels: int, limits: Ran
 
 def levels_of(images: NDArray[Any] | Tensor, levels: int, range: Range | str = AUTO) -> tuple[Tensor, int]:
     """Return an array or a tensor as uint8, and K: `levels` for uint8; see `as_levels` for other types."""
-    array = images.detach().cpu().numpy() if isinstance(images, Tensor) else images
+    array = as_array(images)
     if array.dtype == np.uint8:
         return torch.from_numpy(np.require(array, requirements=["C", "W"])), levels
     kind = "the tensor" if isinstance(images, Tensor) else "the array"
     converted, found = as_levels(array, kind, range)
     return torch.from_numpy(np.require(converted, requirements=["C", "W"])), found
+
+
+def as_array(images: NDArray[Any] | Tensor) -> NDArray[Any]:
+    """Return an array, or a tensor as an array; numbers of a type that NumPy lacks, such as bfloat16, as float32.
+
+    Raises:
+        DataError: a tensor that holds no plain numbers, such as a sparse one.
+    """
+    if not isinstance(images, Tensor):
+        return images
+    known = not images.is_floating_point() or images.dtype in (torch.float16, torch.float32, torch.float64)
+    try:
+        array: NDArray[Any] = (images if known else images.float()).detach().cpu().numpy()
+    except (TypeError, RuntimeError) as error:
+        raise DataError(f"the tensor is {brief(images)}; expected a dense tensor of numbers ({error}).") from error
+    return array
 
 
 def _batch(pixels: Tensor, shape: tuple[int, int, int] | None) -> Tensor:

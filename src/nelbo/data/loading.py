@@ -7,12 +7,14 @@ import torch
 from nelbo.data.conforming import split_loaded
 from nelbo.data.datasets import Loaded, Split
 from nelbo.data.given import collect
+from nelbo.data.held_out import check_held_out
 from nelbo.data.inputs import Images
-from nelbo.data.names import AUTO, MEMORY_BUDGET, MODES, ON_REJECT, Mode, Range, Size, read_range, read_size
+from nelbo.data.names import AUTO, MEMORY_BUDGET, MODES, ON_REJECT, Mode, Range, Size, read_range, read_size, spec_of
 from nelbo.data.ranges import choice_of_range
 from nelbo.data.scanning import build, first, scan
 from nelbo.data.sources import open_source
 from nelbo.errors import ConfigurationError, DataError, option
+from nelbo.options import check_whole
 from nelbo.progress import Progress
 from nelbo.randomness import check_seed
 
@@ -74,13 +76,15 @@ def load_data(
         raise ConfigurationError(f"{option('mode')} is {mode!r}; expected L (grey) or RGB.")
     if on_reject not in ON_REJECT:
         raise ConfigurationError(f"{option('on_reject')} is {on_reject!r}; expected {' or '.join(ON_REJECT)}.")
-    if workers is not None and workers < 0:
-        raise ConfigurationError(f"{option('workers')} is {workers}; expected 0 or more.")
+    if workers is not None:
+        check_whole("workers", workers, 0)
+    check_whole("memory_budget", memory_budget, 0)
+    check_held_out(held_out)
 
     largest = largest if shape is None else None
     if not isinstance(spec, str | os.PathLike):
         return split_loaded(collect(spec, shape, mode, range), shape, mode, largest, range, held_out, seed)
-    spec = os.fspath(spec)
+    spec = spec_of(spec)
     source = open_source(spec, seed, range)
     if isinstance(source, Loaded):
         return split_loaded(source, shape, mode, largest, range, held_out, seed)

@@ -1,11 +1,13 @@
 """Names, file endings and modes of data sets. No torch is imported here: help texts and completion read this module."""
 
 import math
+import os
 import re
 from pathlib import Path
 from typing import Literal
 
-from nelbo.errors import ConfigurationError, option
+from nelbo.display import brief
+from nelbo.errors import ConfigurationError, DataError, option
 
 Mode = Literal["L", "RGB"]
 Size = tuple[int, int]  # height, width
@@ -56,12 +58,29 @@ MEMORY_PREFIX = "memory:"  # begins the spec of images that were given in memory
 BUILT_IN = (DIGITS, FASHION_MNIST, *(TOY_PREFIX + name for name in TOY_NAMES))
 
 
+def spec_of(data: object) -> str:
+    """Return the name or the path of a data set as text.
+
+    Raises:
+        DataError: something else.
+    """
+    spec = os.fspath(data) if isinstance(data, str | os.PathLike) else data
+    if not isinstance(spec, str):
+        raise DataError(f"the data is {brief(spec)}; expected the name of a built-in set, or a path.")
+    return spec
+
+
+def path_of(spec: str) -> Path:
+    """Return the path that a spec names; a name after ~ that is no user's stays, as in ~backup.png."""
+    return Path(os.path.expanduser(spec))
+
+
 def absolute_spec(spec: str) -> str:
     """Return a spec that names the same data in every working folder.
 
     A built-in name stays as it is, and so does that of images in memory; a path or pattern becomes absolute.
     """
-    return spec if spec in BUILT_IN or spec.startswith(MEMORY_PREFIX) else str(Path(spec).expanduser().resolve())
+    return spec if spec in BUILT_IN or spec.startswith(MEMORY_PREFIX) else os.path.realpath(path_of(spec))
 
 
 def read_size(size: int | Size | str | None) -> int | Size | None:

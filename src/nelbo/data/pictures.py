@@ -1,19 +1,20 @@
 """Images one by one, each at its own size, for work that does not need one size."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from nelbo.data.datasets import Loaded, Reject
 from nelbo.data.decoding import decode, to_tensor
-from nelbo.data.names import AUTO, MODE_OF, Range
+from nelbo.data.names import AUTO, MODE_OF, Range, path_of, spec_of
 from nelbo.data.sources import open_source
 from nelbo.data.stored import Unreadable
 from nelbo.display import Displayed, pngs
 from nelbo.errors import DataError
+from nelbo.options import check_whole
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Picture(Displayed):
         return {self.name: pngs(self.pixels[None], 256)}
 
 
-def read_picture(spec: str, *, limits: Range | None = None) -> Picture:
+def read_picture(spec: str | os.PathLike[str], *, limits: Range | None = None) -> Picture:
     """Read one image file.
 
     Args:
@@ -57,7 +58,8 @@ def read_picture(spec: str, *, limits: Range | None = None) -> Picture:
     Raises:
         DataError: the file is missing, cannot be read, or holds several images.
     """
-    if not Path(spec).expanduser().exists():
+    spec = spec_of(spec)
+    if not os.path.exists(path_of(spec)):
         raise DataError(f"there is no file {spec}; expected a picture.")
     found = list(read_pictures(spec, num=2, limits=limits))
     if len(found) != 1:
@@ -67,7 +69,9 @@ def read_picture(spec: str, *, limits: Range | None = None) -> Picture:
     return found[0]
 
 
-def read_pictures(spec: str, num: int | None = None, *, limits: Range | None = None) -> Iterator[Picture | Reject]:
+def read_pictures(
+    spec: str | os.PathLike[str], num: int | None = None, *, limits: Range | None = None
+) -> Iterator[Picture | Reject]:
     """Yield the images that `spec` names (see `load_data`) in order, and a `Reject` for each file that is unreadable.
 
     Args:
@@ -77,6 +81,8 @@ def read_pictures(spec: str, num: int | None = None, *, limits: Range | None = N
     Raises:
         DataError: `spec` names nothing.
     """
+    if num is not None:
+        check_whole("num", num)
     source = open_source(spec, seed=0, range=limits or AUTO)
     if isinstance(source, Loaded):
         dataset = source.test or source.train

@@ -1,5 +1,6 @@
 """Images prepared for a model: read as its training images were, with nothing held out."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from nelbo.data.scanning import build, scan
 from nelbo.data.sources import open_source
 from nelbo.display import Brief
 from nelbo.errors import option
+from nelbo.options import check_whole
 from nelbo.progress import Progress
 
 
@@ -42,7 +44,7 @@ class Prepared(Brief):
 
 
 def load_for_model(
-    spec: str,
+    spec: str | os.PathLike[str],
     shape: tuple[int, int, int],
     *,
     resize: bool = True,
@@ -67,6 +69,7 @@ def load_for_model(
     Raises:
         DataError: no image is left.
     """
+    check_whole("memory_budget", memory_budget, 0)
     size, mode = (shape[1], shape[2]), MODE_OF.get(shape[0])
     source = open_source(spec, seed=0, range=limits or AUTO)
     if isinstance(source, Loaded):

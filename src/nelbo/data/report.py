@@ -1,15 +1,17 @@
 """A report on a data set, to read before training on it."""
 
+import os
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
 from nelbo.data.datasets import ImageDataset, Loaded, Reject
-from nelbo.data.names import AUTO, CHANNELS, MODE_OF, Range, read_range
+from nelbo.data.names import AUTO, CHANNELS, MODE_OF, Range, read_range, spec_of
 from nelbo.data.ranges import choice_of_range
 from nelbo.data.scanning import Scan, scan
 from nelbo.data.sources import Listed, open_source
 from nelbo.data.stored import printable
+from nelbo.options import check_whole
 from nelbo.progress import Progress
 
 UNLABELLED = "(no class)"
@@ -59,7 +61,7 @@ class DataReport:
 
 
 def describe(
-    spec: str,
+    spec: str | os.PathLike[str],
     *,
     workers: int | None = None,
     progress: Progress | bool | None = None,
@@ -77,8 +79,11 @@ def describe(
 
     Raises:
         DataError: `spec` names nothing, or an array or IDX file is damaged.
+        ConfigurationError: an invalid argument.
     """
-    range = read_range(range)
+    spec, range = spec_of(spec), read_range(range)
+    if workers is not None:
+        check_whole("workers", workers, 0)
     source = open_source(spec, seed=0, range=range)
     if isinstance(source, Loaded):
         return _describe_loaded(spec, source)

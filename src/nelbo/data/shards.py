@@ -6,17 +6,18 @@ streaming reader of the package webdataset supports shards behind a URL, but its
 such shards to disk first. Compressed shards have no random access and are refused.
 """
 
+import os
 import re
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from glob import has_magic
+from glob import escape, glob, has_magic
 from pathlib import Path
 from typing import BinaryIO
 
 from nelbo.data.datasets import Reject
 from nelbo.data.folders import Listing
-from nelbo.data.names import IMAGE_ENDINGS, SHARD_ENDING
+from nelbo.data.names import IMAGE_ENDINGS, SHARD_ENDING, path_of
 from nelbo.data.stored import StoredImage, printable
 from nelbo.errors import DataError
 from nelbo.files import refuse_pointer
@@ -41,7 +42,7 @@ def expand(spec: str) -> list[Path]:
     """
     match = RANGE.search(spec)
     if match is None:
-        return [Path(spec).expanduser()]
+        return [path_of(spec)]
     first, last = match.groups()
     if int(last) < int(first) or int(last) - int(first) >= 1_000_000:
         raise DataError(
@@ -54,13 +55,13 @@ def expand(spec: str) -> list[Path]:
 
 def find_shards(spec: str) -> list[Path]:
     """Find the tar files that `spec` names: a file, a range in braces, a pattern with `*`, or a folder; [] if none."""
-    path = Path(spec).expanduser()
-    if path.is_dir():
+    path = path_of(spec)
+    if os.path.isdir(path):
         return sorted(shard for shard in path.glob(f"*{SHARD_ENDING}") if not shard.name.startswith("."))
     if not spec.endswith(SHARD_ENDING):
         return []
     if has_magic(spec):
-        return sorted(path.parent.glob(path.name))
+        return sorted(map(Path, glob(os.path.join(escape(str(path.parent)), path.name))))
     return expand(spec)
 
 
@@ -74,7 +75,8 @@ def list_shards(shards: list[Path]) -> Listing:
     Raises:
         DataError: a shard is damaged or compressed.
     """
-    listing = Listing(shards[0].stem if len(shards) == 1 else shards[0].resolve().parent.name, [], [])
+    name = shards[0].stem if len(shards) == 1 else Path(os.path.realpath(shards[0])).parent.name
+    listing = Listing(printable(name), [], [])
     for shard in shards:
         try:
             for members in _archives(shard, listing):

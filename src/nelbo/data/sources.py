@@ -1,6 +1,7 @@
 """From a spec to a source of images: each kind of source is one function below and one entry of `KINDS`."""
 
 import difflib
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,12 +25,15 @@ from nelbo.data.names import (
     SHARD_ENDING,
     TOY_PREFIX,
     Range,
+    path_of,
+    spec_of,
 )
 from nelbo.data.shards import find_shards, list_shards
 from nelbo.data.stored import printable
 from nelbo.data.toy_sets import toy_images
 from nelbo.errors import DataError
 from nelbo.files import refuse_pointer
+from nelbo.randomness import plain_generator
 
 TOY_TRAIN, TOY_TEST = 10_000, 2_000  # points
 
@@ -45,7 +49,7 @@ class Listed:
 Source = Loaded | Listed
 
 
-def open_source(spec: str, seed: int, range: Range | str = AUTO) -> Source:
+def open_source(spec: str | os.PathLike[str], seed: int, range: Range | str = AUTO) -> Source:
     """Open the source that `spec` names (see `load_data`) with the first of `KINDS` that recognizes it.
 
     Args:
@@ -55,7 +59,8 @@ def open_source(spec: str, seed: int, range: Range | str = AUTO) -> Source:
     Raises:
         DataError: `spec` names nothing, or the source is damaged.
     """
-    for read in KINDS:
+    spec = spec_of(spec)
+    for read in KINDS if "\0" not in spec else ():  # no path holds a null character
         if spec and (source := read(spec, seed, range)) is not None:  # as a path, "" would be the working folder
             return source
     raise _unrecognized(spec)
@@ -75,24 +80,25 @@ def _fashion_mnist(spec: str, seed: int, range: Range | str) -> Source | None:
 def _toy_points(spec: str, seed: int, range: Range | str) -> Source | None:
     if not spec.startswith(TOY_PREFIX) or spec not in BUILT_IN:
         return None
-    points = toy_images(spec.removeprefix(TOY_PREFIX), TOY_TRAIN + TOY_TEST, torch.Generator().manual_seed(seed))
+    points = toy_images(spec.removeprefix(TOY_PREFIX), TOY_TRAIN + TOY_TEST, plain_generator(seed))
     order = torch.arange(len(points))
     return Loaded("toy", points.subset(order[:TOY_TRAIN]), points.subset(order[TOY_TRAIN:]))
 
 
 def _idx_folder(spec: str, seed: int, range: Range | str) -> Source | None:
-    return _idx("idx", _path(spec), _path(spec).resolve().name)
+    return _idx("idx", path_of(spec), printable(os.path.basename(os.path.realpath(path_of(spec)))))
 
 
 def _array_file(spec: str, seed: int, range: Range | str) -> Source | None:
-    path = _path(spec)
-    is_array = path.suffix.lower() in ARRAY_ENDINGS and path.is_file()
+    path = path_of(spec)
+    is_array = path.suffix.lower() in ARRAY_ENDINGS and os.path.isfile(path)
     return load_arrays(path, range) if is_array else None
 
 
 def _image_files(spec: str, seed: int, range: Range | str) -> Source | None:
-    path = _path(spec)
-    if not path.is_dir() and not (path.is_file() and (path.suffix.lower() in IMAGE_ENDINGS or is_picture(path))):
+    path = path_of(spec)
+    named = path.suffix.lower() in IMAGE_ENDINGS
+    if not os.path.isdir(path) and not (os.path.isfile(path) and (named or is_picture(path))):
         return None
     listing = list_folder(path)
     return Listed("folder", listing) if listing.images or listing.rejects else None
@@ -102,7 +108,7 @@ def _shard_files(spec: str, seed: int, range: Range | str) -> Source | None:
     shards = find_shards(spec)
     if not shards:
         return None
-    if missing := [shard for shard in shards if not shard.is_file()]:
+    if missing := [shard for shard in shards if not os.path.isfile(shard)]:
         raise DataError(
             f"{spec}: {len(missing)} of its {len(shards)} shards are missing, the first {printable(missing[0])}."
         )
@@ -127,10 +133,6 @@ Each takes (spec, seed, range) and returns None if the spec is of another kind.
 """
 
 
-def _path(spec: str) -> Path:
-    return Path(spec).expanduser()
-
-
 def _idx(kind: str, place: Path, name: str, class_names: tuple[str, ...] = ()) -> Loaded | None:
     found = find_idx(place)
     if not found:
@@ -144,24 +146,39 @@ def _idx(kind: str, place: Path, name: str, class_names: tuple[str, ...] = ()) -
 
 def _unrecognized(spec: str) -> DataError:
     """Return the error for a spec that no kind recognizes."""
-    path, endings = _path(spec), " ".join(IMAGE_ENDINGS)
-    if spec and path.is_dir():
+    path, endings = path_of(spec), " ".join(IMAGE_ENDINGS)
+    if spec and os.path.isdir(path):
         ignored = sum(list_folder(path).ignored.values())
         others = f"; {ignored} other file(s) were ignored" if ignored else ""
         return DataError(
             f"{printable(path)} holds no images: no file in it or its sub-folders ends in {endings}, and there are no "
             f"IDX files and no {SHARD_ENDING} shards{others}."
         )
-    if path.is_file():
+    if os.path.isfile(path):
         refuse_pointer(path, DataError)
         arrays = ", ".join(ARRAY_ENDINGS)
         return DataError(
             f"{printable(path)} is of an unknown kind; expected a folder, an image ({endings}), {arrays} or "
             f"{SHARD_ENDING}."
         )
+    if spec and (fault := _fault(path)):
+        return DataError(f"{printable(path)} {fault}.")
     near = difflib.get_close_matches(re.sub("[ _]", "-", spec.lower()), BUILT_IN, 1, 0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return DataError(
         f"{spec!r} is neither a built-in data set nor an existing path; {hint}give a path or one of "
         f"{', '.join(BUILT_IN)}."
     )
+
+
+def _fault(path: Path) -> str:
+    """Return why a path cannot be opened; "" if there is nothing of this name."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return f"is a link to {printable(os.readlink(path))}, which does not exist" if os.path.islink(path) else ""
+    except OSError as error:
+        return f"cannot be opened: {error.strerror}; check the path and its permissions"
+    except ValueError:  # a null character
+        return ""
+    return "is neither a file nor a folder"

@@ -286,7 +286,7 @@ def kernel_distance(generated: Tensor, reference: Tensor, seed: int) -> KernelDi
         ).set_dtype(torch.float64)
         metric.update(reference, real=True)
         metric.update(generated, real=False)
-        torch.default_generator.manual_seed(seed)  # chooses the subsets; fork_rng restores the global state
+        torch.default_generator.manual_seed(int(seed) % 2**64)  # for the subsets; fork_rng restores the state
         mean, spread = metric.compute()
     return KernelDistance(float(mean), float(spread), subset)
 

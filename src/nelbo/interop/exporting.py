@@ -68,7 +68,7 @@ def export_model(
                 f"{option('public')} is for a repository such as hf:owner/name, but {out} is a folder; leave it out."
             )
         refuse_taken(Path(out))
-        return Exported(str(out), _write(model, Path(out), format, Path(out).resolve().name))
+        return Exported(str(out), _write(model, Path(out), format, os.path.basename(os.path.realpath(out))))
     with tempfile.TemporaryDirectory() as place:
         named = str(repository) if format == "nelbo" else repository.name
         notes = _write(model, Path(place), format, named)

@@ -70,7 +70,7 @@ def import_model(source: str | os.PathLike[str], out: str | os.PathLike[str], *,
             place = download(repository, (*FILES, *OTHER_FILES))
     else:
         place = Path(source)
-        if not place.is_dir():
+        if not os.path.isdir(place):
             raise RunError(
                 f"{source} is not a folder; expected a folder, or a repository on the Hub such as hf:owner/name."
             )
@@ -90,7 +90,8 @@ def refuse_taken(folder: Path) -> None:
     Raises:
         RunError: the folder holds a file, or is one itself.
     """
-    if folder.is_file() or (folder.is_dir() and any(not entry.name.startswith(".") for entry in folder.iterdir())):
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    if os.path.isfile(folder) or any(not name.startswith(".") for name in names):
         raise RunError(f"{folder} is not empty; choose another {option('out')}.")
 
 
@@ -106,7 +107,7 @@ def copy_whole(source: Path, target: Path) -> None:
 def is_run(folder: Path) -> bool:
     """Return whether a folder holds a run; unlike a run's config.json, that of diffusers names a class."""
     path = folder / CONFIG_FILE
-    return path.is_file() and "network" in (plain := read_settings(path)) and "_class_name" not in plain
+    return os.path.isfile(path) and "network" in (plain := read_settings(path)) and "_class_name" not in plain
 
 
 def _copy(place: Path, folder: Path) -> Imported:

@@ -118,10 +118,12 @@ def read_config(folder: Path) -> RunConfig:
         RunError: it is missing or cannot be read.
     """
     path = folder / CONFIG_FILE
-    if not path.is_file():
-        raise RunError(f"{folder} is not a run folder: {CONFIG_FILE} is missing; `nelbo train` makes one.")
     try:
         return RunConfig.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise RunError(f"{folder} is not a run folder: {CONFIG_FILE} is missing; `nelbo train` makes one.") from error
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}; check its permissions.") from error
     except ConfigurationError as error:
         raise ConfigurationError(f"{path}: {error.marked}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -227,7 +229,7 @@ def find_run(name: str | os.PathLike[str]) -> Path:
     if not isinstance(name, str | os.PathLike) or not str(name):
         raise RunError(f"the run is {name!r}; expected the path of a run folder, or the name of a bundled model.")
     path, bundled = Path(name), bundled_models()
-    if path.is_dir():
+    if os.path.isdir(path):
         return path
     if str(name) in bundled:
         return bundled[str(name)]

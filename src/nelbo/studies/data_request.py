@@ -1,5 +1,6 @@
 """Which images to use and how to read them; no torch is imported here."""
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,5 +46,7 @@ class DataRequest:
     ] = AUTO
 
     def __post_init__(self) -> None:
+        if isinstance(self.spec, os.PathLike):
+            object.__setattr__(self, "spec", os.fspath(self.spec))
         object.__setattr__(self, "size", read_size(self.size))
         object.__setattr__(self, "range", read_range(self.range))

@@ -1,4 +1,4 @@
-"""SIGINT (Ctrl-C) and SIGTERM as requests to stop.
+"""SIGINT (Ctrl-C), SIGTERM and SIGHUP (a lost connection) as requests to stop.
 
 `Trainer.run` (trainer.py) uses `stop_signals`: after a first signal it finishes the step, saves and returns.
 """
@@ -12,18 +12,28 @@ from types import FrameType
 
 @contextmanager
 def stop_signals(stop: Callable[[str], None]) -> Iterator[None]:
-    """Call `stop` with the name of each SIGINT or SIGTERM that arrives while the block runs.
+    """Call `stop` with the name of each SIGINT, SIGTERM or SIGHUP that arrives while the block runs.
 
-    Only the main thread receives signals; in any other thread the block runs without them.
+    A SIGHUP that is ignored, as under nohup, stays so; one after another signal does not count, because a terminal that
+    is closed and its shell both send one. Only the main thread receives signals; in any other thread the block runs
+    without them.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def handler(number: int, frame: FrameType | None) -> None:
-        stop(signal.Signals(number).name)
+    asked = False
 
-    previous = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    def handler(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        name, again, asked = signal.Signals(number).name, asked, True
+        if not (again and name == "SIGHUP"):
+            stop(name)
+
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # Windows has none
+        numbers.append(signal.SIGHUP)
+    previous = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:

@@ -97,7 +97,7 @@ class Trainer:
         return self.budget.fraction
 
     def run(self) -> TrainState:
-        """Train until the budget is spent. On SIGINT or SIGTERM, finish the current step, save and return.
+        """Train until the budget is spent. On a stop signal, finish the current step, save and return.
 
         Raises:
             NonFiniteError: a loss or gradient is NaN or infinite; the message names the step, t and the tensor. The

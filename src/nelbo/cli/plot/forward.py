@@ -36,13 +36,13 @@ def forward(
     from nelbo.diffusion import ForwardProcess
     from nelbo.plots import animate_images, evenly, forward_strip
     from nelbo.probability import levels_to_data
-    from nelbo.randomness import standard_normal
+    from nelbo.randomness import plain_generator, standard_normal
 
     model = model_of_images(run, "cpu")
     with bars() as bar:
         images = images_for(model, data, num, bar)
     x_0 = levels_to_data(images.images(torch.arange(len(images))), model.levels)
-    noise = standard_normal(x_0.shape, torch.Generator().manual_seed(seed), x_0)
+    noise = standard_normal(x_0.shape, plain_generator(seed), x_0)
     times = evenly(model.schedule.num_steps + 1, columns or (50 if animate else 11))
     process = ForwardProcess(model.schedule)
     noisy = [x_0 if t == 0 else process.sample(x_0, torch.full((len(x_0),), t), noise) for t in times]

@@ -51,7 +51,7 @@ class GridListener:
 def run_table2(out: str | os.PathLike[str], options: GridOptions, listener: GridListener | None = None) -> Table2:
     """Train and measure the 24 cells, each in an ordinary run folder in `out`/cells, or resume the grid in `out`.
 
-    A cell whose training fails is recorded as unstable, and the grid continues. SIGINT or SIGTERM during training stops
+    A cell whose training fails is recorded as unstable, and the grid continues. A stop signal during training stops
     the grid; calling this function again resumes it. It also measures Frechet distances that are missing or were
     measured with other features, from the saved samples.
 
