@@ -153,6 +153,7 @@ def evaluate(
 
     model = nelbo.load(run, device=device)
     model.refuse_chain_options(options.of_the_chain)
+    model.require_decoder()  # before the images are read
     with bars() as bar:
         images = evaluated(model, data, resize, num, bar)
         if forms:

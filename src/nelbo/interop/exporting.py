@@ -22,7 +22,7 @@ from nelbo.networks import UNet
 from nelbo.options import known
 from nelbo.runs import DiffusionRun, Run, RunConfig, load
 from nelbo.runs.codec_plan import PLAN_FILE, is_stale
-from nelbo.runs.folder import UNKNOWN_DATA
+from nelbo.runs.folder import UNKNOWN_DATA, why_no_decoder
 
 NO_DECODER = (
     "the pixel network of the decoder p(x_0|x_1) is not exported: images end with xhat_0, which is smoother than what "
@@ -133,7 +133,10 @@ def export_run(model: Run, folder: Path) -> tuple[str, ...]:
     built_in = absolute_spec(spec) == spec and not Path(spec).is_absolute()
     data = replace(model.config.data, spec=spec if built_in else UNKNOWN_DATA)
     RunConfig(model.config.recipe, data, model.config.preset).save(folder)
-    return (f"{PLAN_FILE} is not exported: it was measured for earlier weights",) if stale else ()
+    notes = [f"{PLAN_FILE} is not exported: it was measured for earlier weights"] if stale else []
+    if isinstance(model, DiffusionRun) and model.model.lacks_decoder:
+        notes.append(why_no_decoder(model.folder, model.config.data))
+    return tuple(notes)
 
 
 FORMATS: dict[str, Callable[[Run, Path], tuple[str, ...]]] = {

@@ -201,15 +201,25 @@ def why_not_calibrated(folder: Path, data: DataOptions) -> str:
     """Say why a run has no calibration, and what to do."""
     if data.spec == UNKNOWN_DATA:
         return f"{folder} was imported and is not calibrated; call `run.calibrate(images)` and `run.save()` in Python"
-    if data.in_memory:
+    return f"{folder} is not calibrated, {_because_unfinished(folder, data)}"
+
+
+def why_no_decoder(folder: Path, data: DataOptions) -> str:
+    """Say why a run lacks the pixel network of its decoder, and what to do."""
+    if data.spec == UNKNOWN_DATA:
         return (
-            f"{folder} is not calibrated, because its training was stopped or is not finished; finish it in Python "
-            f"with the same images: `nelbo.train(images, {str(folder)!r})`"
+            f"the decoder of {folder} is not trained, and its images are not known here; finish the run where it was "
+            "trained, and export it again"
         )
-    return (
-        f"{folder} is not calibrated, because its training was stopped or is not finished; finish it with `nelbo train "
-        f"--out {folder}`"
-    )
+    return f"the decoder of {folder} is not trained, {_because_unfinished(folder, data)}"
+
+
+def _because_unfinished(folder: Path, data: DataOptions) -> str:
+    """Say that the training of a run is not finished, and how to finish it."""
+    how = f"with `nelbo train --out {folder}`"
+    if data.in_memory:
+        how = f"in Python with the same images: `nelbo.train(images, {str(folder)!r})`"
+    return f"because its training was stopped or is not finished; finish it {how}"
 
 
 def bundled_models() -> dict[str, Path]:

@@ -127,6 +127,14 @@ class Run(Displayed, ABC):
         """Whether `prepare` has measured what this family measures on training images."""
         return True
 
+    def require_decoder(self) -> None:
+        """Check that every part of the decoder is trained, which a bound and a file need.
+
+        Raises:
+            RunError: a part is not trained yet. Only some families have such a part.
+        """
+        return None
+
     @abstractmethod
     def sample(
         self,
