@@ -5,6 +5,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,13 +66,15 @@ def run_table2(out: str | os.PathLike[str], options: GridOptions, listener: Grid
     split.require_test()
     settings = options.to_json()
     _refuse_other_grid(folder, settings)
-    frechet = Frechet.of(options, described(request, split), split, folder, listener.on_stage)
-    listener.on_begin(frechet.against)
+    choose = partial(Frechet.of, options, described(request, split), split, folder, listener.on_stage)
+    named = None if options.features is None else choose()  # features that do not exist leave no folder
     records: list[CellRecord] = []
     stopped: str | None = None
     with alone_in(folder):
         remove_parts(folder)
         write_json(folder / GRID_FILE, settings)
+        frechet = named or choose()
+        listener.on_begin(frechet.against)
         cells = table2_cells()
         for done, cell in enumerate(cells):
             listener.on_cell(cell, done, len(cells))
