@@ -133,7 +133,7 @@ def export_run(model: Run, folder: Path) -> tuple[str, ...]:
             copy_whole(model.folder / name, folder / name)
     spec = model.config.data.spec
     built_in = absolute_spec(spec) == spec and not Path(spec).is_absolute()
-    data = replace(model.config.data, spec=spec if built_in else UNKNOWN_DATA)
+    data = model.config.data if built_in else replace(model.config.data, spec=UNKNOWN_DATA, names=None)
     RunConfig(model.config.recipe, data, model.config.preset).save(folder)
     notes = [f"{PLAN_FILE} is not exported: it was measured for earlier weights"] if stale else []
     if isinstance(model, DiffusionRun) and model.model.lacks_decoder:

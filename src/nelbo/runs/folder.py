@@ -62,6 +62,10 @@ class DataOptions(Displayed):
     class_counts: Annotated[
         tuple[int, ...], Doc("Number of training images of each class, by label; empty in runs of 0.1.0.")
     ] = ()
+    names: Annotated[
+        str | None,
+        Doc("Digest of the names of the image files in their order; None for other data, and in runs of before 0.2.0."),
+    ] = None
 
     @property
     def in_memory(self) -> bool:
@@ -141,12 +145,15 @@ def refuse_differences(folder: Path, old: RunConfig, new: RunConfig) -> None:
     # runs of earlier versions store the path as it was typed
     before, after = (_flat(config.to_json()) | {"data.spec": absolute_spec(config.data.spec)} for config in (old, new))
     unknown = set() if old.data.class_counts else {"data.class_counts"}  # runs of 0.1.0 do not store them
+    unknown |= {"data.names"} if old.data.names is None else set()
     refuse_changes(folder, "a run", before, after, MAY_CHANGE | {"nelbo"} | unknown, _as_given)
 
 
 def _as_given(name: str) -> str:
     """Name an entry of config.json by the option that sets it, if there is one."""
     part, _, own = name.partition(".")
+    if name == "data.names":
+        return f"names of the image files in {option('data')}"
     if part == "data":
         return option("data") if own == "spec" else option(own) if own in READING else name
     return option(name) if name == "preset" else name if name == "family" else setting(name)
