@@ -1,5 +1,6 @@
 """The pictures of a finished model, drawn into its folder."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -38,7 +39,8 @@ def _show_diffusion(run: DiffusionRun, held_out: ImageDataset | None, on_stage: 
         save(trajectory_strip(list(chain)), run.folder / "trajectory.png")
     if held_out is not None:
         report = run.bound(held_out, progress=lambda done, total: on_stage("scoring", done, total))
-        save(per_step_bound([vars(step) for step in report.per_step]), run.folder / "bound-per-step.png")
+        if 0 < report.total < math.inf:
+            save(per_step_bound([vars(step) for step in report.per_step]), run.folder / "bound-per-step.png")
 
 
 def _show_vae(run: VAERun, held_out: ImageDataset | None, on_stage: StageProgress) -> None:

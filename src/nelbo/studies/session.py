@@ -1,5 +1,7 @@
 """The work around the optimizer steps of a training run: previews, saved weights, calibration and pictures."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from nelbo.data import ImageDataset, Split
+from nelbo.files import or_warn
 from nelbo.plots import bound_curve, loss_curve, picture_of, save
 from nelbo.runs.codec_plan import mark_stale, warn_of_plan
 from nelbo.runs.folder import RunConfig
@@ -101,15 +104,20 @@ class Session:
     def draw_curves(self) -> None:
         """Draw the loss and the held-out bound so far."""
         records = self._records()
-        losses = [record for record in records if "loss" in record]
-        bounds = [record for record in records if CHAIN in record] or [record for record in records if BOUND in record]
-        if losses:
-            save(loss_curve(losses), self.folder / "loss.png")
-        if bounds:
-            save(bound_curve(bounds), self.folder / "bound.png")
+        losses, bounds = _finite(records, "loss"), _finite(records, CHAIN) or _finite(records, BOUND)
+        with or_warn():
+            if losses:
+                save(loss_curve(losses), self.folder / "loss.png")
+            if bounds:
+                save(bound_curve(bounds), self.folder / "bound.png")
 
     def _records(self) -> list[dict[str, Any]]:
         return MetricsLog(self.folder / METRICS_FILE).records()
 
     def _held_out(self, most: int) -> ImageDataset | None:
         return self.split.test.spread(most) if len(self.split.test) else None
+
+
+def _finite(records: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
+    """Return the records with a finite value of `key`."""
+    return [record for record in records if record.get(key) is not None and math.isfinite(record[key])]

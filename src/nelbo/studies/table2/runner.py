@@ -175,7 +175,7 @@ class CellRun:
         """Train, evaluate the bound on the held-out images, and draw samples; None if a signal stopped the training."""
         try:
             run = self._trained()
-        except (NonFiniteError, DataError) as error:  # DataError: the curves of a diverged run cannot be drawn
+        except NonFiniteError as error:
             return self._outcome(str(error).partition(";")[0])
         if self.stopped_by is not None:
             return None
