@@ -1,6 +1,7 @@
 """The display of a training run."""
 
 import os
+from dataclasses import replace
 from io import StringIO
 
 import pytest
@@ -103,3 +104,23 @@ def test_terminal_does_not_write_a_signal_into_a_bar(monkeypatch):
         with without_echo():
             assert not termios.tcgetattr(terminal)[3] & termios.ECHOCTL
         assert termios.tcgetattr(terminal) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "said"),
+    [
+        ({}, ("minutes",), "the network's part of the budget of 10 minutes is spent; give a larger --minutes to train"),
+        (
+            {"decoder.kind": "gaussian", "training.steps": 9},
+            ("steps", "minutes"),
+            "the budget of 9 steps and 10 minutes is spent; give a larger --steps and --minutes to train further",
+        ),
+    ],
+)
+def test_a_spent_budget_names_its_options(changes, options, said, monkeypatch):
+    lines = list[str]()
+    monkeypatch.setattr("nelbo.cli.display.say", lines.append)
+    begun = config()
+    spent = TrainingDisplay().listener().on_spent
+    spent(replace(begun, recipe=begun.recipe.with_overrides(changes)), options)
+    assert len(lines) == 1 and lines[0].startswith(said)

@@ -39,17 +39,19 @@ class Session:
     pictures: bool = True
     first_step: int = 0
 
-    def begin(self, first_step: int, training: bool) -> None:
+    def begin(self, first_step: int, spent: Sequence[str]) -> None:
         """Report the configuration before the first step.
 
         Args:
             first_step: the step that training resumes at.
-            training: whether any budget is left.
+            spent: the options of the network's budget, "steps" or "minutes", of which nothing is left.
         """
         self.first_step = first_step
         self.config.save(self.folder)
         self.listener.on_config(self.config, self.split, first_step)
-        if training:
+        if spent:
+            self.listener.on_spent(self.config, spent)
+        else:
             warn_of_plan(self.folder)
 
     def preview(self, network: nn.Module, step: int) -> dict[str, Any]:

@@ -124,7 +124,7 @@ def _trained(session: Session, tensorboard: bool) -> Run:
     )
     if trainer.accelerator.is_main_process:
         remove_parts(folder)
-        session.begin(trainer.state.step, training=not trainer.budget.spent)
+        session.begin(trainer.state.step, trainer.budget.spent_by)
     trainer.run()
     stopped, step, wait = trainer.stopped_by, trainer.state.step, trainer.accelerator.wait_for_everyone
     if stopped is None and trainer.accelerator.is_main_process:
