@@ -64,7 +64,8 @@ class Session:
 
     def _preview(self, run: Run, step: int) -> dict[str, Any]:
         images = run.draft(PREVIEW_IMAGES, self.config.recipe.training.seed)
-        save(picture_of(images, run.levels), self.folder / "samples" / f"step-{step:08d}.png")
+        with or_warn():
+            save(picture_of(images, run.levels), self.folder / "samples" / f"step-{step:08d}.png")
         held_out = self._held_out(HELD_OUT_IMAGES)
         record = {} if held_out is None else run.glance(held_out)
         self.draw_curves()
@@ -100,7 +101,8 @@ class Session:
         record = {"step": last, **run.glance(held_out)}
         of_last = [each for each in records if each["step"] == last]
         if any(CHAIN in each for each in records) and not any(BOUND in each for each in of_last):
-            MetricsLog(self.folder / METRICS_FILE).append(record)
+            with or_warn():
+                MetricsLog(self.folder / METRICS_FILE).append(record)
         self.listener.on_finish(record)
 
     def draw_curves(self) -> None:
