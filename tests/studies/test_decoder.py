@@ -1,6 +1,7 @@
 """The second stage of training: the pixel decoder, its resumption, and every reader of the finished model."""
 
 import os
+import shutil
 import signal
 import warnings
 from dataclasses import replace
@@ -22,7 +23,7 @@ from nelbo.runs.decoder import PREFIX, DecoderWarning
 from nelbo.runs.folder import MODEL_FILE
 from nelbo.studies import Listener
 from nelbo.studies.decoder_examples import gather_examples, most_examples
-from nelbo.training import METRICS_FILE, MetricsLog, TrainerOptions
+from nelbo.training import METRICS_FILE, STATE_FILE, MetricsLog, TrainerOptions
 
 SETTINGS = {
     "training.steps": 12,
@@ -123,6 +124,29 @@ def test_a_signal_while_gathering_stops_the_run(tmp_path, trained):
     assert nelbo.train("digits", tmp_path / "run", overrides=SETTINGS, listener=listener).pixels is None
     assert stops == ["SIGTERM"]
     assert same(weights(nelbo.train(None, tmp_path / "run")), weights(trained))
+
+
+def test_repeating_a_finished_run_changes_nothing(trained):
+    files = [MODEL_FILE, STATE_FILE, "samples.png", f"decoder/{STATE_FILE}", "decoder/network.json"]
+    before = [((trained.folder / name).stat().st_mtime_ns, (trained.folder / name).read_bytes()) for name in files]
+    stages, spent = set(), []
+    listener = Listener(
+        on_stage=lambda stage, done, total: stages.add(stage), on_spent=lambda config, options: spent.append(options)
+    )
+    again = nelbo.train("digits", trained.folder, overrides=SETTINGS, listener=listener)
+    after = [((trained.folder / name).stat().st_mtime_ns, (trained.folder / name).read_bytes()) for name in files]
+    assert after == before
+    assert again.pixels is not None and again.mse is not None
+    assert (stages, spent) == (set(), [("steps",)])
+
+
+def test_repeating_does_what_is_missing(trained, tmp_path):
+    folder = shutil.copytree(trained.folder, tmp_path / "run")
+    tensors = {name: value for name, value in weights(trained).items() if name.startswith("network.")}
+    write_tensors(folder / MODEL_FILE, tensors, {})  # as after a kill while calibrating
+    (folder / "trajectory.png").unlink()
+    assert same(weights(nelbo.train(None, folder)), weights(trained))
+    assert (folder / "trajectory.png").is_file()
 
 
 def test_training_further_trains_the_decoder_anew(tmp_path):

@@ -215,9 +215,10 @@ class MeasuredDiffusion(Run):
         return held_out_record(report)
 
     def prepare(self, images: ImageDataset, progress: Progress | bool | None = None) -> None:
-        """Calibrate, and write the measurement into the run folder."""
-        self.calibrate(images, progress=progress)
-        self.save()
+        """Calibrate a model that was not calibrated, and write the measurement into the run folder."""
+        if self.mse is None:
+            self.calibrate(images, progress=progress)
+            self.save()
 
     def calibrate(
         self,

@@ -14,7 +14,7 @@ from nelbo.plots import bound_curve, loss_curve, picture_of, save
 from nelbo.runs.codec_plan import mark_stale, warn_of_plan
 from nelbo.runs.folder import RunConfig
 from nelbo.runs.loading import load, run_of
-from nelbo.runs.run import Run, save_model
+from nelbo.runs.run import Run, holds_weights, save_model
 from nelbo.studies.listener import Listener
 from nelbo.studies.pictures import show_run
 from nelbo.training import METRICS_FILE, MetricsLog
@@ -73,22 +73,26 @@ class Session:
         return record
 
     def save(self, network: nn.Module, step: int) -> None:
-        """Save the averaged weights beside the state, so that the folder can be used during training."""
-        if step > self.first_step:
-            mark_stale(self.folder)
+        """Save the averaged weights beside the state, so that the folder can be used during training.
+
+        Weights that the folder holds already stay there, with the calibration and the decoder that belong to them.
+        """
+        if step == self.first_step and holds_weights(self.folder, network):
+            return
+        mark_stale(self.folder)
         save_model(self.folder, network, {})
 
     def prepare(self) -> None:
-        """Calibrate the model, after its last step."""
+        """Calibrate the model after its last step, unless that was done in an earlier session."""
         stage = self.listener.on_stage
         load(self.folder).prepare(self.split.train, lambda done, total: stage("calibrating", done, total))
 
     def finish(self, stopped_by: str | None) -> None:
-        """Draw the curves and, unless a signal stopped training, the pictures of the finished model."""
+        """Draw the curves and, unless a signal stopped training, the pictures that are older than the model."""
         if stopped_by is None:
             run = load(self.folder)
             if self.pictures:
-                show_run(run, self._held_out(4 * HELD_OUT_IMAGES), self.listener.on_stage)
+                show_run(run, self._held_out(4 * HELD_OUT_IMAGES), self.listener.on_stage, again=False)
             self._report(run)
         self.draw_curves()
 
@@ -106,7 +110,7 @@ class Session:
         self.listener.on_finish(record)
 
     def draw_curves(self) -> None:
-        """Draw the loss and the held-out bound so far."""
+        """Draw the loss and the held-out bound so far, if they have finite values."""
         records = self._records()
         losses, bounds = _finite(records, "loss"), _finite(records, CHAIN) or _finite(records, BOUND)
         with or_warn():
