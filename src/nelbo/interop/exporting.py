@@ -106,7 +106,7 @@ def export_diffusers(model: Run, folder: Path) -> tuple[str, ...]:
         write_pipeline(folder, Pipeline(unet, to_diffusers(weights), scheduler))
     if model.mse is not None:
         notes.append(f"the calibrated variance is not exported: diffusers samples with {scheduler.variance_type}")
-    if model.pixels is not None:
+    if model.recipe.decoder.kind == "pixels":
         notes.append(NO_DECODER)
     if model.levels != LEVELS:
         notes.append(f"images of diffusers have {LEVELS} levels, those of this model {model.levels}")
@@ -122,7 +122,8 @@ def export_program(model: Run, folder: Path) -> tuple[str, ...]:
     """
     difference = write_program(_chain(model, "torch"), folder)
     note = f"the outputs of the program differ from the model's by at most {max(difference, 1e-9):.0e} of their scale"
-    return (note, NO_DECODER) if isinstance(model, DiffusionRun) and model.pixels is not None else (note,)
+    pixels = isinstance(model, DiffusionRun) and model.recipe.decoder.kind == "pixels"
+    return (note, NO_DECODER) if pixels else (note,)
 
 
 def export_run(model: Run, folder: Path) -> tuple[str, ...]:
