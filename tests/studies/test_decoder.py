@@ -169,6 +169,7 @@ def test_bound_score_and_file_read_one_decoder(trained):
     files = codec.encode(list(images))
     for decoded, image in zip(codec.decode(files), images, strict=True):
         assert torch.equal(decoded.image, image)
+    assert torch.equal(replace(trained, pixels=None).decompress(files[0].to_bytes()).image, images[0])
 
 
 def test_samples_are_drawn_from_the_decoder(trained):

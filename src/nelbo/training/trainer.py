@@ -104,12 +104,12 @@ class Trainer:
     def run(self) -> TrainState:
         """Train until the budget is spent. On SIGINT or SIGTERM, finish the current step, save and return.
 
-        A file that cannot be written before the end is a warning. Before each error but the last, the state is saved.
+        A file that cannot be written before the end is a warning.
 
         Raises:
             NonFiniteError: a loss or gradient is NaN or infinite; the message names the step, t and the tensor. The
                 state before that step is saved.
-            DataError: images cannot be read.
+            DataError: images cannot be read; the state is saved first, as after any `NelboError` of a preview.
             RunError: the state cannot be written at the end.
             KeyboardInterrupt: a second signal arrived; nothing is saved.
         """
