@@ -10,9 +10,12 @@ import torch
 
 from nelbo.errors import RunError
 from nelbo.files import (
+    WriteWarning,
     alone_in,
+    or_warn,
     read_tensors,
     remove_parts,
+    whole_folder,
     write_bytes,
     write_json,
     write_tensors,
@@ -179,3 +182,50 @@ def test_damaged_header_is_reported(tmp_path):
     path.write_bytes(path.read_bytes().replace(b'"a"', b'"a ', 1))
     with pytest.raises(RunError, match="is damaged or cut short"):
         read_tensors(path)
+
+
+def test_folder_is_complete_or_absent(tmp_path):
+    target = tmp_path / "new" / "folder"
+    with pytest.raises(KeyboardInterrupt), whole_folder(target) as part:
+        (part / "a").write_text("half")
+        raise KeyboardInterrupt
+    assert names(target.parent) == []
+    with whole_folder(target) as part:
+        (part / "deep").mkdir()
+        (part / "deep" / "a").write_text("whole")
+        assert not target.exists()
+    assert names(target.parent) == ["folder"] and names(target) == ["deep"]
+
+
+def test_folder_that_exists_is_filled_at_the_end(tmp_path):
+    (tmp_path / ".keep").write_text("")
+    with whole_folder(tmp_path) as part:
+        (part / "a").write_text("whole")
+        assert not (tmp_path / "a").exists()
+    assert names(tmp_path) == [".keep", "a"]
+
+
+@pytest.mark.parametrize("name", ["folder", ""])
+def test_killed_folder_can_be_written_again(tmp_path, name):
+    def killed():
+        with whole_folder(tmp_path / name) as part:
+            (part / "a").write_text("half")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    os.waitpid(in_a_fork(killed), 0)
+    assert len(names(tmp_path)) == 1 and names(tmp_path)[0].endswith(".part")
+    with whole_folder(tmp_path / name) as part:
+        (part / "a").write_text("whole")
+    assert names(tmp_path) == [name or "a"] and (tmp_path / name / "a").read_text() == "whole"
+
+
+def test_folder_that_cannot_be_written_is_reported(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="could not be written"), whole_folder(tmp_path / "file" / "x"):
+        pass
+
+
+def test_unwritten_file_is_a_warning_where_it_may_be_missing(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.warns(WriteWarning, match="could not be written"), or_warn():
+        write_text(tmp_path / "file" / "x", "text")

@@ -4,8 +4,10 @@ import errno
 import io
 import json
 import os
+import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from filelock import FileLock, Timeout
 from safetensors.torch import save
 from torch import Tensor
 
-from nelbo.errors import NelboError, RunError, option
+from nelbo.errors import NelboError, NelboWarning, RunError, option, warn
 
 LOCK_FILE = ".lock"
 LOCK_SECONDS = 5.0  # data workers of a killed process may hold the lock this long before they exit
@@ -24,6 +26,10 @@ IS_POINTER = (
     "is a git-lfs pointer, not the file itself: run `git lfs pull` in its repository, or download the file from there"
 )
 MOST_NAMED = 4  # tensors of each kind that an error names
+
+
+class WriteWarning(NelboWarning):
+    """A file could not be written, and the work continues without it."""
 
 
 def check_target(path: Path) -> None:
@@ -76,6 +82,50 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
 
 
 @contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Yield a hidden folder to fill, and move its content to `folder` at the end: `folder` is complete or not there.
+
+    After an error or a kill, `folder` is as before, so that the work can be repeated. What a killed writer left is
+    removed first.
+
+    Args:
+        folder: absent, or without files; it may be a disk of its own.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
+    inside = folder.is_dir()
+    name = f".{folder.name}" * (not inside)
+    part = (folder if inside else folder.parent) / f"{name}.{os.getpid()}.part"
+    try:
+        for left in part.parent.glob(f"{escape(name)}.*.part"):
+            shutil.rmtree(left, ignore_errors=True)
+        part.mkdir(parents=True)
+    except OSError as error:
+        raise RunError(f"{folder} could not be written: {reason(error)}.") from error
+    try:
+        yield part
+        try:
+            for entry in sorted(part.iterdir()) if inside else []:
+                os.replace(entry, folder / entry.name)
+            if not inside:
+                os.rename(part, folder)
+        except OSError as error:
+            raise RunError(f"{folder} could not be written: {reason(error)}.") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def or_warn() -> Iterator[None]:
+    """Turn the error of a file that cannot be written into a `WriteWarning`, where the work can do without the file."""
+    try:
+        yield
+    except RunError as error:
+        warn(error.marked, WriteWarning)
+
+
+@contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
     """Lock the folder against a second writer. The lock ends with this process, even if it is killed.
 
@@ -100,9 +150,12 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 
 def remove_parts(folder: Path) -> None:
-    """Delete the temporary files that killed writers left in a folder and its sub-folders."""
-    for part in folder.rglob(".*.part"):
-        part.unlink(missing_ok=True)
+    """Delete the temporary files and folders that killed writers left in a folder and its sub-folders."""
+    for part in list(folder.rglob(".*.part")):
+        if part.is_dir():
+            shutil.rmtree(part, ignore_errors=True)
+        else:
+            part.unlink(missing_ok=True)
 
 
 def reason(error: Exception) -> str:

@@ -12,10 +12,11 @@ from PIL import Image
 
 import nelbo
 import nelbo.cli.app
+from nelbo import plots
 from nelbo.cli.app import app
 from nelbo.cli.display import TrainingDisplay, duration
 from nelbo.cli.options import parse_setting
-from nelbo.errors import ConfigurationError
+from nelbo.errors import ConfigurationError, RunError
 from nelbo.studies.training import with_one_budget
 from tests.cli.conftest import TINY
 
@@ -261,6 +262,30 @@ def test_evaluate_prints_the_terms(nelbo_cli, trained):
     for part in ("L_T (prior)", "L_0 (decoder)", "L (total)", "bits/dim", "variance calibrated", "clip off"):
         assert part in shown.out
     assert (trained / "bound-per-step.png").exists()
+
+
+def test_evaluate_draws_only_the_whole_chain_on_all_held_out_images(nelbo_cli, trained):
+    picture = trained / "bound-per-step.png"
+    before = picture.stat().st_mtime_ns
+    for options in (
+        ("--steps", 5),
+        ("--num", 1),
+        ("--variance", "fixed-large"),
+        ("--data", trained.parent / "pictures"),
+    ):
+        shown = nelbo_cli("evaluate", trained, *options)
+        assert (shown.code, "the bound by t" in shown.err) == (0, False)
+    assert picture.stat().st_mtime_ns == before
+
+
+def test_evaluate_of_a_read_only_run_prints_its_bound(nelbo_cli, trained, monkeypatch):
+    def refused(picture, path):
+        raise RunError(f"{path} could not be written: [Errno 13] Permission denied.")
+
+    monkeypatch.setattr(plots, "save", refused)
+    shown = nelbo_cli("evaluate", trained)
+    assert shown.code == 0 and "L (total)" in shown.out
+    assert "warning: " in shown.err and "bound-per-step.png could not be written" in shown.err
 
 
 def test_scores_rank_the_images(nelbo_cli, trained, tmp_path):

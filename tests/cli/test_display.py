@@ -1,5 +1,6 @@
 """The display of a training run."""
 
+from dataclasses import replace
 from io import StringIO
 
 import pytest
@@ -88,3 +89,23 @@ def test_time_after_the_budget_is_announced(speed: float, said: list[str], monke
         display.staged("calibrating", done, 2)
     found = [text for text in lines if "besides the budget" in text]
     assert len(found) == len(said) and all(time in text for time, text in zip(said, found, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "said"),
+    [
+        ({}, ("minutes",), "the network's part of the budget of 10 minutes is spent; give a larger --minutes to train"),
+        (
+            {"decoder.kind": "gaussian", "training.steps": 9},
+            ("steps", "minutes"),
+            "the budget of 9 steps and 10 minutes is spent; give a larger --steps and --minutes to train further",
+        ),
+    ],
+)
+def test_a_spent_budget_names_its_options(changes, options, said, monkeypatch):
+    lines = list[str]()
+    monkeypatch.setattr("nelbo.cli.display.say", lines.append)
+    begun = config()
+    spent = TrainingDisplay().listener().on_spent
+    spent(replace(begun, recipe=begun.recipe.with_overrides(changes)), options)
+    assert len(lines) == 1 and lines[0].startswith(said)

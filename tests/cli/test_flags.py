@@ -9,7 +9,8 @@ import typer
 import nelbo
 from nelbo.cli.app import app
 from nelbo.cli.flags import OWN, RENAMED, as_flag, flags_of
-from nelbo.errors import SETTING
+from nelbo.cli.options import parse_settings
+from nelbo.errors import SETTING, ConfigurationError
 from nelbo.recipes.presets import PRESETS
 
 PROGRAM = typer.main.get_command(app)
@@ -75,3 +76,23 @@ def test_settings_are_named_by_flag_or_set():
     assert as_flag(SETTING + "conditional", "True") == "--conditional"
     assert as_flag(SETTING + "conditional", "False") == "--unconditional"
     assert as_flag(SETTING + "training.ema", "0.99") == "--set training.ema=0.99"
+
+
+@pytest.mark.parametrize(
+    ("texts", "flags", "message"),
+    [
+        (["a=1", "b=2", "a=3"], {}, "--set a=1 and --set a=3 contradict each other; give one of them."),
+        (["training.minutes=5"], {"training.minutes": 60.0}, "--minutes 60 and --set training.minutes=5 contradict"),
+        (["conditional=true"], {"conditional": False}, "--unconditional and --set conditional=true contradict"),
+        (["training.steps=null"], {"training.steps": 7}, "--steps 7 and --set training.steps=null contradict"),
+    ],
+)
+def test_settings_that_contradict_are_refused(texts, flags, message):
+    with pytest.raises(ConfigurationError) as caught:
+        parse_settings(texts, flags)
+    assert message in str(caught.value)
+
+
+def test_settings_may_be_repeated():
+    assert parse_settings(["a=1", "b=[1]", "a=1.0"], {"b": [1]}) == {"a": 1, "b": [1]}
+    assert parse_settings(None) == {}

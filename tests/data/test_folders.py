@@ -1,4 +1,5 @@
 import os
+import shutil
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -336,3 +337,15 @@ def test_pictures_of_other_formats_are_counted(tmp_path: Path, save: Save) -> No
         (tmp_path / name).write_text("")
     with pytest.warns(DataWarning, match=r"3 pictures are left out.*\(\.gif: 1, \.heic: 2\); convert them to PNG"):
         load_data(str(tmp_path))
+
+
+def test_digest_of_names_moves_with_the_folder(tmp_path: Path, save: Save) -> None:
+    for name in ("a/x/1.png", "a/y/2.png"):
+        save(name)
+    copied = shutil.copytree(tmp_path / "a", tmp_path / "b")
+    digest = load_data(tmp_path / "a").names
+    assert digest is not None and load_data(copied).names == load_data(copied, memory_budget=0).names == digest
+    assert load_data(tmp_path / "a", held_out=0).names == digest
+    (copied / "y" / "2.png").rename(copied / "y" / "3.png")
+    assert load_data(copied).names != digest
+    assert load_data("digits").names is None

@@ -14,7 +14,7 @@ import nelbo
 from nelbo.errors import ConfigurationError, NelboError, RunError
 from nelbo.interop import Repository, export_model, import_model
 from nelbo.interop.hub import upload
-from nelbo.runs import DiffusionRun
+from nelbo.runs import DiffusionRun, RunConfig
 from tests.interop.conftest import difference, noise, their_unet
 
 huggingface_hub = pytest.importorskip("huggingface_hub", reason="accelerate brings it along")
@@ -184,3 +184,23 @@ def test_refused_upload_is_reported(our_run: Callable[..., DiffusionRun]) -> Non
 
     with pytest.raises(NelboError, match="hf:me/mine cannot be written: 403 Forbidden"):
         export_model(our_run().folder, "hf:me/mine", format="nelbo", api=Refuses())
+
+
+def test_interrupted_import_and_export_can_be_repeated(
+    pipeline_folder: Path, our_run: Callable[..., DiffusionRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    run, here, there = our_run(), tmp_path / "here", tmp_path / "there"
+    with monkeypatch.context() as patch:
+        patch.setattr(RunConfig, "save", interrupted)  # the last file of an import
+        patch.setattr("nelbo.interop.exporting.card", interrupted)  # and of an export
+        with pytest.raises(KeyboardInterrupt):
+            import_model(pipeline_folder, here)
+        with pytest.raises(KeyboardInterrupt):
+            export_model(run.folder, there, format="diffusers")
+    assert [path.name for path in tmp_path.iterdir() if path != run.folder] == []
+    import_model(pipeline_folder, here)
+    export_model(run.folder, there, format="diffusers")
+    assert nelbo.load(here).shape == (3, 16, 16) and (there / "README.md").is_file()

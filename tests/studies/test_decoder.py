@@ -1,8 +1,11 @@
 """The second stage of training: the pixel decoder, its resumption, and every reader of the finished model."""
 
 import os
+import shutil
 import signal
+import warnings
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -16,11 +19,11 @@ from nelbo.interop import export_model
 from nelbo.recipes import Recipe
 from nelbo.recipes.assembly import build_pixel_options
 from nelbo.runs import fit_codec
-from nelbo.runs.decoder import PREFIX
+from nelbo.runs.decoder import PREFIX, DecoderWarning
 from nelbo.runs.folder import MODEL_FILE
 from nelbo.studies import Listener
 from nelbo.studies.decoder_examples import gather_examples, most_examples
-from nelbo.training import METRICS_FILE, MetricsLog, TrainerOptions
+from nelbo.training import METRICS_FILE, STATE_FILE, MetricsLog, TrainerOptions
 
 SETTINGS = {
     "training.steps": 12,
@@ -43,6 +46,12 @@ SETTINGS = {
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     return nelbo.train("digits", tmp_path_factory.mktemp("whole") / "run", overrides=SETTINGS)
+
+
+def with_gaussian(run):
+    """The run as one whose decoder is the Gaussian of eq. 13."""
+    recipe = replace(run.recipe, decoder=replace(run.recipe.decoder, kind="gaussian"))
+    return replace(run, config=replace(run.config, recipe=recipe), pixels=None)
 
 
 def weights(run) -> dict[str, torch.Tensor]:
@@ -117,6 +126,29 @@ def test_a_signal_while_gathering_stops_the_run(tmp_path, trained):
     assert same(weights(nelbo.train(None, tmp_path / "run")), weights(trained))
 
 
+def test_repeating_a_finished_run_changes_nothing(trained):
+    files = [MODEL_FILE, STATE_FILE, "samples.png", f"decoder/{STATE_FILE}", "decoder/network.json"]
+    before = [((trained.folder / name).stat().st_mtime_ns, (trained.folder / name).read_bytes()) for name in files]
+    stages, spent = set(), []
+    listener = Listener(
+        on_stage=lambda stage, done, total: stages.add(stage), on_spent=lambda config, options: spent.append(options)
+    )
+    again = nelbo.train("digits", trained.folder, overrides=SETTINGS, listener=listener)
+    after = [((trained.folder / name).stat().st_mtime_ns, (trained.folder / name).read_bytes()) for name in files]
+    assert after == before
+    assert again.pixels is not None and again.mse is not None
+    assert (stages, spent) == (set(), [("steps",)])
+
+
+def test_repeating_does_what_is_missing(trained, tmp_path):
+    folder = shutil.copytree(trained.folder, tmp_path / "run")
+    tensors = {name: value for name, value in weights(trained).items() if name.startswith("network.")}
+    write_tensors(folder / MODEL_FILE, tensors, {})  # as after a kill while calibrating
+    (folder / "trajectory.png").unlink()
+    assert same(weights(nelbo.train(None, folder)), weights(trained))
+    assert (folder / "trajectory.png").is_file()
+
+
 def test_training_further_trains_the_decoder_anew(tmp_path):
     first = weights(nelbo.train("digits", tmp_path / "run", overrides={**SETTINGS, "training.steps": 4}))
     further = weights(nelbo.train("digits", tmp_path / "run", overrides=SETTINGS))
@@ -127,7 +159,7 @@ def test_training_further_trains_the_decoder_anew(tmp_path):
 def test_bound_score_and_file_read_one_decoder(trained):
     images = nelbo.load_data("digits").test.images(range(12))
     report = trained.bound(images, steps_per_image=None)
-    gaussian = replace(trained, pixels=None).bound(images, steps_per_image=None)
+    gaussian = with_gaussian(trained).bound(images, steps_per_image=None)
     assert report.denoising == gaussian.denoising
     assert report.decoder != gaussian.decoder
     assert trained.score(images).mean() == pytest.approx(report.total, abs=0.3)
@@ -137,11 +169,12 @@ def test_bound_score_and_file_read_one_decoder(trained):
     files = codec.encode(list(images))
     for decoded, image in zip(codec.decode(files), images, strict=True):
         assert torch.equal(decoded.image, image)
+    assert torch.equal(replace(trained, pixels=None).decompress(files[0].to_bytes()).image, images[0])
 
 
 def test_samples_are_drawn_from_the_decoder(trained):
     drawn = trained.sample(4, steps=5, seed=1)
-    mean = replace(trained, pixels=None).sample(4, steps=5, seed=1)
+    mean = with_gaussian(trained).sample(4, steps=5, seed=1)
     assert not torch.equal(drawn, mean)
     assert torch.equal(drawn, trained.sample(4, steps=5, seed=1, batch_size=3))
 
@@ -201,9 +234,36 @@ def test_previews_show_the_chain_and_the_end_shows_the_bound(trained):
     assert all(chain > 0 for chain in chains)
 
 
+UNFINISHED = "the decoder of .* is not trained, because its training was stopped or is not finished; finish it "
+
+
+@pytest.mark.parametrize("measure", ["bound", "score", "likelihood", "forms", "fit_codec", "codec", "compress"])
+def test_a_run_without_its_decoder_measures_nothing(trained, measure):
+    image = torch.zeros(1, 8, 8, dtype=torch.uint8)
+    given = {"codec": (), "compress": (image,)}.get(measure, (image[None],))
+    stored = replace(trained, pixels=None)
+    in_memory = replace(trained.config, data=replace(trained.config.data, spec="memory:0"))
+    for run, finish in ((stored, "with `nelbo train --out .*`"), (replace(stored, config=in_memory), "in Python with")):
+        method = partial(fit_codec, run) if measure == "fit_codec" else getattr(run, measure)
+        with pytest.raises(RunError, match=UNFINISHED + finish):
+            method(*given)
+
+
+def test_a_run_without_its_decoder_says_so(trained):
+    bare = replace(trained, pixels=None)
+    assert "decoder not trained" in repr(bare) and "decoder not trained" not in repr(trained)
+    for draw in (bare.sample, bare.trajectory):
+        with pytest.warns(DecoderWarning, match=f"the samples lack the last grey levels: {UNFINISHED}"):
+            draw(1, steps=2)
+    with warnings.catch_warnings(action="error"):
+        trained.sample(1, steps=2)
+        bare.draft(1, 0)
+        bare.restore(torch.zeros(1, 8, 8, dtype=torch.uint8), strength=0.5, num=1, steps=2)
+
+
 def test_glance_of_a_run_without_its_decoder_leaves_out_l_0(trained):
     images = nelbo.load_data("digits").test.spread(16)
     bare = replace(trained, pixels=None)
-    report = bare.bound(images, steps_per_image=4)
+    report = with_gaussian(trained).bound(images, steps_per_image=4)
     assert bare.glance(images) == {"held_out_chain_bits_per_dim": round(report.prior + report.denoising, 4)}
     assert trained.glance(images).keys() == {"held_out_bits_per_dim", "held_out_standard_error"}

@@ -38,7 +38,7 @@ def options(tmp_path):
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch):
     """Skip the pictures in the run folders: they take most of the time and are not tested here."""
-    monkeypatch.setattr(session, "show_run", lambda *_: None)
+    monkeypatch.setattr(session, "show_run", lambda *_, **__: None)
     monkeypatch.setattr(session.Session, "draw_curves", lambda _: None)
 
 
@@ -117,6 +117,44 @@ def test_diverging_cells_are_recorded_as_unstable(tmp_path, options, three, rate
     assert [record.cell for record in found.records] == three
     assert all(record.unstable for record in found.records)
     assert run_table2(tmp_path / "grid", diverging) == found
+
+
+def test_unreadable_images_stop_the_grid(tmp_path, options, monkeypatch):
+    monkeypatch.setattr(runner, "table2_cells", lambda: table2_cells()[6:7])
+
+    def fails(*_, **__):
+        raise DataError("the share is gone.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "train", fails)
+        with pytest.raises(DataError, match="the share is gone"):
+            run_table2(tmp_path / "grid", options())
+    assert list((tmp_path / "grid").rglob("cell.json")) == []
+    assert run_table2(tmp_path / "grid", options()).records[0].unstable is None
+
+
+def test_an_interrupted_start_can_be_repeated(tmp_path, options, monkeypatch):
+    monkeypatch.setattr(runner, "table2_cells", lambda: [])
+
+    def interrupted(data, split, place, **_):
+        (place / "classifier.safetensors").write_text("begun")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "own_features", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_table2(tmp_path / "grid", options())
+    features = FeatureModule("means", 3, lambda images: images.float().mean((2, 3)), None, "of channels")
+    monkeypatch.setattr(runner, "own_features", lambda *_, **__: features)
+    assert run_table2(tmp_path / "grid", options()).records == []
+
+
+def test_exchanged_image_files_are_refused(tmp_path, options, monkeypatch):
+    monkeypatch.setattr(runner, "table2_cells", lambda: [])
+    run_table2(tmp_path / "grid", options())
+    pictures = tmp_path / "pictures"
+    (pictures / "picture-003.png").rename(pictures / "picture-099.png")
+    with pytest.raises(RunError, match=r"names of the image files in data: '.*' stored, '.*' given"):
+        run_table2(tmp_path / "grid", options())
 
 
 def test_distance_is_added_without_retraining(tmp_path, options, monkeypatch):

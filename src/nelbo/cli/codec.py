@@ -44,6 +44,7 @@ def codec(
 
     model = load_as(DiffusionRun, run, device=device)
     plan_file = _plan_file(model, run, again)
+    model.require_decoder()  # before the images are read
     options = FittingOptions(end_steps=steps, end_images=images, seed=seed)
     with bars() as bar:
         data = data_of(model, Listener(on_stage=bar)).train

@@ -65,6 +65,7 @@ class TrainingDisplay:
         """Return the callbacks for the training run."""
         return Listener(
             on_config=self.configured,
+            on_spent=spent,
             on_step=self.stepped,
             on_record=self.previewed,
             on_finish=self.finished,
@@ -89,8 +90,6 @@ class TrainingDisplay:
         if len(split.test):
             self.without_model = str(baselines_of(split.test.spread(COMPARED), split.train))
             say(f"bits/dim of held-out images without a model: {self.without_model}")
-        if recipe.training.steps is not None and step >= recipe.training.steps:
-            say(f"the budget of {recipe.training.steps} steps is spent; give a larger --steps to train further")
         self.task = self.progress.add_task("training", total=1.0, note="")
 
     def stepped(self, step: TrainingStep) -> None:
@@ -162,6 +161,21 @@ class TrainingDisplay:
             self.printed.add(name)
             say(f"{name} ...")
         self.stages(name, done, total)
+
+
+def spent(config: RunConfig, options: Sequence[str]) -> None:
+    """Say that a budget is spent, and which option raises it.
+
+    Args:
+        options: those of the budget that is spent: "steps" or "minutes".
+    """
+    training = config.recipe.training
+    amounts = {"steps": f"{training.steps} steps", "minutes": f"{training.minutes or 0:g} minutes"}
+    part = "the network's part of " if config.recipe.network_training != training else ""
+    say(
+        f"{part}the budget of {' and '.join(amounts[name] for name in options)} is spent; give a larger "
+        f"{' and '.join(f'--{name}' for name in options)} to train further"
+    )
 
 
 def classes_in_words(recipe: Recipe, class_counts: Sequence[int]) -> str:

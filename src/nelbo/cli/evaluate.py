@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -71,6 +72,11 @@ class _Options:
         chosen = {name: getattr(self, name) or None for name in ("forms", "known", "ode")}
         chain = ("steps_per_image", "steps", "variance", "clip")
         return {name: getattr(self, name) for name in chain} | chosen
+
+    @property
+    def whole_chain(self) -> bool:
+        """Whether the bound is that of the model as it is: all steps, its own variance, no clipping."""
+        return self.steps is None and self.variance is None and not self.clip
 
     @property
     def draws(self) -> dict[str, Any]:
@@ -151,8 +157,10 @@ def evaluate(
         raise ConfigurationError("--no-resize leaves images of --data out; give --data too.")
     import nelbo
 
+    own = data is None and num is None  # all held-out images of the run
     model = nelbo.load(run, device=device)
     model.refuse_chain_options(options.of_the_chain)
+    model.require_decoder()  # before the images are read
     with bars() as bar:
         images = evaluated(model, data, resize, num, bar)
         if forms:
@@ -162,7 +170,8 @@ def evaluate(
     if forms:
         _show_forms(compared, images, json)
     else:
-        _show_bound(model, run, report, likelihood, images, json)
+        if _show_bound(model, run, report, likelihood, images, json) and own and options.whole_chain:
+            _draw_per_step(report, model.folder)
 
 
 def _forms(model: Run, images: ImageDataset, options: _Options, bar: Bars) -> FormsReport:
@@ -234,11 +243,10 @@ def _show_bound(
     likelihood: LikelihoodReport | None,
     images: Evaluated,
     json: Path | None,
-) -> None:
-    """Write and print a bound; the bound by t also becomes a picture in the run folder."""
+) -> bool:
+    """Write and print a bound; return whether it was printed."""
     from nelbo.cli.bound_tables import movement, show_bound, show_likelihood
-    from nelbo.runs.folder import bundled_models, why_not_calibrated
-    from nelbo.vae import ELBOReport
+    from nelbo.runs.folder import why_not_calibrated
 
     flow = {} if likelihood is None else {"ode": likelihood.to_json()}
     wants_table = write_results(versioned({**report.to_json(), **flow, **images.to_json()}), json)
@@ -248,7 +256,7 @@ def _show_bound(
             f"{likelihood.steps} steps of the schedule, {movement(likelihood)}"
         )
     if not wants_table:
-        return
+        return False
     show_bound(report, f"{run} on {len(images.chosen)} of {images.available} images of {images.chosen.name}")
     show(f"bits/dim without a model: {images.baselines}")
     if likelihood is not None:
@@ -256,13 +264,18 @@ def _show_bound(
     if not model.calibrated:
         say(f"{why_not_calibrated(model.folder, model.config.data)}: the bound is then tighter")
     name_rejects(images.rejects)
-    if model.folder not in bundled_models().values() and not isinstance(report, ELBOReport):
-        _draw_per_step(report, model.folder / "bound-per-step.png")
+    return True
 
 
-def _draw_per_step(report: BoundReport, path: Path) -> None:
-    """Draw the bound by t."""
+def _draw_per_step(report: BoundReport | ELBOReport, folder: Path) -> None:
+    """Draw the bound by t into the run folder, if the model is none of the bundled ones and has a chain."""
+    from nelbo.files import or_warn
     from nelbo.plots import per_step_bound, save
+    from nelbo.runs.folder import bundled_models
+    from nelbo.vae import ELBOReport
 
-    save(per_step_bound([vars(step) for step in report.per_step]), path)
-    say(f"the bound by t: {path}")
+    if isinstance(report, ELBOReport) or folder in bundled_models().values() or not 0 < report.total < math.inf:
+        return
+    with or_warn():  # the run may be shared and read-only
+        path = save(per_step_bound([vars(step) for step in report.per_step]), folder / "bound-per-step.png")
+        say(f"the bound by t: {path}")

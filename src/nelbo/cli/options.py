@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from nelbo.cli.flags import as_flag
-from nelbo.errors import ConfigurationError
+from nelbo.errors import SETTING, ConfigurationError
 from nelbo.options import help_of
 from nelbo.runs.sampling_options import SamplingOptions
 
@@ -96,3 +97,27 @@ def parse_setting(text: str) -> tuple[str, Any]:
         return name, json.loads(value)
     except json.JSONDecodeError:
         return name, value
+
+
+def parse_settings(texts: Sequence[str] | None, flags: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Read every `NAME=VALUE` of --set.
+
+    Args:
+        flags: settings given by flags of their own, by name.
+
+    Raises:
+        ConfigurationError: a text is not of this form, or a setting is given twice with different values.
+    """
+    found: dict[str, Any] = {}
+    said = {name: as_flag(f"{SETTING}{name}", _written(value)) for name, value in (flags or {}).items()}
+    for text in texts or ():
+        name, value = parse_setting(text)
+        before = {**(flags or {}), **found}
+        if name in before and before[name] != value:
+            raise ConfigurationError(f"{said[name]} and --set {text} contradict each other; give one of them.")
+        found[name], said[name] = value, f"--set {text}"
+    return found
+
+
+def _written(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -97,7 +97,7 @@ def _check_out(out: Path) -> None:
 
     if _is_folder(out):
         check_target(out / "0.png")
-        if out.is_dir() and any(out.iterdir()):
+        if out.is_dir() and any(not entry.name.startswith(".") for entry in out.iterdir()):
             raise ConfigurationError(
                 f"--out {out} is a folder that is not empty; name a new folder for one file per image, or a file that "
                 "ends in .png, .webp or .npy."
@@ -162,13 +162,14 @@ def _in_turn(run: DiffusionRun, num: int) -> torch.Tensor:
 
 
 def _write(images: torch.Tensor, out: Path, levels: int) -> None:
-    from nelbo.files import write_array
+    from nelbo.files import whole_folder, write_array
     from nelbo.plots import picture_of, save, single_image
 
     if _is_folder(out):
         digits = len(str(len(images) - 1))
-        for i, image in enumerate(images):
-            save(single_image(image, levels), out / f"{i:0{digits}}.png")
+        with whole_folder(out) as part:
+            for i, image in enumerate(images):
+                save(single_image(image, levels), part / f"{i:0{digits}}.png")
     elif out.suffix.lower() in ARRAYS:
         write_array(out, images.numpy())
     else:

@@ -52,6 +52,7 @@ def score(
 
     run = nelbo.load(model, device=device)
     run.refuse_chain_options({"steps_per_image": steps_per_image})
+    run.require_decoder()  # before the images are read
     with bars() as bar:
         progress, limits = bar.of("reading images"), run.config.data.range
         prepared = load_for_model(images, run.shape, resize=resize, progress=progress, limits=limits)

@@ -9,7 +9,7 @@ import typer
 
 from nelbo.cli.console import bars, say
 from nelbo.cli.ending import Ended
-from nelbo.cli.options import SetOption, flag_help, parse_setting
+from nelbo.cli.options import SetOption, flag_help, parse_settings
 from nelbo.data.names import read_size
 from nelbo.progress import Bars
 from nelbo.studies.table2.cells import GridOptions
@@ -48,7 +48,7 @@ def table2(
     stop; run the same command again to resume. `nelbo sample` and `nelbo evaluate` accept the folder of each cell.
     The Frechet distance needs the extra metrics.
     """
-    overrides = dict(parse_setting(text) for text in set_ or [])
+    overrides = parse_settings(set_)
     budget = MINUTES if minutes is None and steps is None else minutes
     network = None if features is None else str(features)
     side = read_size(size)

@@ -11,7 +11,7 @@ import typer
 
 from nelbo.cli.console import say
 from nelbo.cli.ending import Ended
-from nelbo.cli.options import SetOption, flag_help, parse_setting
+from nelbo.cli.options import SetOption, flag_help, parse_settings
 from nelbo.data.names import read_range, read_size
 from nelbo.errors import SETTING
 from nelbo.options import known
@@ -95,7 +95,7 @@ def train(
         "conditional": conditional,
     }
     overrides: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    overrides |= dict(parse_setting(text) for text in set_ or [])
+    overrides |= parse_settings(set_, overrides)
     if preset is not None:
         known(preset, PRESETS, "preset")  # before torch is imported
     reading: dict[str, Any] = {"mode": mode, "held_out": held_out, "on_reject": on_reject}

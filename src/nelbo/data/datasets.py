@@ -217,11 +217,14 @@ class Split(Displayed):
 
     Attributes:
         limits: the values that became 0 and 255 in images of more than 8 bits; None for those of their depth.
+        names: digest of the names of the image files in their order, which determines the held-out part; None for a set
+            that is not read from image files.
     """
 
     train: ImageDataset
     test: ImageDataset
     limits: Range | None = None
+    names: str | None = None
 
     def summary(self) -> Mapping[str, str]:
         """Return the set of the training part, and the size of both parts."""

@@ -1,6 +1,7 @@
 """From a spec to the images to train on and those held out: open the source, read it, split it."""
 
 import os
+from dataclasses import replace
 
 import torch
 
@@ -13,6 +14,7 @@ from nelbo.data.names import AUTO, MEMORY_BUDGET, MODES, ON_REJECT, Mode, Range,
 from nelbo.data.ranges import choice_of_range
 from nelbo.data.scanning import build, first, scan
 from nelbo.data.sources import open_source
+from nelbo.data.stored import digest_of_names
 from nelbo.errors import ConfigurationError, DataError, option
 from nelbo.options import check_whole
 from nelbo.progress import Progress
@@ -100,4 +102,5 @@ def load_data(
     if source.listing.held_out:
         apart = torch.tensor([stored.path in source.listing.held_out for stored in found.files])
         whole, held = whole.subset((~apart).nonzero().flatten()), whole.subset(apart.nonzero().flatten())
-    return split_loaded(Loaded(source.kind, whole, held, found.limits), None, None, None, AUTO, held_out, seed)
+    split = split_loaded(Loaded(source.kind, whole, held, found.limits), None, None, None, AUTO, held_out, seed)
+    return replace(split, names=digest_of_names(found.files))

@@ -1,7 +1,9 @@
 """Where an encoded image is stored: a file, a page of it, or a member of a tar shard."""
 
+import hashlib
 import io
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -67,3 +69,15 @@ def format_of(start: bytes) -> str | None:
         if start.startswith(signatures) and (name != "WEBP" or start[8:12] == b"WEBP"):
             return name
     return None
+
+
+def digest_of_names(files: Sequence[StoredImage]) -> str:
+    """Return 32 hexadecimal digits that tell the names of files and their order from others.
+
+    The names are relative to the folder that all files share, so that the folder may move.
+    """
+    start = len(os.path.commonpath([os.path.dirname(file.path) for file in files]))
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(os.fsencode(f"{file.path[start:].lstrip(os.sep)}\0{file.page}\0"))
+    return digest.hexdigest()[:32]

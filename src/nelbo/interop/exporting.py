@@ -9,7 +9,7 @@ from typing import Any
 
 from nelbo.data import absolute_spec
 from nelbo.errors import ConfigurationError, option
-from nelbo.files import write_text
+from nelbo.files import whole_folder, write_text
 from nelbo.interop import scheduler_config, unet_config, unet_module
 from nelbo.interop.card import CARD, card
 from nelbo.interop.hub import Repository, upload
@@ -22,7 +22,7 @@ from nelbo.networks import UNet
 from nelbo.options import known
 from nelbo.runs import DiffusionRun, Run, RunConfig, load
 from nelbo.runs.codec_plan import PLAN_FILE, is_stale
-from nelbo.runs.folder import UNKNOWN_DATA
+from nelbo.runs.folder import UNKNOWN_DATA, why_no_decoder
 
 NO_DECODER = (
     "the pixel network of the decoder p(x_0|x_1) is not exported: images end with xhat_0, which is smoother than what "
@@ -68,7 +68,9 @@ def export_model(
                 f"{option('public')} is for a repository such as hf:owner/name, but {out} is a folder; leave it out."
             )
         refuse_taken(Path(out))
-        return Exported(str(out), _write(model, Path(out), format, os.path.basename(os.path.realpath(out))))
+        with whole_folder(Path(out)) as part:
+            notes = _write(model, part, format, os.path.basename(os.path.realpath(out)))
+        return Exported(str(out), notes)
     with tempfile.TemporaryDirectory() as place:
         named = str(repository) if format == "nelbo" else repository.name
         notes = _write(model, Path(place), format, named)
@@ -104,7 +106,7 @@ def export_diffusers(model: Run, folder: Path) -> tuple[str, ...]:
         write_pipeline(folder, Pipeline(unet, to_diffusers(weights), scheduler))
     if model.mse is not None:
         notes.append(f"the calibrated variance is not exported: diffusers samples with {scheduler.variance_type}")
-    if model.pixels is not None:
+    if model.recipe.decoder.kind == "pixels":
         notes.append(NO_DECODER)
     if model.levels != LEVELS:
         notes.append(f"images of diffusers have {LEVELS} levels, those of this model {model.levels}")
@@ -120,7 +122,8 @@ def export_program(model: Run, folder: Path) -> tuple[str, ...]:
     """
     difference = write_program(_chain(model, "torch"), folder)
     note = f"the outputs of the program differ from the model's by at most {max(difference, 1e-9):.0e} of their scale"
-    return (note, NO_DECODER) if isinstance(model, DiffusionRun) and model.pixels is not None else (note,)
+    pixels = isinstance(model, DiffusionRun) and model.recipe.decoder.kind == "pixels"
+    return (note, NO_DECODER) if pixels else (note,)
 
 
 def export_run(model: Run, folder: Path) -> tuple[str, ...]:
@@ -131,9 +134,12 @@ def export_run(model: Run, folder: Path) -> tuple[str, ...]:
             copy_whole(model.folder / name, folder / name)
     spec = model.config.data.spec
     built_in = absolute_spec(spec) == spec and not Path(spec).is_absolute()
-    data = replace(model.config.data, spec=spec if built_in else UNKNOWN_DATA)
+    data = model.config.data if built_in else replace(model.config.data, spec=UNKNOWN_DATA, names=None)
     RunConfig(model.config.recipe, data, model.config.preset).save(folder)
-    return (f"{PLAN_FILE} is not exported: it was measured for earlier weights",) if stale else ()
+    notes = [f"{PLAN_FILE} is not exported: it was measured for earlier weights"] if stale else []
+    if isinstance(model, DiffusionRun) and model.model.lacks_decoder:
+        notes.append(why_no_decoder(model.folder, model.config.data))
+    return tuple(notes)
 
 
 FORMATS: dict[str, Callable[[Run, Path], tuple[str, ...]]] = {

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from nelbo.errors import ConfigurationError, NelboError, RunError, option
-from nelbo.files import write_whole
+from nelbo.files import whole_folder, write_whole
 from nelbo.interop.hub import Repository, download
 from nelbo.interop.pipeline import FILES, OTHER_FILES, Pipeline, read_pipeline
 from nelbo.interop.scheduler_config import SchedulerConfig, chain_of
@@ -79,7 +79,9 @@ def import_model(source: str | os.PathLike[str], out: str | os.PathLike[str], *,
             f"{source} is a run folder, which states the size of its images; leave {option('size')} out."
         )
     try:
-        return _copy(place, folder) if is_run(place) else _convert(read_pipeline(place), folder, size)
+        with whole_folder(folder) as part:
+            notes = _copy(place, part) if is_run(place) else _convert(read_pipeline(place), part, size)
+        return Imported(folder, notes)
     except NelboError as error:
         raise type(error)(f"{source} cannot be imported: {error.marked}") from error
 
@@ -110,17 +112,17 @@ def is_run(folder: Path) -> bool:
     return os.path.isfile(path) and "network" in (plain := read_settings(path)) and "_class_name" not in plain
 
 
-def _copy(place: Path, folder: Path) -> Imported:
+def _copy(place: Path, folder: Path) -> tuple[str, ...]:
     """Copy a run unchanged, after checking that it loads."""
     load(place, device="cpu")
     for name in RUN_FILES:
         if (place / name).is_file():
             copy_whole(place / name, folder / name)
-    return Imported(folder)
+    return ()
 
 
-def _convert(pipeline: Pipeline, folder: Path, size: int | None) -> Imported:
-    """Write a run that makes the same predictions as a pipeline."""
+def _convert(pipeline: Pipeline, folder: Path, size: int | None) -> tuple[str, ...]:
+    """Write a run that makes the same predictions as a pipeline, and return what was changed or assumed."""
     options, shape = options_of(pipeline.unet), image_shape(pipeline.unet, size)
     chain = chain_of(pipeline.scheduler or SchedulerConfig(), options.learned_variance)
     recipe = Recipe(
@@ -142,4 +144,4 @@ def _convert(pipeline: Pipeline, folder: Path, size: int | None) -> Imported:
     notes = (*pipeline.notes, *(() if pipeline.scheduler else (ASSUMED,)), *chain.notes)
     if size is not None and pipeline.unet.sample_size not in (None, size):
         notes = (*notes, f"the model states a side of {pipeline.unet.sample_size} for its images, not {size}")
-    return Imported(folder, notes)
+    return notes

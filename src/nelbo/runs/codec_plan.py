@@ -18,7 +18,7 @@ from nelbo.errors import CodecError, ConfigurationError, NelboError, NelboWarnin
 from nelbo.files import read_metadata, read_tensors, write_tensors
 from nelbo.progress import StageProgress, reported_stages
 from nelbo.runs.diffusion_model import DiffusionModel
-from nelbo.runs.folder import CONFIG_FILE, MODEL_FILE, bundled_models, why_not_calibrated
+from nelbo.runs.folder import CONFIG_FILE, MODEL_FILE, bundled_models, why_no_decoder, why_not_calibrated
 
 PLAN_FILE = "codec.safetensors"
 MODELS_VARIABLE = "NELBO_MODELS"
@@ -66,10 +66,11 @@ def fit_codec(
 
     Raises:
         ConfigurationError: the codec does not support this model.
-        RunError: the model is not calibrated.
+        RunError: the model is not calibrated, or its decoder is not trained.
     """
     model = run.model
     _require_support(run)
+    _require_decoder(run)
     dataset = as_dataset(images, model.data.shape, model.data.levels, model.data.range)
     with reported_stages(progress) as report:
         plan = fit_plan(model.reverse(clip=True), dataset, options, report)
@@ -86,7 +87,8 @@ def load_codec(run: ModelInFolder, batch_size: int = 8, maker: bytes | None = No
     Raises:
         CodecError: the files were made by another model; this comes before what is wrong with the plan of this one.
         ConfigurationError: the plan has not been measured yet, or the codec does not support the model.
-        RunError: the plan is damaged, or was measured for other weights; or the model is not calibrated.
+        RunError: the plan is damaged, or was measured for other weights; or the model is not calibrated; or, without a
+            maker, its decoder is not trained.
     """
     path = run.folder / PLAN_FILE
     if maker is not None:
@@ -94,6 +96,8 @@ def load_codec(run: ModelInFolder, batch_size: int = 8, maker: bytes | None = No
         if not stored.startswith(maker.hex()):
             raise made_by_another(maker, stored)
     _require_support(run)
+    if maker is None:  # files that exist do not depend on the network of the decoder, only on the plan
+        _require_decoder(run)
     if not path.is_file():
         raise ConfigurationError(
             f"{run.folder} has no codec plan: {PLAN_FILE} is missing; measure it once with `nelbo codec {run.folder}` "
@@ -148,6 +152,12 @@ def _require_support(run: ModelInFolder) -> None:
         )
     if run.model.mse is None:
         raise RunError(f"{why_not_calibrated(run.folder, run.model.data)}.")
+
+
+def _require_decoder(run: ModelInFolder) -> None:
+    """Check that the pixel network of the decoder is trained, if the recipe has one."""
+    if run.model.lacks_decoder:
+        raise RunError(f"{why_no_decoder(run.folder, run.model.data)}.")
 
 
 def _remedy(folder: Path) -> str:

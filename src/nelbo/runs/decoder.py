@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nelbo.errors import RunError
+from nelbo.errors import NelboWarning, RunError
 from nelbo.files import misfits
 from nelbo.networks import PixelNetwork
 from nelbo.recipes.assembly import build_pixel_options
@@ -14,6 +14,10 @@ from nelbo.recipes.recipe import Recipe
 from nelbo.runs.folder import CONFIG_FILE, MODEL_FILE, DataOptions
 
 PREFIX = "pixels."
+
+
+class DecoderWarning(NelboWarning):
+    """Samples of a model whose decoder is not trained yet."""
 
 
 def pixel_tensors(network: PixelNetwork) -> dict[str, Tensor]:

@@ -73,6 +73,11 @@ class DiffusionModel(Brief):
     name: str
     pixels: PixelNetwork | None = None
 
+    @property
+    def lacks_decoder(self) -> bool:
+        """Whether the recipe has a pixel network in the decoder p(x_0|x_1) that is not trained yet."""
+        return self.recipe.decoder.kind == "pixels" and self.pixels is None
+
     def reverse(
         self,
         *,

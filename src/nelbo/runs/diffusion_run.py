@@ -1,5 +1,6 @@
 """A finished diffusion model in its run folder: samples, bounds, restored images, files."""
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -9,11 +10,14 @@ from torch import Tensor
 
 from nelbo.codec import Bitstream, Decoded, ProgressiveCodec
 from nelbo.data import Single, as_pixels
+from nelbo.errors import warn
 from nelbo.options import options_from
 from nelbo.progress import Progress, reported
 from nelbo.randomness import chosen_seed
 from nelbo.restoration import Restoration
 from nelbo.runs.codec_plan import load_codec
+from nelbo.runs.decoder import DecoderWarning
+from nelbo.runs.folder import why_no_decoder
 from nelbo.runs.measured_diffusion import MeasuredDiffusion
 from nelbo.runs.restore_options import RestoreOptions
 from nelbo.runs.restoring import restore
@@ -48,8 +52,12 @@ class DiffusionRun(MeasuredDiffusion):
         """Sample images first..first+num-1 of a seed as one batch, and yield every step; `label` as in `sample`.
 
         The t of each step is that of the full chain, also if the sampler strides.
+
+        Warns:
+            DecoderWarning: the decoder is not trained yet.
         """
         self.check_number(num, 1, first)
+        self._warn_of_decoder()
         seed = chosen_seed(seed)
         return self.model.trajectory(num, SamplingOptions.of(options, **changes), seed=seed, first=first, label=label)
 
@@ -81,8 +89,12 @@ class DiffusionRun(MeasuredDiffusion):
 
         Raises:
             ConfigurationError: an unknown option, or one that the sampler or the model does not support.
+
+        Warns:
+            DecoderWarning: the decoder is not trained yet.
         """
         self.check_number(num, batch_size, first)
+        self._warn_of_decoder()
         chosen, seed = SamplingOptions.of(options, **changes), chosen_seed(seed)
         classes, images = self.model.classes(label, num, seed=seed, first=first), list[Tensor]()
         steps, batches = self.model.sampler(chosen).reverse.schedule.num_steps, -(-num // batch_size)
@@ -96,6 +108,16 @@ class DiffusionRun(MeasuredDiffusion):
                     report(batch * steps + min(done + 1, steps), batches * steps)
                 images.append(pixels_of(last.x_0, self.levels))
         return torch.cat(images)
+
+    def draft(self, num: int, seed: int) -> Tensor:
+        """Draw samples for a preview during training, before the decoder is trained."""
+        with warnings.catch_warnings(action="ignore", category=DecoderWarning):
+            return self.sample(num, seed=seed)
+
+    def _warn_of_decoder(self) -> None:
+        if self.model.lacks_decoder:
+            why = why_no_decoder(self.folder, self.config.data)
+            warn(f"the samples lack the last grey levels: {why}.", DecoderWarning)
 
     def restore(self, image: Single, **options: Any) -> Restoration:
         """Draw what a damaged image (C, H, W) may have been, by the options of `RestoreOptions`."""

@@ -62,6 +62,10 @@ class DataOptions(Displayed):
     class_counts: Annotated[
         tuple[int, ...], Doc("Number of training images of each class, by label; empty in runs of 0.1.0.")
     ] = ()
+    names: Annotated[
+        str | None,
+        Doc("Digest of the names of the image files in their order; None for other data, and in runs of before 0.2.0."),
+    ] = None
 
     @property
     def in_memory(self) -> bool:
@@ -143,12 +147,15 @@ def refuse_differences(folder: Path, old: RunConfig, new: RunConfig) -> None:
     # runs of earlier versions store the path as it was typed
     before, after = (_flat(config.to_json()) | {"data.spec": absolute_spec(config.data.spec)} for config in (old, new))
     unknown = set() if old.data.class_counts else {"data.class_counts"}  # runs of 0.1.0 do not store them
+    unknown |= {"data.names"} if old.data.names is None else set()
     refuse_changes(folder, "a run", before, after, MAY_CHANGE | {"nelbo"} | unknown, _as_given)
 
 
 def _as_given(name: str) -> str:
     """Name an entry of config.json by the option that sets it, if there is one."""
     part, _, own = name.partition(".")
+    if name == "data.names":
+        return f"names of the image files in {option('data')}"
     if part == "data":
         return option("data") if own == "spec" else option(own) if own in READING else name
     return option(name) if name == "preset" else name if name == "family" else setting(name)
@@ -203,15 +210,25 @@ def why_not_calibrated(folder: Path, data: DataOptions) -> str:
     """Say why a run has no calibration, and what to do."""
     if data.spec == UNKNOWN_DATA:
         return f"{folder} was imported and is not calibrated; call `run.calibrate(images)` and `run.save()` in Python"
-    if data.in_memory:
+    return f"{folder} is not calibrated, {_because_unfinished(folder, data)}"
+
+
+def why_no_decoder(folder: Path, data: DataOptions) -> str:
+    """Say why a run lacks the pixel network of its decoder, and what to do."""
+    if data.spec == UNKNOWN_DATA:
         return (
-            f"{folder} is not calibrated, because its training was stopped or is not finished; finish it in Python "
-            f"with the same images: `nelbo.train(images, {str(folder)!r})`"
+            f"the decoder of {folder} is not trained, and its images are not known here; finish the run where it was "
+            "trained, and export it again"
         )
-    return (
-        f"{folder} is not calibrated, because its training was stopped or is not finished; finish it with `nelbo train "
-        f"--out {folder}`"
-    )
+    return f"the decoder of {folder} is not trained, {_because_unfinished(folder, data)}"
+
+
+def _because_unfinished(folder: Path, data: DataOptions) -> str:
+    """Say that the training of a run is not finished, and how to finish it."""
+    how = f"with `nelbo train --out {folder}`"
+    if data.in_memory:
+        how = f"in Python with the same images: `nelbo.train(images, {str(folder)!r})`"
+    return f"because its training was stopped or is not finished; finish it {how}"
 
 
 def bundled_models() -> dict[str, Path]:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from nelbo.data import ImageDataset, Images
 from nelbo.diffusion import NoiseSchedule, ReverseProcess
+from nelbo.errors import RunError
 from nelbo.evaluation import (
     BoundReport,
     FormsReport,
@@ -26,7 +27,7 @@ from nelbo.recipes.recipe import Recipe
 from nelbo.runs.codec_plan import PLAN_FILE
 from nelbo.runs.decoder import load_pixels, pixel_tensors
 from nelbo.runs.diffusion_model import CALIBRATION, DiffusionModel, calibration_of
-from nelbo.runs.folder import RunConfig
+from nelbo.runs.folder import RunConfig, why_no_decoder
 from nelbo.runs.run import Run, held_out_record
 
 GLANCE_STEPS = 4
@@ -75,7 +76,13 @@ class MeasuredDiffusion(Run):
     def state(self) -> list[str]:
         """Return in words how far the model is trained, calibrated and ready to compress."""
         plan = "has a codec plan" if (self.folder / PLAN_FILE).is_file() else "no codec plan"
-        return [*super().state(), "calibrated" if self.calibrated else "not calibrated", plan]
+        decoder = ["decoder not trained"] if self.model.lacks_decoder else []
+        return [*super().state(), *decoder, "calibrated" if self.calibrated else "not calibrated", plan]
+
+    def require_decoder(self) -> None:
+        """Check that the pixel network of the decoder is trained, if the recipe has one: see `Run.require_decoder`."""
+        if self.model.lacks_decoder:
+            raise RunError(f"{why_no_decoder(self.folder, self.config.data)}.")
 
     def reverse(self, **options: Any) -> ReverseProcess:
         """Return p_theta of this model; `options` are those of `DiffusionModel.reverse`."""
@@ -105,20 +112,19 @@ class MeasuredDiffusion(Run):
 
         Raises:
             ShapeError: images of another shape than the model's.
+            RunError: the decoder is not trained yet.
         """
+        self.require_decoder()
         dataset, seed = self.dataset_of(images, batch_size), chosen_seed(seed)
         reverse = self.reverse(steps=steps, variance=variance, clip=clip)
-        proposal = None if self.mse is None else expected_terms(reverse, self.mse)
+        options: dict[str, Any] = {"steps_per_image": steps_per_image, "seed": seed, "batch_size": batch_size}
         with reported(progress, "scoring") as report:
-            return evaluate_bound(
-                reverse,
-                dataset,
-                steps_per_image=steps_per_image,
-                proposal=proposal,
-                seed=seed,
-                batch_size=batch_size,
-                progress=report,
-            )
+            return self._measured(reverse, dataset, progress=report, **options)
+
+    def _measured(self, reverse: ReverseProcess, images: ImageDataset, **options: Any) -> BoundReport:
+        """Evaluate the bound, with values of t drawn by the calibration if there is one."""
+        proposal = None if self.mse is None else expected_terms(reverse, self.mse)
+        return evaluate_bound(reverse, images, proposal=proposal, **options)
 
     def forms(
         self,
@@ -136,7 +142,11 @@ class MeasuredDiffusion(Run):
 
         Args:
             known: add eq. 16, which takes the images as the whole distribution: 3 T calls.
+
+        Raises:
+            RunError: the decoder is not trained yet.
         """
+        self.require_decoder()
         dataset, seed = self.dataset_of(images, batch_size), chosen_seed(seed)
         with reported(progress, "comparing forms") as report:
             return compare_forms(
@@ -165,7 +175,11 @@ class MeasuredDiffusion(Run):
         """Compute the likelihood by the probability-flow ODE, in bits/dim; see `evaluate_likelihood`.
 
         The variance is that of the decoder p(x_0|x_1) alone.
+
+        Raises:
+            RunError: the decoder is not trained yet.
         """
+        self.require_decoder()
         dataset, seed = self.dataset_of(images, batch_size), chosen_seed(seed)
         with reported(progress, "solving the ODE") as report:
             return evaluate_likelihood(
@@ -195,15 +209,16 @@ class MeasuredDiffusion(Run):
 
     def glance(self, images: ImageDataset) -> dict[str, float | None]:
         """Estimate the bound from few values of t; without L_0 if the pixel network of the decoder is not trained."""
-        report = self.bound(images, steps_per_image=GLANCE_STEPS)
-        if self.recipe.decoder.kind == "pixels" and self.pixels is None:
+        report = self._measured(self.reverse(), self.dataset_of(images), steps_per_image=GLANCE_STEPS)
+        if self.model.lacks_decoder:
             return {"held_out_chain_bits_per_dim": round(report.chain, 4)}
         return held_out_record(report)
 
     def prepare(self, images: ImageDataset, progress: Progress | bool | None = None) -> None:
-        """Calibrate, and write the measurement into the run folder."""
-        self.calibrate(images, progress=progress)
-        self.save()
+        """Calibrate a model that was not calibrated, and write the measurement into the run folder."""
+        if self.mse is None:
+            self.calibrate(images, progress=progress)
+            self.save()
 
     def calibrate(
         self,

@@ -3,16 +3,18 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
+import torch
 from torch import Tensor, nn
 
 from nelbo.data import ImageDataset, Images, as_dataset
 from nelbo.display import Displayed, Frame, counted, data_frame, with_error
-from nelbo.errors import ConfigurationError, ShapeError, option
-from nelbo.files import write_tensors
+from nelbo.errors import ConfigurationError, RunError, ShapeError, option
+from nelbo.files import read_tensors, write_tensors
 from nelbo.options import check_whole
 from nelbo.progress import Progress
 from nelbo.runs.folder import MODEL_FILE, RunConfig, bundled_models
@@ -127,6 +129,14 @@ class Run(Displayed, ABC):
         """Whether `prepare` has measured what this family measures on training images."""
         return True
 
+    def require_decoder(self) -> None:
+        """Check that every part of the decoder is trained, which a bound and a file need.
+
+        Raises:
+            RunError: a part is not trained yet. Only some families have such a part.
+        """
+        return None
+
     @abstractmethod
     def sample(
         self,
@@ -167,7 +177,10 @@ class Run(Displayed, ABC):
         return held_out_record(self.bound(images))
 
     def prepare(self, images: ImageDataset, progress: Progress | bool | None = None) -> None:
-        """Measure on training images what a finished model stores about itself. Some families have nothing."""
+        """Measure on training images what a finished model stores about itself, unless that is stored already.
+
+        Some families store nothing.
+        """
         return None
 
     def extras(self) -> dict[str, Tensor]:
@@ -227,6 +240,19 @@ def save_model(folder: Path, network: nn.Module, extras: dict[str, Tensor]) -> N
     """Write the weights and the tensors stored beside them to model.safetensors."""
     weights = {f"network.{name}": value for name, value in network.state_dict().items()}
     write_tensors(folder / MODEL_FILE, {**weights, **extras}, {})
+
+
+def holds_weights(folder: Path, network: nn.Module) -> bool:
+    """Return whether model.safetensors holds exactly these weights; False also if it is missing or damaged."""
+    if not (folder / MODEL_FILE).is_file():
+        return False
+    with suppress(RunError):
+        stored, own = read_tensors(folder / MODEL_FILE)[0], network.state_dict()
+        return all(
+            (known := stored.get(f"network.{name}")) is not None and torch.equal(known, value.cpu())
+            for name, value in own.items()
+        )
+    return False
 
 
 def _by(shape: tuple[int, ...]) -> str:

@@ -5,14 +5,14 @@ import json
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import nn
 
 from nelbo.data import ImageDataset
 from nelbo.diffusion import PixelObjective
-from nelbo.files import write_json
+from nelbo.files import read_metadata, write_json
 from nelbo.networks import PixelNetwork, PixelOptions
 from nelbo.randomness import INITIALISATION, derived_seed
 from nelbo.recipes.assembly import build_pixel_options
@@ -20,6 +20,7 @@ from nelbo.runs.diffusion_run import DiffusionRun
 from nelbo.studies.decoder_examples import gather_examples, most_examples
 from nelbo.studies.listener import Listener
 from nelbo.training import METRICS_FILE, STATE_FILE, Processes, Trainer, TrainerOptions, is_first_process
+from nelbo.training.budget import spent_by
 
 FOLDER, OWNER = "decoder", "network.json"
 GATHERING = 0.2  # share of the decoder's minutes in which its examples are gathered
@@ -27,6 +28,8 @@ GATHERING = 0.2  # share of the decoder's minutes in which its examples are gath
 
 def train_decoder(run: DiffusionRun, images: ImageDataset, network_step: int, listener: Listener) -> str | None:
     """Train the decoder of a run whose network is finished, or resume that, and write it into the run folder.
+
+    A decoder that is finished stays as it is.
 
     Args:
         run: calibrated.
@@ -41,6 +44,8 @@ def train_decoder(run: DiffusionRun, images: ImageDataset, network_step: int, li
     if options is None:
         return None
     folder = run.folder / FOLDER
+    if run.pixels is not None and _is_finished(folder, run.recipe.decoder_training, network_step):
+        return None
     plan = _plan(folder, run, options, network_step)
     Processes.here().meet()
     began = time.monotonic()
@@ -105,16 +110,34 @@ class _Plan:
             return training
         return replace(training, minutes=max(training.minutes - self.spent / 60, training.minutes / 2))
 
+    @classmethod
+    def read(cls, folder: Path) -> "_Plan | None":
+        """Return the plan in a folder, or None."""
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            return cls(**json.loads((folder / OWNER).read_text(encoding="utf-8")))
+        return None
+
     def save(self, folder: Path) -> None:
         write_json(folder / OWNER, asdict(self))
 
 
+def _is_finished(folder: Path, training: TrainerOptions, network_step: int) -> bool:
+    """Return whether the decoder of a run belongs to the network of this step and has spent its budget.
+
+    A decoder without its training state cannot be trained further, and is finished.
+    """
+    plan = _Plan.read(folder)
+    if plan is None or not (folder / STATE_FILE).is_file():
+        return True
+    state: dict[str, Any] = {"step": 0, "seconds": 0.0, **read_metadata(folder / STATE_FILE)}
+    return plan.step == network_step and bool(spent_by(plan.shortened(training), state["step"], state["seconds"]))
+
+
 def _plan(folder: Path, run: DiffusionRun, options: PixelOptions, network_step: int) -> _Plan:
     """Return the stored plan, or a new one after removing the state of a decoder for the network of another step."""
-    with contextlib.suppress(OSError, ValueError, TypeError):
-        stored = _Plan(**json.loads((folder / OWNER).read_text(encoding="utf-8")))
-        if stored.step == network_step:
-            return stored
+    stored = _Plan.read(folder)
+    if stored is not None and stored.step == network_step:
+        return stored
     if is_first_process():
         for name in (STATE_FILE, METRICS_FILE):
             (folder / name).unlink(missing_ok=True)

@@ -1,6 +1,6 @@
 """What a training run reports to its caller while it works."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,8 @@ class Listener:
 
     Attributes:
         on_config: called before training with the resolved configuration, the data, and the step to resume from.
+        on_spent: called after `on_config` if no budget is left for the network, with the configuration and the options
+            of the budget that is spent: "steps" or "minutes".
         on_step: called after each optimizer step.
         on_record: called with each preview's line of the metrics.
         on_finish: called after training with the held-out bound of the finished model, as in a line of the metrics.
@@ -29,6 +31,7 @@ class Listener:
     """
 
     on_config: Callable[["RunConfig", "Split", int], None] = lambda config, split, step: None
+    on_spent: Callable[["RunConfig", Sequence[str]], None] = lambda config, options: None
     on_step: Callable[["TrainingStep"], None] = lambda step: None
     on_record: Callable[[dict[str, Any]], None] = lambda record: None
     on_finish: Callable[[dict[str, Any]], None] = lambda record: None

@@ -1,8 +1,8 @@
 """The data of a training run: read for training, described in its configuration, and read again for evaluation."""
 
-from nelbo.data import MEMORY_PREFIX, ImageDataset, Split, absolute_spec, fingerprint, load_data
+from nelbo.data import MEMORY_PREFIX, DataWarning, ImageDataset, Split, absolute_spec, fingerprint, load_data
 from nelbo.data.names import FULL
-from nelbo.errors import DataError, option
+from nelbo.errors import DataError, option, warn
 from nelbo.runs.folder import UNKNOWN_DATA, DataOptions, RunConfig
 from nelbo.runs.run import Run
 from nelbo.studies.data_request import DataRequest
@@ -51,6 +51,7 @@ def described(request: DataRequest, split: Split) -> DataOptions:
         num_held_out=len(split.test),
         class_names=split.train.class_names,
         class_counts=split.train.class_counts,
+        names=split.names if named else None,
     )
 
 
@@ -81,6 +82,9 @@ def data_of(run: Run, listener: Listener | None = None) -> Split:
     Raises:
         DataError: the data is missing or unknown, or its number of images has changed, so that the held-out images can
             no longer be determined.
+
+    Warns:
+        DataWarning: as many images, but other names, so that training images may be among the held-out ones.
     """
     data, seed = run.config.data, run.config.recipe.training.seed
     try:
@@ -93,6 +97,13 @@ def data_of(run: Run, listener: Listener | None = None) -> Split:
             f"{data.spec} had {sum(known)} images when {run.folder} was trained and has {sum(found)} now, so its "
             f"held-out images can no longer be determined; set {option('data')} to images that the model has never "
             "seen."
+        )
+    if data.names not in (None, split.names):
+        warn(
+            f"image files were added, removed or renamed in {data.spec} since {run.folder} was trained, so its "
+            f"held-out images may include training images; set {option('data')} to images that the model has never "
+            "seen.",
+            DataWarning,
         )
     return split
 

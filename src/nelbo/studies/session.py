@@ -1,5 +1,7 @@
 """The work around the optimizer steps of a training run: previews, saved weights, calibration and pictures."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,11 +9,12 @@ from typing import Any
 from torch import nn
 
 from nelbo.data import ImageDataset, Split
+from nelbo.files import or_warn
 from nelbo.plots import bound_curve, loss_curve, picture_of, save
 from nelbo.runs.codec_plan import mark_stale, warn_of_plan
 from nelbo.runs.folder import RunConfig
 from nelbo.runs.loading import load, run_of
-from nelbo.runs.run import Run, save_model
+from nelbo.runs.run import Run, holds_weights, save_model
 from nelbo.studies.listener import Listener
 from nelbo.studies.pictures import show_run
 from nelbo.training import METRICS_FILE, MetricsLog
@@ -36,17 +39,19 @@ class Session:
     pictures: bool = True
     first_step: int = 0
 
-    def begin(self, first_step: int, training: bool) -> None:
+    def begin(self, first_step: int, spent: Sequence[str]) -> None:
         """Report the configuration before the first step.
 
         Args:
             first_step: the step that training resumes at.
-            training: whether any budget is left.
+            spent: the options of the network's budget, "steps" or "minutes", of which nothing is left.
         """
         self.first_step = first_step
         self.config.save(self.folder)
         self.listener.on_config(self.config, self.split, first_step)
-        if training:
+        if spent:
+            self.listener.on_spent(self.config, spent)
+        else:
             warn_of_plan(self.folder)
 
     def preview(self, network: nn.Module, step: int) -> dict[str, Any]:
@@ -59,7 +64,8 @@ class Session:
 
     def _preview(self, run: Run, step: int) -> dict[str, Any]:
         images = run.draft(PREVIEW_IMAGES, self.config.recipe.training.seed)
-        save(picture_of(images, run.levels), self.folder / "samples" / f"step-{step:08d}.png")
+        with or_warn():
+            save(picture_of(images, run.levels), self.folder / "samples" / f"step-{step:08d}.png")
         held_out = self._held_out(HELD_OUT_IMAGES)
         record = {} if held_out is None else run.glance(held_out)
         self.draw_curves()
@@ -67,22 +73,26 @@ class Session:
         return record
 
     def save(self, network: nn.Module, step: int) -> None:
-        """Save the averaged weights beside the state, so that the folder can be used during training."""
-        if step > self.first_step:
-            mark_stale(self.folder)
+        """Save the averaged weights beside the state, so that the folder can be used during training.
+
+        Weights that the folder holds already stay there, with the calibration and the decoder that belong to them.
+        """
+        if step == self.first_step and holds_weights(self.folder, network):
+            return
+        mark_stale(self.folder)
         save_model(self.folder, network, {})
 
     def prepare(self) -> None:
-        """Calibrate the model, after its last step."""
+        """Calibrate the model after its last step, unless that was done in an earlier session."""
         stage = self.listener.on_stage
         load(self.folder).prepare(self.split.train, lambda done, total: stage("calibrating", done, total))
 
     def finish(self, stopped_by: str | None) -> None:
-        """Draw the curves and, unless a signal stopped training, the pictures of the finished model."""
+        """Draw the curves and, unless a signal stopped training, the pictures that are older than the model."""
         if stopped_by is None:
             run = load(self.folder)
             if self.pictures:
-                show_run(run, self._held_out(4 * HELD_OUT_IMAGES), self.listener.on_stage)
+                show_run(run, self._held_out(4 * HELD_OUT_IMAGES), self.listener.on_stage, again=False)
             self._report(run)
         self.draw_curves()
 
@@ -95,21 +105,27 @@ class Session:
         record = {"step": last, **run.glance(held_out)}
         of_last = [each for each in records if each["step"] == last]
         if any(CHAIN in each for each in records) and not any(BOUND in each for each in of_last):
-            MetricsLog(self.folder / METRICS_FILE).append(record)
+            with or_warn():
+                MetricsLog(self.folder / METRICS_FILE).append(record)
         self.listener.on_finish(record)
 
     def draw_curves(self) -> None:
-        """Draw the loss and the held-out bound so far."""
+        """Draw the loss and the held-out bound so far, if they have finite values."""
         records = self._records()
-        losses = [record for record in records if "loss" in record]
-        bounds = [record for record in records if CHAIN in record] or [record for record in records if BOUND in record]
-        if losses:
-            save(loss_curve(losses), self.folder / "loss.png")
-        if bounds:
-            save(bound_curve(bounds), self.folder / "bound.png")
+        losses, bounds = _finite(records, "loss"), _finite(records, CHAIN) or _finite(records, BOUND)
+        with or_warn():
+            if losses:
+                save(loss_curve(losses), self.folder / "loss.png")
+            if bounds:
+                save(bound_curve(bounds), self.folder / "bound.png")
 
     def _records(self) -> list[dict[str, Any]]:
         return MetricsLog(self.folder / METRICS_FILE).records()
 
     def _held_out(self, most: int) -> ImageDataset | None:
         return self.split.test.spread(most) if len(self.split.test) else None
+
+
+def _finite(records: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
+    """Return the records with a finite value of `key`."""
+    return [record for record in records if record.get(key) is not None and math.isfinite(record[key])]

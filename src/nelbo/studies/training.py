@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 
 from nelbo.data import Images, Split, absolute_spec
-from nelbo.errors import ConfigurationError, RunError, option
+from nelbo.errors import ConfigurationError, RunError, option, setting
 from nelbo.files import alone_in, remove_parts
 from nelbo.options import options_from
 from nelbo.randomness import INITIALISATION, chosen_seed, derived_seed
@@ -76,6 +76,7 @@ def train(
     Processes.here().meet()
     folder = Path(out)
     request, name, recipe = _wanted(_requested(data, reading), folder, preset)
+    _refuse_contradictions(overrides or {}, minutes=minutes, steps=steps, seed=seed)
     given = {"training.minutes": minutes, "training.steps": steps, "training.seed": _seed_for(folder, seed)}
     given = {name: value for name, value in given.items() if value is not None}
     recipe = recipe.with_overrides(with_one_budget({**(overrides or {}), **given}))
@@ -88,6 +89,25 @@ def train(
         _refuse_other_run(folder, config)
         with alone_in(folder) if is_first_process() else nullcontext():
             return _trained(Session(folder, config, split, heard, pictures), tensorboard)
+
+
+def _refuse_contradictions(
+    overrides: Mapping[str, Any], *, minutes: float | None, steps: int | None, seed: int | Literal["recipe"] | None
+) -> None:
+    """Check that no override has another value than the argument for the same setting.
+
+    Raises:
+        ConfigurationError: one has.
+    """
+    arguments: dict[str, Any] = {"minutes": minutes, "steps": steps}
+    given = {name: value for name, value in arguments.items() if value is not None}
+    for name, value in (given if seed == "recipe" else {**given, "seed": seed}).items():
+        other = overrides.get(full := f"training.{name}", value)
+        if other != value:
+            raise ConfigurationError(
+                f"{option(name, str(value))} and the override {setting(full, str(other))} contradict each other; give "
+                "one of them."
+            )
 
 
 def _seed_for(folder: Path, seed: int | Literal["recipe"] | None) -> int | None:
@@ -124,7 +144,7 @@ def _trained(session: Session, tensorboard: bool) -> Run:
     )
     if trainer.accelerator.is_main_process:
         remove_parts(folder)
-        session.begin(trainer.state.step, training=not trainer.budget.spent)
+        session.begin(trainer.state.step, trainer.budget.spent_by)
     trainer.run()
     stopped, step, wait = trainer.stopped_by, trainer.state.step, trainer.accelerator.wait_for_everyone
     if stopped is None and trainer.accelerator.is_main_process:

@@ -7,6 +7,18 @@ PREVIEWS = 10  # per budget, if `preview_every` is None
 PREVIEW_PAUSE = 20  # with a time budget: least time between the starts of two previews, in durations of the first
 
 
+def spent_by(options: TrainerOptions, step: int, seconds: float) -> tuple[str, ...]:
+    """Return the options, "steps" or "minutes", of which nothing is left after so many steps and seconds."""
+    return tuple(name for name, share in _shares(options, step, seconds).items() if share >= 1)
+
+
+def _shares(options: TrainerOptions, step: int, seconds: float) -> dict[str, float]:
+    """Return the share of each limit that is spent, by the option."""
+    by_steps = {"steps": step / options.steps} if options.steps else {}
+    by_clock = {"minutes": seconds / (60 * options.minutes)} if options.minutes else {}
+    return {**by_steps, **by_clock}
+
+
 class Budget:
     """The budget of steps and minutes, read from the options and the state of a run.
 
@@ -20,15 +32,17 @@ class Budget:
     @property
     def fraction(self) -> float:
         """Share of the budget spent, 0..1; the larger one if both steps and minutes are limited."""
-        options, state = self.options, self.state
-        by_steps = state.step / options.steps if options.steps else 0.0
-        by_clock = state.seconds / (60 * options.minutes) if options.minutes else 0.0
-        return min(1.0, max(by_steps, by_clock))
+        return min(1.0, max(_shares(self.options, self.state.step, self.state.seconds).values(), default=0.0))
 
     @property
     def spent(self) -> bool:
         """Whether nothing of the budget is left."""
-        return self.fraction >= 1
+        return bool(self.spent_by)
+
+    @property
+    def spent_by(self) -> tuple[str, ...]:
+        """The options, "steps" or "minutes", of which nothing is left."""
+        return spent_by(self.options, self.state.step, self.state.seconds)
 
     def preview_due(self) -> bool:
         """Whether a preview is due now; False once the budget is spent: the last preview is not scheduled here."""

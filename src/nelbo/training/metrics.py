@@ -2,7 +2,9 @@
 
 import json
 import math
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,15 +111,18 @@ class MetricsLog:
         self.path = path
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Append a line.
+        """Append a line, completely or not at all.
 
         Raises:
             RunError: the file cannot be written.
         """
+        before = self.path.stat().st_size if self.path.is_file() else 0
         try:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
         except OSError as error:
+            with suppress(OSError):  # `records` ends at the first line that is cut short
+                os.truncate(self.path, before)
             raise RunError(f"{self.path} could not be written: {reason(error)}.") from error
 
     def records(self) -> list[dict[str, Any]]:

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from nelbo.data import ImageDataset, TrainingStream, loader
-from nelbo.errors import NonFiniteError, setting
+from nelbo.errors import NelboError
+from nelbo.files import or_warn
 from nelbo.objective import Draws, Losses, Objective
 from nelbo.randomness import DROPOUT, derived_seed, step_generator
 from nelbo.training.accelerator import accelerator_for, gathered, largest, require_same_step, true_anywhere
@@ -21,8 +22,10 @@ from nelbo.training.ema import averaged
 from nelbo.training.hardware import can_compile, compiled
 from nelbo.training.memory import keep_freed_memory
 from nelbo.training.metrics import MetricsLog, TrainingStep, round_to
+from nelbo.training.non_finite import non_finite
 from nelbo.training.optimizers import build_optimizer
 from nelbo.training.options import TrainerOptions
+from nelbo.training.reading import next_batch
 from nelbo.training.signals import stop_signals
 from nelbo.training.state import TrainState
 
@@ -79,8 +82,10 @@ class Trainer:
         optimizer = build_optimizer(network, options, self.accelerator.device)
         self.state = TrainState(network, averaged(network, options.ema), optimizer, objective)
         self.metrics = MetricsLog(folder / METRICS_FILE)
+        self._saved: tuple[int, float] | None = None  # the step and the clock of the state in the file
         if (folder / STATE_FILE).exists():
             self.state.load(folder / STATE_FILE)
+            self._saved = (self.state.step, self.state.seconds)
         require_same_step(self.accelerator, self.state.step, folder)
         if self.metrics.path.exists():  # also if a kill came before the first saved state
             self._on_main(lambda: self.metrics.cut_after(self.state.step))
@@ -99,33 +104,42 @@ class Trainer:
     def run(self) -> TrainState:
         """Train until the budget is spent. On a stop signal, finish the current step, save and return.
 
+        A file that cannot be written before the end is a warning.
+
         Raises:
             NonFiniteError: a loss or gradient is NaN or infinite; the message names the step, t and the tensor. The
                 state before that step is saved.
+            DataError: images cannot be read; the state is saved first, as after any `NelboError` of a preview.
+            RunError: the state cannot be written at the end.
             KeyboardInterrupt: a second signal arrived; nothing is saved.
         """
-        began_at, batches = self.state.step, self._batches()
         with stop_signals(self._stop):
-            while not self._finished():
-                began = time.monotonic()
-                images, labels = next(batches)
-                try:
-                    self._step(images, labels)
-                except NonFiniteError:
+            try:
+                self._train()
+            except NelboError:
+                with or_warn():
                     self._save()
-                    raise
-                self.state.step += 1
-                self._count_time(began)
-                self._report(time.monotonic() - began)
-                if self.budget.preview_due():
-                    self._preview()
-                if self.budget.save_due():
-                    self._save()
-            # a state that was saved at the end of the budget already had its last preview
-            if self.budget.spent and self.state.step > began_at and self._previewed_at != self.state.step:
-                self._preview()
+                raise
             self._save()
         return self.state
+
+    def _train(self) -> None:
+        """Take steps until the budget is spent or a signal arrives, with the previews and saves in between."""
+        began_at, batches = self.state.step, self._batches()
+        while not self._finished():
+            began = time.monotonic()
+            self._step(*next_batch(self.accelerator, batches, self.state.step))
+            self.state.step += 1
+            self._count_time(began)
+            self._report(time.monotonic() - began)
+            if self.budget.preview_due():
+                self._preview()
+            if self.budget.save_due():
+                with or_warn():
+                    self._save()
+        # a state that was saved at the end of the budget already had its last preview
+        if self.budget.spent and self.state.step > began_at and self._previewed_at != self.state.step:
+            self._preview()
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Yield this process's share of each batch, from the next step on; workers start with the first batch."""
@@ -187,7 +201,8 @@ class Trainer:
         parameters = [p for p in state.network.parameters() if p.grad is not None]
         norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
         if not bool(weighted.isfinite().all()) or not bool(norm.isfinite()):
-            raise self._non_finite(weighted, t)  # before clipping, which would spread one tensor's NaN to all tensors
+            # before clipping, which would spread one tensor's NaN to all tensors
+            raise non_finite(state, weighted, t, self.folder / STATE_FILE)
         clip_grads_with_norm_(parameters, options.clip_gradient, norm)
         warm = min(1.0, (state.step + 1) / options.warmup) if options.warmup else 1.0
         cooling = 0.5 * (1 + math.cos(math.pi * self.fraction)) if options.decay == "cosine" else 1.0
@@ -197,22 +212,6 @@ class Trainer:
         state.optimizer.zero_grad(set_to_none=True)
         state.average.update_parameters(state.network)
         self.gradient_norm = float(norm)
-
-    def _non_finite(self, weighted: Tensor, t: Tensor | None) -> NonFiniteError:
-        """Return the error that names the step, t (if the objective draws one) and the tensor."""
-        bad = ~weighted.isfinite()
-        if bool(bad.any()):
-            where = "" if t is None else f", at t = {', '.join(str(int(place)) for place in t[bad][:4])},"
-            what = f"the loss of {int(bad.sum())} of {len(bad)} examples{where}"
-        else:
-            named = self.state.network.named_parameters()
-            names = [name for name, p in named if p.grad is not None and not bool(p.grad.isfinite().all())]
-            what = f"the gradient of {names[0] if names else 'the network'}"
-        return NonFiniteError(
-            f"{what} is not finite at step {self.state.step + 1}; the last good state is in "
-            f"{self.folder / STATE_FILE}. Train into another folder with a lower {setting('training.learning_rate')}, "
-            f"a larger {setting('training.warmup')}, or {setting('training.precision', 'fp32')}."
-        )
 
     def _count_time(self, began: float) -> None:
         """Add the time since `began` to the run's clock, which all processes share, so that they agree."""
@@ -235,9 +234,10 @@ class Trainer:
             self.on_progress(TrainingStep(state.step, self.fraction, state.seconds, speed, record))
 
     def _log(self, record: dict[str, Any]) -> None:
-        self.metrics.append(record)
-        if self.on_record is not None:
-            self.on_record(record)
+        with or_warn():
+            self.metrics.append(record)
+            if self.on_record is not None:
+                self.on_record(record)
 
     def _preview(self) -> None:
         """Call `on_preview`, log what it returns, and count its time; a stop signal interrupts it."""
@@ -262,12 +262,17 @@ class Trainer:
         self.budget.end_preview(self.state.seconds - before)
 
     def _save(self) -> None:
+        """Save the state, unless the file holds it already, and call `on_save`."""
         self.budget.mark_saved()
-        if self.accelerator.is_main_process:
-            self.state.save(self.folder / STATE_FILE)
-            if self.on_save is not None:
+        now = (self.state.step, self.state.seconds)
+        try:
+            if self.accelerator.is_main_process and self._saved != now:
+                self.state.save(self.folder / STATE_FILE)
+                self._saved = now
+            if self.accelerator.is_main_process and self.on_save is not None:
                 self.on_save(self.state.average.module, self.state.step)
-        self.accelerator.wait_for_everyone()
+        finally:
+            self.accelerator.wait_for_everyone()
 
     def _finished(self) -> bool:
         """Whether the budget is spent or any process was stopped by a signal: all leave the loop at the same step."""

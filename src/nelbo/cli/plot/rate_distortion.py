@@ -47,6 +47,7 @@ def rate_distortion(
     from nelbo.runs import DiffusionRun, load_as
 
     model = load_as(DiffusionRun, run, device=device)
+    model.require_decoder()  # before the images are read
     with bars() as bar:
         images = images_for(model, data, num, bar)
         report = model.bound(

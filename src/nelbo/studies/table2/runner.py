@@ -5,6 +5,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,15 +64,17 @@ def run_table2(out: str | os.PathLike[str], options: GridOptions, listener: Grid
     request = DataRequest(options.data, options.size)
     split = read_split(request, workers=None, seed=options.seed, listener=Listener(on_stage=listener.on_stage))
     split.require_test()
-    settings = options.to_json()
+    settings = {**options.to_json(), "names": split.names}
     _refuse_other_grid(folder, settings)
-    frechet = Frechet.of(options, described(request, split), split, folder, listener.on_stage)
-    listener.on_begin(frechet.against)
+    choose = partial(Frechet.of, options, described(request, split), split, folder, listener.on_stage)
+    named = None if options.features is None else choose()  # features that do not exist leave no folder
     records: list[CellRecord] = []
     stopped: str | None = None
     with alone_in(folder):
         remove_parts(folder)
         write_json(folder / GRID_FILE, settings)
+        frechet = named or choose()
+        listener.on_begin(frechet.against)
         cells = table2_cells()
         for done, cell in enumerate(cells):
             listener.on_cell(cell, done, len(cells))
@@ -172,7 +175,7 @@ class CellRun:
         """Train, evaluate the bound on the held-out images, and draw samples; None if a signal stopped the training."""
         try:
             run = self._trained()
-        except (NonFiniteError, DataError) as error:  # DataError: the curves of a diverged run cannot be drawn
+        except NonFiniteError as error:
             return self._outcome(str(error).partition(";")[0])
         if self.stopped_by is not None:
             return None
@@ -236,13 +239,18 @@ def _refuse_other_grid(folder: Path, settings: Mapping[str, Any]) -> None:
             before = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise RunError(f"{path} cannot be read ({error}); set {option('out')} to another folder.") from error
-        refuse_changes(folder, "a grid", before, settings, {"nelbo", "features"})
+        unknown = {"names"} - before.keys()  # grids of before 0.2.0 do not store them
+        refuse_changes(folder, "a grid", before, settings, {"nelbo", "features"} | unknown, _in_words)
     elif folder.exists() and not folder.is_dir():
         raise RunError(f"{folder} is a file; {option('out')} needs a folder.")
     elif folder.exists() and any(not entry.name.startswith(".") for entry in folder.iterdir()):
         raise RunError(
             f"{folder} is not empty and holds no grid ({GRID_FILE} is missing); set {option('out')} to another folder."
         )
+
+
+def _in_words(name: str) -> str:
+    return f"names of the image files in {option('data')}" if name == "names" else name
 
 
 def drawn_samples(out: str | os.PathLike[str]) -> Iterator[tuple[Cell, Tensor]]:

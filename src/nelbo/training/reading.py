@@ -1,0 +1,36 @@
+"""The next batch of a training run, and the error if any process cannot read its share."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from nelbo.errors import DataError, NelboError
+from nelbo.training.accelerator import true_anywhere
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+Batch = tuple[Tensor, Tensor | None]  # images, and their labels if they have any
+
+
+def next_batch(accelerator: "Accelerator", batches: Iterator[Batch], step: int) -> Batch:
+    """Return the next batch of this process; if any process cannot read its own, all of them raise an error.
+
+    Args:
+        step: optimizer steps done, for the message.
+
+    Raises:
+        DataError: an image cannot be read, or a data worker failed.
+    """
+    failure: NelboError | None = None
+    try:
+        batch = next(batches)
+    except NelboError as error:
+        failure = error
+    except Exception as error:  # of a killed data worker, or of the caller's own data set
+        failure = DataError(f"the images of step {step + 1} cannot be read: {error!r}.")
+        failure.__cause__ = error
+    if true_anywhere(accelerator, failure is not None):
+        raise failure or DataError("another process cannot read its images; its own message says why.")
+    return batch
