@@ -130,9 +130,9 @@ def test_autoencoder(nelbo_cli, on_card):
 
 
 def test_codec(nelbo_cli, on_card, monkeypatch):
-    settings = [part for name, value in TINY.items() for part in ("--set", f"{name}={json.dumps(value)}")]
-    few = ("--set", "training.steps=20")
-    assert nelbo_cli("train", "--data", "digits", "--preset", "digits", "--out", "run", *settings, *few).code == 0
+    few = {**TINY, "training.steps": 20}
+    settings = [part for name, value in few.items() for part in ("--set", f"{name}={json.dumps(value)}")]
+    assert nelbo_cli("train", "--data", "digits", "--preset", "digits", "--out", "run", *settings).code == 0
     monkeypatch.setattr(codec_run, "fit_plan", with_few(codec_run.fit_plan))
     on_card("codec", "run")
     Image.fromarray(np.full((8, 8), 12, dtype=np.uint8)).save("image.png")

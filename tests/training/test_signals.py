@@ -10,9 +10,9 @@ from nelbo.training.signals import stop_signals
 
 @pytest.fixture
 def hangup():
-    """SIGHUP, with its action restored after the test."""
+    """SIGHUP with its default action, also under nohup; its former action is restored after the test."""
     number = signal.SIGHUP
-    before = signal.getsignal(number)
+    before = signal.signal(number, signal.SIG_DFL)
     yield number
     signal.signal(number, before)
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nelbo.codec import Bitstream, Decoded, ProgressiveCodec
+from nelbo.codec import Bitstream, Decoded, ProgressiveCodec, RawImage
 from nelbo.data import Single, as_pixels
 from nelbo.errors import warn
 from nelbo.options import options_from
@@ -153,6 +153,7 @@ class DiffusionRun(MeasuredDiffusion):
     ) -> Decoded:
         """Decode a .nelbo file of this model, or a preview from its first bytes; see `ProgressiveCodec.decode`."""
         file = Bitstream.from_bytes(content)
-        maker = file.fingerprint if isinstance(file, Bitstream) else None
+        if isinstance(file, RawImage):  # it was stored without the model
+            return Decoded(file.pixels, "lossless", len(content))
         with reported(progress, "decompressing") as report:
-            return self.codec(maker=maker).decode_bytes(content, max_bytes, progress=report)
+            return self.codec(maker=file.fingerprint).decode_bytes(content, max_bytes, progress=report)
