@@ -40,7 +40,7 @@ def check_held_out(held_out: object) -> None:
     """
     if held_out is None:
         return
-    number = float(held_out) if isinstance(held_out, Real) and not isinstance(held_out, bool) else -1.0
+    number = float(held_out) if not isinstance(held_out, bool) and isinstance(held_out, Real) else -1.0
     if 0 <= number < 1 or (number >= 1 and number.is_integer()):
         return
     raise DataError(
