@@ -84,11 +84,12 @@ def _counts_and_names(words: list[str], against: list[str], example: str | None)
             f"name a CSV file of counts, such as `nelbo kl counts.csv`, or give --example {EXAMPLE}."
         )
     from nelbo.data import example_counts, read_counts
+    from nelbo.files import expanded
 
     if example is not None:
         return example_counts(), [*against, *words] or list(FAMILY_NAMES)
     families = [word for word in words if word != files[0]]
-    return read_counts(Path(files[0])), [*against, *families] or list(FAMILY_NAMES)
+    return read_counts(expanded(files[0])), [*against, *families] or list(FAMILY_NAMES)
 
 
 def _fitted(name: str, counts: Tensor) -> CountFit:
@@ -100,13 +101,15 @@ def _fitted(name: str, counts: Tensor) -> CountFit:
     import torch
 
     from nelbo.data import read_counts
+    from nelbo.files import expanded
     from nelbo.probability import FAMILIES, CountFit, probabilities_of
 
     if name in FAMILIES:
         return FAMILIES[name](counts)
-    if not Path(name).is_file():
+    path = expanded(name)
+    if not path.is_file():
         raise ConfigurationError(f"--against {name!r} is neither a CSV file nor one of {', '.join(FAMILIES)}.")
-    table = probabilities_of(read_counts(Path(name)))[: len(counts)]  # `CountFit.beyond` is the mass of the rest
+    table = probabilities_of(read_counts(path))[: len(counts)]  # `CountFit.beyond` is the mass of the rest
     return CountFit(name, {}, torch.cat([table, table.new_zeros(len(counts) - len(table))]))
 
 

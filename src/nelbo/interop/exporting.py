@@ -9,7 +9,7 @@ from typing import Any
 
 from nelbo.data import absolute_spec
 from nelbo.errors import ConfigurationError, option
-from nelbo.files import write_text
+from nelbo.files import expanded, write_text
 from nelbo.interop import scheduler_config, unet_config, unet_module
 from nelbo.interop.card import CARD, card
 from nelbo.interop.hub import Repository, upload
@@ -67,8 +67,9 @@ def export_model(
             raise ConfigurationError(
                 f"{option('public')} is for a repository such as hf:owner/name, but {out} is a folder; leave it out."
             )
-        refuse_taken(Path(out))
-        return Exported(str(out), _write(model, Path(out), format, Path(out).resolve().name))
+        folder = expanded(out)
+        refuse_taken(folder)
+        return Exported(str(folder), _write(model, folder, format, folder.resolve().name))
     with tempfile.TemporaryDirectory() as place:
         named = str(repository) if format == "nelbo" else repository.name
         notes = _write(model, Path(place), format, named)
