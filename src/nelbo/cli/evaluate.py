@@ -10,6 +10,7 @@ import typer
 
 from nelbo.cli.console import bars, name_rejects, say, show
 from nelbo.cli.evaluated import Evaluated, evaluated
+from nelbo.cli.flags import flags_of
 from nelbo.cli.options import (
     BatchOption,
     DataOption,
@@ -19,8 +20,9 @@ from nelbo.cli.options import (
     RunArgument,
     SeedOption,
 )
-from nelbo.cli.results import versioned, write_results
-from nelbo.errors import ConfigurationError
+from nelbo.cli.outputs import check_outputs
+from nelbo.cli.results import prints_table, versioned, write_results
+from nelbo.errors import ConfigurationError, RunError
 from nelbo.progress import Bars
 from nelbo.runs.sampling_options import VARIANCES
 
@@ -149,6 +151,7 @@ def evaluate(
     options = _Options(steps_per_image, steps, variance, clip, forms, known, ode, tolerance, probes, seed, batch_size)
     if data is None and not resize:
         raise ConfigurationError("--no-resize leaves images of --data out; give --data too.")
+    check_outputs({"--json": json}, [data], run)
     import nelbo
 
     model = nelbo.load(run, device=device)
@@ -222,9 +225,10 @@ def _show_forms(report: FormsReport, images: Evaluated, json: Path | None) -> No
     from nelbo.cli.bound_tables import show_forms
 
     estimates = {"z": report.z, "variance_ratio": report.variance_ratio, "known_z": report.known_z}
-    if write_results(versioned({**asdict(report), **estimates, **images.to_json()}), json):
+    if prints_table(json):
         show_forms(report)
         name_rejects(images.rejects)
+    write_results(versioned({**asdict(report), **estimates, **images.to_json()}), json)
 
 
 def _show_bound(
@@ -235,20 +239,32 @@ def _show_bound(
     images: Evaluated,
     json: Path | None,
 ) -> None:
-    """Write and print a bound; the bound by t also becomes a picture in the run folder."""
-    from nelbo.cli.bound_tables import movement, show_bound, show_likelihood
-    from nelbo.runs.folder import bundled_models, why_not_calibrated
-    from nelbo.vae import ELBOReport
+    """Print and write a bound."""
+    from nelbo.cli.bound_tables import movement
 
     flow = {} if likelihood is None else {"ode": likelihood.to_json()}
-    wants_table = write_results(versioned({**report.to_json(), **flow, **images.to_json()}), json)
     if likelihood is not None and not likelihood.reached:
         say(
             f"the tolerance of {likelihood.tolerance:g} bits/dim was not reached: the likelihood used all "
             f"{likelihood.steps} steps of the schedule, {movement(likelihood)}"
         )
-    if not wants_table:
-        return
+    if prints_table(json):
+        _print_bound(model, run, report, likelihood, images)
+    write_results(versioned({**report.to_json(), **flow, **images.to_json()}), json)
+
+
+def _print_bound(
+    model: Run,
+    run: str,
+    report: BoundReport | ELBOReport,
+    likelihood: LikelihoodReport | None,
+    images: Evaluated,
+) -> None:
+    """Print a bound, and draw the bound by t into the run folder."""
+    from nelbo.cli.bound_tables import show_bound, show_likelihood
+    from nelbo.runs.folder import bundled_models, why_not_calibrated
+    from nelbo.vae import ELBOReport
+
     show_bound(report, f"{run} on {len(images.chosen)} of {images.available} images of {images.chosen.name}")
     show(f"bits/dim without a model: {images.baselines}")
     if likelihood is not None:
@@ -261,8 +277,12 @@ def _show_bound(
 
 
 def _draw_per_step(report: BoundReport, path: Path) -> None:
-    """Draw the bound by t."""
+    """Draw the bound by t. The run folder may be that of another user."""
     from nelbo.plots import per_step_bound, save
 
-    save(per_step_bound([vars(step) for step in report.per_step]), path)
-    say(f"the bound by t: {path}")
+    try:
+        save(per_step_bound([vars(step) for step in report.per_step]), path)
+    except RunError as error:
+        say(f"note: {error.message(flags_of('evaluate'))}")
+    else:
+        say(f"the bound by t: {path}")

@@ -11,8 +11,9 @@ from rich.table import Table
 
 from nelbo.cli.console import out, show
 from nelbo.cli.options import JsonOption
+from nelbo.cli.outputs import check_outputs
 from nelbo.cli.plot.common import figure_path, keep
-from nelbo.cli.results import versioned, write_results
+from nelbo.cli.results import prints_table, versioned, write_results
 from nelbo.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -53,7 +54,11 @@ def kl(
     least 0, and 0 only for equal distributions. It is not symmetric. It is infinite if the fitted probability of an
     observed value is 0.
     """
-    path = None if picture is None else figure_path(picture)
+    given = [*(words or []), *(against or [])]
+    if picture is None:
+        check_outputs({"--json": json}, given)
+    else:
+        figure_path(picture, json=json, inputs=given)
     counts, names = _counts_and_names(words or [], against or [], example)
     from nelbo.probability import probabilities_of
 
@@ -61,13 +66,16 @@ def kl(
     fits = [_fitted(name, counts) for name in names]
     nats = [fit.divergence(observed) for fit in fits]
     ranking = sorted(zip(nats, fits, strict=True), key=lambda pair: pair[0])
-    wants_table = write_results(versioned(_plain(counts, ranking)), json)
-    if path is not None:
+    if prints_table(json):
+        _show(counts, observed, ranking)
+
+    def figure() -> None:
         from nelbo.plots import count_bars
 
-        keep(count_bars(observed, fits, nats), path)
-    if wants_table:
-        _show(counts, observed, ranking)
+        if picture is not None:
+            keep(count_bars(observed, fits, nats), picture)
+
+    write_results(versioned(_plain(counts, ranking)), json, figure=figure)
 
 
 def _counts_and_names(words: list[str], against: list[str], example: str | None) -> tuple[Tensor, list[str]]:

@@ -55,7 +55,7 @@ def table2(
 
 
 def _run(folder: Path, options: GridOptions) -> None:
-    """Train and evaluate the cells, then write and print the table."""
+    """Train and evaluate the cells, then print and write the table."""
     import nelbo.studies
     from nelbo.cli.table2_report import show_table, write_table
 
@@ -65,8 +65,8 @@ def _run(folder: Path, options: GridOptions) -> None:
     except KeyboardInterrupt:
         say("stopped; the same command resumes with the current cell")
         raise typer.Exit(130) from None
-    write_table(found, folder)
     show_table(found)
+    write_table(found, folder)
 
 
 def _listener(bar: Bars) -> GridListener:
