@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from nelbo.cli import main
+from nelbo.codec import FittingOptions
+from tests.codec.conftest import tiny_codec_run
 from tests.conftest import write_pictures
 
 TINY = [
@@ -75,6 +77,21 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def unconditional(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run like `trained`, without classes."""
     return trained_in(tmp_path_factory.mktemp("unconditional"), "--unconditional")
+
+
+@pytest.fixture(scope="session")
+def with_codec(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run on digits of 17 levels that can compress."""
+    torch.set_num_threads(1)
+    return tiny_codec_run(tmp_path_factory.mktemp("models") / "tiny").folder
+
+
+@pytest.fixture
+def quick_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `nelbo codec` use few images and steps."""
+    make = FittingOptions.__init__
+    few = {"table_images": 8, "sent_images": 4, "trial_steps": 3}
+    monkeypatch.setattr(FittingOptions, "__init__", lambda self, **given: make(self, **{**few, **given}))
 
 
 def trained_in(place: Path, *options: str) -> Path:

@@ -6,21 +6,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from nelbo.codec import Bitstream, FittingOptions
+from nelbo.codec import Bitstream
 from nelbo.data import load_data
 from nelbo.errors import CodecError
 from nelbo.files import read_tensors, write_tensors
 from nelbo.runs import DiffusionRun, load_as
-from tests.codec.conftest import tiny_codec_run
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    torch.set_num_threads(1)
-    return tiny_codec_run(tmp_path_factory.mktemp("models") / "tiny").folder
+@pytest.fixture
+def model(with_codec):
+    return with_codec
 
 
 @pytest.fixture
@@ -51,7 +48,7 @@ def test_model_is_found_by_its_fingerprint(nelbo_cli, model, picture, tmp_path, 
     monkeypatch.delenv("NELBO_MODELS")
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "tiny").symlink_to(model)
-    assert nelbo_cli("decompress", "four.nelbo", "-o", "back.png").code == 0
+    assert nelbo_cli("decompress", "four.nelbo", "-o", "again.png").code == 0
 
 
 def test_a_folder_of_images_becomes_a_folder_of_files(nelbo_cli, model, picture, tmp_path):
@@ -195,8 +192,9 @@ def test_files_are_cut_on_request(nelbo_cli, model, picture, tmp_path):
             "compress", picture, "-m", model, "-o", "cut.nelbo", option, *([] if value is None else [value])
         )
         assert made.code == 0, made.err
-        assert nelbo_cli("decompress", "cut.nelbo", "-o", "back.png", "-m", model).code == 0
-        error = np.sqrt(np.mean((pixels_of(tmp_path / "back.png").astype(float) - pixels_of(picture)) ** 2))
+        back = f"back{option}.png"
+        assert nelbo_cli("decompress", "cut.nelbo", "-o", back, "-m", model).code == 0
+        error = np.sqrt(np.mean((pixels_of(tmp_path / back).astype(float) - pixels_of(picture)) ** 2))
         assert error > 0
         if option == "--rmse":
             assert error <= 1.5
@@ -252,20 +250,12 @@ def test_run_without_a_plan_names_nelbo_codec(nelbo_cli, model, tmp_path, pictur
     assert found.code == 2 and f"nelbo codec {bare}" in found.err
 
 
-def test_codec_measures_a_plan(nelbo_cli, model, tmp_path, picture, monkeypatch):
+def test_codec_measures_a_plan(nelbo_cli, model, tmp_path, picture, quick_fit):
     bare = tmp_path / "bare"
     bare.mkdir()
     for name in ("config.json", "model.safetensors"):
         (bare / name).write_bytes((model / name).read_bytes())
-    monkeypatch.setattr(FittingOptions, "__init__", _small(FittingOptions.__init__))
     found = nelbo_cli("codec", bare, "--steps", 20, "--images", 64)
     assert found.code == 0 and "steps are sent" in found.out
     assert load_as(DiffusionRun, bare).codec().chain.num_steps >= 1
     assert nelbo_cli("compress", picture, "-m", bare, "-o", "x.nelbo").code == 0
-
-
-def _small(make):
-    def small(self, **given):
-        make(self, **{"table_images": 8, "sent_images": 4, "trial_steps": 3, **given})
-
-    return small

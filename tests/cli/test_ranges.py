@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import nelbo
-from nelbo.cli.compress import _pictures
+from nelbo.cli.compress_images import Images
 from nelbo.runs import DiffusionRun
 from tests.cli.conftest import TINY
 
@@ -41,8 +41,8 @@ def test_a_run_uses_its_range_everywhere(nelbo_cli, deep: str, monkeypatch: pyte
         shown = nelbo_cli(*command)
         assert shown.code == 0 and f"{note}, as in training." in shown.err
     assert "its values 0 to 4095 became 8 bits" in nelbo_cli("restore", "deep/0.tif", "-m", "run", "--noise", 9).err
-    pictures, rejects = _pictures(deep, None, run, "run")
-    assert [picture.pixels[0].tolist() for picture in pictures] == RIGHT.tolist() and not rejects
+    found = Images.of(deep, None, run, "run")
+    assert [pixels[0].tolist() for _, pixels in found.pixels(range(8))] == RIGHT.tolist() and not found.rejects
     assert (run.score(RIGHT[:2, None]) == run.score(VALUES[:2, None])).all()
     encoded = []
     monkeypatch.setattr(DiffusionRun, "codec", lambda run: Recorder(encoded))

@@ -8,6 +8,7 @@ import pytest
 import torch
 from scipy.stats import kstest
 
+from nelbo.codec import channel
 from nelbo.codec.channel import Target, arrivals, choose, regenerate
 from nelbo.codec.chunks import ChunkLayout, candidate_bits
 
@@ -85,6 +86,17 @@ def test_narrow_targets_share_the_candidates():
     alone = [choose([each], 5, 2, 10, seed=1)[0] for each in (wide, narrow)]
     for (i, z), (j, w) in zip(together, alone, strict=True):
         assert torch.equal(i, j) and torch.equal(z, w)
+
+
+def test_many_tiles_take_fewer_candidates_at_once(monkeypatch):
+    wanted, scored = Target(torch.randn(40, 6, generator=torch.Generator().manual_seed(0)) * 0.4, 0.8), []
+    whole = choose([wanted], 5, 2, 10, seed=1)[0]
+    consider = channel._Best.consider
+    monkeypatch.setattr(channel._Best, "consider", lambda *given: scored.append(given[1].numel()) or consider(*given))
+    monkeypatch.setattr(channel, "MOST_SCORES", 40 * 100)
+    index, z = choose([wanted], 5, 2, 10, seed=1)[0]
+    assert torch.equal(index, whole[0]) and torch.equal(z, whole[1])
+    assert max(scored) == 40 * 100 and sum(scored) == 40 * 1024
 
 
 def test_kl_matches_the_closed_form():

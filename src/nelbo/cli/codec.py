@@ -62,7 +62,9 @@ def _plan_file(model: DiffusionRun, run: str, again: bool) -> Path:
 
     Raises:
         ConfigurationError: the model is bundled, or has a plan that may not be replaced.
+        RunError: the folder cannot be written.
     """
+    from nelbo.files import check_target
     from nelbo.runs import PLAN_FILE, bundled_models
     from nelbo.runs.codec_plan import is_stale
 
@@ -79,4 +81,5 @@ def _plan_file(model: DiffusionRun, run: str, again: bool) -> Path:
             f"{plan_file} already exists; --again replaces it, and files compressed with it can then no longer be "
             "decoded."
         )
+    check_target(plan_file)
     return plan_file

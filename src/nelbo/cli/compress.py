@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from os.path import realpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nelbo.cli.compressed import AT_ONCE
+from nelbo.cli.compress_files import Coded, existing, paths_of
+from nelbo.cli.compress_images import Images, Known
+from nelbo.cli.compressed import batches
 from nelbo.cli.console import MOST_NAMED, bars, name_rejects, say
 from nelbo.cli.options import DeviceOption, JsonOption, ModelOption, TilesOption
-from nelbo.errors import ConfigurationError, DataError, ShapeError
+from nelbo.cli.outputs import check_outputs
+from nelbo.errors import ConfigurationError, ShapeError
 from nelbo.progress import Bars
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from nelbo.cli.compressed import File
     from nelbo.codec import CodecReport, ProgressiveCodec
-    from nelbo.data import Picture, Reject
     from nelbo.runs import DiffusionRun
 
 BOUND_STEPS = 32  # values of t per image for the bound in the report
@@ -54,7 +57,7 @@ class _Ending:
     def lossless(self) -> bool:
         return not self.given
 
-    def cut(self, file: File, codec: ProgressiveCodec, picture: Picture) -> File:
+    def cut(self, file: File, codec: ProgressiveCodec, pixels: Tensor) -> File:
         """Return the file up to its end; an image that is stored raw stays whole."""
         from nelbo.codec import RawImage, cut_to_error
 
@@ -62,7 +65,7 @@ class _Ending:
             return file
         if self.max_bytes is not None:
             return file.cut(self.max_bytes)
-        return file if self.rmse is None else cut_to_error(codec, file, picture.pixels, self.rmse)
+        return file if self.rmse is None else cut_to_error(codec, file, pixels, self.rmse)
 
 
 def compress(
@@ -116,150 +119,108 @@ def compress(
     """Compress images with a model. Lossless by default.
 
     The first bytes of a file decode to a preview. Decompression needs the same model. Images that do not get smaller
-    are stored uncompressed or with zlib or LZMA; such files have no preview. Exit code 1: an image was skipped.
+    are stored uncompressed or with zlib or LZMA; such files have no preview. If the command was interrupted, run it
+    again: lossless files that are complete are kept. Exit code 1: an image was skipped.
     """
     ending = _Ending(lossy_only, max_bytes, rmse, report)
     if target is None and not report:
         raise ConfigurationError("set --out to the file or folder to write, or request a --report.")
+    check_outputs({"--json": json}, [images], model)
     from nelbo.cli.compress_tables import show_sizes
+    from nelbo.files import check_folder, check_target
     from nelbo.runs import DiffusionRun, load_as
 
+    if target is not None:  # its name is checked when the number of images is known
+        (check_folder if target.is_dir() else check_target)(target)
     run = load_as(DiffusionRun, model, device=device)
     codec = run.codec(batch_size)
-    pictures, rejects = _pictures(images, num, run, model)
+    found = Images.of(images, num, run, model)
     if report:
-        _check_sizes(run, pictures)
-    paths = None if target is None else _paths(target, images, pictures)
+        _check_sizes(run, found.known)
+    files: dict[int, Coded] = {}
+    paths = None
+    if target is not None:
+        paths = paths_of(target, images, found.known, json)
+        kept = existing(paths, found.known, codec, effort, keep=report)
+        files = kept if ending.lossless else {}
+    if files:
+        say(f"{len(files)} of {len(found.known)} files exist already and are kept")
     with bars() as bar:
-        files = list(_written(codec, pictures, paths, effort, ending, bar))
-        found = _report(run, codec, pictures, files, bar) if report else None
-    show_sizes(pictures, files, found, json)
-    name_rejects(rejects, "")
-    _name_losses(pictures)
-    if rejects:
+        files |= _written(codec, found, paths, files.keys(), effort, ending, bar)
+        ordered = [files[number] for number in range(len(found.known))]
+        compared = _report(run, codec, found, ordered, bar) if report else None
+    show_sizes(found.known, ordered, compared, json)
+    name_rejects(found.rejects, "")
+    _name_losses(found.known)
+    if found.rejects:
         raise typer.Exit(1)
 
 
-def _pictures(images: str, num: int | None, run: DiffusionRun, model: str) -> tuple[list[Picture], list[Reject]]:
-    """Read the images that the model can compress, and the others with reasons.
-
-    Raises:
-        DataError: there is no image that the model can compress.
-    """
-    from nelbo.data import read_pictures
-
-    rejects: list[Reject] = []
-    pictures = list(_fitting(read_pictures(images, num, limits=run.config.data.range), run, rejects))
-    if not pictures:
-        name_rejects(rejects)
-        raise DataError(f"{images} has no image that {model} can compress.")
-    return pictures, rejects
-
-
-def _fitting(found: Iterable[Picture | Reject], run: DiffusionRun, rejects: list[Reject]) -> Iterator[Picture]:
-    """Yield the images with the model's number of channels, and add the others to `rejects`."""
-    from nelbo.data import Reject
-
-    kinds = {1: "grey", 3: "in colour"}
-    for each in found:
-        if isinstance(each, Reject):
-            rejects.append(each)
-        elif len(each.pixels) != run.shape[0]:
-            theirs, ours = kinds.get(len(each.pixels), "?"), kinds.get(run.shape[0], "points")
-            rejects.append(Reject(each.name, f"{theirs}, and the model's images are {ours}"))
-        else:
-            yield each
-
-
-def _check_sizes(run: DiffusionRun, pictures: list[Picture]) -> None:
+def _check_sizes(run: DiffusionRun, images: list[Known]) -> None:
     """Check that all images have the model's size.
 
     Raises:
         ShapeError: an image has another size.
     """
-    for picture in pictures:
-        if tuple(picture.pixels.shape) != run.shape:
+    for image in images:
+        if image.shape != run.shape:
             raise ShapeError(
                 f"--report needs images of the model's size {run.shape} (C x H x W), because it computes their bound; "
-                f"{picture.name} is {tuple(picture.pixels.shape)}. Remove --report or that image."
+                f"{image.name} is {image.shape}. Remove --report or that image."
             )
-
-
-def _paths(target: Path, images: str, pictures: list[Picture]) -> list[Path]:
-    """Return the path of each file: `target` itself for one image, else a file in that folder with the image's name.
-
-    Raises:
-        ConfigurationError: the name does not end in .nelbo, or the file would overwrite an image.
-        RunError: a file cannot be written there.
-    """
-    from nelbo.files import check_target
-
-    if len(pictures) == 1 and not Path(images).is_dir() and not target.is_dir():
-        if target.suffix != ".nelbo":
-            raise ConfigurationError(f"--out {target} must end in .nelbo.")
-        paths = [target]
-    else:
-        names = [Path(picture.name).stem for picture in pictures]
-        if len(set(names)) < len(names):
-            names = [f"{i:05d}-{name}" for i, name in enumerate(names)]
-        paths = [target / f"{name}.nelbo" for name in names]
-    given = {realpath(picture.path) for picture in pictures if picture.path is not None}
-    for path in paths:
-        check_target(path)
-        if realpath(path) in given:
-            raise ConfigurationError(f"{path} would overwrite an image that is read; choose another --out.")
-    return paths
 
 
 def _written(
     codec: ProgressiveCodec,
-    pictures: list[Picture],
+    images: Images,
     paths: list[Path] | None,
+    kept: Collection[int],
     effort: int,
     ending: _Ending,
     bar: Bars,
-) -> Iterator[File]:
-    """Compress all images, a batch at a time; write each file as soon as it is ready, and yield it."""
+) -> Iterator[tuple[int, Coded]]:
+    """Compress the images that have no file yet, in batches, and write each file as soon as it is ready."""
     from nelbo.files import write_bytes
 
-    for first in range(0, len(pictures), AT_ONCE):
-        batch = pictures[first : first + AT_ONCE]
+    missing = [number for number in range(len(images.known)) if number not in kept]
+    first = 0
+    for batch in batches(images.pixels(missing), lambda each: each[1].numel()):
 
         def progress(done: int, total: int, first: int = first, num: int = len(batch)) -> None:
-            bar("compressing", first * total + done * num, len(pictures) * total)
+            bar("compressing", first * total + done * num, len(missing) * total)
 
         files = codec.encode(
-            [picture.pixels for picture in batch],
+            [pixels for _, pixels in batch],
             effort=effort,
             lossless=not ending.lossy_only,
             verify=ending.lossless,
             raw=ending.lossless,
             progress=progress,
         )
-        for number, (picture, whole) in enumerate(zip(batch, files, strict=True), first):
-            file = ending.cut(whole, codec, picture)
+        for (number, pixels), whole in zip(batch, files, strict=True):
+            file = ending.cut(whole, codec, pixels)
+            content = file.to_bytes()
             if paths is not None:
-                write_bytes(paths[number], file.to_bytes())
-            yield file
+                write_bytes(paths[number], content)
+            yield number, Coded.of(file, len(content), keep=ending.report)
+        first += len(batch)
 
 
-def _report(
-    run: DiffusionRun, codec: ProgressiveCodec, pictures: list[Picture], files: list[File], bar: Bars
-) -> CodecReport:
+def _report(run: DiffusionRun, codec: ProgressiveCodec, images: Images, files: list[Coded], bar: Bars) -> CodecReport:
     """Compare the files with the bound on the same images, which have the model's size."""
     import torch
 
     from nelbo.codec import report_files
 
-    levels = torch.stack([picture.pixels for picture in pictures])
+    levels = torch.stack([pixels for _, pixels in images.pixels(range(len(images.known)))])
     bound = run.bound(levels, steps_per_image=BOUND_STEPS, progress=bar.of("bound"))
-    return report_files(codec, files, levels, bound.total)
+    return report_files(codec, [each.file for each in files if each.file is not None], levels, bound.total)
 
 
-def _name_losses(pictures: list[Picture]) -> None:
+def _name_losses(images: list[Known]) -> None:
     """Print what of a file its .nelbo file lacks: the first ones by name, the others as a count."""
-    changed = {p.name: "; ".join(filter(None, (p.lost, p.metadata))) for p in pictures if p.lost or p.metadata}
-    for name, lost in list(changed.items())[:MOST_NAMED]:
-        say(f"note: {name}: {lost}; decoding gives this image back")
+    changed = [image for image in images if image.changed]
+    for image in changed[:MOST_NAMED]:
+        say(f"note: {image.name}: {image.changed}; decoding gives this image back")
     if len(changed) > MOST_NAMED:
         say(f"note: files lack something of {len(changed) - MOST_NAMED} more images")

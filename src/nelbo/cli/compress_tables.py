@@ -8,38 +8,39 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from nelbo.cli.console import out, say, show
-from nelbo.cli.results import versioned, write_results
-from nelbo.codec import RawImage
+from nelbo.cli.results import prints_table, versioned, write_results
 
 if TYPE_CHECKING:
-    from nelbo.cli.compressed import File
+    from nelbo.cli.compress_files import Coded
+    from nelbo.cli.compress_images import Known
     from nelbo.codec import CodecReport
-    from nelbo.data import Picture
 
 
-def show_sizes(pictures: list[Picture], files: list[File], report: CodecReport | None, json: Path | None) -> None:
-    """Write and print the file sizes, and the report if there is one."""
-    sizes = [len(file.to_bytes()) for file in files]
+def show_sizes(images: list[Known], files: list[Coded], report: CodecReport | None, json: Path | None) -> None:
+    """Print and write the file sizes, and the report if there is one."""
     rows = [
         {
-            "image": picture.name,
-            "bytes": size,
-            "bits_per_dim": 8 * size / picture.pixels.numel(),
-            "raw": isinstance(file, RawImage),
+            "image": image.name,
+            "bytes": file.num_bytes,
+            "bits_per_dim": 8 * file.num_bytes / image.num_dims,
+            "raw": file.raw,
         }
-        for picture, size, file in zip(pictures, sizes, files, strict=True)
+        for image, file in zip(images, files, strict=True)
     ]
-    plain = None if report is None else report.to_json()
-    if not write_results(versioned({"files": rows, "report": plain}), json):
-        return
-    num, raw = len(files), sum(isinstance(file, RawImage) for file in files)
-    dims = sum(picture.pixels.numel() for picture in pictures)
+    if prints_table(json):
+        _print_sizes(images, files)
+        if report is not None:
+            show_report(report)
+    write_results(versioned({"files": rows, "report": None if report is None else report.to_json()}), json)
+
+
+def _print_sizes(images: list[Known], files: list[Coded]) -> None:
+    num, raw = len(files), sum(file.raw for file in files)
+    num_bytes, dims = sum(file.num_bytes for file in files), sum(image.num_dims for image in images)
     show(
-        f"{num} image{'s' if num > 1 else ''}, {sum(sizes):,} bytes, {8 * sum(sizes) / dims:.4f} bits/dim"
+        f"{num} image{'s' if num > 1 else ''}, {num_bytes:,} bytes, {8 * num_bytes / dims:.4f} bits/dim"
         f"{f'; {raw} stored raw' if raw else ''}"
     )
-    if report is not None:
-        show_report(report)
 
 
 def show_report(report: CodecReport) -> None:

@@ -9,7 +9,8 @@ from rich.table import Table
 
 from nelbo.cli.console import bars, out
 from nelbo.cli.options import JsonOption
-from nelbo.cli.results import write_results
+from nelbo.cli.outputs import check_outputs
+from nelbo.cli.results import prints_table, write_results
 from nelbo.data.names import AUTO, read_range
 from nelbo.options import help_of
 from nelbo.studies.data_request import DataRequest
@@ -41,17 +42,19 @@ def data(
     range: Annotated[str, typer.Option(help=help_of(DataRequest, "range"))] = AUTO,
 ) -> None:
     """Describe a data set: counts, sizes, colour modes and classes, and the files that cannot be used, with reasons."""
+    check_outputs({"--json": json}, [spec])
     from nelbo.data import describe
 
     with bars() as bar:
         values = describe(spec, workers=workers, progress=bar.of("reading images"), range=read_range(range)).to_json()
-    if write_results(values, json):
+    if prints_table(json):
         table = Table(title=spec, title_justify="left", show_header=False)
         table.add_column("property")
         table.add_column("value", overflow="fold")
         for name, value in values.items():
             table.add_row(name.replace("_", " "), in_words(value))
         out.print(table)
+    write_results(values, json)
 
 
 def in_words(value: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,20 +10,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nelbo.cli.compressed import AT_ONCE, read_file
+from nelbo.cli.compressed import batches, read_file, some
 from nelbo.cli.console import bars, say
+from nelbo.cli.decompress_targets import holds, save_new, targets_of
 from nelbo.cli.flags import flags_of
 from nelbo.cli.options import DeviceOption, FileModelOption, TilesOption
-from nelbo.errors import CodecError, DataError, NelboError
+from nelbo.errors import CodecError, ConfigurationError, DataError, NelboError
 from nelbo.progress import Bars
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from nelbo.cli.compressed import File
     from nelbo.codec import Bitstream, Decoded, ProgressiveCodec
 
     Outcome = Decoded | NelboError
+    Found = tuple[Path, File | None, Outcome]
+    Group = dict[Path, tuple[int, int] | None]  # the size that each file states; None for that of its model
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,10 @@ class _Options:
 
 def decompress(
     files: Annotated[Path, typer.Argument(help=".nelbo file, or a folder of .nelbo files.")],
-    target: Annotated[Path, typer.Option("--out", "-o", help="Output image (.png), or a folder for several files.")],
+    target: Annotated[
+        Path,
+        typer.Option("--out", "-o", help="Output image (.png, .webp, .bmp, .tiff), or a folder for several files."),
+    ],
     model: FileModelOption = None,
     max_bytes: Annotated[
         int | None,
@@ -53,24 +58,32 @@ def decompress(
 ) -> None:
     """Decode .nelbo files to images. The beginning of a file gives a preview.
 
-    If a file cannot be decoded, the others are still processed. Exit code 2: a file could not be decoded. Exit code 1:
-    a file is truncated and gave only a preview, and --bytes was not set.
+    Existing images are never replaced: the command keeps those that have the same pixels, and refuses others before it
+    decodes. So an interrupted command can be repeated. If a file cannot be decoded, the others are still processed.
+    Exit code 2: a file could not be decoded. Exit code 1: a file is truncated and gave only a preview, and --bytes was
+    not set.
     """
     paths = sorted(files.glob("*.nelbo")) if files.is_dir() else [files]
     if not paths:
         raise DataError(f"{files} has no .nelbo files.")
-    several = files.is_dir() or target.is_dir()
+    targets = targets_of(paths, target, several=files.is_dir() or target.is_dir())
     options = _Options(model, max_bytes, not unverified, batch_size, device)
-    groups, failed = _opened(paths, options)
-    truncated = 0
+    groups, failed, kept = _to_decode(targets, options)
+    _say_kept(kept, len(paths))
+    same = truncated = 0
     with bars() as bar:
         for fingerprint, group in groups.items():
-            for path, outcome in _decoded(fingerprint, group, options, bar):
+            for path, file, outcome in _decoded(fingerprint, group, options, bar):
                 if isinstance(outcome, NelboError):
                     failed[path] = outcome
                     continue
-                _save(outcome.image, target / f"{path.stem}.png" if several else target)
-                truncated += _unrequested_preview(path, group[path], outcome, options)
+                try:
+                    same += not save_new(outcome.image, targets[path])
+                except ConfigurationError as error:
+                    failed[path] = error
+                else:
+                    truncated += _unrequested_preview(path, file, outcome, options)
+    _say_kept(same, len(paths))
     for path, error in failed.items():
         say(f"error: {_with_path(path, error)}")
     if failed:
@@ -79,50 +92,70 @@ def decompress(
         raise typer.Exit(1)
 
 
-def _opened(paths: list[Path], options: _Options) -> tuple[dict[bytes, dict[Path, File]], dict[Path, NelboError]]:
-    """Read files. Returns the readable ones by their model's fingerprint (b"" for raw images), and the errors."""
+def _say_kept(kept: int, total: int) -> None:
+    if kept:
+        say(f"{kept} of {total} images exist already with the same pixels and are kept")
+
+
+def _to_decode(targets: dict[Path, Path], options: _Options) -> tuple[dict[bytes, Group], dict[Path, NelboError], int]:
+    """Read all files once.
+
+    Returns:
+        The files to decode by their model's fingerprint (b"" for raw images); the errors of those that cannot be read;
+        and the number of files whose images exist.
+
+    Raises:
+        ConfigurationError: other images exist where the files would be decoded to.
+    """
     from nelbo.codec import RawImage
 
-    groups: dict[bytes, dict[Path, File]] = {}
+    groups: dict[bytes, Group] = {}
     failed: dict[Path, NelboError] = {}
-    for path in paths:
+    others, kept = [], 0
+    for path, target in targets.items():
         try:
-            file = _opened_file(path, options)
+            file = _opened(path, options)
         except NelboError as error:
             failed[path] = error
+            continue
+        if isinstance(file, RawImage) and options.max_bytes is not None:
+            say(f"note: {path} is stored raw and has no previews; --bytes has no effect on it")
+        exists = holds(target, file) if target.exists() else None
+        if exists:
+            kept += 1
+        elif exists is False:
+            others.append(target)
+        elif isinstance(file, RawImage):
+            groups.setdefault(b"", {})[path] = None
         else:
-            groups.setdefault(b"" if isinstance(file, RawImage) else file.fingerprint, {})[path] = file
-    return groups, failed
+            groups.setdefault(file.fingerprint, {})[path] = file.size
+    if others:
+        raise ConfigurationError(
+            f"{len(others)} of {len(targets)} images exist already and are others ({some(others)}), perhaps the "
+            "originals; choose another --out, or delete them."
+        )
+    return groups, failed, kept
 
 
-def _opened_file(path: Path, options: _Options) -> File:
+def _opened(path: Path, options: _Options) -> File:
     """Read a file, check it against its own checksum unless --unverified is given, and cut it to --bytes."""
     from nelbo.codec import RawImage
 
     file = read_file(path, verify=options.verify)
-    if isinstance(file, RawImage):
-        if options.max_bytes is not None:
-            say(f"note: {path} is stored raw and has no previews; --bytes has no effect on it")
-        return file
-    return file if options.max_bytes is None else file.first(options.max_bytes)
+    return file if options.max_bytes is None or isinstance(file, RawImage) else file.first(options.max_bytes)
 
 
-def _decoded(
-    fingerprint: bytes, group: dict[Path, File], options: _Options, bar: Bars
-) -> Iterator[tuple[Path, Outcome]]:
-    """Decode the files of one model.
+def _decoded(fingerprint: bytes, group: Group, options: _Options, bar: Bars) -> Iterator[Found]:
+    """Decode the files of one model, or raw ones.
 
     Raises:
         NelboError: --model cannot be used. It is one mistake of the user, not an error of each file.
     """
-    from nelbo.codec import Bitstream, Decoded
     from nelbo.runs import DiffusionRun, find_model, load_as
 
-    streams = {path: file for path, file in group.items() if isinstance(file, Bitstream)}
-    for path, file in group.items():
-        if not isinstance(file, Bitstream):
-            yield path, Decoded(file.pixels, "lossless", len(file.to_bytes()))
-    if not streams:
+    if not fingerprint:
+        for path in group:
+            yield _raw(path, options)
         return
     try:
         run = load_as(DiffusionRun, options.model or find_model(fingerprint), device=options.device)
@@ -130,24 +163,51 @@ def _decoded(
     except NelboError as error:
         if options.model is not None and not isinstance(error, CodecError):  # another model made these files
             raise
-        yield from ((path, error) for path in streams)
+        yield from ((path, None, error) for path in group)
         return
-    yield from _by_codec(codec, streams, options.verify, bar)
+    for paths in batches(group, lambda path: run.shape[0] * math.prod(group[path] or run.shape[1:])):
+        yield from _by_codec(codec, paths, options, bar)
 
 
-def _by_codec(
-    codec: ProgressiveCodec, streams: dict[Path, Bitstream], verify: bool, bar: Bars
-) -> Iterator[tuple[Path, Outcome]]:
-    """Decode a batch of files at a time; if a batch fails, decode its files one by one."""
-    for first in range(0, len(streams), AT_ONCE):
-        batch = dict(list(streams.items())[first : first + AT_ONCE])
+def _raw(path: Path, options: _Options) -> Found:
+    """Read a file that is stored without a model."""
+    from nelbo.codec import Decoded, RawImage
+
+    try:
+        file = _opened(path, options)
+    except NelboError as error:
+        return path, None, error
+    if not isinstance(file, RawImage):
+        return path, None, _changed(path)
+    return path, file, Decoded(file.pixels, "lossless", len(file.to_bytes()))
+
+
+def _by_codec(codec: ProgressiveCodec, paths: list[Path], options: _Options, bar: Bars) -> Iterator[Found]:
+    """Decode files together, or one by one if that fails."""
+    from nelbo.codec import Bitstream
+
+    files: dict[Path, Bitstream] = {}
+    for path in paths:
         try:
-            outcomes: Sequence[Outcome] = codec.decode(
-                list(batch.values()), verify=verify, progress=bar.of("decompressing")
-            )
-        except NelboError:
-            outcomes = [_one_by_codec(codec, file, verify) for file in batch.values()]
-        yield from zip(batch, outcomes, strict=True)
+            file = _opened(path, options)
+        except NelboError as error:
+            yield path, None, error
+            continue
+        if isinstance(file, Bitstream):
+            files[path] = file
+        else:
+            yield path, None, _changed(path)
+    verify, together = options.verify, list(files.values())
+    try:
+        outcomes: Sequence[Outcome] = codec.decode(together, verify=verify, progress=bar.of("decompressing"))
+    except NelboError:
+        outcomes = [_one_by_codec(codec, file, verify) for file in together]
+    for (path, file), outcome in zip(files.items(), outcomes, strict=True):
+        yield path, file, outcome
+
+
+def _changed(path: Path) -> DataError:
+    return DataError(f"{path} has changed since the command began; run it again.")
 
 
 def _one_by_codec(codec: ProgressiveCodec, file: Bitstream, verify: bool) -> Outcome:
@@ -163,7 +223,7 @@ def _with_path(path: Path, error: NelboError) -> str:
     return text if text.startswith(str(path)) else f"{path}: {text}"
 
 
-def _unrequested_preview(path: Path, file: File, outcome: Decoded, options: _Options) -> bool:
+def _unrequested_preview(path: Path, file: File | None, outcome: Decoded, options: _Options) -> bool:
     """Print a note if the image is not verified. Returns whether it is a preview because the file is truncated."""
     from nelbo.codec import Bitstream
 
@@ -175,10 +235,3 @@ def _unrequested_preview(path: Path, file: File, outcome: Decoded, options: _Opt
         say(f"{path}: a preview from {have} of {total} bytes ({cause}), which cannot be verified")
         return options.max_bytes is None
     return False
-
-
-def _save(image: Tensor, path: Path) -> None:
-    """Write an image (C, H, W) uint8."""
-    from nelbo.plots import save, single_image
-
-    save(single_image(image), path)

@@ -20,7 +20,8 @@ from nelbo.cli.options import (
     RunArgument,
     SeedOption,
 )
-from nelbo.cli.results import versioned, write_results
+from nelbo.cli.outputs import check_outputs
+from nelbo.cli.results import prints_table, versioned, write_results
 from nelbo.errors import ConfigurationError
 from nelbo.progress import Bars
 from nelbo.runs.sampling_options import VARIANCES
@@ -155,6 +156,7 @@ def evaluate(
     options = _Options(steps_per_image, steps, variance, clip, forms, known, ode, tolerance, probes, seed, batch_size)
     if data is None and not resize:
         raise ConfigurationError("--no-resize leaves images of --data out; give --data too.")
+    check_outputs({"--json": json}, [data], run)
     import nelbo
 
     own = data is None and num is None  # all held-out images of the run
@@ -231,9 +233,10 @@ def _show_forms(report: FormsReport, images: Evaluated, json: Path | None) -> No
     from nelbo.cli.bound_tables import show_forms
 
     estimates = {"z": report.z, "variance_ratio": report.variance_ratio, "known_z": report.known_z}
-    if write_results(versioned({**asdict(report), **estimates, **images.to_json()}), json):
+    if prints_table(json):
         show_forms(report)
         name_rejects(images.rejects)
+    write_results(versioned({**asdict(report), **estimates, **images.to_json()}), json)
 
 
 def _show_bound(
@@ -244,19 +247,33 @@ def _show_bound(
     images: Evaluated,
     json: Path | None,
 ) -> bool:
-    """Write and print a bound; return whether it was printed."""
-    from nelbo.cli.bound_tables import movement, show_bound, show_likelihood
-    from nelbo.runs.folder import why_not_calibrated
+    """Print and write a bound; return whether it was printed."""
+    from nelbo.cli.bound_tables import movement
 
     flow = {} if likelihood is None else {"ode": likelihood.to_json()}
-    wants_table = write_results(versioned({**report.to_json(), **flow, **images.to_json()}), json)
     if likelihood is not None and not likelihood.reached:
         say(
             f"the tolerance of {likelihood.tolerance:g} bits/dim was not reached: the likelihood used all "
             f"{likelihood.steps} steps of the schedule, {movement(likelihood)}"
         )
-    if not wants_table:
-        return False
+    printed = prints_table(json)
+    if printed:
+        _print_bound(model, run, report, likelihood, images)
+    write_results(versioned({**report.to_json(), **flow, **images.to_json()}), json)
+    return printed
+
+
+def _print_bound(
+    model: Run,
+    run: str,
+    report: BoundReport | ELBOReport,
+    likelihood: LikelihoodReport | None,
+    images: Evaluated,
+) -> None:
+    """Print a bound."""
+    from nelbo.cli.bound_tables import show_bound, show_likelihood
+    from nelbo.runs.folder import why_not_calibrated
+
     show_bound(report, f"{run} on {len(images.chosen)} of {images.available} images of {images.chosen.name}")
     show(f"bits/dim without a model: {images.baselines}")
     if likelihood is not None:
@@ -264,7 +281,6 @@ def _show_bound(
     if not model.calibrated:
         say(f"{why_not_calibrated(model.folder, model.config.data)}: the bound is then tighter")
     name_rejects(images.rejects)
-    return True
 
 
 def _draw_per_step(report: BoundReport | ELBOReport, folder: Path) -> None:

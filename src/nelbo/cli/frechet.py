@@ -18,7 +18,8 @@ from nelbo.cli.options import (
     SpacingOption,
     StepsOption,
 )
-from nelbo.cli.results import versioned, write_results
+from nelbo.cli.outputs import check_outputs
+from nelbo.cli.results import prints_table, versioned, write_results
 from nelbo.options import known
 from nelbo.progress import Bars
 from nelbo.runs.sampling_options import SamplingOptions
@@ -69,6 +70,7 @@ def frechet(
     known(reference, REFERENCES, "part of the data (--reference)")
     chosen: dict[str, Any] = {"sampler": sampler, "steps": steps, "spacing": spacing, "precision": precision}
     given = {name: value for name, value in chosen.items() if value is not None}
+    check_outputs({"--json": json}, [features], run)
     options = SamplingOptions.of(**given)  # mistakes are reported before torch is imported
     import nelbo
     from nelbo.evaluation import frechet_distance, require_comparison, require_torchmetrics
@@ -91,8 +93,9 @@ def frechet(
             seed=seed,
             progress=bar,
         )
-    if write_results(versioned({**report.to_json(), "run": str(run), **_chain(model, options)}), json):
+    if prints_table(json):
         show(str(report))
+    write_results(versioned({**report.to_json(), "run": str(run), **_chain(model, options)}), json)
 
 
 def _chain(model: Run, options: SamplingOptions) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """Groups of commands, built from a table of names, so that one command starts without the modules of the others."""
 
 from collections.abc import Callable, Mapping
+from functools import wraps
 from importlib import import_module
 from inspect import cleandoc
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -14,6 +16,24 @@ def help_text(command: Any) -> str:
     """Return a command's docstring with each paragraph on one line, so that the terminal wraps it."""
     paragraphs = cleandoc(command.__doc__ or "").split("\n\n")
     return "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)
+
+
+def with_home(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a command that gets each path with `~` as the home folder: a shell leaves it in `--out=~/x`."""
+
+    @wraps(command)
+    def run(*arguments: Any, **options: Any) -> Any:
+        return command(*arguments, **{name: _with_home(value) for name, value in options.items()})
+
+    return run
+
+
+def _with_home(value: Any) -> Any:
+    if not isinstance(value, Path) or not str(value).startswith("~"):
+        return value
+    from nelbo.files import expanded  # imports torch
+
+    return expanded(value)
 
 
 def build_group(table: Table, only: str, add: Callable[[typer.Typer, str, Any], None], **settings: Any) -> typer.Typer:
@@ -30,5 +50,5 @@ def build_group(table: Table, only: str, add: Callable[[typer.Typer, str, Any], 
     group = typer.Typer(no_args_is_help=True, add_completion=everything, add_help_option=everything, **settings)
     for name in table if everything else [only]:
         module, function = table[name]
-        add(group, name, getattr(import_module(module), function))
+        add(group, name, with_home(getattr(import_module(module), function)))
     return group

@@ -8,19 +8,22 @@ from rich.table import Table
 
 from nelbo.cli.console import out
 from nelbo.cli.options import JsonOption
-from nelbo.cli.results import write_results
+from nelbo.cli.outputs import check_outputs
+from nelbo.cli.results import prints_table, write_results
 
 PACKAGES = ("nelbo", "torch", "accelerate", "numpy", "pillow", "safetensors")
 
 
 def info(json: JsonOption = None) -> None:
     """Show devices, supported precisions and versions."""
+    check_outputs({"--json": json})
     found = gather()
-    if write_results(found, json):
+    if prints_table(json):
         table = Table(show_header=False)
         for name, value in found.items():
             table.add_row(name, ", ".join(map(str, value)) if isinstance(value, list) else str(value))
         out.print(table)
+    write_results(found, json)
 
 
 def gather() -> dict[str, Any]:

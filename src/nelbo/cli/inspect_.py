@@ -11,7 +11,8 @@ from rich.table import Table
 from nelbo.cli.compressed import read_file
 from nelbo.cli.console import out, show
 from nelbo.cli.options import DeviceOption, FileModelOption, JsonOption
-from nelbo.cli.results import versioned, write_results
+from nelbo.cli.outputs import check_outputs
+from nelbo.cli.results import prints_table, versioned, write_results
 from nelbo.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def inspect_(
     device: DeviceOption = None,
 ) -> None:
     """Show the parts of a .nelbo file, in the order in which they are stored."""
+    check_outputs({"--json": json}, [file, original], model)
     from nelbo.codec import RawImage, segments
     from nelbo.runs import DiffusionRun, find_model, load_as
 
@@ -42,15 +44,17 @@ def inspect_(
     run = load_as(DiffusionRun, model or find_model(stream.fingerprint), device=device)
     pixels = None if original is None else _only_image(original, run.config.data.range)
     parts = segments(run.codec(), stream, pixels)
-    if write_results(versioned(_plain(stream, run, parts)), json):
+    if prints_table(json):
         show(_summary(file, stream, run))
         out.print(_table(parts, with_error=pixels is not None))
+    write_results(versioned(_plain(stream, run, parts)), json)
 
 
 def _show_raw(file: Path, image: RawImage, json: Path | None) -> None:
     shape = tuple(image.pixels.shape)
-    if write_results(versioned({"kind": "raw", "shape": list(shape)}), json):
+    if prints_table(json):
         show(f"{file}: {shape} pixels (C x H x W), stored raw")
+    write_results(versioned({"kind": "raw", "shape": list(shape)}), json)
 
 
 def _kind(stream: Bitstream) -> str:
@@ -103,7 +107,7 @@ def _only_image(spec: str, limits: Range | None) -> Tensor:
     """
     from nelbo.data import Reject, read_pictures
 
-    found = list(read_pictures(spec, limits=limits))
+    found = list(read_pictures(spec, 2, limits=limits))
     if len(found) != 1 or isinstance(found[0], Reject):
         raise ConfigurationError(f"--original must be one image, and {spec} is not.")
     return found[0].pixels

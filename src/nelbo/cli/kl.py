@@ -11,8 +11,9 @@ from rich.table import Table
 
 from nelbo.cli.console import out, show
 from nelbo.cli.options import JsonOption
+from nelbo.cli.outputs import check_outputs
 from nelbo.cli.plot.common import figure_path, keep
-from nelbo.cli.results import versioned, write_results
+from nelbo.cli.results import prints_table, versioned, write_results
 from nelbo.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -53,7 +54,11 @@ def kl(
     least 0, and 0 only for equal distributions. It is not symmetric. It is infinite if the fitted probability of an
     observed value is 0.
     """
-    path = None if picture is None else figure_path(picture)
+    given = [*(words or []), *(against or [])]
+    if picture is None:
+        check_outputs({"--json": json}, given)
+    else:
+        figure_path(picture, json=json, inputs=given)
     counts, names = _counts_and_names(words or [], against or [], example)
     from nelbo.probability import probabilities_of
 
@@ -61,13 +66,16 @@ def kl(
     fits = [_fitted(name, counts) for name in names]
     nats = [fit.divergence(observed) for fit in fits]
     ranking = sorted(zip(nats, fits, strict=True), key=lambda pair: pair[0])
-    wants_table = write_results(versioned(_plain(counts, ranking)), json)
-    if path is not None:
+    if prints_table(json):
+        _show(counts, observed, ranking)
+
+    def figure() -> None:
         from nelbo.plots import count_bars
 
-        keep(count_bars(observed, fits, nats), path)
-    if wants_table:
-        _show(counts, observed, ranking)
+        if picture is not None:
+            keep(count_bars(observed, fits, nats), picture)
+
+    write_results(versioned(_plain(counts, ranking)), json, figure=figure)
 
 
 def _counts_and_names(words: list[str], against: list[str], example: str | None) -> tuple[Tensor, list[str]]:
@@ -84,11 +92,12 @@ def _counts_and_names(words: list[str], against: list[str], example: str | None)
             f"name a CSV file of counts, such as `nelbo kl counts.csv`, or give --example {EXAMPLE}."
         )
     from nelbo.data import example_counts, read_counts
+    from nelbo.files import expanded
 
     if example is not None:
         return example_counts(), [*against, *words] or list(FAMILY_NAMES)
     families = [word for word in words if word != files[0]]
-    return read_counts(Path(files[0])), [*against, *families] or list(FAMILY_NAMES)
+    return read_counts(expanded(files[0])), [*against, *families] or list(FAMILY_NAMES)
 
 
 def _fitted(name: str, counts: Tensor) -> CountFit:
@@ -100,13 +109,15 @@ def _fitted(name: str, counts: Tensor) -> CountFit:
     import torch
 
     from nelbo.data import read_counts
+    from nelbo.files import expanded
     from nelbo.probability import FAMILIES, CountFit, probabilities_of
 
     if name in FAMILIES:
         return FAMILIES[name](counts)
-    if not Path(name).is_file():
+    path = expanded(name)
+    if not path.is_file():
         raise ConfigurationError(f"--against {name!r} is neither a CSV file nor one of {', '.join(FAMILIES)}.")
-    table = probabilities_of(read_counts(Path(name)))[: len(counts)]  # `CountFit.beyond` is the mass of the rest
+    table = probabilities_of(read_counts(path))[: len(counts)]  # `CountFit.beyond` is the mass of the rest
     return CountFit(name, {}, torch.cat([table, table.new_zeros(len(counts) - len(table))]))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from os.path import realpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +9,7 @@ import typer
 
 from nelbo.cli.console import bars, say
 from nelbo.cli.options import DeviceOption, ModelOption, flag_help
+from nelbo.cli.outputs import check_outputs
 from nelbo.errors import ConfigurationError
 from nelbo.options import options_from
 from nelbo.runs.restore_options import RestoreOptions
@@ -115,9 +115,12 @@ def restore(
         raise ConfigurationError(f"--out {out} must end in .png, .webp, .bmp, .tiff or .npy.")
     if spread is not None and num < 2:
         raise ConfigurationError("--spread shows how the draws differ; set --num 2 or more.")
-    _check_targets(out, spread, [Path(image), *([] if mask is None else [mask])])
+    check_outputs({"--out": out, "--spread": spread}, [image, mask], model)
+    from nelbo.plots import check_ending
     from nelbo.runs import prepare_damaged
 
+    if spread is not None:
+        check_ending(spread, name="spread")
     run = _load(model, device)
     damaged = prepare_damaged(image, options, run.config.data)
     missing = damaged.options.mask
@@ -126,22 +129,6 @@ def restore(
     _write(restored, mean, run.levels, out)
     if spread is not None:
         _write_spread(damaged.pixels, missing, restored, run.levels, spread)
-
-
-def _check_targets(out: Path, spread: Path | None, inputs: list[Path]) -> None:
-    """Check, before the work, that the files can be written and that no input is overwritten."""
-    from nelbo.files import check_target
-    from nelbo.plots import check_ending
-
-    targets = [("--out", out), *([] if spread is None else [("--spread", spread)])]
-    for flag, target in targets:
-        check_target(target)
-        if any(realpath(target) == realpath(path) for path in inputs):
-            raise ConfigurationError(f"{flag} {target} would overwrite an input file; name another file.")
-    if len({realpath(target) for _, target in targets}) < len(targets):
-        raise ConfigurationError(f"--out and --spread are both {out}; name two files.")
-    if spread is not None:
-        check_ending(spread, name="spread")
 
 
 def _load(model: str, device: str | None) -> DiffusionRun:

@@ -6,13 +6,19 @@ import csv
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import nelbo
+from nelbo.errors import NelboError
 
 STANDARD_OUTPUT = "-"
+
+
+def prints_table(json_path: Path | None, csv_path: Path | None = None) -> bool:
+    """Return whether standard output is free for a table: neither JSON nor CSV is written there."""
+    return STANDARD_OUTPUT not in (str(json_path), str(csv_path))
 
 
 def write_results(
@@ -20,23 +26,35 @@ def write_results(
     json_path: Path | None,
     rows: Sequence[Mapping[str, Any]] = (),
     csv_path: Path | None = None,
-) -> bool:
-    """Write results in the formats that were requested.
+    figure: Callable[[], None] | None = None,
+) -> None:
+    """Write results in the formats that were requested. Call it after the table is printed: a disk may be full.
 
     Args:
         values: what JSON contains.
         json_path: the JSON file; "-" for standard output, None for no JSON.
         rows: the rows of the CSV, all with the same keys.
         csv_path: the CSV file; "-" for standard output, None for no CSV.
+        figure: writes the figure of the results.
 
-    Returns:
-        Whether standard output is free for a table: neither format was written there.
+    Raises:
+        NelboError: an output cannot be written; the others are written nevertheless.
     """
+    writes: list[tuple[bool, Callable[[], None]]] = []
     if csv_path is not None:
-        write_csv(csv_path, rows)
+        writes.append((str(csv_path) != STANDARD_OUTPUT, lambda: write_csv(csv_path, rows)))
     if json_path is not None:
-        write_json_report(json_path, values)
-    return STANDARD_OUTPUT not in (str(json_path), str(csv_path))
+        writes.append((str(json_path) != STANDARD_OUTPUT, lambda: write_json_report(json_path, values)))
+    if figure is not None:
+        writes.append((True, figure))
+    errors = []
+    for _, write in sorted(writes, key=lambda each: each[0]):  # standard output first
+        try:
+            write()
+        except NelboError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
 
 
 def versioned(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from nelbo.cli.options import (
     SpacingOption,
     StepsOption,
 )
+from nelbo.cli.outputs import check_outputs
 from nelbo.errors import ConfigurationError
 from nelbo.options import help_of
 from nelbo.runs.sampling_options import SamplingOptions
@@ -87,23 +88,21 @@ def sample(
     }
     given = {name: value for name, value in given.items() if value is not None}
     SamplingOptions.of(**given)  # mistakes are reported before torch is imported
-    _check_out(out)
+    _check_out(out, run)
     _draw(run, out, num, label, {"seed": seed, "batch_size": batch_size, **given}, device)
 
 
-def _check_out(out: Path) -> None:
+def _check_out(out: Path, run: str) -> None:
     """Check, before the work, that the images can be written."""
-    from nelbo.files import check_target
-
     if _is_folder(out):
-        check_target(out / "0.png")
+        check_outputs({"--out": out / "0.png"})
         if out.is_dir() and any(not entry.name.startswith(".") for entry in out.iterdir()):
             raise ConfigurationError(
                 f"--out {out} is a folder that is not empty; name a new folder for one file per image, or a file that "
                 "ends in .png, .webp or .npy."
             )
     elif out.suffix.lower() in PICTURES + ARRAYS:
-        check_target(out)
+        check_outputs({"--out": out}, run=run)
     else:
         raise ConfigurationError(f"--out {out} must end in .png, .webp or .npy, or be a folder.")
 

@@ -10,7 +10,8 @@ from rich.table import Table
 
 from nelbo.cli.console import bars, name_changes, name_rejects, out
 from nelbo.cli.options import RESIZE, STDOUT, DeviceOption, JsonOption, ModelOption, ResizeOption, SeedOption
-from nelbo.cli.results import versioned, write_results
+from nelbo.cli.outputs import check_outputs
+from nelbo.cli.results import prints_table, versioned, write_results
 from nelbo.progress import Bars
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def score(
     The score of an image is an unbiased estimate of the upper bound on -log2 p(image), divided by the number of
     dimensions. A larger --steps-per-image reduces the variance of the estimate.
     """
+    check_outputs({"--csv": csv_, "--json": json}, [images], model)
     import nelbo
     from nelbo.data import load_for_model
 
@@ -66,9 +68,10 @@ def score(
         "rejects": [vars(reject) for reject in dataset.rejects],
     }
     rows = [{"image": name, "bits_per_dim": f"{value:.5f}"} for name, value in ranking]
-    if write_results(versioned(values), json, rows, csv_):
+    if prints_table(json, csv_):
         out.print(_table(ranking, report.total))
         name_rejects(dataset.rejects)
+    write_results(versioned(values), json, rows, csv_)
 
 
 def _bound(run: Run, images: ImageDataset, steps_per_image: int | None, seed: int, bar: Bars) -> Report:

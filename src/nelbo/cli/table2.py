@@ -56,7 +56,7 @@ def table2(
 
 
 def _run(folder: Path, options: GridOptions) -> None:
-    """Train and evaluate the cells, then write and print the table."""
+    """Train and evaluate the cells, then print and write the table."""
     import nelbo.studies
     from nelbo.cli.table2_report import show_table, write_table
 
@@ -68,8 +68,8 @@ def _run(folder: Path, options: GridOptions) -> None:
         if isinstance(end, Ended):
             raise
         raise typer.Exit(130) from None
-    write_table(found, folder)
     show_table(found)
+    write_table(found, folder)
 
 
 def _listener(bar: Bars) -> GridListener:

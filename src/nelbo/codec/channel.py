@@ -18,7 +18,8 @@ from torch import Tensor
 from nelbo.codec.candidates import UNIT, candidates
 from nelbo.probability import DiagonalGaussian, kl_divergence
 
-ROWS = 1 << 14  # candidates in memory at once
+ROWS = 1 << 14  # candidates in memory at once, at most
+MOST_SCORES = 1 << 26  # candidates times examples in memory at once; a large image has many tiles
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,10 @@ def choose(
     num, dims = 1 << log2_candidates, max(target.shift.shape[1] for target in targets)
     times = torch.from_numpy(np.log(arrivals(seed, step, chunk, num))).float()
     best = [_Best(*target.shift.shape) for target in targets]
-    for first in range(0, num, ROWS):
-        rows = min(ROWS, num - first)
+    examples = max(target.shift.shape[0] for target in targets)
+    at_once = min(ROWS, max(MOST_SCORES // examples, 1))
+    for first in range(0, num, at_once):
+        rows = min(at_once, num - first)
         z = torch.from_numpy(candidates(step, chunk, first, rows, dims)).float().mul_(UNIT)
         widths = {target.shift.shape[1] for target in targets}
         squares = {width: torch.linalg.vecdot(z[:, :width], z[:, :width])[:, None] for width in widths}

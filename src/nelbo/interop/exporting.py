@@ -9,7 +9,7 @@ from typing import Any
 
 from nelbo.data import absolute_spec
 from nelbo.errors import ConfigurationError, option
-from nelbo.files import whole_folder, write_text
+from nelbo.files import expanded, whole_folder, write_text
 from nelbo.interop import scheduler_config, unet_config, unet_module
 from nelbo.interop.card import CARD, card
 from nelbo.interop.hub import Repository, upload
@@ -67,10 +67,11 @@ def export_model(
             raise ConfigurationError(
                 f"{option('public')} is for a repository such as hf:owner/name, but {out} is a folder; leave it out."
             )
-        refuse_taken(Path(out))
-        with whole_folder(Path(out)) as part:
-            notes = _write(model, part, format, os.path.basename(os.path.realpath(out)))
-        return Exported(str(out), notes)
+        folder = expanded(out)
+        refuse_taken(folder)
+        with whole_folder(folder) as part:
+            notes = _write(model, part, format, os.path.basename(os.path.realpath(folder)))
+        return Exported(str(folder), notes)
     with tempfile.TemporaryDirectory() as place:
         named = str(repository) if format == "nelbo" else repository.name
         notes = _write(model, Path(place), format, named)

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from nelbo.errors import ConfigurationError, NelboError, RunError, option
-from nelbo.files import whole_folder, write_whole
+from nelbo.files import check_folder, expanded, whole_folder, write_whole
 from nelbo.interop.hub import Repository, download
 from nelbo.interop.pipeline import FILES, OTHER_FILES, Pipeline, read_pipeline
 from nelbo.interop.scheduler_config import SchedulerConfig, chain_of
@@ -62,14 +62,14 @@ def import_model(source: str | os.PathLike[str], out: str | os.PathLike[str], *,
         ScheduleError, ShapeError, NonFiniteError: an invalid schedule, size or weight. A model that is refused leaves
             no files in `out`.
     """
-    folder = Path(out)
+    folder = expanded(out)
     refuse_taken(folder)
     if repository := Repository.named(source):
         place = download(repository, (*FILES, *RUN_FILES))
         if not is_run(place) and not any(place.rglob(WEIGHTS)):
             place = download(repository, (*FILES, *OTHER_FILES))
     else:
-        place = Path(source)
+        place = expanded(source)
         if not os.path.isdir(place):
             raise RunError(
                 f"{source} is not a folder; expected a folder, or a repository on the Hub such as hf:owner/name."
@@ -87,14 +87,15 @@ def import_model(source: str | os.PathLike[str], out: str | os.PathLike[str], *,
 
 
 def refuse_taken(folder: Path) -> None:
-    """Check that a folder is absent or empty.
+    """Check that a folder is absent or empty, and can be written.
 
     Raises:
-        RunError: the folder holds a file, or is one itself.
+        RunError: the folder holds a file, is one itself, or cannot be written.
     """
     names = os.listdir(folder) if os.path.isdir(folder) else []
     if os.path.isfile(folder) or any(not name.startswith(".") for name in names):
         raise RunError(f"{folder} is not empty; choose another {option('out')}.")
+    check_folder(folder)
 
 
 def copy_whole(source: Path, target: Path) -> None:

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from nelbo.errors import ConfigurationError, option
-from nelbo.files import write_bytes
+from nelbo.files import expanded, write_bytes
 from nelbo.plots.animation import Animation
 
 FIGURE_FORMATS = {".png": "png", ".pdf": "pdf", ".svg": "svg"}
@@ -27,21 +27,24 @@ def save(picture: Picture, path: str | Path) -> Path:
     Raises:
         ConfigurationError: another ending.
     """
-    path = Path(path)
+    path = expanded(path)
     write_bytes(path, _bytes(picture, path))
     return path
 
 
-def check_ending(path: Path, *, animation: bool = False, name: str = "out") -> Path:
-    """Return the path if `save` can write a figure, or an animation, to it. Call it before long work.
+def check_ending(path: Path, *, animation: bool = False, image: bool = False, name: str = "out") -> Path:
+    """Return the path if `save` can write a figure to it. Call it before long work.
 
     Args:
+        animation, image: it is one of these instead of a figure.
         name: the option that named the path, for the message.
 
     Raises:
         ConfigurationError: another ending.
     """
     formats, what = (ANIMATION_FORMATS, "an animation") if animation else (FIGURE_FORMATS, "a figure")
+    if image:
+        formats, what = IMAGE_FORMATS, "an image"
     _format(path, formats, what, name)
     return path
 

@@ -15,7 +15,7 @@ from nelbo.codec import CodecPlan, FittingOptions, ProgressiveCodec, fit_plan
 from nelbo.codec.codec import made_by_another
 from nelbo.data import Images, as_dataset
 from nelbo.errors import CodecError, ConfigurationError, NelboError, NelboWarning, RunError, option, setting
-from nelbo.files import read_metadata, read_tensors, write_tensors
+from nelbo.files import expanded, read_metadata, read_tensors, write_tensors
 from nelbo.progress import StageProgress, reported_stages
 from nelbo.runs.diffusion_model import DiffusionModel
 from nelbo.runs.folder import CONFIG_FILE, MODEL_FILE, bundled_models, why_no_decoder, why_not_calibrated
@@ -228,7 +228,7 @@ def find_model(start: bytes) -> Path:
 def _known_folders() -> Iterator[Path]:
     """Yield every run folder with a plan, in the order of the search."""
     yield from (path for path in bundled_models().values() if (path / PLAN_FILE).is_file())
-    places = [Path("runs"), *(Path(p) for p in os.environ.get(MODELS_VARIABLE, "").split(os.pathsep) if p)]
+    places = [Path("runs"), *(expanded(p) for p in os.environ.get(MODELS_VARIABLE, "").split(os.pathsep) if p)]
     for place in places:
         for plan in [place / PLAN_FILE, *sorted(place.glob(f"*/{PLAN_FILE}"))]:
             if plan.is_file() and (plan.parent / CONFIG_FILE).is_file():

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from nelbo.data import MEMORY_PREFIX, absolute_spec
 from nelbo.display import Displayed, counted
 from nelbo.errors import ConfigurationError, RunError, option, setting
-from nelbo.files import refuse_pointer, write_json
+from nelbo.files import expanded, refuse_pointer, write_json
 from nelbo.options import Doc, record_from
 from nelbo.recipes.recipe import AnyRecipe, recipe_from_json
 
@@ -245,7 +245,7 @@ def find_run(name: str | os.PathLike[str]) -> Path:
     """
     if not isinstance(name, str | os.PathLike) or not str(name):
         raise RunError(f"the run is {name!r}; expected the path of a run folder, or the name of a bundled model.")
-    path, bundled = Path(name), bundled_models()
+    path, bundled = expanded(name), bundled_models()
     if os.path.isdir(path):
         return path
     if str(name) in bundled:

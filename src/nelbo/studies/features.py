@@ -10,7 +10,7 @@ from torch.export.passes import move_to_device_pass
 
 from nelbo.errors import ConfigurationError, option
 from nelbo.evaluation import FeatureModule
-from nelbo.files import refuse_pointer
+from nelbo.files import expanded, refuse_pointer
 from nelbo.runs.folder import DataOptions
 from nelbo.studies.classifiers import ENDING, TrainedClassifier, bundled_classifiers, load_classifier
 
@@ -42,7 +42,7 @@ def features_for(data: DataOptions, path: str | Path | None = None, *, device: s
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if path is None:
         return _bundled(data, device).features()
-    path = Path(path)
+    path = expanded(path)
     if not path.is_file():
         raise ConfigurationError(
             f"{option('features', path)} is no file; expected a torch.export program (.pt2) or a {ENDING} file."

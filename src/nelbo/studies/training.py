@@ -11,7 +11,7 @@ import torch
 
 from nelbo.data import Images, Split, absolute_spec
 from nelbo.errors import ConfigurationError, RunError, option, setting
-from nelbo.files import alone_in, remove_parts
+from nelbo.files import alone_in, check_folder, expanded, remove_parts
 from nelbo.options import options_from
 from nelbo.randomness import INITIALISATION, chosen_seed, derived_seed
 from nelbo.recipes import presets
@@ -74,7 +74,9 @@ def train(
         NelboError: of several kinds; each message says what to change.
     """
     Processes.here().meet()
-    folder = Path(out)
+    folder = expanded(out)
+    if is_first_process():
+        check_folder(folder)
     request, name, recipe = _wanted(_requested(data, reading), folder, preset)
     _refuse_contradictions(overrides or {}, minutes=minutes, steps=steps, seed=seed)
     given = {"training.minutes": minutes, "training.steps": steps, "training.seed": _seed_for(folder, seed)}
@@ -231,10 +233,8 @@ def _refuse_other_run(folder: Path, config: RunConfig) -> None:
     """Check that the folder is empty or holds an earlier part of this run.
 
     Raises:
-        RunError: it is a file, holds something else or another run, or its training state is missing.
+        RunError: it holds something else or another run, or its training state is missing.
     """
-    if folder.exists() and not folder.is_dir():
-        raise RunError(f"{folder} is a file; {option('out')} needs a folder, or a name that does not exist yet.")
     if (folder / CONFIG_FILE).exists():
         refuse_differences(folder, read_config(folder), config)
         if (folder / MODEL_FILE).exists() and not (folder / STATE_FILE).exists():

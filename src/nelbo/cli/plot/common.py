@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from nelbo.cli.console import name_changes, say
 from nelbo.cli.options import STDOUT
+from nelbo.cli.outputs import check_outputs
 from nelbo.errors import ConfigurationError
 from nelbo.progress import Bars
 
@@ -32,18 +34,29 @@ CsvOption = Annotated[
 ]
 
 
-def figure_path(path: Path | None, name: str = "", *, animate: bool = False) -> Path:
+def figure_path(
+    path: Path | None,
+    name: str = "",
+    *,
+    animate: bool = False,
+    json: Path | None = None,
+    csv: Path | None = None,
+    run: str | None = None,
+    inputs: Sequence[str | None] = (),
+) -> Path:
     """Return the path of a figure or an animation, before any work is done; without `path`, NAME.png or NAME.gif.
 
+    Args:
+        json, csv, run, inputs: the other outputs, and what the command reads: see `check_outputs`.
+
     Raises:
-        ConfigurationError: the name has an ending that it cannot be written to.
-        RunError: there is a folder of this name, or a file where a folder should be.
+        ConfigurationError: the name has an ending that it cannot be written to, or see `check_outputs`.
+        RunError: an output cannot be written.
     """
-    from nelbo.files import check_target
     from nelbo.plots import check_ending
 
     path = check_ending(path or Path(f"{name}.{'gif' if animate else 'png'}"), animation=animate)
-    check_target(path)
+    check_outputs({"--out": path, "--csv": csv, "--json": json}, inputs, run)
     return path
 
 

@@ -30,7 +30,7 @@ def forward(
     seed: SeedOption = 0,
 ) -> None:
     """Plot the forward process: noisy images x_t (eq. 4) at increasing time steps t, with the same noise at each t."""
-    path = figure_path(picture, "forward", animate=animate)
+    path = figure_path(picture, "forward", animate=animate, run=run, inputs=[data])
     import torch
 
     from nelbo.diffusion import ForwardProcess

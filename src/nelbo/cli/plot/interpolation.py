@@ -44,7 +44,7 @@ def interpolation(
 
     A class-conditional model interpolates without a class, because the two images may have different ones.
     """
-    path = figure_path(picture)
+    path = figure_path(picture, run=run, inputs=[data])
     import torch
 
     from nelbo.plots import interpolation_table

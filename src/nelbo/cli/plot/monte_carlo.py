@@ -11,7 +11,7 @@ from rich.table import Table
 from nelbo.cli.console import bars, out, show
 from nelbo.cli.options import DataOption, DeviceOption, JsonOption, SeedOption
 from nelbo.cli.plot.common import CsvOption, OutOption, figure_path, images_for, keep
-from nelbo.cli.results import versioned, write_results
+from nelbo.cli.results import prints_table, versioned, write_results
 
 if TYPE_CHECKING:
     from nelbo.vae import MonteCarloReport
@@ -52,7 +52,7 @@ def monte_carlo(
     Samples from the prior are shared by all images; samples from q(z|x) are drawn per image. q(z|x) is also fitted to
     each image, to show the gap between the encoder and the best q of the same family. Values are in nats.
     """
-    path = figure_path(picture)
+    path = figure_path(picture, json=json, csv=csv_path, run=run, inputs=[data])
     from nelbo.plots import monte_carlo_curves
     from nelbo.runs import VAERun, load_as
 
@@ -60,10 +60,12 @@ def monte_carlo(
     with bars() as bar:
         images = images_for(model, data, num, bar)
         report = model.log_likelihood(images, samples=samples, fit=fit, seed=seed, progress=bar.of("samples"))
-    keep(monte_carlo_curves(report.samples, report.estimates), path)
     settings = {"num_images": len(images), "decoder": model.network.options.decoder, "fit": fit, "seed": seed}
-    if write_results(versioned({**report.to_json(), **settings}), json, report.rows(), csv_path):
+    if prints_table(json, csv_path):
         _show(report, f"{run} on {len(images)} images of {images.name}: log p(x), nats", fitted=fit > 0)
+    curves = monte_carlo_curves(report.samples, report.estimates)
+    values = versioned({**report.to_json(), **settings})
+    write_results(values, json, report.rows(), csv_path, lambda: keep(curves, path))
 
 
 def _show(report: MonteCarloReport, title: str, fitted: bool) -> None:

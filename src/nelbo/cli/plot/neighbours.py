@@ -10,7 +10,7 @@ import typer
 from nelbo.cli.console import bars, show
 from nelbo.cli.options import DeviceOption, JsonOption, RunArgument, SeedOption, StepsOption
 from nelbo.cli.plot.common import OutOption, figure_path, keep, model_of_images
-from nelbo.cli.results import versioned, write_results
+from nelbo.cli.results import prints_table, versioned, write_results
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,7 +34,7 @@ def neighbours(
     their nearest training images are measured. If samples are closer to the training images than held-out images are,
     the model has memorised training images.
     """
-    path = figure_path(picture)
+    path = figure_path(picture, json=json, run=run)
     import torch
 
     from nelbo.evaluation import nearest_neighbours, require_neighbours
@@ -52,10 +52,11 @@ def neighbours(
         found = nearest_neighbours(both, split.train, k, progress=bar.of("training images"))
     nearest = split.train.images(found.indices[:num].flatten()).unflatten(0, (num, k))
     rows, beside = (levels_to_data(images, model.levels) for images in (samples, nearest))
-    keep(neighbours_table(rows, beside, found.distances[:num]), path)
-    if write_results(versioned(_plain(found, num, len(split.train))), json):
+    if prints_table(json):
         _show("samples", found.distances[:num, 0], len(split.train))
         _show("held-out images", found.distances[num:, 0], len(split.train))
+    table, values = neighbours_table(rows, beside, found.distances[:num]), _plain(found, num, len(split.train))
+    write_results(versioned(values), json, figure=lambda: keep(table, path))
 
 
 def _plain(found: Neighbours, num: int, num_train: int) -> dict[str, object]:

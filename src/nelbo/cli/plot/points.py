@@ -11,7 +11,7 @@ from rich.table import Table
 from nelbo.cli.console import bars, out, show
 from nelbo.cli.options import DeviceOption, JsonOption, SeedOption
 from nelbo.cli.plot.common import AnimateOption, figure_path, keep
-from nelbo.cli.results import versioned, write_results
+from nelbo.cli.results import prints_table, versioned, write_results
 
 if TYPE_CHECKING:
     from nelbo.studies import Gap, PointsReport
@@ -50,7 +50,7 @@ def points(
     known (eight-gaussians, checkerboard), bounds on KL(data || model) are printed: a lower bound from histograms, and
     an upper bound from the variational bound.
     """
-    path = figure_path(picture, "points", animate=animate)
+    path = figure_path(picture, "points", animate=animate, json=json, run=run)
     from nelbo.plots import chain_of_points, evenly, moving_points
     from nelbo.runs import DiffusionRun, load_as
     from nelbo.studies import Listener, report_points
@@ -61,10 +61,11 @@ def points(
     with bars() as bar:
         report = report_points(model, num=num, moments=moments, steps=steps, seed=seed, listener=Listener(on_stage=bar))
     clouds = (report.times, report.forward, report.reverse)
-    keep(moving_points(*clouds) if animate else chain_of_points(*clouds, report.fields), path)
-    if write_results(versioned(_plain(report)), json):
+    if prints_table(json):
         _show_scores(report)
         _show_gap(report.gap, model.config.data.spec)
+    figure = moving_points(*clouds) if animate else chain_of_points(*clouds, report.fields)
+    write_results(versioned(_plain(report)), json, figure=lambda: keep(figure, path))
 
 
 def _plain(report: PointsReport) -> dict[str, Any]:

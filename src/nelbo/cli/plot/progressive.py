@@ -36,7 +36,7 @@ def progressive(
     device: DeviceOption = None,
 ) -> None:
     """Plot Algorithm 2, the reverse process (fig. 6): the noisy image x_t and, below it, the predicted image."""
-    path = figure_path(picture, "progressive", animate=animate)
+    path = figure_path(picture, "progressive", animate=animate, run=run)
     import torch
 
     from nelbo.plots import animate_images, trajectory_strip

@@ -12,7 +12,7 @@ from rich.table import Table
 from nelbo.cli.console import bars, out, show
 from nelbo.cli.options import BatchOption, DataOption, DeviceOption, JsonOption, RunArgument, SeedOption
 from nelbo.cli.plot.common import CsvOption, OutOption, figure_path, images_for, keep
-from nelbo.cli.results import versioned, write_results
+from nelbo.cli.results import prints_table, versioned, write_results
 
 if TYPE_CHECKING:
     from nelbo.data import ImageDataset
@@ -41,7 +41,7 @@ def rate_distortion(
     starting at t = T. The last rate plus L_0 is the
     total that `nelbo evaluate` reports. The image formats encode the same images.
     """
-    path = figure_path(picture)
+    path = figure_path(picture, json=json, csv=csv_path, run=run, inputs=[data])
     from nelbo.evaluation import rate_distortion as curve_of
     from nelbo.plots import rate_distortion_curve
     from nelbo.runs import DiffusionRun, load_as
@@ -55,11 +55,12 @@ def rate_distortion(
         )
     curve = curve_of(report)
     codecs = _codecs(images) if model.levels == 256 else {}
-    keep(rate_distortion_curve(curve.points, curve.total, codecs), path)
     rows = [{**vars(p), "rate_share": p.rate / curve.rate if curve.rate > 0 else 0.0} for p in curve.points]
     values = _plain(curve, report, rows, codecs) | {"num_images": len(images), "variance": report.variance}
-    if write_results(versioned(values), json, rows, csv_path):
+    if prints_table(json, csv_path):
         _show(curve, report, rows, codecs, f"{run} on {len(images)} images of {images.name}")
+    curves = rate_distortion_curve(curve.points, curve.total, codecs)
+    write_results(versioned(values), json, rows, csv_path, lambda: keep(curves, path))
 
 
 def _codecs(images: ImageDataset) -> Codecs:

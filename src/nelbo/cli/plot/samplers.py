@@ -39,7 +39,7 @@ def samplers(
     """Compare samplers: samples from the same seeds, for several numbers of network calls."""
     for name in sampler:
         known(name, SAMPLER_NAMES, "sampler")
-    path = figure_path(picture)
+    path = figure_path(picture, run=run)
     from nelbo.plots import samplers_table
 
     model = model_of_images(run, device)

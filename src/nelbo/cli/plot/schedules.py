@@ -17,7 +17,7 @@ def schedules(
     picture: OutOption = Path("schedules.png"),
 ) -> None:
     """Plot the noise schedules: alphas_bar, log SNR, beta, and the coefficients of the posterior (eq. 7)."""
-    path = figure_path(picture)
+    path = figure_path(picture, run=run)
     import torch
 
     from nelbo.diffusion import NoiseSchedule

@@ -25,7 +25,7 @@ def shared(
 
     At smaller t, they are more similar.
     """
-    path = figure_path(picture)
+    path = figure_path(picture, run=run)
     from nelbo.plots import shared_table
     from nelbo.samplers import shared_latents
 

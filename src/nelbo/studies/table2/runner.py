@@ -14,7 +14,7 @@ from torch import Tensor
 from nelbo.data import Split
 from nelbo.errors import DataError, NelboError, NonFiniteError, RunError, option
 from nelbo.evaluation import FeatureModule, frechet_distance, require_torchmetrics
-from nelbo.files import alone_in, read_tensors, remove_parts, write_json, write_tensors
+from nelbo.files import alone_in, check_folder, expanded, read_tensors, remove_parts, write_json, write_tensors
 from nelbo.progress import StageProgress, no_stages
 from nelbo.runs.diffusion_run import DiffusionRun
 from nelbo.runs.folder import DataOptions, refuse_changes
@@ -60,7 +60,8 @@ def run_table2(out: str | os.PathLike[str], options: GridOptions, listener: Grid
         RunError: `out` holds something else, or a grid of other settings.
         NelboError: data that cannot be read, settings that do not exist, and others.
     """
-    listener, folder = listener or GridListener(), Path(out)
+    listener, folder = listener or GridListener(), expanded(out)
+    check_folder(folder)
     request = DataRequest(options.data, options.size)
     split = read_split(request, workers=None, seed=options.seed, listener=Listener(on_stage=listener.on_stage))
     split.require_test()
@@ -231,7 +232,7 @@ def _refuse_other_grid(folder: Path, settings: Mapping[str, Any]) -> None:
     """Check that the folder is empty or holds an earlier part of this grid.
 
     Raises:
-        RunError: it is a file, or holds something else or a grid of other settings.
+        RunError: it holds something else or a grid of other settings.
     """
     path = folder / GRID_FILE
     if path.is_file():
@@ -241,8 +242,6 @@ def _refuse_other_grid(folder: Path, settings: Mapping[str, Any]) -> None:
             raise RunError(f"{path} cannot be read ({error}); set {option('out')} to another folder.") from error
         unknown = {"names"} - before.keys()  # grids of before 0.2.0 do not store them
         refuse_changes(folder, "a grid", before, settings, {"nelbo", "features"} | unknown, _in_words)
-    elif folder.exists() and not folder.is_dir():
-        raise RunError(f"{folder} is a file; {option('out')} needs a folder.")
     elif folder.exists() and any(not entry.name.startswith(".") for entry in folder.iterdir()):
         raise RunError(
             f"{folder} is not empty and holds no grid ({GRID_FILE} is missing); set {option('out')} to another folder."
@@ -256,6 +255,6 @@ def _in_words(name: str) -> str:
 def drawn_samples(out: str | os.PathLike[str]) -> Iterator[tuple[Cell, Tensor]]:
     """Yield each cell that has samples, with the samples: uint8 (N, C, H, W)."""
     for cell in table2_cells():
-        path = Path(out) / CELLS_FOLDER / cell.name / DRAWN_FILE
+        path = expanded(out) / CELLS_FOLDER / cell.name / DRAWN_FILE
         if path.exists():
             yield cell, read_tensors(path)[0]["images"]
