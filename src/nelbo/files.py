@@ -18,6 +18,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from nelbo.errors import NelboError, NelboWarning, RunError, option, warn
+from nelbo.paths import expanded
 
 LOCK_FILE = ".lock"
 LOCK_SECONDS = 5.0  # data workers of a killed process may hold the lock this long before they exit
@@ -30,60 +31,6 @@ MOST_NAMED = 4  # tensors of each kind that an error names
 
 class WriteWarning(NelboWarning):
     """A file could not be written, and the work continues without it."""
-
-
-def expanded(path: str | os.PathLike[str]) -> Path:
-    """Return a path with `~` as the home folder; the `~name` of an unknown user stays as it was typed."""
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:
-        return Path(path)
-
-
-def check_target(path: Path) -> None:
-    """Check before long work that a file can be written to `path`; its folders are created at the write.
-
-    Raises:
-        RunError: `path` is a folder or a device, or too long; one of its parents is a file, or the folder cannot be
-            written.
-    """
-    if os.path.isdir(path):
-        raise RunError(f"{path} is a folder; name a file in it.")
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise RunError(f"{path} is a device or a pipe, which cannot be replaced as a whole; name a file.")
-    _check_parents(path)
-
-
-def check_folder(path: Path) -> None:
-    """Check before long work that files can be written into the folder `path`, which is created if it is missing.
-
-    Raises:
-        RunError: `path` or one of its parents is a file, or the folder cannot be written.
-    """
-    if os.path.exists(path) and not os.path.isdir(path):
-        raise RunError(f"{path} is a file; {option('out')} needs a folder, or a name that does not exist yet.")
-    _check_parents(path / "x")
-
-
-def _check_parents(path: Path) -> None:
-    """Check that the nearest folder above `path` that exists can be written."""
-    for folder in path.parents:
-        if not os.path.exists(folder):  # unlike Path.exists, it raises nothing below a folder that cannot be read
-            continue
-        if not os.path.isdir(folder):
-            raise RunError(f"{path} cannot be written: {folder} is a file, not a folder.")
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise RunError(
-                f"{path} cannot be written: you have no permission to write in {folder.absolute()}; choose another "
-                "folder."
-            )
-        break
-    try:
-        os.lstat(path)
-    except FileNotFoundError:
-        pass
-    except OSError as error:  # such as a name that is too long
-        raise RunError(f"{path} cannot be written: {error.strerror}; choose another name.") from error
 
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:

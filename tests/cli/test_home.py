@@ -7,8 +7,8 @@ import pytest
 
 import nelbo
 from nelbo.errors import RunError
-from nelbo.files import expanded
 from nelbo.interop import export_model, import_model
+from nelbo.paths import expanded
 from nelbo.runs import bundled_models, find_run
 from tests.cli.conftest import TINY
 

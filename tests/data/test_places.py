@@ -9,7 +9,7 @@ import pytest
 from nelbo.data import describe, load_data, load_for_model, read_picture, read_pictures
 from nelbo.data.shards import find_shards
 from nelbo.errors import ConfigurationError, DataError, RunError
-from nelbo.files import check_target
+from nelbo.paths import check_target
 from nelbo.runs.folder import find_run, read_config
 from nelbo.studies.data_request import DataRequest
 

@@ -64,7 +64,7 @@ def _plan_file(model: DiffusionRun, run: str, again: bool) -> Path:
         ConfigurationError: the model is bundled, or has a plan that may not be replaced.
         RunError: the folder cannot be written.
     """
-    from nelbo.files import check_target
+    from nelbo.paths import check_target
     from nelbo.runs import PLAN_FILE, bundled_models
     from nelbo.runs.codec_plan import is_stale
 

@@ -127,7 +127,7 @@ def compress(
         raise ConfigurationError("set --out to the file or folder to write, or request a --report.")
     check_outputs({"--json": json}, [images], model)
     from nelbo.cli.compress_tables import show_sizes
-    from nelbo.files import check_folder, check_target
+    from nelbo.paths import check_folder, check_target
     from nelbo.runs import DiffusionRun, load_as
 
     if target is not None:  # its name is checked when the number of images is known

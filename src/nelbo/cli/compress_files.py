@@ -46,7 +46,7 @@ def paths_of(target: Path, spec: str, images: Sequence[Known], json: Path | None
         ConfigurationError: the name does not end in .nelbo, or a file would overwrite an image or the JSON.
         RunError: a file cannot be written there.
     """
-    from nelbo.files import expanded
+    from nelbo.paths import expanded
 
     if len(images) == 1 and not expanded(spec).is_dir() and not target.is_dir():
         if target.suffix != ".nelbo":

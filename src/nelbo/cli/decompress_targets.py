@@ -21,7 +21,7 @@ def targets_of(paths: Sequence[Path], target: Path, several: bool) -> dict[Path,
         ConfigurationError: the name has an ending of no format that keeps every pixel.
         RunError: it cannot be written.
     """
-    from nelbo.files import check_folder, check_target
+    from nelbo.paths import check_folder, check_target
     from nelbo.plots import check_ending
 
     if several:

@@ -9,6 +9,8 @@ from typing import Any
 
 import typer
 
+from nelbo.paths import expanded
+
 Table = Mapping[str, tuple[str, str]]  # name of a command -> its module and its function
 
 
@@ -31,8 +33,6 @@ def with_home(command: Callable[..., Any]) -> Callable[..., Any]:
 def _with_home(value: Any) -> Any:
     if not isinstance(value, Path) or not str(value).startswith("~"):
         return value
-    from nelbo.files import expanded  # imports torch
-
     return expanded(value)
 
 

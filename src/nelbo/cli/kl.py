@@ -92,7 +92,7 @@ def _counts_and_names(words: list[str], against: list[str], example: str | None)
             f"name a CSV file of counts, such as `nelbo kl counts.csv`, or give --example {EXAMPLE}."
         )
     from nelbo.data import example_counts, read_counts
-    from nelbo.files import expanded
+    from nelbo.paths import expanded
 
     if example is not None:
         return example_counts(), [*against, *words] or list(FAMILY_NAMES)
@@ -109,7 +109,7 @@ def _fitted(name: str, counts: Tensor) -> CountFit:
     import torch
 
     from nelbo.data import read_counts
-    from nelbo.files import expanded
+    from nelbo.paths import expanded
     from nelbo.probability import FAMILIES, CountFit, probabilities_of
 
     if name in FAMILIES:

@@ -27,7 +27,7 @@ def check_outputs(
         ConfigurationError: two outputs are the same, or one would overwrite an input or a part of the run.
         RunError: a file cannot be written.
     """
-    from nelbo.files import check_target
+    from nelbo.paths import check_target
 
     sources = [each for each in inputs if each is not None]
     flags: dict[str, str] = {}
@@ -49,7 +49,7 @@ def check_outputs(
 
 def _is_read(path: Path, source: str | Path) -> bool:
     """Return whether a file that exists is an input, or an image in a folder that is one."""
-    from nelbo.files import expanded
+    from nelbo.paths import expanded
 
     source = expanded(source)
     if not os.path.isfile(path) or not os.path.exists(source):  # unlike Path.exists, they raise nothing
@@ -60,7 +60,7 @@ def _is_read(path: Path, source: str | Path) -> bool:
 
 def _is_part(path: Path, run: str) -> bool:
     """Return whether a path is one of the files that a run consists of; its pictures are not."""
-    from nelbo.files import expanded
+    from nelbo.paths import expanded
 
     inside = os.path.realpath(path.parent) == os.path.realpath(expanded(run))
     return inside and (path.suffix == ".safetensors" or path.name in ("config.json", "metrics.jsonl"))

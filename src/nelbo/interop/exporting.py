@@ -9,7 +9,7 @@ from typing import Any
 
 from nelbo.data import absolute_spec
 from nelbo.errors import ConfigurationError, option
-from nelbo.files import expanded, whole_folder, write_text
+from nelbo.files import whole_folder, write_text
 from nelbo.interop import scheduler_config, unet_config, unet_module
 from nelbo.interop.card import CARD, card
 from nelbo.interop.hub import Repository, upload
@@ -20,6 +20,7 @@ from nelbo.interop.scheduler_config import Chain, rounding_note
 from nelbo.interop.weights import set_clock, to_diffusers
 from nelbo.networks import UNet
 from nelbo.options import known
+from nelbo.paths import expanded
 from nelbo.runs import DiffusionRun, Run, RunConfig, load
 from nelbo.runs.codec_plan import PLAN_FILE, is_stale
 from nelbo.runs.folder import UNKNOWN_DATA, why_no_decoder

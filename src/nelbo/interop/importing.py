@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from nelbo.errors import ConfigurationError, NelboError, RunError, option
-from nelbo.files import check_folder, expanded, whole_folder, write_whole
+from nelbo.files import whole_folder, write_whole
 from nelbo.interop.hub import Repository, download
 from nelbo.interop.pipeline import FILES, OTHER_FILES, Pipeline, read_pipeline
 from nelbo.interop.scheduler_config import SchedulerConfig, chain_of
@@ -17,6 +17,7 @@ from nelbo.interop.unet_config import image_shape, options_of
 from nelbo.interop.weight_files import WEIGHTS
 from nelbo.interop.weights import from_diffusers, swap_sines
 from nelbo.networks import UNet
+from nelbo.paths import check_folder, expanded
 from nelbo.recipes import Recipe
 from nelbo.runs import PLAN_FILE, DataOptions, RunConfig, load
 from nelbo.runs.folder import CONFIG_FILE, MODEL_FILE, UNKNOWN_DATA

@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from nelbo.errors import ConfigurationError, option
-from nelbo.files import expanded, write_bytes
+from nelbo.files import write_bytes
+from nelbo.paths import expanded
 from nelbo.plots.animation import Animation
 
 FIGURE_FORMATS = {".png": "png", ".pdf": "pdf", ".svg": "svg"}

@@ -15,7 +15,8 @@ from nelbo.codec import CodecPlan, FittingOptions, ProgressiveCodec, fit_plan
 from nelbo.codec.codec import made_by_another
 from nelbo.data import Images, as_dataset
 from nelbo.errors import CodecError, ConfigurationError, NelboError, NelboWarning, RunError, option, setting
-from nelbo.files import expanded, read_metadata, read_tensors, write_tensors
+from nelbo.files import read_metadata, read_tensors, write_tensors
+from nelbo.paths import expanded
 from nelbo.progress import StageProgress, reported_stages
 from nelbo.runs.diffusion_model import DiffusionModel
 from nelbo.runs.folder import CONFIG_FILE, MODEL_FILE, bundled_models, why_no_decoder, why_not_calibrated

@@ -13,8 +13,9 @@ from typing import Annotated, Any
 from nelbo.data import MEMORY_PREFIX, absolute_spec
 from nelbo.display import Displayed, counted
 from nelbo.errors import ConfigurationError, RunError, option, setting
-from nelbo.files import expanded, refuse_pointer, write_json
+from nelbo.files import refuse_pointer, write_json
 from nelbo.options import Doc, record_from
+from nelbo.paths import expanded
 from nelbo.recipes.recipe import AnyRecipe, recipe_from_json
 
 MOST_LISTED = 12

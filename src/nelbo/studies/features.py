@@ -10,7 +10,8 @@ from torch.export.passes import move_to_device_pass
 
 from nelbo.errors import ConfigurationError, option
 from nelbo.evaluation import FeatureModule
-from nelbo.files import expanded, refuse_pointer
+from nelbo.files import refuse_pointer
+from nelbo.paths import expanded
 from nelbo.runs.folder import DataOptions
 from nelbo.studies.classifiers import ENDING, TrainedClassifier, bundled_classifiers, load_classifier
 

@@ -11,8 +11,9 @@ import torch
 
 from nelbo.data import Images, Split, absolute_spec
 from nelbo.errors import ConfigurationError, RunError, option, setting
-from nelbo.files import alone_in, check_folder, expanded, remove_parts
+from nelbo.files import alone_in, remove_parts
 from nelbo.options import options_from
+from nelbo.paths import check_folder, expanded
 from nelbo.randomness import INITIALISATION, chosen_seed, derived_seed
 from nelbo.recipes import presets
 from nelbo.recipes.assembly import build_network

@@ -14,7 +14,8 @@ from torch import Tensor
 from nelbo.data import Split
 from nelbo.errors import DataError, NelboError, NonFiniteError, RunError, option
 from nelbo.evaluation import FeatureModule, frechet_distance, require_torchmetrics
-from nelbo.files import alone_in, check_folder, expanded, read_tensors, remove_parts, write_json, write_tensors
+from nelbo.files import alone_in, read_tensors, remove_parts, write_json, write_tensors
+from nelbo.paths import check_folder, expanded
 from nelbo.progress import StageProgress, no_stages
 from nelbo.runs.diffusion_run import DiffusionRun
 from nelbo.runs.folder import DataOptions, refuse_changes
