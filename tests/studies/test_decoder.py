@@ -45,7 +45,8 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    return nelbo.train("digits", tmp_path_factory.mktemp("whole") / "run", overrides=SETTINGS)
+    with warnings.catch_warnings(action="error", category=DecoderWarning):  # previews come before the decoder
+        return nelbo.train("digits", tmp_path_factory.mktemp("whole") / "run", overrides=SETTINGS)
 
 
 def with_gaussian(run):
