@@ -1,6 +1,7 @@
 """Find the parts of a text that can be run: Python blocks with their output, and commands."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -41,11 +42,28 @@ def python_blocks(text: str) -> list[Block]:
 
 def commands_in(text: str) -> list[str]:
     """Return what follows `nelbo` in each command: in fenced blocks other than Python, and in `code` within a line."""
-    shown = [fence["body"].replace("\\\n", " ") for fence in FENCE.finditer(text) if "python" not in fence["info"]]
-    lines = [line.split("#")[0] for body in shown for line in body.splitlines()]
-    inline = re.findall(r"`([^`\n]+)`", FENCE.sub("", text))
-    found = [re.match(rf"(?:\$ )?{LAUNCHED}([a-z].*)", line) for line in [*lines, *inline]]
-    return sorted({match[1].strip() for match in found if match})
+    return sorted({line for line, _ in _commands(text)})
+
+
+def complete_commands(text: str) -> list[str]:
+    """Return the commands that can be run as they are, in order.
+
+    These are the ones in fenced blocks, and those in `code` within a line that name a folder of runs.
+    """
+    return [line for line, in_block in _commands(text) if in_block or "runs/" in line]
+
+
+def _commands(text: str) -> Iterator[tuple[str, bool]]:
+    """Yield what follows `nelbo` in each command, and whether it is in a fenced block."""
+    for found in re.finditer(rf"{FENCE.pattern}|`(?P<inline>[^`\n]+)`", text, FENCE.flags):
+        if found["inline"] is not None:
+            lines = [found["inline"]]
+        else:
+            lines = [] if "python" in found["info"] else found["body"].replace("\\\n", " ").splitlines()
+        for line in lines:
+            match = re.match(rf"(?:\$ )?{LAUNCHED}([a-z].*)", line.split("#")[0] if found["inline"] is None else line)
+            if match:
+                yield match[1].strip(), found["inline"] is None
 
 
 def unknown_options(line: str) -> set[str]:

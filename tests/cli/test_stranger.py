@@ -1,4 +1,4 @@
-"""The commands of the README, in its order, on a folder as people have it."""
+"""The commands of the README and of the how-to pages, in their order, on a folder as people have it."""
 
 import re
 import shlex
@@ -8,20 +8,54 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from nelbo.data.idx import find_fashion_mnist
+from nelbo.errors import DataError
 from tests.cli.conftest import TINY
+from tests.cli.test_vae import SETTINGS as TINY_VAE
+from tests.prose import complete_commands
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 NEEDS_NETWORK = ("import",)
+TRAIN = "train --data ~/photos --size 32 --out runs/photos"
+NOISE = "--unconditional --set parameterization=noise --set 'network.fourier=[]' --set 'network.slopes=[]'"
+# Where the commands of a page begin, and what it takes for done.
+PAGES: dict[str, tuple[str, list[str]]] = {
+    "own-images": ("", []),
+    "restoring": ("", [TRAIN]),
+    "compressing": ("", [TRAIN]),
+    "reading-the-bound": ("", [TRAIN]),
+    "resuming": ("", []),
+    "figures": (
+        "",
+        [
+            TRAIN,
+            "train --data toy:moons --out runs/moons",
+            "train --data digits --preset vae-digits --out runs/vae",
+        ],
+    ),
+    "samplers": ("## Sample a class with guidance", []),
+    "travelling": (
+        "",
+        [
+            TRAIN,
+            f"train --data ~/photos --size 32 --out runs/plain {NOISE}",
+            "export runs/plain --out ~/models/ddpm-cats",
+        ],
+    ),
+}
+LONGER = ["schedule.num_steps=100" if part == "schedule.num_steps=10" else part for part in TINY]
+MINUTES_PER_STEP = 15  # of training: a budget of an hour becomes 4 steps
 
 
 def noise(height: int, width: int, channels: int = 3, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, channels), dtype=np.uint8)
 
 
-def messy(place: Path) -> None:
-    """Write pictures of every kind that people have, and files that are none."""
-    (place / "cats").mkdir(parents=True)
-    (place / "Hündchen 🐕").mkdir()
+def messy(place: Path, num: int = 25) -> None:
+    """Write `num` pictures, of every kind that people have, and files that are none."""
+    (place / "cats").mkdir(parents=True, exist_ok=True)
+    (place / "Hündchen 🐕").mkdir(exist_ok=True)
     cats, dogs = place / "cats", place / "Hündchen 🐕"
     Image.fromarray(noise(40, 60)).save(cats / "wide.png")
     Image.fromarray(noise(70, 50, seed=1)).save(cats / "TALL.JPG", "JPEG")
@@ -36,8 +70,8 @@ def messy(place: Path) -> None:
     Image.fromarray(noise(50, 40, seed=7)).save(dogs / "größe [1].tiff")
     frames = [Image.fromarray(noise(32, 32, seed=8 + i)) for i in range(3)]
     frames[0].save(dogs / "moving.gif", save_all=True, append_images=frames[1:])
-    for i in range(16):
-        Image.fromarray(noise(36 + i, 40, seed=20 + i)).save((cats, dogs)[i % 2] / f"{i}.png")
+    for i in range(num - 9):
+        Image.fromarray(noise(36 + i % 16, 40, seed=20 + i)).save((cats, dogs)[i % 2] / f"{i}.png")
     (cats / "broken.jpg").write_bytes((cats / "TALL.JPG").read_bytes()[:200])
     (cats / "empty.png").touch()
     (place / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
@@ -71,13 +105,9 @@ def test_readme_commands_work_in_sequence_on_a_messy_folder(nelbo_cli, stranger:
     assert names[:5] == ["data", "train", "sample", "evaluate", "score"]
     assert {"compress", "decompress", "restore", "plot", "export", "codec"} <= set(names)
     for words in commands():
-        smaller = [*TINY, "--set", "schedule.num_steps=100"] if words[0] == "train" else []
         if words[0] == "codec":
             continue  # takes minutes; tests/cli/test_codec.py runs it on a smaller model
-        if "--minutes" in words:
-            place = words.index("--minutes")
-            words = words[:place] + words[place + 2 :]
-        done = nelbo_cli(*words, *smaller)
+        done = nelbo_cli(*smaller(words))
         assert done.code == 0, f"nelbo {shlex.join(words)}\n{done.err}"
         assert "Traceback" not in done.err
         if words[0] == "train":
@@ -85,3 +115,65 @@ def test_readme_commands_work_in_sequence_on_a_messy_folder(nelbo_cli, stranger:
             assert "1 pictures are left out, because nelbo does not read their formats (.gif: 1)" in done.err
     scores = (stranger / "bits.csv").read_text(encoding="utf-8").splitlines()
     assert len(scores) == 1 + 25 and any("größe [1].tiff" in line for line in scores)
+
+
+@pytest.fixture
+def prepared(stranger: Path) -> Path:
+    """Make the files that the pages name, and more photos: three of them are held out."""
+    messy(stranger / "photos", num=60)
+    messy(stranger / "new-photos")
+    messy(stranger / "cifar10-test")
+    Image.fromarray(noise(16, 16, seed=52)).save(stranger / "small.png")
+    Image.fromarray(noise(40, 50, 1, seed=53)[..., 0]).save(stranger / "grey.png")
+    Image.fromarray(noise(32, 32, seed=54)).save(stranger / "sketch.png")
+    return stranger
+
+
+def smaller(words: list[str]) -> list[str]:
+    """Return a command with a smaller training; what needs the network is replaced by a local folder."""
+    if words[0] == "codec":
+        return [*words, "--steps", "20", "--images", "32"]
+    if words[0] == "import":
+        return ["~/models/ddpm-cats" if word.startswith("hf:") else word for word in words]
+    if words[0] != "train":
+        return words
+    budget: list[str] = []
+    if "--minutes" in words:
+        place = words.index("--minutes")
+        budget = ["--steps", str(round(float(words[place + 1]) / MINUTES_PER_STEP))]
+        words = words[:place] + words[place + 2 :]
+    if "--data" not in words:
+        return [*words, *budget]
+    if any(word.startswith("toy:") for word in words):
+        settings = ("schedule.num_steps=300", "network.width=8", "network.depth=1", "training.warmup=1")
+        return [*words, "--steps", "4", *(part for each in settings for part in ("--set", each))]
+    if "vae-digits" in words:
+        return [*words, "--steps", "4", *(part for each in TINY_VAE for part in ("--set", each))]
+    return [*words, *LONGER]
+
+
+def has_fashion_mnist() -> bool:
+    try:
+        find_fashion_mnist()
+    except DataError:
+        return False
+    return True
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES)
+def test_page_commands_work_in_sequence_on_a_messy_folder(nelbo_cli, quick_fit, prepared: Path, page: str) -> None:
+    start, done_before = PAGES[page]
+    text = (ROOT / "docs" / "how-to" / f"{page}.md").read_text(encoding="utf-8")
+    assert start in text
+    lines = complete_commands(text[text.index(start) :])
+    assert lines
+    for line in [*done_before, *lines]:
+        words = shlex.split(line)
+        if words[0] == "export" and words[-1].startswith("hf:"):
+            continue  # needs the network
+        if "interpolation fashion-mnist" in line and not has_fashion_mnist():
+            continue
+        done = nelbo_cli(*smaller(words))
+        skipped = words[0] == "compress" and "skipped" in done.err  # such as grey pictures
+        assert done.code == int(skipped), f"{page}: nelbo {line}\n{done.err}"
