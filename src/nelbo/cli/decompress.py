@@ -79,8 +79,8 @@ def decompress(
                     continue
                 try:
                     same += not save_new(outcome.image, targets[path])
-                except ConfigurationError as error:
-                    failed[path] = error
+                except ConfigurationError as taken:
+                    failed[path] = taken
                 else:
                     truncated += _unrequested_preview(path, file, outcome, options)
     _say_kept(same, len(paths))
