@@ -22,9 +22,9 @@ def test_signal_ends_by_an_exception(name):
             if name == "SIGHUP":
                 os.kill(os.getpid(), number)  # a shell sends it once more
             steps.append("restored")
-    signal.signal(number, before)
+    restored = signal.signal(number, before)
     assert (end.value.code, steps) == (128 + number, ["restored"])
-    assert signal.getsignal(number) == signal.SIG_DFL
+    assert restored == signal.SIG_DFL
 
 
 def test_ignored_signal_stays_ignored(monkeypatch):

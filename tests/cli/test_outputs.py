@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nelbo import files
 from nelbo.cli.outputs import check_outputs
 from nelbo.cli.results import write_results
 from nelbo.errors import ConfigurationError, RunError
+from nelbo.paths import check_target
 
 # Each command stops at its outputs: the run and the images do not exist.
 COMMANDS = {
@@ -109,7 +109,7 @@ def test_run_is_not_overwritten(tmp_path, monkeypatch):
 
 def test_devices_are_not_replaced():
     with pytest.raises(RunError, match="/dev/null is a device or a pipe"):
-        files.check_target(Path("/dev/null"))
+        check_target(Path("/dev/null"))
 
 
 def test_results_are_printed_although_the_disk_is_full(nelbo_cli, tmp_path, monkeypatch):
