@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from nelbo import files
 from nelbo.cli.outputs import check_outputs
 from nelbo.cli.results import write_results
 from nelbo.errors import ConfigurationError, RunError
