@@ -5,7 +5,7 @@ import torch
 from nelbo.codec import CodecPlan
 from nelbo.codec.plan import BUCKETS, SURPRISES
 from nelbo.networks.pixel_options import PixelOptions
-from nelbo.networks.pixels import IntegerNetwork, layer_sizes
+from nelbo.networks.pixels import IntegerNetwork, weight_shapes
 
 
 def random_plan(shape: tuple[int, int, int] = (1, 4, 5), levels: int = 17, num_steps: int = 9) -> CodecPlan:
@@ -17,9 +17,9 @@ def random_plan(shape: tuple[int, int, int] = (1, 4, 5), levels: int = 17, num_s
 
     options = PixelOptions(shape[0], 6, levels)
     weights, biases = [], []
-    for inputs, outputs, side in layer_sizes(options):
-        weights.append(integers(-900, 900, outputs, inputs, side, side).double())
-        biases.append(integers(-900, 900, outputs).double())
+    for size in weight_shapes(options):
+        weights.append(integers(-900, 900, *size).double())
+        biases.append(integers(-900, 900, size[0]).double())
     expected = integers(0, 900, 2, shape[0] * shape[1] * shape[2])
     index_counts, number_counts = integers(1, 90, BUCKETS), integers(1, 90, SURPRISES)
     pixels = IntegerNetwork(options, weights, biases)

@@ -11,7 +11,7 @@ from nelbo.codec.lattice import OFFSETS, rounded, safe_offset
 from nelbo.diffusion.passes import passes, walk
 from nelbo.diffusion.pixel_decoder import features, log2_masses
 from nelbo.networks.pixel_options import PixelOptions
-from nelbo.networks.pixels import COMPONENTS, WINDOW, IntegerNetwork, PixelNetwork, layer_sizes
+from nelbo.networks.pixels import COMPONENTS, WINDOW, IntegerNetwork, PixelNetwork, weight_shapes
 from nelbo.probability.integer_tables import TOTAL
 from nelbo.probability.logistic import LogisticMixture
 
@@ -125,14 +125,13 @@ def test_edges_outside_the_range_do_not_count():
 @pytest.mark.parametrize("side", [2, 4])
 @pytest.mark.parametrize("shape", [(2, 7, 9), (1, 8, 8), (1, 1, 5)])
 def test_windows_are_centred_on_the_pixels_of_the_pass(shape, side):
-    """A first convolution that copies the middle of its window returns the pixels of the pass themselves."""
+    """A first layer that copies the middle of its window returns the pixels of the pass themselves."""
     options = PixelOptions(shape[0], 1, blocks=1, side=side)
-    sizes = layer_sizes(options)
-    weights = [torch.zeros(outputs, inputs, size, size).double() for inputs, outputs, size in sizes]
-    weights[0][0, 0, WINDOW // 2, WINDOW // 2] = weights[-1][:] = 1 << 12
-    network = IntegerNetwork(options, weights, [torch.zeros(outputs).double() for _, outputs, _ in sizes])
+    weights = [torch.zeros(size).double() for size in weight_shapes(options)]
+    weights[0][0, WINDOW**2 // 2] = weights[-1][:] = 1 << 12
+    network = IntegerNetwork(options, weights, [torch.zeros(len(weight)).double() for weight in weights])
     first = torch.randint(1, 90, (2, 1, *shape[1:]), generator=torch.Generator().manual_seed(0))
-    numbers = torch.cat([first, torch.zeros(2, 4 * shape[0] - 1, *shape[1:], dtype=torch.int64)], 1)
+    numbers = torch.cat([first, torch.zeros(2, options.inputs - 1, *shape[1:], dtype=torch.int64)], 1)
     for now in passes(shape[0], side):
         expected = 4 * replace(now, channel=0).of(numbers).numpy()  # 1 is 64 in the input and 256 behind it
         output = network(numbers, now)

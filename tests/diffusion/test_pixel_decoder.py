@@ -131,6 +131,15 @@ def test_network_with_blocks_reads_x_1(blocks, reads):
     assert torch.equal(first, second) is not reads
 
 
+def test_features_by_hand():
+    """Four pixels at levels 0, 2, 4, 4 of 5; the last one is unknown."""
+    x, known = torch.tensor([0, 2, 4, 4]).view(1, 1, 2, 2), torch.tensor([[[True, True], [True, False]]])
+    center = torch.stack([torch.tensor([1, 4, 6, 8]), torch.tensor([-1, 5, 6, 9])]).view(1, 2, 2, 2)
+    expected = [[-3, 0, 2, 4], [-2, 1, 0, 1], [-1, 0, 2, 0], [64, 64, 64, 0], [64, 0, 0, 0], [0, 0, 64, 0]]
+    assert features(center, x, known, 5).flatten(2)[0].tolist() == expected
+    assert features(center[:, :1], x, known, 5).flatten(2)[0].tolist() == [expected[i] for i in (0, 2, 3)]
+
+
 @pytest.mark.parametrize("side", CORNERS)
 def test_walk_covers_every_pixel_once(side):
     seen = torch.zeros(2, 5, 7, dtype=torch.int64)

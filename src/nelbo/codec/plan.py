@@ -13,7 +13,7 @@ from nelbo.codec.range_coder import table_of
 from nelbo.display import Brief
 from nelbo.errors import ConfigurationError, RunError
 from nelbo.networks.pixel_options import PixelOptions
-from nelbo.networks.pixels import IntegerNetwork, layer_sizes
+from nelbo.networks.pixels import IntegerNetwork, weight_shapes
 
 BUCKETS = 40  # bit lengths of an index, counted relative to the bits of its chunk
 MIDDLE = 24  # the bucket of an index with as many bits as its chunk
@@ -82,9 +82,9 @@ class CodecPlan(Brief):
         except (ConfigurationError, TypeError) as error:
             raise RunError(f"the codec plan's tensor pixels is {sizes}, which is no network; {REMEDY}") from error
         weights, biases = [], []
-        for layer, (inputs, outputs, side) in enumerate(layer_sizes(options)):
-            weights.append(_checked(tensors, _name("weight", layer), (outputs, inputs, side, side)).double())
-            biases.append(_checked(tensors, _name("bias", layer), (outputs,)).double())
+        for layer, shape in enumerate(weight_shapes(options)):
+            weights.append(_checked(tensors, _name("weight", layer), shape).double())
+            biases.append(_checked(tensors, _name("bias", layer), shape[:1]).double())
         return cls(steps, expected, index_counts, number_counts, IntegerNetwork(options, weights, biases))
 
     def check_model(self, shape: tuple[int, int, int], levels: int, num_steps: int) -> None:

@@ -41,7 +41,10 @@ def evidence(options: PixelOptions, xhat_0: Tensor, x_1: Tensor, signal: Tensor 
 
 
 def features(center: Tensor, x: Tensor, known: Tensor, levels: int) -> Tensor:
-    """Return the network's input (B, 3C or 4C, H, W), integers: rounded evidence, known pixels, and which are known.
+    """Return the network's input (B, 3C or 6C, H, W), integers: rounded evidence, known pixels, and which are known.
+
+    If the evidence includes x_1, two further parts tell which known pixels are at the lowest and the highest level: in
+    the plain parts of an image, such a pixel is probably surrounded by others.
 
     Args:
         center: (B, VC, H, W) int64, the rounded evidence in half levels.
@@ -50,9 +53,11 @@ def features(center: Tensor, x: Tensor, known: Tensor, levels: int) -> Tensor:
         levels: K.
     """
     middle, noisy = center[:, : x.shape[1]], center[:, x.shape[1] :]
-    parts = [middle - (levels - 1)] + ([noisy - middle] if noisy.shape[1] else [])
-    seen = known.expand_as(middle).long()
-    return torch.cat([*parts, (HALVES * x.long() - middle) * seen, INPUT * seen], 1)
+    seen, offset = known.expand_as(middle), HALVES * x.long() - middle
+    parts = [middle - (levels - 1), offset * seen, INPUT * seen]
+    if noisy.shape[1]:
+        parts = [parts[0], noisy - middle, *parts[1:], *(INPUT * (seen & (x == end)) for end in (0, levels - 1))]
+    return torch.cat(parts, 1)
 
 
 def log2_masses(output: Tensor, middle: Tensor, x: Tensor, levels: int) -> Tensor:

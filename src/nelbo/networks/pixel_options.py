@@ -19,13 +19,18 @@ class PixelOptions:
     channels: Annotated[int, Doc("Channels of the image.")] = 1
     hidden: Annotated[int, Doc("Features of each hidden layer.")] = 32
     levels: Annotated[int, Doc("Grey levels K of a pixel.")] = 256
-    blocks: Annotated[int, Doc("Residual blocks of two convolutions; with 0, one plain convolution.")] = 0
+    blocks: Annotated[int, Doc("Residual blocks of two layers; with 0, the network has three convolutions.")] = 0
     side: Annotated[int, Doc("Side of the squares whose pixels become known one by one: 2 or 4.")] = 2
 
     @property
     def reads_x_1(self) -> bool:
         """Whether the evidence includes x_1 itself; the plain network of format version 1 reads xhat_0 alone."""
         return self.blocks > 0
+
+    @property
+    def inputs(self) -> int:
+        """Numbers that the network reads for each pixel; `nelbo.diffusion.pixel_decoder.features` lists them."""
+        return (6 if self.reads_x_1 else 3) * self.channels
 
     def __post_init__(self) -> None:
         check_types(self)

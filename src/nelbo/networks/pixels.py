@@ -1,9 +1,9 @@
 """The pixel network, which gives each unknown pixel a distribution, in floats for training and in integers for coding.
 
 It reads the rounded evidence and the pixels that are known already, and returns the parameters of a mixture of logistic
-distributions. Without blocks, it is the plain network of format version 1, which returns them for every pixel from
-xhat_0. With residual blocks, it reads x_1 too and returns them for the pixels of one pass: its first convolution moves
-by the side of a square and is centred on these pixels, so all other layers run at that resolution.
+distributions. Without blocks, it is the plain network of format version 1: three convolutions that return them for
+every pixel. With residual blocks, it is a multilayer perceptron of the window around a pixel, and runs for the pixels
+of one pass.
 
 The integers stay below 2^53, and float64 holds their products and sums exactly in any order, so every machine computes
 the same values.
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from nelbo.networks.pixel_options import PixelOptions
 
 COMPONENTS = 3
-WINDOW = 7  # side of the first convolution of a network with blocks
+WINDOW = 5  # side of the window of a network with blocks; with a larger one, it learns more slowly
 WEIGHT_BITS, VALUE_BITS, LARGEST_VALUE = 12, 8, 1 << 14
 INPUT = 64  # the integer that stands for 1 in the network's input
 LIMIT = LARGEST_VALUE / 2**VALUE_BITS  # of a hidden value, as a float
@@ -40,59 +40,48 @@ class Place(Protocol):
     def channel(self) -> int: ...
 
 
-def layer_sizes(options: PixelOptions) -> list[tuple[int, int, int]]:
-    """Return (input features, output features, kernel side) of each convolution."""
-    channels, hidden, last = options.channels, options.hidden, (options.hidden, 3 * COMPONENTS * options.channels, 1)
+def weight_shapes(options: PixelOptions) -> list[tuple[int, ...]]:
+    """Return the shape of each layer's weights: (out, in, side, side), or with blocks (out, in)."""
+    inputs, hidden, outputs = options.inputs, options.hidden, 3 * COMPONENTS * options.channels
     if options.blocks == 0:
-        return [(3 * channels, hidden, 5), (hidden, hidden, 3), last]
-    inner = [(hidden, hidden, 3), *[(hidden, hidden, 1)] * (2 * options.blocks - 1)]
-    return [(4 * channels, hidden, WINDOW), *inner, last]
+        return [(hidden, inputs, 5, 5), (hidden, hidden, 3, 3), (outputs, hidden, 1, 1)]
+    return [(hidden, inputs * WINDOW**2), *[(hidden, hidden)] * (2 * options.blocks), (outputs, hidden)]
 
 
-def windows(x: Tensor, place: Place, options: PixelOptions) -> Tensor:
-    """Pad and cut x (B, ..., H, W) so that a first convolution of stride `side` is centred on the pixels of a pass.
-
-    The result has ceil(H / side) x ceil(W / side) windows for every pass; those of pixels outside the image are unused.
-    """
-    side, reach = options.side, WINDOW // 2
-    rows, columns = (-(-length // side) * side for length in x.shape[-2:])
-    padded = F.pad(x, (reach, reach + columns - x.shape[-1] + side, reach, reach + rows - x.shape[-2] + side))
-    top, left = place.row, place.column
-    return padded[..., top : top + rows - side + WINDOW, left : left + columns - side + WINDOW]
-
-
-def movement(options: PixelOptions, layer: int, size: int) -> tuple[int, int]:
-    """Return the stride and the padding of a convolution with a kernel of `size` x `size`."""
-    return (options.side, 0) if options.blocks and layer == 0 else (1, size // 2)
+def windows(x: Tensor, place: Place, side: int) -> Tensor:
+    """Return the windows around the pixels of a pass in x (B, I, H, W): (B, h, w, I * WINDOW^2), with zeros outside."""
+    reach = WINDOW // 2
+    rows, columns = len(range(place.row, x.shape[2], side)), len(range(place.column, x.shape[3], side))
+    padded = F.pad(x, (reach, reach + side, reach, reach + side))[..., place.row :, place.column :]
+    cut = padded.unfold(2, WINDOW, side).unfold(3, WINDOW, side)[:, :, :rows, :columns]
+    return cut.permute(0, 2, 3, 1, 4, 5).flatten(3)
 
 
 def run_layers(layer: Callable[[int, Tensor], Tensor], x: Tensor, blocks: int, limit: float) -> Tensor:
     """Run the layers on the input x of the first.
 
     Args:
-        layer: `layer(i, h)` is convolution i of h, rounded.
+        layer: `layer(i, h)` is layer i of h, rounded.
         blocks: residual blocks.
         limit: largest hidden value.
     """
     h = layer(0, x)
     if blocks == 0:
         return layer(2, layer(1, h.clamp(0, limit)).clamp(0, limit))
-    for block in range(blocks):
-        inner = layer(2 * block + 1, h.clamp(0, limit)).clamp(0, limit)
-        h = (h + layer(2 * block + 2, inner)).clamp(-limit, limit)
-    return layer(2 * blocks + 1, h.clamp(0, limit))
+    for block in range(blocks):  # hardtanh is clamp with a faster gradient
+        inner = F.hardtanh(layer(2 * block + 1, F.hardtanh(h, 0, limit)), 0, limit)
+        h = F.hardtanh(h + layer(2 * block + 2, inner), -limit, limit)
+    return layer(2 * blocks + 1, F.hardtanh(h, 0, limit))
 
 
 def run_pass(
     layer: Callable[[int, Tensor], Tensor], x: Tensor, place: Place, options: PixelOptions, limit: float
 ) -> Tensor:
-    """Run the network on its input x (B, 3C or 4C, H, W) for the pixels of a pass: (B, 3, components, h, w)."""
-    side, (height, width) = options.side, x.shape[2:]
+    """Run the network on its input x (B, I, H, W) for the pixels of a pass: (B, 3, components, h, w)."""
     if options.blocks:
-        h = run_layers(layer, windows(x, place, options), options.blocks, limit)
-        h = h[..., : len(range(place.row, height, side)), : len(range(place.column, width, side))]
+        h = run_layers(layer, windows(x, place, options.side), options.blocks, limit).permute(0, 3, 1, 2)
     else:
-        h = run_layers(layer, x, 0, limit)[..., place.row :: side, place.column :: side]
+        h = run_layers(layer, x, 0, limit)[..., place.row :: options.side, place.column :: options.side]
     shaped: Tensor = h.unflatten(1, (options.channels, 3, COMPONENTS))
     return shaped[:, place.channel]
 
@@ -108,26 +97,25 @@ class PixelNetwork(nn.Module):
         super().__init__()
         self.options = options
         self.layers = nn.ModuleList(
-            nn.Conv2d(inputs, outputs, size, *movement(options, place, size))
-            for place, (inputs, outputs, size) in enumerate(layer_sizes(options))
+            nn.Conv2d(shape[1], shape[0], shape[2], padding=shape[2] // 2) if shape[2:] else nn.Linear(*shape[::-1])
+            for shape in weight_shapes(options)
         )
         for last in self.layers[2::2] if options.blocks else []:  # every block starts as the identity
             nn.init.zeros_(last.weight)  # type: ignore[arg-type]
         last = self.layers[-1]
-        assert isinstance(last, nn.Conv2d)
-        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.weight)  # type: ignore[arg-type]
         with torch.no_grad():  # three components of different widths at the mean
-            bias = last.bias.view(options.channels, 3, COMPONENTS)  # type: ignore[union-attr]
+            bias = last.bias.view(options.channels, 3, COMPONENTS)  # type: ignore[operator, union-attr]
             bias.zero_()
             for component, width in enumerate((1.0, 0.0, -1.5)):
                 bias[:, 2, component] = width
 
     def forward(self, features: Tensor, place: Place) -> Tensor:
-        """Map integers (B, 3C or 4C, H, W) to logits, shifts and log2-scales of a pass: (B, 3, components, h, w)."""
+        """Map integers (B, I, H, W) to logits, shifts and log2-scales of a pass: (B, 3, components, h, w)."""
         return run_pass(self._layer, features / INPUT, place, self.options, LIMIT).float()
 
     def everywhere(self, features: Tensor) -> Tensor:
-        """Map integers (B, 3C, H, W) to the outputs of all pixels, (B, C, 3, components, H, W), without blocks only."""
+        """Map integers (B, I, H, W) to the outputs of all pixels, (B, C, 3, components, H, W), without blocks only."""
         output = run_layers(self._layer, features / INPUT, 0, LIMIT).float()
         shaped: Tensor = output.unflatten(1, (self.options.channels, 3, COMPONENTS))
         return shaped
@@ -163,29 +151,27 @@ class IntegerNetwork:
         """Round the weights and biases of a trained network."""
         weights, biases = [], []
         for place, layer in enumerate(network.layers):
-            assert isinstance(layer, nn.Conv2d) and layer.bias is not None
+            assert isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None
             weights.append((layer.weight.detach().double() * 2**WEIGHT_BITS).round())
             biases.append((layer.bias.detach().double() * 2**WEIGHT_BITS * _unit(place)).round())
         return cls(network.options, weights, biases)
 
     def __call__(self, numbers: Tensor, place: Place) -> NDArray[np.int64]:
-        """Map integers (B, 3C or 4C, H, W) to the outputs of a pass: (B, 3, components, h, w) int64, unit 1/256."""
+        """Map integers (B, I, H, W) to the outputs of a pass: (B, 3, components, h, w) int64, unit 1/256."""
         h = run_pass(self._layer, numbers.double(), place, self.options, LARGEST_VALUE)
         output: NDArray[np.int64] = h.long().numpy()
         return output
 
     def everywhere(self, numbers: Tensor) -> NDArray[np.int64]:
-        """Map integers (B, 3C, H, W) to (B, C, 3, components, H, W) int64 for all pixels, without blocks only."""
+        """Map integers (B, I, H, W) to (B, C, 3, components, H, W) int64 for all pixels, without blocks only."""
         h = run_layers(self._layer, numbers.double(), 0, LARGEST_VALUE)
         output: NDArray[np.int64] = h.long().unflatten(1, (self.options.channels, 3, COMPONENTS)).numpy()
         return output
 
     def _layer(self, place: int, h: Tensor) -> Tensor:
-        """Return convolution `place` of integers, rounded, in units of 1/256."""
-        weight = self.weights[place]
-        summed = (
-            _convolved(h, weight, *movement(self.options, place, weight.shape[2])) + self.biases[place][:, None, None]
-        )
+        """Return layer `place` of integers, rounded, in units of 1/256."""
+        weight, bias = self.weights[place], self.biases[place]
+        summed = F.linear(h, weight, bias) if weight.ndim == 2 else _convolved(h, weight) + bias[:, None, None]
         return summed.mul(2**VALUE_BITS / (_unit(place) * 2**WEIGHT_BITS)).add(_half(self.options)).floor()
 
 
@@ -199,13 +185,12 @@ def _half(options: PixelOptions) -> float:
     return 0.5 if options.blocks else 0.0
 
 
-def _convolved(x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
+def _convolved(x: Tensor, weight: Tensor) -> Tensor:
     """Convolve as one matrix product: a library may choose Winograd or Fourier for a convolution, which are inexact."""
     size = weight.shape[2]
     if size == 1:
         mixed: Tensor = torch.einsum("oi,bihw->bohw", weight[:, :, 0, 0], x)
         return mixed
-    patches = F.unfold(x, size, padding=padding, stride=stride)  # B, C * size^2, windows
-    rows, columns = ((length + 2 * padding - size) // stride + 1 for length in x.shape[2:])
-    summed: Tensor = (weight.flatten(1) @ patches).unflatten(2, (rows, columns))
+    patches = F.unfold(x, size, padding=size // 2)  # B, C * size^2, H * W
+    summed: Tensor = (weight.flatten(1) @ patches).unflatten(2, x.shape[2:])
     return summed

@@ -43,11 +43,11 @@ class DecoderOptions:
         str,
         Doc("gaussian (eq. 13), or pixels (section 3.3: a network over passes of pixels; end the chain at log SNR 4)."),
     ] = "gaussian"
-    hidden: Annotated[int, Doc("Features of each hidden layer of the pixel network.")] = 128
-    blocks: Annotated[int, Doc("Residual blocks of the pixel network.")] = 2
+    hidden: Annotated[int, Doc("Features of each hidden layer of the pixel network.")] = 192
+    blocks: Annotated[int, Doc("Residual blocks of the pixel network.")] = 3
     side: Annotated[int, Doc("Side of the squares whose pixels become known one by one: 2 or 4.")] = 4
     share: Annotated[float, Doc("Fraction of the training budget that the pixel network gets.")] = 0.2
-    batch_size: Annotated[int, Doc("Images per optimizer step of the pixel network; each is used in two passes.")] = 16
+    batch_size: Annotated[int, Doc("Images per optimizer step of the pixel network; each is used in two passes.")] = 32
     learning_rate: Annotated[float, Doc("Learning rate of the pixel network after the warm-up.")] = 5e-3
 
     def __post_init__(self) -> None:
