@@ -1,4 +1,4 @@
-"""The images of the bundled model `emoji`: two sets of emoji, one folder per category, from their npm packages.
+"""Images in colour for trials: two sets of emoji, one folder per category, from their npm packages.
 
 Run it where the packages are:
 
