@@ -97,7 +97,9 @@ class PixelNetwork(nn.Module):
         super().__init__()
         self.options = options
         self.layers = nn.ModuleList(
-            nn.Conv2d(shape[1], shape[0], shape[2], padding=shape[2] // 2) if shape[2:] else nn.Linear(*shape[::-1])
+            nn.Conv2d(shape[1], shape[0], shape[2], padding=shape[2] // 2)
+            if shape[2:]
+            else nn.Linear(shape[1], shape[0])
             for shape in weight_shapes(options)
         )
         for last in self.layers[2::2] if options.blocks else []:  # every block starts as the identity
@@ -105,7 +107,7 @@ class PixelNetwork(nn.Module):
         last = self.layers[-1]
         nn.init.zeros_(last.weight)  # type: ignore[arg-type]
         with torch.no_grad():  # three components of different widths at the mean
-            bias = last.bias.view(options.channels, 3, COMPONENTS)  # type: ignore[operator, union-attr]
+            bias = last.bias.view(options.channels, 3, COMPONENTS)  # type: ignore[operator]
             bias.zero_()
             for component, width in enumerate((1.0, 0.0, -1.5)):
                 bias[:, 2, component] = width

@@ -58,7 +58,7 @@ PRESETS: dict[str, AnyRecipe] = {
     ),
     "images": replace(
         FOR_IMAGES,
-        decoder=replace(FOR_IMAGES.decoder, hidden=64),  # in colour, 128 needs more than the minutes of a short run
+        decoder=replace(FOR_IMAGES.decoder, hidden=64),  # in colour, 192 need more than the minutes of a short run
         # x_T holds so little signal that the codec need not send it, up to 64 x 64 pixels in colour of average contrast
         schedule=ScheduleOptions(kind="log-linear", log_snr_max=4.0, log_snr_min=-13.0),
         network=UNetOptions(
