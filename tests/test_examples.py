@@ -65,6 +65,7 @@ def test_only_public_names_are_used(name: str):
         assert not (isinstance(node, ast.Attribute) and node.attr.startswith("_"))
 
 
+@pytest.mark.slow
 def test_mlp_walk_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     known = executed("mlp_walk_through", tmp_path, monkeypatch)
     assert known["samples"].shape == (200, 2, 1, 1)

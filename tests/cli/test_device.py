@@ -4,7 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
+
+@pytest.mark.slow
 def test_every_command_on_a_simulated_card():
     """Run in a separate process: once a device is registered, PyTorch cannot differentiate in a forked process."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", Path(__file__).with_name("on_card.py")]

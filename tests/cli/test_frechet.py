@@ -66,6 +66,7 @@ def test_impossible_comparison_is_refused_before_sampling(nelbo_cli, trained, ro
     assert done.code == 2 and message in done.err
 
 
+@pytest.mark.slow
 def test_other_images_get_a_classifier_of_their_classes(nelbo_cli, tmp_path: Path):
     generator = np.random.default_rng(0)
     images = (

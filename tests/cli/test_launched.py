@@ -11,6 +11,7 @@ from nelbo.runs import find_run
 from tests.conftest import free_port
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launch", [("torch.distributed.run", "--nproc-per-node"), ("accelerate.commands.launch", "")])
 def test_two_processes_sample_as_one(launch, tmp_path):
     """Several batches per process, and a last batch that is smaller: the same pixels, in the same order.

@@ -68,6 +68,7 @@ class TestData:
         assert "images of 2 sizes: 8x8 (3), 10x9 (2); give them one size, such as --size 64" in message
         assert nelbo_cli("train", "--data", "mixed", "--size", "8", "--out", "run", *TINY).code == 0
 
+    @pytest.mark.slow
     def test_large_images_without_a_size(self, nelbo_cli, refused, pictures, tmp_path):
         pictures("large", num=2, size=(400, 300))
         np.save(tmp_path / "large.npy", np.zeros((2, 300, 400, 3), dtype=np.uint8))

@@ -83,6 +83,7 @@ def test_an_uncalibrated_model_is_a_run_error(folder):
         fit_codec(run, nelbo.load_data("digits").train, FittingOptions())
 
 
+@pytest.mark.slow
 def test_training_further_marks_the_plan_stale(folder, tiny_recipe, tmp_path):
     run = tmp_path / "run"
     overrides = {"training.steps": 2, "training.batch_size": 4, "training.compile": False, "network.base": 16}

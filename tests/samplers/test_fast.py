@@ -226,6 +226,7 @@ def test_inversion_recovers_x_T(steps: int):
     assert float((roughly - x_T).abs().max()) > 10 * float((closely - x_T).abs().max())
 
 
+@pytest.mark.slow
 def test_inversion_recovers_both_modes_of_a_mixture():
     schedule = FINE.strided(200)
     sampler = DDIMSampler(mixture_process(schedule))
