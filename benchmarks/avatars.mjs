@@ -1,4 +1,4 @@
-// The images of the bundled model `avatars`: drawn portraits in eight styles, one folder per style, by DiceBear.
+// Images in colour to train on: drawn portraits in eight styles, one folder per style, by DiceBear.
 //
 // Run it where the packages are, in a folder of its own:
 //
