@@ -60,6 +60,7 @@ def main() -> None:
             spacing="even",
             label=label,
             guidance=scale,
+            guidance_interval=(0.0, 1.0),
             batch_size=125,
         )
         right = (classifier.classify(images) == label).double()

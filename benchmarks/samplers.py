@@ -32,20 +32,21 @@ BATCH, SHOWN = 125, 40
 
 @dataclass(frozen=True)
 class Cell:
-    """A sampler, its number of steps, and their spacing."""
+    """A sampler, its number of steps, their spacing, and the scale of guidance at the middle noise levels."""
 
     sampler: str
     steps: int
     spacing: str = "even"
+    guidance: float = 1.0
 
     @property
     def calls(self) -> int:
-        """Network calls per image."""
+        """Network calls per image without guidance."""
         return SAMPLERS[self.sampler].calls_for(self.steps)
 
     @property
     def name(self) -> str:
-        return f"{self.sampler}-{self.steps}-{self.spacing}"
+        return f"{self.sampler}-{self.steps}-{self.spacing}" + (f"-{self.guidance:g}" if self.guidance != 1 else "")
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ def drawn(
                 sampler=cell.sampler,
                 steps=cell.steps,
                 spacing=cell.spacing,
+                guidance=cell.guidance if run.recipe.conditional else None,
                 precision=precision,
                 first=start,
                 batch_size=batch,

@@ -21,10 +21,18 @@ from benchmarks.quality.worker import trained
 from nelbo.errors import NelboError
 from nelbo.evaluation import require_torchmetrics
 from nelbo.options import known
+from nelbo.runs.sampling_options import DEFAULT_GUIDANCE
+from nelbo.samplers.names import GUIDED_STEPS
 from nelbo.studies import DataRequest
 
 STAGES = ("train", "sample", "measure", "table")
-SAMPLERS = ("dpm-solver++sde:20:karras", "dpm-solver++sde:20:even", "dpm-solver++:20:karras", "ddim:20:even")
+SAMPLERS = (
+    "dpm-solver++sde:20:karras",
+    "dpm-solver++sde:20:even",
+    "dpm-solver++:20:karras",
+    "ddim:20:even",
+    f"dpm-solver++sde:{GUIDED_STEPS}:karras:{DEFAULT_GUIDANCE}",  # about as many evaluations; for models of classes
+)
 
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:

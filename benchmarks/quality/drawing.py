@@ -15,6 +15,7 @@ from benchmarks.quality.distances import kernel_distance
 from benchmarks.quality.libraries import LIBRARIES
 from benchmarks.quality.plan import Job
 from benchmarks.samplers import Cell, drawn
+from nelbo.errors import ConfigurationError
 from nelbo.evaluation import FeatureModule, features_of
 from nelbo.files import write_array, write_json
 from nelbo.plots import sample_grid, save
@@ -71,12 +72,15 @@ def tried(run: DiffusionRun, job: Job, drawing: Drawing, comparison: Comparison)
 
     The distance is that from `Comparison.other`, so that the choice does not fit the images of the final comparison.
     """
-    if len(drawing.candidates) == 1:
-        return [{"cell": asdict(drawing.candidates[0]), "kernel": 0.0}]
+    candidates = [cell for cell in drawing.candidates if run.recipe.conditional or cell.guidance == 1]
+    if not candidates:
+        raise ConfigurationError(f"{job} does not know classes; add a sampler without guidance to --samplers.")
+    if len(candidates) == 1:
+        return [{"cell": asdict(candidates[0]), "kernel": 0.0}]
     features = comparison.classifier(FIRST).features()
     real = features_of(comparison.other, features)
     trials: list[Mapping[str, Any]] = []
-    for cell in drawing.candidates:
+    for cell in candidates:
         images, seconds = drawn(run, cell, drawing.trial, job.place / "drawn", precision=job.precision)
         found = _distance(images, real, features)
         trials.append({"cell": asdict(cell), "kernel": found, "seconds_per_image": seconds})

@@ -1,5 +1,6 @@
 """Which models are compared, with which settings, in which folders and in which order."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -123,17 +124,25 @@ def split_outside_brackets(text: str) -> list[str]:
 
 
 def parse_sampler(text: str) -> Cell:
-    """Read `SAMPLER:STEPS[:SPACING]`, such as dpm-solver++sde:20:karras.
+    """Read `SAMPLER:STEPS[:SPACING[:GUIDANCE]]`, such as dpm-solver++sde:20:karras.
 
     Raises:
         ConfigurationError: the text is not of this form, or the sampler does not exist.
     """
     name, *rest = text.split(":")
-    if not 1 <= len(rest) <= 2 or not rest[0].isdecimal():
+    if not 1 <= len(rest) <= 3 or not rest[0].isdecimal() or not all(map(_is_number, rest[2:])):
         raise ConfigurationError(
-            f"the sampler {text!r} is not of the form SAMPLER:STEPS:SPACING, such as ddim:20:even."
+            f"the sampler {text!r} is not of the form SAMPLER:STEPS:SPACING:GUIDANCE, such as ddim:20:even or "
+            "ddim:20:even:1.5."
         )
-    return Cell(known(name, SAMPLERS, "sampler"), int(rest[0]), *rest[1:])
+    return Cell(known(name, SAMPLERS, "sampler"), int(rest[0]), *rest[1:2], **{"guidance": float(g) for g in rest[2:]})
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def chosen_entries(names: Sequence[str] | None, recipes: Iterable[Entry]) -> list[Entry]:

@@ -62,7 +62,7 @@ def training_table(jobs: Iterable[Job]) -> str:
         lines.append(
             f"| {job.label} | {job.minutes:g} | {done['version']} | {done['parameters'] / 1e6:.2f}M | "
             f"{done['steps']:,} | {done['peak_bytes'] / 2**20:,.0f} | {sampler.sampler}, {sampler.steps} steps, "
-            f"{sampler.spacing} |"
+            f"{sampler.spacing}{f', guidance {sampler.guidance:g}' if sampler.guidance != 1 else ''} |"
         )
     return _table("model | minutes | library | parameters | steps | peak, MiB | best sampler", lines)
 

@@ -34,7 +34,7 @@ def test_wrong_recipe_is_refused(text):
         parse_recipe(text)
 
 
-@pytest.mark.parametrize("text", ["ddim", "ddim:x", "dim:20:even", "ddim:20:even:1"])
+@pytest.mark.parametrize("text", ["ddim", "ddim:x", "dim:20:even", "ddim:20:even:x", "ddim:20:even:inf", "ddim:20:even:1:1"])
 def test_wrong_sampler_is_refused(text):
     with pytest.raises(ConfigurationError):
         parse_sampler(text)
@@ -43,6 +43,9 @@ def test_wrong_sampler_is_refused(text):
 def test_sampler_has_its_spacing():
     cell = parse_sampler("dpm-solver++sde:20:karras")
     assert (cell.sampler, cell.steps, cell.spacing, cell.calls) == ("dpm-solver++sde", 20, "karras", 20)
+    assert cell.guidance == 1 and cell.name == "dpm-solver++sde-20-karras"
+    guided = parse_sampler("dpm-solver++sde:16:karras:1.5")
+    assert guided.guidance == 1.5 and guided.name == "dpm-solver++sde-16-karras-1.5"
 
 
 def test_recipes_replace_the_default_models():

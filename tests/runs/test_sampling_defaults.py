@@ -1,4 +1,4 @@
-"""Which sampler, how many steps and which spacing sampling has by default, counted at the network."""
+"""Which sampler, how many steps, which spacing and which guidance sampling has by default, counted at the network."""
 
 from dataclasses import fields
 from pathlib import Path
@@ -22,15 +22,17 @@ T = 60
 
 
 class Counting(nn.Module):
-    """Predicts no noise, and records t of every call."""
+    """Predicts no noise, and records t and the batch size of every call."""
 
     def __init__(self) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(()))
         self.times: list[int] = []
+        self.sizes: list[int] = []
 
     def forward(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
         self.times.append(int(t.flatten()[0]))
+        self.sizes.append(len(x_t))
         return self.weight * x_t
 
 
@@ -40,10 +42,11 @@ def only_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nelbo.runs.diffusion_model.bf16_wanted", lambda precision: False)
 
 
-def run_of(num_steps: int) -> DiffusionRun:
+def run_of(num_steps: int, **changes: Any) -> DiffusionRun:
     schedule = ScheduleOptions("log-linear", num_steps, log_snr_max=6.0, log_snr_min=-8.0)
-    recipe = Recipe(schedule=schedule, parameterization="noise", loss="simple")
-    config = RunConfig(recipe, DataOptions("digits", (1, 8, 8), 17, 1500, 297), "digits")
+    recipe = Recipe(schedule=schedule, parameterization="noise", loss="simple", **changes)
+    classes = tuple(str(digit) for digit in range(10)) if recipe.conditional else ()
+    config = RunConfig(recipe, DataOptions("digits", (1, 8, 8), 17, 1500, 297, class_names=classes), "digits")
     return DiffusionRun.of(Path("nowhere"), config, Counting().requires_grad_(False).eval(), {})
 
 
@@ -53,6 +56,14 @@ def calls(run: DiffusionRun) -> list[int]:
     assert isinstance(network, Counting)
     times, network.times = network.times, []
     return times
+
+
+def guided(run: DiffusionRun, num: int) -> list[int]:
+    """Return t of the calls with twice `num` images since the last time, and forget all calls."""
+    network = run.network
+    assert isinstance(network, Counting) and set(network.sizes) <= {num, 2 * num}
+    sizes, network.sizes = network.sizes, []
+    return [t for t, size in zip(calls(run), sizes, strict=True) if size == 2 * num]
 
 
 def kept(run: DiffusionRun, steps: int, spacing: str) -> list[int]:
@@ -99,6 +110,45 @@ def test_given_spacing_leaves_the_number_of_steps(spacing: str):
     assert calls(run) == kept(run, 20, spacing)
     run.sample(1, sampler="ancestral", spacing=spacing)
     assert calls(run) == list(range(T, 0, -1))
+
+
+def test_a_model_of_classes_is_guided_at_the_middle_noise_levels():
+    run = run_of(T, conditional=True, label_dropout=0.1)
+    run.sample(3)
+    assert run.sampler().calls == 16
+    times = kept(run, 16, "karras")
+    middle = [t for t in times if abs(float(run.schedule.log_snr[t])) <= 2.5]
+    assert guided(run, 3) == middle and 3 < len(middle) < 12
+    spelled_out = {"sampler": "dpm-solver++sde", "steps": 16, "guidance": 1.8, "label": 4}
+    assert torch.equal(run.sample(2, label=4), run.sample(2, **spelled_out))
+    guided(run, 2)
+    assert [step.t for step in run.trajectory(3)][:-1] == times
+    assert guided(run, 3) == middle
+
+
+@pytest.mark.parametrize(
+    ("options", "steps"),
+    [({"guidance": 1.0}, 20), ({"label": "none"}, 20), ({"sampler": "ddim"}, 20), ({"sampler": "ancestral"}, T)],
+)
+def test_no_guidance(options: dict[str, Any], steps: int):
+    run = run_of(T, conditional=True, label_dropout=0.1)
+    run.sample(3, **options)
+    assert len(run.network.times) == steps  # type: ignore[arg-type]
+    assert guided(run, 3) == []
+
+
+def test_a_model_that_always_saw_the_class_is_not_guided():
+    run = run_of(T, conditional=True, label_dropout=0.0)
+    run.sample(3)
+    assert guided(run, 3) == []
+
+
+def test_guidance_interval_replaces_the_middle():
+    run = run_of(T, conditional=True, label_dropout=0.1)
+    run.sample(3, guidance=2.0, guidance_interval=(0.0, 1.0))
+    assert guided(run, 3) == kept(run, 16, "karras")
+    run.sample(3, guidance=2.0, sampler="ddim")
+    assert guided(run, 3) == [t for t in kept(run, 20, "karras") if abs(float(run.schedule.log_snr[t])) <= 2.5]
 
 
 @pytest.mark.filterwarnings("ignore::nelbo.diffusion.schedule.ScheduleWarning")  # of the chain of one step
@@ -164,6 +214,9 @@ def test_resolved_fills_in_only_what_is_missing():
 
 def test_help_names_the_defaults():
     assert "; dpm-solver++sde by default" in help_of(SamplingOptions, "sampler")
-    assert "by default 20, but at most T, and all T for the sampler ancestral" in help_of(SamplingOptions, "steps")
+    few = "by default 20, or 16 for dpm-solver++sde with guidance, but at most T; all T for the sampler ancestral"
+    assert few in help_of(SamplingOptions, "steps")
+    assert "By default 1.8 for a model of classes" in help_of(SamplingOptions, "guidance")
+    assert "a log SNR of -2.5 to 2.5" in help_of(SamplingOptions, "guidance_interval")
     assert "the default of ancestral" in help_of(SamplingOptions, "spacing")
     assert SamplingOptions().sampler in SAMPLER_NAMES

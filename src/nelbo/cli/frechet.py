@@ -99,13 +99,13 @@ def frechet(
 
 
 def _chain(model: Run, options: SamplingOptions) -> dict[str, Any]:
-    """Return the sampler, steps and spacing that were used; None for each if the model has no chain."""
+    """Return the sampler, steps, spacing and guidance that were used; None for each if the model has no chain."""
     from nelbo.runs import DiffusionRun
 
-    names = ("sampler", "steps", "spacing")
+    names = ("sampler", "steps", "spacing", "guidance", "guidance_interval")
     if not isinstance(model, DiffusionRun):
         return dict.fromkeys(names)
-    used = options.resolved(model.schedule.num_steps)
+    used = model.model.with_defaults(options)
     return {name: getattr(used, name) for name in names}
 
 

@@ -28,7 +28,7 @@ from nelbo.recipes.assembly import build_parameterization, build_variance
 from nelbo.recipes.recipe import Recipe
 from nelbo.runs.classes import WITHOUT, drawn_classes
 from nelbo.runs.folder import CONFIG_FILE, MODEL_FILE, DataOptions
-from nelbo.runs.sampling import build_sampler, constraints_of, guidance_of, strided
+from nelbo.runs.sampling import build_sampler, constraints_of, guidance_of, middle_of, strided
 from nelbo.runs.sampling_options import SamplingOptions
 from nelbo.samplers import Sampler, Step
 from nelbo.training import bf16_wanted
@@ -128,6 +128,15 @@ class DiffusionModel(Brief):
             raise ConfigurationError(f"this model's network outputs a variance; remove {option('variance', name)}.")
         return chosen
 
+    def with_defaults(self, options: SamplingOptions, *, labelled: bool = True) -> SamplingOptions:
+        """Fill in the steps and their spacing, and the guidance of a model that was trained with and without classes.
+
+        Args:
+            labelled: the images have classes to follow.
+        """
+        knows_classes = labelled and self.recipe.conditional and self.recipe.label_dropout > 0
+        return options.guided(knows_classes, middle_of(self.schedule)).resolved(self.schedule.num_steps)
+
     def sampler(self, options: SamplingOptions) -> Sampler:
         """Return the sampler that the options describe, with the sampler's own steps where they name none.
 
@@ -171,7 +180,7 @@ class DiffusionModel(Brief):
         """
         labels, shape = self.classes(label, num, seed=seed, first=first), (num, *self.data.shape)
         self.require_class(labels, options.guidance)
-        sampler = self.sampler(options)
+        sampler = self.sampler(self.with_defaults(options, labelled=labels is not None))
         times = sampler.reverse.schedule.timesteps.tolist()
         walk = sampler.trajectory(shape, image_generators(seed, first, num), labels)
         if times[1] == 1:  # the pixel network was trained on x_1

@@ -37,7 +37,7 @@ class DiffusionRun(MeasuredDiffusion):
         Raises:
             ConfigurationError: an unknown name, or an option that the sampler or the model does not support.
         """
-        return self.model.sampler(SamplingOptions.of(sampler=sampler, **options))
+        return self.model.sampler(self.model.with_defaults(SamplingOptions.of(sampler=sampler, **options)))
 
     def trajectory(
         self,
@@ -97,6 +97,7 @@ class DiffusionRun(MeasuredDiffusion):
         self._warn_of_decoder()
         chosen, seed = SamplingOptions.of(options, **changes), chosen_seed(seed)
         classes, images = self.model.classes(label, num, seed=seed, first=first), list[Tensor]()
+        chosen = self.model.with_defaults(chosen, labelled=classes is not None)
         steps, batches = self.model.sampler(chosen).reverse.schedule.num_steps, -(-num // batch_size)
         with reported(progress, "sampling") as report:
             for batch, start in enumerate(range(0, num, batch_size)):

@@ -20,7 +20,7 @@ from nelbo.diffusion.spacing import check_num_kept
 from nelbo.errors import ConfigurationError, NonFiniteError, option
 from nelbo.options import known
 from nelbo.probability import data_to_levels
-from nelbo.runs.sampling_options import SPACINGS, SamplingOptions
+from nelbo.runs.sampling_options import MIDDLE_LOG_SNR, SPACINGS, SamplingOptions
 from nelbo.samplers import SAMPLERS, Sampler
 
 RHO = 7.0  # Karras et al. 2022, eq. 5
@@ -74,6 +74,14 @@ def constraints_of(options: SamplingOptions) -> tuple[Constraint, ...]:
         return options.constraints
     maximum = math.inf if options.threshold_max is None else options.threshold_max
     return (DynamicThreshold(options.threshold, maximum), *options.constraints)
+
+
+def middle_of(schedule: NoiseSchedule) -> tuple[float, float]:
+    """Return where |log SNR| is at most 2.5, as two fractions of T; the whole chain if it has no such step."""
+    middle = (schedule.log_snr.abs() <= MIDDLE_LOG_SNR).nonzero().flatten().tolist()
+    if not middle:
+        return 0.0, 1.0
+    return (middle[0] - 0.5) / schedule.num_steps, min((middle[-1] + 0.5) / schedule.num_steps, 1.0)
 
 
 def guidance_of(options: SamplingOptions, schedule: NoiseSchedule) -> Guidance | None:

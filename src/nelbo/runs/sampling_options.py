@@ -9,6 +9,7 @@ from nelbo.samplers.names import (
     ANCESTRAL,
     DEFAULT_SAMPLER,
     FEW_STEPS,
+    GUIDED_STEPS,
     SAMPLER_NAMES,
     default_spacing,
     default_steps,
@@ -20,9 +21,11 @@ SPACINGS = ("even", "log-snr", "karras")
 # Help texts of options that restoration has too.
 ETA = "DDIM eta: 0 is deterministic (the default), 1 is ancestral sampling with the variance fixed-small."
 GUIDANCE = (
-    "Classifier-free guidance scale: 1 disables it; with larger values, typically 2 to 4, samples follow the class "
+    "Classifier-free guidance scale: 1 disables it; with larger values, typically 1.5 to 4, samples follow the class "
     "more strongly."
 )
+DEFAULT_GUIDANCE = 1.8
+MIDDLE_LOG_SNR = 2.5  # guidance applies where |log SNR| is at most this; both are chosen in benchmarks/README.md
 VARIANCES = (
     "calibrated (measured after training; the default where available), trained (the one used in training; otherwise "
     "the default), fixed-large (beta_t) or fixed-small (that of the posterior)."
@@ -49,7 +52,8 @@ class SamplingOptions:
         int | None,
         Doc(
             "Number of reverse steps, from 1 to T, the number of diffusion steps of the model; by default "
-            f"{FEW_STEPS}, but at most T, and all T for the sampler {ANCESTRAL}."
+            f"{FEW_STEPS}, or {GUIDED_STEPS} for {DEFAULT_SAMPLER} with guidance, but at most T; all T for the sampler "
+            f"{ANCESTRAL}."
         ),
     ] = None
     spacing: Annotated[
@@ -89,13 +93,13 @@ class SamplingOptions:
     ] = None
     guidance: Annotated[
         float | None,
-        Doc(GUIDANCE),
+        Doc(f"{GUIDANCE} By default {DEFAULT_GUIDANCE} for a model of classes sampled by {DEFAULT_SAMPLER}, else 1."),
     ] = None
     guidance_interval: Annotated[
         tuple[float, float] | None,
         Doc(
             "Interval where guidance applies, as two fractions of the diffusion time, such as 0.1 0.8: 0 is the image, "
-            "1 is noise."
+            f"1 is noise. By default the middle noise levels, with a log SNR of -{MIDDLE_LOG_SNR} to {MIDDLE_LOG_SNR}."
         ),
     ] = None
     constraints: Annotated[
@@ -136,8 +140,22 @@ class SamplingOptions:
         Args:
             num_steps: T, the number of diffusion steps of the model.
         """
-        steps = default_steps(self.sampler, num_steps) if self.steps is None else self.steps
+        guided = self.guidance not in (None, 1)
+        steps = default_steps(self.sampler, num_steps, guided) if self.steps is None else self.steps
         return replace(self, steps=steps, spacing=self.spacing or default_spacing(self.sampler))
+
+    def guided(self, knows_classes: bool, middle: tuple[float, float]) -> Self:
+        """Return these options with `guidance` and `guidance_interval` filled in where they are None.
+
+        Args:
+            knows_classes: the model was trained with and without classes, so the default guidance is possible.
+            middle: the middle noise levels as two fractions of the diffusion time.
+        """
+        guidance = self.guidance
+        if guidance is None and knows_classes and self.sampler == DEFAULT_SAMPLER:
+            guidance = DEFAULT_GUIDANCE
+        interval = self.guidance_interval or (None if guidance is None else middle)
+        return replace(self, guidance=guidance, guidance_interval=interval)
 
     @classmethod
     def of(cls, options: "SamplingOptions | None" = None, **changes: Any) -> "SamplingOptions":
