@@ -1,5 +1,7 @@
 """Shared fixtures: a data set and a recipe so small that a training run takes a second."""
 
+import os
+import shutil
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,6 +10,7 @@ import hypothesis
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 
 from nelbo.data import ArrayDataset, load_data
@@ -52,6 +55,19 @@ def write_pictures(folder: Path, num: int, size: tuple[int, int] = (8, 8), class
         pixels = generator.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
         Image.fromarray(pixels).save(place / f"picture-{i:03d}.png")
     return folder
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """Return an own copy of the folder `name` that `make` fills, once for all workers of pytest-xdist."""
+    base = factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    with FileLock(f"{shared}.lock"):
+        if not shared.exists():
+            part = Path(f"{shared}.part")
+            shutil.rmtree(part, ignore_errors=True)
+            make(part)
+            part.rename(shared)
+    return Path(shutil.copytree(shared, factory.mktemp("own") / name))
 
 
 def free_port() -> int:

@@ -11,7 +11,7 @@ import torch
 
 from nelbo.cli import main
 from nelbo.codec import FittingOptions
-from tests.codec.conftest import tiny_codec_run
+from tests.codec.conftest import tiny_codec_folder
 from tests.conftest import write_pictures
 
 TINY = [
@@ -82,8 +82,7 @@ def unconditional(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def with_codec(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run on digits of 17 levels that can compress."""
-    torch.set_num_threads(1)
-    return tiny_codec_run(tmp_path_factory.mktemp("models") / "tiny").folder
+    return tiny_codec_folder(tmp_path_factory)
 
 
 @pytest.fixture

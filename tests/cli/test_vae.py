@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import pytest
 from PIL import Image
@@ -13,12 +14,23 @@ TRAIN = [
 ]
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """The place of the first trained run, and its output once it is trained."""
+    return {"run": tmp_path_factory.mktemp("kept") / "vae"}
+
+
 @pytest.fixture
-def trained_vae(nelbo_cli):
-    """Train `vae` in the working folder. Returns the output."""
-    shown = nelbo_cli(*TRAIN)
-    assert shown.code == 0, shown.err
-    return shown
+def trained_vae(nelbo_cli, kept, tmp_path):
+    """A run `vae` in the working folder, trained once. Returns the output of the training."""
+    if "shown" in kept:
+        shutil.copytree(kept["run"], tmp_path / "vae")
+    else:
+        shown = nelbo_cli(*TRAIN)
+        assert shown.code == 0, shown.err
+        shutil.copytree(tmp_path / "vae", kept["run"])
+        kept["shown"] = shown
+    return kept["shown"]
 
 
 def test_training_prints_no_diffusion_terms(nelbo_cli, trained_vae):

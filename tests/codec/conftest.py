@@ -12,6 +12,7 @@ from nelbo.codec import FittingOptions, ProgressiveCodec
 from nelbo.data import ImageDataset, load_data
 from nelbo.runs import DiffusionRun, fit_codec, load_as
 from nelbo.studies import data_of, train
+from tests.conftest import made_once
 
 TINY = {
     "schedule.num_steps": 60,
@@ -55,6 +56,12 @@ def tiny_codec_run(folder: Path, overrides: dict[str, object] = TINY) -> Diffusi
     return run
 
 
+def tiny_codec_folder(factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a run by `tiny_codec_run`, which is trained once for all workers."""
+    torch.set_num_threads(1)
+    return made_once(factory, "tiny-codec", tiny_codec_run)
+
+
 def ramps(num: int, height: int, width: int, seed: int) -> np.ndarray:
     """Draw smooth images (num, 3, height, width): ramps of nearly the same direction in the three channels of each."""
     generator = np.random.default_rng(seed)
@@ -80,8 +87,7 @@ def colour_codec_run(folder: Path, overrides: Mapping[str, object] | None = None
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> DiffusionRun:
-    torch.set_num_threads(1)
-    return tiny_codec_run(tmp_path_factory.mktemp("codec") / "tiny")
+    return load_as(DiffusionRun, tiny_codec_folder(tmp_path_factory), device="cpu")
 
 
 @pytest.fixture(scope="session")
