@@ -1,13 +1,23 @@
 """The bundled models keep their pixels and bits/dim from release to release."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
 import nelbo
-from nelbo.runs import bundled_models
+from nelbo.runs import bundled_models, find_run
 
 # Sums of pixels of samples 0 and 1 at seed 0 in 5 steps of Algorithm 2, and the bound of two flat images at 4 t each.
-GOLDEN = {"fashion-mnist": ([43180, 77049], 2.95585)}
+GOLDEN = {"avatars": ([491373, 537242], 2.15013), "fashion-mnist": ([43180, 77049], 2.95585)}
+
+
+def test_a_folder_of_images_does_not_hide_a_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "avatars").mkdir()
+    assert find_run("avatars") == bundled_models()["avatars"]
+    (tmp_path / "avatars" / "config.json").write_text("{}")
+    assert find_run("avatars") == Path("avatars")
 
 
 def test_every_model_has_golden_values():

@@ -239,7 +239,7 @@ def bundled_models() -> dict[str, Path]:
 
 
 def find_run(name: str | os.PathLike[str]) -> Path:
-    """Return the folder of a run, given by its path or by the name of a bundled model; a path takes precedence.
+    """Return the folder of a run, given by its path or by the name of a bundled model; a run folder takes precedence.
 
     Raises:
         RunError: there is neither; the nearest bundled name is suggested.
@@ -247,7 +247,7 @@ def find_run(name: str | os.PathLike[str]) -> Path:
     if not isinstance(name, str | os.PathLike) or not str(name):
         raise RunError(f"the run is {name!r}; expected the path of a run folder, or the name of a bundled model.")
     path, bundled = expanded(name), bundled_models()
-    if os.path.isdir(path):
+    if os.path.isdir(path) and (str(name) not in bundled or (path / CONFIG_FILE).exists()):
         return path
     if str(name) in bundled:
         return bundled[str(name)]

@@ -90,7 +90,10 @@ def data_of(run: Run, listener: Listener | None = None) -> Split:
     try:
         split = read_split(request_of(run.config), workers=None, seed=seed, listener=listener or Listener())
     except DataError as error:
-        raise DataError(f"the data of {run.folder} cannot be read again: {error.marked}") from error
+        raise DataError(
+            f"the images of {run.folder} cannot be read again; put them back, or set {option('data')} where it is "
+            f"accepted. Reason: {error.marked}"
+        ) from error
     found, known = (len(split.train), len(split.test)), (data.num_train, data.num_held_out)
     if found != known:
         raise DataError(
