@@ -135,7 +135,8 @@ def parse_sampler(text: str) -> Cell:
             f"the sampler {text!r} is not of the form SAMPLER:STEPS:SPACING:GUIDANCE, such as ddim:20:even or "
             "ddim:20:even:1.5."
         )
-    return Cell(known(name, SAMPLERS, "sampler"), int(rest[0]), *rest[1:2], **{"guidance": float(g) for g in rest[2:]})
+    guidance = float(rest[2]) if rest[2:] else 1.0
+    return Cell(known(name, SAMPLERS, "sampler"), int(rest[0]), *rest[1:2], guidance=guidance)
 
 
 def _is_number(text: str) -> bool:

@@ -34,7 +34,9 @@ def test_wrong_recipe_is_refused(text):
         parse_recipe(text)
 
 
-@pytest.mark.parametrize("text", ["ddim", "ddim:x", "dim:20:even", "ddim:20:even:x", "ddim:20:even:inf", "ddim:20:even:1:1"])
+@pytest.mark.parametrize(
+    "text", ["ddim", "ddim:x", "dim:20:even", "ddim:20:even:x", "ddim:20:even:inf", "ddim:20:even:1:1"]
+)
 def test_wrong_sampler_is_refused(text):
     with pytest.raises(ConfigurationError):
         parse_sampler(text)

@@ -134,7 +134,7 @@ class DiffusionModel(Brief):
         Args:
             labelled: the images have classes to follow.
         """
-        knows_classes = labelled and self.recipe.conditional and self.recipe.label_dropout > 0
+        knows_classes = labelled and bool(self.recipe.conditional) and self.recipe.label_dropout > 0
         return options.guided(knows_classes, middle_of(self.schedule)).resolved(self.schedule.num_steps)
 
     def sampler(self, options: SamplingOptions) -> Sampler:
