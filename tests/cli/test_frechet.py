@@ -37,7 +37,7 @@ def test_distance_is_printed_and_written(nelbo_cli, trained: Path, rows: Path):
     found = json.loads(Path("found.json").read_text())
     assert found["low"] <= found["distance"] <= found["high"]
     assert (found["num_generated"], found["num_reference"], found["seed"], found["steps"]) == (6, 23, 3, 2)
-    assert (found["sampler"], found["spacing"]) == ("dpm-solver++sde", "karras")
+    assert (found["sampler"], found["spacing"], found["guidance"]) == ("dpm-solver++sde", "karras", 1.8)
     assert f"Frechet distance {found['distance']:.4g} (95% interval" in done.out
     assert "6 generated images against 23 training images of pictures" in done.out
     assert "features rows.pt2: 2 of a torch.export program" in done.out
@@ -47,6 +47,7 @@ def test_mistakes_are_one_sentence(nelbo_cli, trained: Path, rows: Path):
     for arguments, message in (
         (("--features", rows, "--num", 4, "--steps", 2), "1 reference image(s) have no covariance"),
         (("--features", rows, "--reference", "both"), "part of the data (--reference)"),
+        (("--features", rows, "--guidance-interval", 0, 1), "give both or neither"),
         (("--features", "absent.pt2"), "is no file"),
     ):
         done = nelbo_cli("frechet", trained, *arguments, "--device", "cpu")

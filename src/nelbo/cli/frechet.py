@@ -11,6 +11,8 @@ from nelbo.cli.console import bars, show
 from nelbo.cli.options import (
     BatchOption,
     DeviceOption,
+    GuidanceIntervalOption,
+    GuidanceOption,
     JsonOption,
     PrecisionOption,
     RunArgument,
@@ -42,6 +44,8 @@ def frechet(
     sampler: SamplerOption = None,
     steps: StepsOption = None,
     spacing: SpacingOption = None,
+    guidance: GuidanceOption = None,
+    guidance_interval: GuidanceIntervalOption = None,
     reference: Annotated[
         str, typer.Option(help="Images to compare with: test (the held-out images) or train (the training images).")
     ] = "test",
@@ -68,7 +72,14 @@ def frechet(
     The command needs the extra metrics.
     """
     known(reference, REFERENCES, "part of the data (--reference)")
-    chosen: dict[str, Any] = {"sampler": sampler, "steps": steps, "spacing": spacing, "precision": precision}
+    chosen: dict[str, Any] = {
+        "sampler": sampler,
+        "steps": steps,
+        "spacing": spacing,
+        "guidance": guidance,
+        "guidance_interval": guidance_interval,
+        "precision": precision,
+    }
     given = {name: value for name, value in chosen.items() if value is not None}
     check_outputs({"--json": json}, [features], run)
     options = SamplingOptions.of(**given)  # mistakes are reported before torch is imported

@@ -65,6 +65,9 @@ SamplerOption = Annotated[str | None, typer.Option(help=help_of(SamplingOptions,
 StepsOption = Annotated[int | None, typer.Option(help=help_of(SamplingOptions, "steps"))]
 SpacingOption = Annotated[str | None, typer.Option(help=help_of(SamplingOptions, "spacing"))]
 GuidanceOption = Annotated[float | None, typer.Option(help=help_of(SamplingOptions, "guidance"))]
+GuidanceIntervalOption = Annotated[
+    tuple[float, float] | None, typer.Option(help=help_of(SamplingOptions, "guidance_interval"))
+]
 PrecisionOption = Annotated[str | None, typer.Option(help=help_of(SamplingOptions, "precision"))]
 BatchOption = Annotated[int, typer.Option(min=1, help="Images per pass through the network.")]
 TilesOption = Annotated[

@@ -11,6 +11,7 @@ from nelbo.cli.console import bars, say
 from nelbo.cli.options import (
     BatchOption,
     DeviceOption,
+    GuidanceIntervalOption,
     GuidanceOption,
     PrecisionOption,
     RunArgument,
@@ -60,7 +61,7 @@ def sample(
         ),
     ] = None,
     guidance: GuidanceOption = None,
-    guidance_interval: Annotated[tuple[float, float] | None, typer.Option(help=_help("guidance_interval"))] = None,
+    guidance_interval: GuidanceIntervalOption = None,
     eta: Annotated[float | None, typer.Option(help=_help("eta"))] = None,
     churn: Annotated[float | None, typer.Option(help=_help("churn"))] = None,
     variance: Annotated[str | None, typer.Option(help=_help("variance"))] = None,
