@@ -110,6 +110,14 @@ def test_failed_write_keeps_the_old_file_only(tmp_path, error):
     assert names(tmp_path) == ["x"]
 
 
+@pytest.mark.parametrize("name", ["x" * 255, "ü" * 127])
+def test_longest_names_can_be_written(tmp_path, name):
+    write_text(tmp_path / "files" / name, "whole")
+    with whole_folder(tmp_path / "folders" / name) as part:
+        (part / "a").write_text("whole")
+    assert names(tmp_path / "files") == names(tmp_path / "folders") == [name]
+
+
 def test_kill_before_the_rename_keeps_the_old_file(tmp_path):
     path = tmp_path / "x"
     write_text(path, "old")

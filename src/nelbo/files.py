@@ -49,7 +49,7 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     Raises:
         RunError: the disk is full, or the folder cannot be written; an old file at `path` is unchanged.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{_shortened(path.name)}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)
@@ -77,7 +77,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         RunError: the folder cannot be written.
     """
     inside = folder.is_dir()
-    name = f".{folder.name}" * (not inside)
+    name = f".{_shortened(folder.name)}" * (not inside)
     part = (folder if inside else folder.parent) / f"{name}.{os.getpid()}.part"
     try:
         for left in part.parent.glob(f"{escape(name)}.*.part"):
@@ -129,6 +129,11 @@ def alone_in(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _shortened(name: str) -> str:
+    """Return the beginning of a file name: with an addition, it must fit into the 255 bytes of most file systems."""
+    return name.encode()[:200].decode(errors="ignore")
 
 
 def remove_parts(folder: Path) -> None:
