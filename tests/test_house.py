@@ -49,6 +49,16 @@ def test_the_library_names_no_flags(name):
     assert flags == []
 
 
+@pytest.mark.parametrize("path", FILES, ids=NAMES)
+def test_documented_arguments_are_those_of_the_signature(path):
+    """One name before each colon, and a parameter of this name: the site shows no others."""
+    for node, _ in functions(ast.parse(path.read_text(encoding="utf-8"))):
+        section = (ast.get_docstring(node) or "").partition("\nArgs:\n")[2].partition("\n\n")[0]
+        named = re.findall(r"^    (\S.*?): ", section, re.MULTILINE)
+        given = {each.arg for each in ast.walk(node.args) if isinstance(each, ast.arg)}
+        assert set(named) <= given, (node.name, named)
+
+
 @pytest.mark.parametrize("stub", sorted(SOURCE.rglob("__init__.pyi")), ids=lambda path: path.parent.name)
 def test_no_export_has_the_name_of_its_module(stub):
     """Importing the module would hide a name that is imported lazily."""

@@ -64,7 +64,8 @@ def choose(
 
     Args:
         targets: each for a batch of examples; D may differ between targets.
-        step, chunk: the place of the chunk in the message, which determines the candidates.
+        step: with `chunk` the place in the message, which determines the candidates.
+        chunk: its number in the step.
         log2_candidates: log2 of their number.
         seed: of the arrival times.
     """

@@ -37,7 +37,8 @@ def check_ending(path: Path, *, animation: bool = False, image: bool = False, na
     """Return the path if `save` can write a figure to it. Call it before long work.
 
     Args:
-        animation, image: it is one of these instead of a figure.
+        animation: it is an animation instead of a figure.
+        image: it is an image instead of a figure.
         name: the option that named the path, for the message.
 
     Raises:

@@ -174,7 +174,8 @@ def refuse_changes(
 
     Args:
         what: what the folder holds, such as "a run".
-        old, new: the stored settings and those given now.
+        old: the stored settings.
+        new: the settings given now.
         may_change: dotted names that may differ.
         named: returns how a message names an entry.
 

@@ -55,7 +55,8 @@ def train(
             images of any kind, a data set or a `Split`; a `DataRequest`; or None to resume the run in `out` with its
             own data and recipe. The run folder stores a fingerprint of images in memory, not the images.
         out: the run folder.
-        minutes, steps: the budget, like the overrides "training.minutes" and "training.steps".
+        minutes: the budget, like the override "training.minutes".
+        steps: the budget, like the override "training.steps".
         seed: a whole number, like the override "training.seed"; by default that of the recipe, 0 in every preset. None
             draws a fresh seed for a new run and reports it; config.json stores it.
         preset: name of a recipe; None chooses it by the data.

@@ -47,7 +47,8 @@ def figure_path(
     """Return the path of a figure or an animation, before any work is done; without `path`, NAME.png or NAME.gif.
 
     Args:
-        json, csv, run, inputs: the other outputs, and what the command reads: see `check_outputs`.
+        json: output of the numbers, see `check_outputs`; so is `csv`.
+        run: what the command reads, see `check_outputs`; so are `inputs`.
 
     Raises:
         ConfigurationError: the name has an ending that it cannot be written to, or see `check_outputs`.
