@@ -47,7 +47,7 @@ def test_mistakes_are_one_sentence(nelbo_cli, trained: Path, rows: Path):
     for arguments, message in (
         (("--features", rows, "--num", 4, "--steps", 2), "1 reference image(s) have no covariance"),
         (("--features", rows, "--reference", "both"), "part of the data (--reference)"),
-        (("--features", rows, "--guidance-interval", 0, 1), "give both or neither"),
+        (("--features", rows, "--guidance-interval", 0.8, 0.1), "must be two rising shares"),
         (("--features", "absent.pt2"), "is no file"),
     ):
         done = nelbo_cli("frechet", trained, *arguments, "--device", "cpu")

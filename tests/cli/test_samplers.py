@@ -57,7 +57,7 @@ def test_sampling_options_change_the_images(nelbo_cli, tmp_path):
         (("--threshold", 1.5), "the threshold is a share of the pixels"),
         (("--threshold-max", 1.5), "--threshold-max limits the bound of --threshold; give both or neither"),
         (("--threshold", 0.9, "--threshold-max", 0.5), "must be at least 1, the end of the range of the data, got 0.5"),
-        (("--guidance-interval", 0.2, 0.8), "--guidance-interval says where --guidance applies"),
+        (("--sampler", "ddim", "--guidance-interval", 0.2, 0.8), "--guidance-interval says where --guidance applies"),
         (("--steps", 0), "the number of steps must be a whole number within 1..1000, got 0"),
     ],
 )
@@ -101,7 +101,10 @@ def test_class_labels_and_guidance(nelbo_cli, tmp_path, monkeypatch):
     assert numbers == []
     for options, named in (
         (("--label", 10), "unknown class '10'"),
-        (("--label", "none", "--guidance", 2), "--guidance follows a class; set --label to one, or remove --guidance"),
+        (
+            ("--label", "none", "--guidance", 2),
+            "--guidance follows a class; set --label to a class, or remove --guidance",
+        ),
         (("--label", 1, "--guidance", 2, "--guidance-interval", 0.9, 0.1), "two rising shares of the chain"),
     ):
         done = nelbo_cli("sample", "by-class", "--num", 1, "--steps", 2, "--out", "y.npy", *options)

@@ -6,7 +6,10 @@ import pytest
 import torch
 
 import nelbo
+from nelbo.errors import DataError
 from nelbo.runs import bundled_models, find_run
+from nelbo.studies import data_of
+from tests.conftest import write_pictures
 
 # Sums of pixels of samples 0 and 1 at seed 0 in 5 steps of Algorithm 2, and the bound of two flat images at 4 t each.
 GOLDEN = {"avatars": ([491373, 537242], 2.15013), "fashion-mnist": ([43180, 77049], 2.95585)}
@@ -18,6 +21,15 @@ def test_a_folder_of_images_does_not_hide_a_model(tmp_path, monkeypatch):
     assert find_run("avatars") == bundled_models()["avatars"]
     (tmp_path / "avatars" / "config.json").write_text("{}")
     assert find_run("avatars") == Path("avatars")
+
+
+@pytest.mark.parametrize("images", [0, 3])
+def test_the_images_of_avatars_are_not_bundled(tmp_path, monkeypatch, images):
+    monkeypatch.chdir(tmp_path)
+    if images:
+        write_pictures(tmp_path / "avatars", images, (32, 32))
+    with pytest.raises(DataError, match="images of the bundled model avatars are not part of nelbo; its card"):
+        data_of(nelbo.load("avatars", device="cpu"))
 
 
 def test_every_model_has_golden_values():

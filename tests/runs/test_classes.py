@@ -162,6 +162,16 @@ class TestSampling:
         drawn = run.model.classes(None, 3, seed=5)
         assert all(torch.equal(label[:3], drawn) for label in seen)  # guidance calls with and without the class
 
+    def test_labels_are_names_numbers_or_all_in_turn(self, run):
+        names = run.config.data.class_names
+        assert run.model.classes([names[1], 0], 2).tolist() == run.model.classes((1, names[0]), 2).tolist() == [1, 0]
+        assert run.model.classes("all", 3, first=1).tolist() == [i % len(names) for i in (1, 2, 3)]
+        for wrong in ({"a": 1}, [names[0], None], [[0], [1, 0]], 1j, [0.5, 1.0], object()):
+            with pytest.raises(ConfigurationError, match="label must be the number of a class"):
+                run.model.classes(wrong, 2)
+        with pytest.raises(ConfigurationError, match="class 'absent'"):
+            run.model.classes(["absent", 0], 2)
+
     def test_guidance_pulls_towards_the_drawn_classes(self, run, seen):
         run.sample(3, seed=5, steps=1, guidance=2.0, guidance_interval=(0.0, 1.0))
         (label,) = seen
@@ -170,7 +180,9 @@ class TestSampling:
     def test_the_label_none_samples_without_a_class(self, run, seen):
         run.sample(3, label="none", steps=1)
         assert seen == [None]
-        with pytest.raises(ConfigurationError, match="guidance follows a class; set label to one, or remove guidance"):
+        with pytest.raises(
+            ConfigurationError, match="guidance follows a class; set label to a class, or remove guidance"
+        ):
             run.sample(3, label="none", steps=1, guidance=2.0)
 
     def test_a_class_called_none_wins(self, run):

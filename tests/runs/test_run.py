@@ -96,7 +96,9 @@ class TestConditional:
         return replace(run, config=replace(config, data=replace(config.data, class_names=("cat", "dog", "owl"))))
 
     def test_trajectory_refuses_what_sampling_refuses(self, run, conditional):
-        with pytest.raises(ConfigurationError, match="guidance follows a class; set label to one, or remove guidance"):
+        with pytest.raises(
+            ConfigurationError, match="guidance follows a class; set label to a class, or remove guidance"
+        ):
             next(conditional.trajectory(1, label="none", guidance=3.0))
         with pytest.raises(ConfigurationError, match="label must be the number of a class"):
             next(conditional.trajectory(1, label=torch.tensor([99])))
@@ -133,7 +135,7 @@ class TestConditional:
         conditional.restore(damaged, **how, steps=3)
         assert seen and all(label is None for label in seen)  # the class of the image is unknown
         for unknown in (None, "none"):
-            with pytest.raises(ConfigurationError, match="guidance follows a class; set label to one"):
+            with pytest.raises(ConfigurationError, match="guidance follows a class; set label to a class"):
                 conditional.restore(damaged, **how, label=unknown, guidance=3.0)
 
     def test_the_posterior_mean_follows_the_class(self, conditional):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nelbo.data import load_data
-from nelbo.errors import ScheduleError
+from nelbo.errors import ConfigurationError, ScheduleError
 from nelbo.options import help_of
 from nelbo.recipes import Recipe, ScheduleOptions
 from nelbo.runs import DiffusionRun, SamplingOptions
@@ -128,7 +128,13 @@ def test_a_model_of_classes_is_guided_at_the_middle_noise_levels():
 
 @pytest.mark.parametrize(
     ("options", "steps"),
-    [({"guidance": 1.0}, 20), ({"label": "none"}, 20), ({"sampler": "ddim"}, 20), ({"sampler": "ancestral"}, T)],
+    [
+        ({"guidance": 1.0}, 20),
+        ({"label": "none"}, 20),
+        ({"label": "none", "guidance": 1.0}, 20),
+        ({"sampler": "ddim"}, 20),
+        ({"sampler": "ancestral"}, T),
+    ],
 )
 def test_no_guidance(options: dict[str, Any], steps: int):
     run = run_of(T, conditional=True, label_dropout=0.1)
@@ -147,6 +153,10 @@ def test_guidance_interval_replaces_the_middle():
     run = run_of(T, conditional=True, label_dropout=0.1)
     run.sample(3, guidance=2.0, guidance_interval=(0.0, 1.0))
     assert guided(run, 3) == kept(run, 16, "karras")
+    run.sample(3, guidance_interval=(0.0, 1.0))
+    assert guided(run, 3) == kept(run, 16, "karras")
+    with pytest.raises(ConfigurationError, match="guidance_interval says where guidance applies, and there is none"):
+        run.sample(3, guidance_interval=(0.0, 1.0), sampler="ddim")
     run.sample(3, guidance=2.0, sampler="ddim")
     assert guided(run, 3) == [t for t in kept(run, 20, "karras") if abs(float(run.schedule.log_snr[t])) <= 2.5]
 

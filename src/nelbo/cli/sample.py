@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -27,7 +27,7 @@ from nelbo.runs.sampling_options import SamplingOptions
 if TYPE_CHECKING:
     import torch
 
-    from nelbo.runs import DiffusionRun, Run
+    from nelbo.runs import Run
     from nelbo.training import Processes
 
 PICTURES, ARRAYS = (".png", ".webp"), (".npy",)
@@ -127,7 +127,7 @@ def _draw(run: str, out: Path, num: int, label: str | None, options: dict[str, A
     if _is_folder(out) and model.shape[1:] == (1, 1):
         raise ConfigurationError(f"--out {out} is a folder, but the model draws points; name a .png or .npy file.")
     if label is not None:
-        options["label"] = _in_turn(cast("DiffusionRun", model), num) if label == "all" else label
+        options["label"] = label
     parts = _parts(model, processes, num, options)
     images = torch.cat(list(processes.union(parts).values()))
     if processes.index == 0:
@@ -137,7 +137,7 @@ def _draw(run: str, out: Path, num: int, label: str | None, options: dict[str, A
 
 def _parts(model: Run, processes: Processes, num: int, options: dict[str, Any]) -> dict[int, torch.Tensor]:
     """Draw this process's batches: the first image's number -> uint8 images."""
-    batch_size, label = options["batch_size"], options.pop("label", None)
+    batch_size = options["batch_size"]
     own = range(processes.index * batch_size, num, processes.count * batch_size)
     parts: dict[int, torch.Tensor] = {}
     with bars() as bar:
@@ -147,18 +147,8 @@ def _parts(model: Run, processes: Processes, num: int, options: dict[str, Any]) 
             def progress(done: int, total: int, turn: int = turn) -> None:
                 bar("sampling", turn * total + done, len(own) * total)
 
-            if label is not None:
-                options["label"] = label if isinstance(label, str) else label[start : start + size]
             parts[start] = model.sample(size, first=start, progress=progress, **options)
     return parts
-
-
-def _in_turn(run: DiffusionRun, num: int) -> torch.Tensor:
-    """(num,) the class of each image, every class in turn."""
-    import torch
-
-    run.model.require_classes()
-    return torch.arange(num) % len(run.config.data.class_names)
 
 
 def _write(images: torch.Tensor, out: Path, levels: int) -> None:

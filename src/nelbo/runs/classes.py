@@ -1,12 +1,15 @@
 """The classes that a class-conditional model draws where none is given: as often as in its training images."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from nelbo.randomness import CLASSES, image_generators, uniform
 from nelbo.runs.folder import DataOptions
 
-WITHOUT = "none"  # the label that samples without a class
+WITHOUT, IN_TURN = "none", "all"  # the labels that sample without a class, and every class in turn
+Label = int | str | Tensor | Sequence[int | str]
 
 
 def drawn_classes(data: DataOptions, num: int, *, seed: int, first: int) -> Tensor:

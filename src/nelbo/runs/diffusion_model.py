@@ -26,7 +26,7 @@ from nelbo.options import known
 from nelbo.randomness import DECODER, image_generators
 from nelbo.recipes.assembly import build_parameterization, build_variance
 from nelbo.recipes.recipe import Recipe
-from nelbo.runs.classes import WITHOUT, drawn_classes
+from nelbo.runs.classes import IN_TURN, WITHOUT, Label, drawn_classes
 from nelbo.runs.folder import CONFIG_FILE, MODEL_FILE, DataOptions
 from nelbo.runs.sampling import build_sampler, constraints_of, guidance_of, middle_of, strided
 from nelbo.runs.sampling_options import SamplingOptions
@@ -166,7 +166,7 @@ class DiffusionModel(Brief):
         *,
         seed: int = 0,
         first: int = 0,
-        label: int | str | Tensor | None = None,
+        label: Label | None = None,
     ) -> Iterator[Step]:
         """Sample images first..first+num-1 of a seed as one batch, and yield every step; see `Sampler.trajectory`.
 
@@ -224,13 +224,13 @@ class DiffusionModel(Brief):
             return int(name)
         return names.index(known(name, names, "class"))
 
-    def classes(self, label: int | str | Tensor | None, num: int, *, seed: int = 0, first: int = 0) -> Tensor | None:
+    def classes(self, label: Label | None, num: int, *, seed: int = 0, first: int = 0) -> Tensor | None:
         """Return the classes of the images first..first+num-1 of a seed: int64 (num,), or None for no class.
 
         Args:
-            label: the name or number of one class, or int64 (num,) numbers. "none" is no class, unless a class has this
-                name. None draws the class of each image, as often as in the training images; a model that is not
-                class-conditional has no class to draw.
+            label: the name or number of one class, or a list or tensor with one for each image. "none" is no class, and
+                "all" is every class in turn, unless a class has this name. None draws the class of each image, as often
+                as in the training images; a model that is not class-conditional has no class to draw.
 
         Raises:
             ConfigurationError: an unknown class, or a label for a model without classes.
@@ -239,11 +239,12 @@ class DiffusionModel(Brief):
         if label is None:
             return drawn_classes(self.data, num, seed=seed, first=first).to(device) if self.recipe.conditional else None
         self.require_classes()
-        if isinstance(label, str) and label == WITHOUT and label not in self.data.class_names:
-            return None
-        given = torch.as_tensor(self.class_number(label) if isinstance(label, str) else label)
+        names = self.data.class_names
+        if isinstance(label, str) and label in (WITHOUT, IN_TURN) and label not in names:
+            return None if label == WITHOUT else (torch.arange(first, first + num) % len(names)).to(device)
+        given = self._numbers(label)
         labels = given.expand(num) if given.ndim == 0 else given
-        names, whole = self.data.class_names, not (given.is_floating_point() or given.dtype == torch.bool)
+        whole = not (given.is_floating_point() or given.is_complex() or given.dtype == torch.bool)
         if not whole or labels.shape != (num,) or int(labels.min()) < 0 or int(labels.max()) >= len(names):
             listed = ", ".join(f"{i} {name}" for i, name in enumerate(names))
             raise ConfigurationError(
@@ -252,15 +253,27 @@ class DiffusionModel(Brief):
             )
         return labels.long().to(device)
 
+    def _numbers(self, label: Label) -> Tensor:
+        """Return the numbers of one class, or of several; NaN if `label` is neither."""
+        if isinstance(label, str):
+            return torch.as_tensor(self.class_number(label))
+        if isinstance(label, list | tuple):
+            label = [self.class_number(each) if isinstance(each, str) else each for each in label]
+        try:
+            return torch.as_tensor(label)
+        except (TypeError, ValueError, RuntimeError):
+            return torch.tensor(float("nan"))
+
     def require_class(self, classes: Tensor | None, guidance: float | None) -> None:
         """Check that guidance has a class to follow.
 
         Raises:
             ConfigurationError: a guidance scale, but no class.
         """
-        if guidance is not None and classes is None and self.recipe.conditional:
+        if guidance not in (None, 1) and classes is None and self.recipe.conditional:
             raise ConfigurationError(
-                f"{option('guidance')} follows a class; set {option('label')} to one, or remove {option('guidance')}."
+                f"{option('guidance')} follows a class; set {option('label')} to a class, or remove "
+                f"{option('guidance')}."
             )
 
     def require_classes(self) -> None:

@@ -15,6 +15,7 @@ from nelbo.options import options_from
 from nelbo.progress import Progress, reported
 from nelbo.randomness import chosen_seed
 from nelbo.restoration import Restoration
+from nelbo.runs.classes import Label
 from nelbo.runs.codec_plan import load_codec
 from nelbo.runs.decoder import DecoderWarning
 from nelbo.runs.folder import why_no_decoder
@@ -45,7 +46,7 @@ class DiffusionRun(MeasuredDiffusion):
         *,
         seed: int | None = 0,
         first: int = 0,
-        label: int | str | Tensor | None = None,
+        label: Label | None = None,
         options: SamplingOptions | None = None,
         **changes: Any,
     ) -> Iterator[Step]:
@@ -68,7 +69,7 @@ class DiffusionRun(MeasuredDiffusion):
         *,
         seed: int | None = 0,
         first: int = 0,
-        label: int | str | Tensor | None = None,
+        label: Label | None = None,
         batch_size: int = 64,
         progress: Progress | bool | None = None,
         options: SamplingOptions | None = None,
@@ -81,7 +82,8 @@ class DiffusionRun(MeasuredDiffusion):
         Args:
             seed: a whole number; None draws a fresh one and reports it: see `nelbo.randomness.chosen_seed`.
             first: number of the first image.
-            label: the class by name or number, or "none"; by default drawn by its frequency in training. See
+            label: the class by name or number, a list with one for each image, "none" or "all"; by default drawn by its
+                frequency in training. See
                 `DiffusionModel.classes`.
             progress: True for a progress bar, or a function that is called with (steps done, steps in all).
             options: how to sample.

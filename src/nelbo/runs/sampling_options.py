@@ -123,10 +123,6 @@ class SamplingOptions:
                 f"{option('threshold_max')} limits the bound of {option('threshold')}; give both or neither."
             )
         if self.guidance_interval is not None:
-            if self.guidance is None:
-                raise ConfigurationError(
-                    f"{option('guidance_interval')} says where {option('guidance')} applies; give both or neither."
-                )
             first, last = self.guidance_interval
             if not 0 <= first <= last <= 1:
                 raise ConfigurationError(
@@ -150,10 +146,18 @@ class SamplingOptions:
         Args:
             knows_classes: the model was trained with and without classes, so the default guidance is possible.
             middle: the middle noise levels as two fractions of the diffusion time.
+
+        Raises:
+            ConfigurationError: an interval, but no guidance.
         """
         guidance = self.guidance
         if guidance is None and knows_classes and self.sampler == DEFAULT_SAMPLER:
             guidance = DEFAULT_GUIDANCE
+        if guidance is None and self.guidance_interval is not None:
+            raise ConfigurationError(
+                f"{option('guidance_interval')} says where {option('guidance')} applies, and there is none by default "
+                f"here; set {option('guidance')} too, or remove {option('guidance_interval')}."
+            )
         interval = self.guidance_interval or (None if guidance is None else middle)
         return replace(self, guidance=guidance, guidance_interval=interval)
 

@@ -1,9 +1,9 @@
 """The data of a training run: read for training, described in its configuration, and read again for evaluation."""
 
 from nelbo.data import MEMORY_PREFIX, DataWarning, ImageDataset, Split, absolute_spec, fingerprint, load_data
-from nelbo.data.names import FULL
+from nelbo.data.names import BUILT_IN, FULL
 from nelbo.errors import DataError, option, warn
-from nelbo.runs.folder import UNKNOWN_DATA, DataOptions, RunConfig
+from nelbo.runs.folder import UNKNOWN_DATA, DataOptions, RunConfig, bundled_models
 from nelbo.runs.run import Run
 from nelbo.studies.data_request import DataRequest
 from nelbo.studies.listener import Listener
@@ -90,12 +90,11 @@ def data_of(run: Run, listener: Listener | None = None) -> Split:
     try:
         split = read_split(request_of(run.config), workers=None, seed=seed, listener=listener or Listener())
     except DataError as error:
-        raise DataError(
-            f"the images of {run.folder} cannot be read again; put them back, or set {option('data')} where it is "
-            f"accepted. Reason: {error.marked}"
-        ) from error
+        raise DataError(_absent(run) or f"the data of {run.folder} cannot be read again: {error.marked}") from error
     found, known = (len(split.train), len(split.test)), (data.num_train, data.num_held_out)
     if found != known:
+        if absent := _absent(run):
+            raise DataError(f"{data.spec} has {sum(found)} images, not the {sum(known)} of the model; {absent}")
         raise DataError(
             f"{data.spec} had {sum(known)} images when {run.folder} was trained and has {sum(found)} now, so its "
             f"held-out images can no longer be determined; set {option('data')} to images that the model has never "
@@ -109,6 +108,17 @@ def data_of(run: Run, listener: Listener | None = None) -> Split:
             DataWarning,
         )
     return split
+
+
+def _absent(run: Run) -> str | None:
+    """Say that the images of a bundled model are not bundled, if they came from a folder; None for other runs."""
+    spec = run.config.data.spec
+    if spec in BUILT_IN or run.folder not in bundled_models().values():
+        return None
+    return (
+        f"the images of the bundled model {spec} are not part of nelbo; its card in the documentation says how to make "
+        f"them. Put them into a folder {spec}, or set {option('data')} to other images where it is accepted."
+    )
 
 
 def held_out_part(run: Run, listener: Listener | None = None) -> ImageDataset:
