@@ -30,6 +30,7 @@ TINY = [
             "network.fourier=[]",
             "network.slopes=[]",
             "training.log_every=2",
+            "training.preview_every=4",  # figures take longer than the four steps
         )
         for part in ("--set", setting)
     ),
