@@ -315,6 +315,12 @@ def test_score_of_one_image_and_of_another_size(nelbo_cli, trained, pictures):
     assert resized.code == 0 and "2 of 2 images resized to 8x8" in resized.err
 
 
+def test_data_of_several_sizes_has_no_empty_rows(nelbo_cli, pictures):
+    pictures("mixed", 2, (8, 8), 1), pictures("mixed", 2, (12, 8), 2)
+    done = nelbo_cli("data", "mixed")
+    assert done.code == 0 and "None" not in done.out and "several sizes; training needs --size" in done.out
+
+
 def test_data_in_words_and_in_json(nelbo_cli, pictures):
     place = pictures("mine", num=6, classes=3)
     (place / "notes.txt").write_text("none")

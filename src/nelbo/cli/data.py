@@ -25,6 +25,7 @@ POLICY = (
     "decoded are skipped and listed."
 )
 MOST_SHOWN = 12  # entries of a list or dictionary
+UNDETERMINED = {"shape": "several sizes; training needs --size"}  # other rows without a value are left out
 
 
 def data(
@@ -52,7 +53,8 @@ def data(
         table.add_column("property")
         table.add_column("value", overflow="fold")
         for name, value in values.items():
-            table.add_row(name.replace("_", " "), in_words(value))
+            if value is not None or name in UNDETERMINED:
+                table.add_row(name.replace("_", " "), UNDETERMINED[name] if value is None else in_words(value))
         out.print(table)
     write_results(values, json)
 
