@@ -32,6 +32,13 @@ def test_the_images_of_avatars_are_not_bundled(tmp_path, monkeypatch, images):
         data_of(nelbo.load("avatars", device="cpu"))
 
 
+def test_damaged_images_of_avatars_are_not_absent(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "avatars").mkdir()
+    with pytest.raises(DataError, match=r"cannot be read again: .*avatars holds no images"):
+        data_of(nelbo.load("avatars", device="cpu"))
+
+
 def test_every_model_has_golden_values():
     assert set(bundled_models()) == set(GOLDEN)
 

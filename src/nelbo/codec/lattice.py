@@ -26,8 +26,8 @@ def safe_offset(values: Tensor, margin: float, low: int, high: int) -> int | Non
     Args:
         values: (n,) in units of the grid.
         margin: the distance, in units of the grid.
-        low: rounded values are clamped to low..high, so that edges outside this range do not count.
-        high: see `low`.
+        low: lower end of the range to which rounded values are clamped; edges outside it do not count.
+        high: upper end of this range.
 
     Returns:
         An offset for `rounded`, or None if no offset is safe.

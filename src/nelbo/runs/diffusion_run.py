@@ -83,8 +83,7 @@ class DiffusionRun(MeasuredDiffusion):
             seed: a whole number; None draws a fresh one and reports it: see `nelbo.randomness.chosen_seed`.
             first: number of the first image.
             label: the class by name or number, a list with one for each image, "none" or "all"; by default drawn by its
-                frequency in training. See
-                `DiffusionModel.classes`.
+                frequency in training. See `DiffusionModel.classes`.
             progress: True for a progress bar, or a function that is called with (steps done, steps in all).
             options: how to sample.
             changes: fields of `SamplingOptions` that replace those of `options`: `steps=20`.

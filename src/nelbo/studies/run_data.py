@@ -1,5 +1,7 @@
 """The data of a training run: read for training, described in its configuration, and read again for evaluation."""
 
+import os
+
 from nelbo.data import MEMORY_PREFIX, DataWarning, ImageDataset, Split, absolute_spec, fingerprint, load_data
 from nelbo.data.names import BUILT_IN, FULL
 from nelbo.errors import DataError, option, warn
@@ -90,7 +92,8 @@ def data_of(run: Run, listener: Listener | None = None) -> Split:
     try:
         split = read_split(request_of(run.config), workers=None, seed=seed, listener=listener or Listener())
     except DataError as error:
-        raise DataError(_absent(run) or f"the data of {run.folder} cannot be read again: {error.marked}") from error
+        absent = None if os.path.exists(data.spec) else _absent(run)  # a damaged folder has a reason of its own
+        raise DataError(absent or f"the data of {run.folder} cannot be read again: {error.marked}") from error
     found, known = (len(split.train), len(split.test)), (data.num_train, data.num_held_out)
     if found != known:
         if absent := _absent(run):

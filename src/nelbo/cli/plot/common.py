@@ -47,8 +47,10 @@ def figure_path(
     """Return the path of a figure or an animation, before any work is done; without `path`, NAME.png or NAME.gif.
 
     Args:
-        json: output of the numbers, see `check_outputs`; so is `csv`.
-        run: what the command reads, see `check_outputs`; so are `inputs`.
+        json: another output, see `check_outputs`.
+        csv: another output.
+        run: the run that the command reads, see `check_outputs`.
+        inputs: other files that it reads.
 
     Raises:
         ConfigurationError: the name has an ending that it cannot be written to, or see `check_outputs`.
