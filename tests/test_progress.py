@@ -46,11 +46,26 @@ def test_a_bar_shows_the_work_in_a_terminal():
     assert "sampling" in shown.getvalue() and "3/20" in shown.getvalue()
 
 
-def test_no_bar_is_written_to_a_file():
+def test_short_work_writes_nothing_to_a_file():
     shown = StringIO()
     with bars(Console(file=shown)) as bar:
         bar("sampling", 1, 2)
+        bar("sampling", 2, 2)
     assert shown.getvalue() == ""
+
+
+def test_long_work_writes_lines_to_a_file(monkeypatch):
+    """A step a second: the first line comes after 30 seconds, and later ones whenever a tenth more has passed."""
+    clock, shown = [0.0], StringIO()
+    monkeypatch.setattr("nelbo.progress.time.monotonic", lambda: clock[0])
+    with bars(Console(file=shown, width=20)) as bar:
+        for done in range(1001):
+            clock[0] = float(done)
+            bar("compressing", done, 1000)
+    lines = shown.getvalue().splitlines()
+    assert lines[0] == "compressing: 30 of 1000, 16:10 left"
+    assert lines[1] == "compressing: 60 of 1000, 15:40 left"
+    assert 15 < len(lines) < 30 and "━" not in shown.getvalue()
 
 
 def test_true_shows_a_bar_on_standard_error(capsys, monkeypatch):

@@ -16,6 +16,7 @@ from annotated_doc import Doc
 from nelbo.errors import ConfigurationError, option
 
 Kind = TypeVar("Kind")
+JSON, PYTHON = ("true", "false", "null"), ("True", "False", "None")
 
 
 def known(name: str, names: Iterable[str], what: str) -> str:
@@ -65,7 +66,7 @@ def check_types(options: Any, named: Callable[[str], str] = option) -> None:
     for name, hint in get_type_hints(type(options)).items():
         value = getattr(options, name)
         if _is_plain(hint) and not _fits(value, hint):
-            raise ConfigurationError(f"{named(name)} is {value!r}; expected {_in_words(hint)}.")
+            raise ConfigurationError(f"{named(name)} is {value!r}; expected {_in_words(hint, PYTHON)}.")
 
 
 def check_whole(name: str, value: object, least: int | None = 1) -> None:
@@ -97,7 +98,7 @@ def record_from(kind: type[Any], values: Mapping[str, Any], prefix: str = "") ->
     for key, value in values.items():
         known(key, hints, f"{kind.__name__} setting")
         if not _fits(value, hints[key]):
-            raise ConfigurationError(f"the setting {prefix}{key} is {value!r}; expected {_in_words(hints[key])}.")
+            raise ConfigurationError(f"the setting {prefix}{key} is {value!r}; expected {_in_words(hints[key], JSON)}.")
     return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
 
@@ -108,14 +109,26 @@ def _is_plain(hint: Any) -> bool:
     return hint in (int, float, bool, str, type(None))
 
 
-def _in_words(hint: Any) -> str:
-    """Describe what an annotation accepts."""
-    if isinstance(hint, UnionType):
-        return " or ".join(_in_words(choice) for choice in get_args(hint))
+def _in_words(hint: Any, constants: tuple[str, str, str]) -> str:
+    """Describe what an annotation accepts.
+
+    Args:
+        constants: how true, false and null are written: `JSON` or `PYTHON`.
+    """
+    choices = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    *others, last = [word for choice in choices for word in _words(choice, constants)]
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def _words(hint: Any, constants: tuple[str, str, str]) -> list[str]:
+    """Return the alternatives of an annotation that is no union."""
+    true, false, null = constants
     if get_origin(hint) is tuple:
-        return f"a list, each entry {_in_words(get_args(hint)[0])}"
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a string", type(None): "null"}
-    return words.get(hint, getattr(hint, "__name__", str(hint)))
+        inner = get_args(hint)
+        number = "" if inner[-1] is Ellipsis else f"{len(inner)} "
+        return [f"a list of {number}values, each {_in_words(inner[0], constants)}"]
+    words = {int: ["a whole number"], float: ["a number"], bool: [true, false], str: ["a string"], type(None): [null]}
+    return words.get(hint, [getattr(hint, "__name__", str(hint))])
 
 
 def _fits(value: Any, hint: Any) -> bool:

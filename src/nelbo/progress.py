@@ -1,7 +1,8 @@
-"""How long work reports its progress: to a function of the caller, or to a bar on standard error."""
+"""How long work reports its progress: to a function of the caller, or on standard error as bars or lines."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,15 @@ Progress = Callable[[int, int], None]
 
 StageProgress = Callable[[str, int, int], None]
 """Called with (stage, done, total), for work of several stages."""
+
+FIRST_LINE, LINES = 30.0, 0.1  # seconds until the first line of progress, and the share of the time between two lines
+
+
+def duration(seconds: float) -> str:
+    """Write a duration as 1:23:45 or 2:34."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def no_stages(stage: str, done: int, total: int) -> None:
@@ -43,9 +53,44 @@ class Bars:
         return lambda done, total: self(name, done, total)
 
 
+class Pace:
+    """Decides when a line of progress is due where no bar can be shown: rarer and rarer as the work takes longer."""
+
+    def __init__(self) -> None:
+        self.began = self.last = time.monotonic()
+
+    def due(self) -> bool:
+        """Return whether to print a line now; the next one is then due later."""
+        now = time.monotonic()
+        if now - self.last < max(FIRST_LINE, LINES * (now - self.began)):
+            return False
+        self.last = now
+        return True
+
+    def left(self, share: float) -> str:
+        """Write the time that the rest of the work takes if `share` of it, above 0, is done."""
+        return f"{duration((self.last - self.began) / share * (1 - share))} left"
+
+
+class Lines(Bars):
+    """Lines of progress for a log file or a pipe, where a bar cannot be shown. Short work prints none."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.paces: dict[str, Pace] = {}
+
+    def __call__(self, name: str, done: int, total: int) -> None:
+        """Print a line about this stage if one is due."""
+        pace = self.paces.setdefault(name, Pace())
+        if done >= total:
+            del self.paces[name]
+        elif done > 0 and pace.due():
+            self.console.print(f"{name}: {done} of {total}, {pace.left(done / total)}", soft_wrap=True)
+
+
 @contextmanager
 def bars(console: Console | None = None) -> Iterator[Bars]:
-    """Show progress bars while the block runs, in a terminal or a notebook; elsewhere nothing.
+    """Show progress bars while the block runs, in a terminal or a notebook; elsewhere print a line now and then.
 
     Args:
         console: where to show them; standard error if None.
@@ -55,8 +100,10 @@ def bars(console: Console | None = None) -> Iterator[Bars]:
 
     console = console or Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    visible = console.is_terminal or console.is_jupyter
-    with Progress(*columns, console=console, transient=True, disable=not visible) as progress:
+    if not (console.is_terminal or console.is_jupyter):
+        yield Lines(console)
+        return
+    with Progress(*columns, console=console, transient=True) as progress:
         yield Bars(progress)
 
 

@@ -156,9 +156,18 @@ def test_raw_file_has_no_parts(nelbo_cli, model, tmp_path):
     Image.fromarray(np.arange(1, dtype=np.uint8).reshape(1, 1)).save("one.png")
     assert nelbo_cli("compress", "one.png", "-m", model, "-o", "one.nelbo").code == 0
     assert json.loads(nelbo_cli("inspect", "one.nelbo", "--json", "-").out)["kind"] == "raw"
-    assert "has no parts" in nelbo_cli("inspect", "one.nelbo", "--original", "one.png").err
+    found = nelbo_cli("inspect", "one.nelbo", "--original", "one.png")
+    assert found.code == 0 and "1x1, stored without the model, so it has no parts, RMSE 0.00" in found.out
+    Image.fromarray(np.zeros((2, 1), np.uint8)).save("two.png")
+    refused = nelbo_cli("inspect", "one.nelbo", "--original", "two.png")
+    assert refused.code == 2 and "the decoded image is (1, 1, 1) and the original (1, 2, 1)" in refused.err
     seen = nelbo_cli("decompress", "one.nelbo", "-o", "back.png", "--bytes", 5)
     assert seen.code == 0 and "has no previews" in seen.err
+
+
+def test_missing_input_is_named_before_the_output(nelbo_cli):
+    refused = nelbo_cli("decompress", "absent.nelbo", "-o", "back.gif")
+    assert refused.code == 2 and "absent.nelbo cannot be read" in refused.err
 
 
 def test_report_checks_sizes_before_compressing(nelbo_cli, model, tmp_path):

@@ -14,9 +14,10 @@ import nelbo
 import nelbo.cli.app
 from nelbo import plots
 from nelbo.cli.app import app
-from nelbo.cli.display import TrainingDisplay, duration
+from nelbo.cli.display import TrainingDisplay
 from nelbo.cli.options import parse_setting
 from nelbo.errors import ConfigurationError, RunError
+from nelbo.progress import duration
 from nelbo.studies.training import with_one_budget
 from tests.cli.conftest import TINY
 

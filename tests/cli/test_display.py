@@ -19,8 +19,8 @@ def line(width: int, verbose: bool = False) -> str:
     display = TrainingDisplay(verbose)
     display.task = display.progress.add_task("training", total=1.0, note="")
     display.previewed({"step": 12345, "held_out_bits_per_dim": 2.8915, "held_out_standard_error": 0.01})
-    step = TrainingStep(step=12345, fraction=0.25, seconds=1800.0, images_per_second=123.4, record=RECORD)
-    display.stepped(step)
+    for number, fraction, seconds in ((12344, 0.0, 0.0), (12345, 0.25, 1800.0)):
+        display.stepped(TrainingStep(number, fraction, seconds, images_per_second=123.4, record=RECORD))
     console = Console(width=width, file=StringIO(), force_terminal=True, color_system=None)
     console.print(display.progress.get_renderable())
     return console.file.getvalue()
@@ -79,14 +79,39 @@ def test_end_of_a_short_training_says_how_to_go_on(monkeypatch):
     assert "500 steps are few" in advice and "--minutes 40 or more resumes" in advice
 
 
-@pytest.mark.parametrize(("speed", "said"), [(20.0, ["2:46"]), (2000.0, [])])
-def test_time_after_the_budget_is_announced(speed: float, said: list[str], monkeypatch):
+def test_first_step_does_not_count_for_the_remaining_time(monkeypatch):
+    """The first of 100 steps takes a minute, the second one a second: 98 seconds are left."""
+    display = TrainingDisplay()
+    first, second = TrainingStep(1, 0.01, 60.0, 0.5, {}), TrainingStep(2, 0.02, 61.0, 32.0, {})
+    display.stepped(first)
+    assert display._left(first) == ""
+    display.stepped(second)
+    assert display._left(second) == "1:38 left" and display.speed == 32.0
+
+
+def test_training_prints_lines_where_there_is_no_terminal(monkeypatch):
+    lines, clock = list[str](), [0.0]
+    monkeypatch.setattr("nelbo.cli.display.say", lines.append)
+    monkeypatch.setattr("nelbo.progress.time.monotonic", lambda: clock[0])
+    display = TrainingDisplay()
+    for number in range(1, 101):
+        clock[0] = float(number)
+        display.stepped(TrainingStep(number, number / 100, clock[0], 30.0, RECORD))
+    assert lines[0] == "training: 30%, 1:10 left, step 30, 30 images/s, loss 0.1235 bits/dim"
+    assert len(lines) == 3
+
+
+@pytest.mark.parametrize(
+    ("speed", "pictures", "said"), [(20.0, True, ["0:28"]), (0.4, False, ["1:23"]), (2000.0, True, []), (20, False, [])]
+)
+def test_time_after_the_budget_is_announced(speed: float, pictures: bool, said: list[str], monkeypatch):
     lines = list[str]()
     monkeypatch.setattr("nelbo.cli.display.say", lines.append)
-    display = TrainingDisplay()
+    display = TrainingDisplay(pictures=pictures)
+    display.config = config()  # 10 held-out images
     display.stepped(TrainingStep(step=1, fraction=1.0, seconds=60.0, images_per_second=speed, record={}))
-    for done in range(3):
-        display.staged("calibrating", done, 2)
+    for done in range(101):
+        display.staged("calibrating", done, 100)
     found = [text for text in lines if "besides the budget" in text]
     assert len(found) == len(said) and all(time in text for time, text in zip(said, found, strict=True))
 

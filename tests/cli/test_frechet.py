@@ -1,6 +1,7 @@
 """`nelbo frechet`: the distance with all that it depends on, and errors in one sentence."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -43,12 +44,28 @@ def test_distance_is_printed_and_written(nelbo_cli, trained: Path, rows: Path):
     assert "features rows.pt2: 2 of a torch.export program" in done.out
 
 
+def test_other_images_can_be_compared_with(nelbo_cli, trained: Path, rows: Path, tmp_path: Path):
+    """Also by a run whose own images cannot be read, which then has no classifier."""
+    moved = shutil.copytree(trained, tmp_path / "moved")
+    config = json.loads((moved / "config.json").read_text())
+    config["data"]["spec"] = str(tmp_path / "gone")
+    (moved / "config.json").write_text(json.dumps(config))
+    options = ("--num", 6, "--steps", 2, "--resamples", 20, "--device", "cpu")
+    for run, features, said in ((trained, ("--features", rows), "rows.pt2"), (moved, (), "an untrained network")):
+        done = nelbo_cli("frechet", run, *options, *features, "--data", trained.parent / "pictures")
+        assert done.code == 0, done.err
+        assert "6 generated images against 24 images of" in done.out and said in " ".join(done.out.split())
+    refused = nelbo_cli("frechet", moved, *options)
+    assert refused.code == 2 and "cannot be read again" in refused.err
+
+
 def test_mistakes_are_one_sentence(nelbo_cli, trained: Path, rows: Path):
     for arguments, message in (
         (("--features", rows, "--num", 4, "--steps", 2), "1 reference image(s) have no covariance"),
         (("--features", rows, "--reference", "both"), "part of the data (--reference)"),
         (("--features", rows, "--guidance-interval", 0.8, 0.1), "must be two rising shares"),
         (("--features", "absent.pt2"), "is no file"),
+        (("--reference", "train", "--data", "digits"), "--data replaces the images that --reference names"),
     ):
         done = nelbo_cli("frechet", trained, *arguments, "--device", "cpu")
         assert done.code == 2 and message in done.err, done.err

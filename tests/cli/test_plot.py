@@ -66,6 +66,8 @@ def test_neighbours_are_printed_written_and_drawn(nelbo_cli, trained, tmp_path):
         assert len(row["indices"]) == 2 and 0 < row["distances"][0] <= row["distances"][1] < 255
         assert all(0 <= index < 23 for index in row["indices"])
     assert colours(tmp_path / "neighbours.png") > 50
+    other = json.loads(nelbo_cli(*line, "--data", trained.parent / "pictures", "--json", "-").out)
+    assert other["held_out"] == [] and len(other["samples"]) == 3
 
 
 @pytest.mark.parametrize("name", TOYS)

@@ -440,12 +440,12 @@ class TestResume:
             nelbo.train(None, tmp_path / "nothing")
 
     def test_previews_do_not_change_the_weights(self, folder, tmp_path):
-        settings = flat(read_config(folder).recipe, {"training.preview_every": 100})
-        nelbo.train("digits", tmp_path / "alone", preset="digits", overrides=settings)
-        watched, _ = read_tensors(folder / STATE_FILE)
-        alone, _ = read_tensors(tmp_path / "alone" / STATE_FILE)
+        settings = flat(read_config(folder).recipe, {"training.preview_every": 1})
+        nelbo.train("digits", tmp_path / "watched", preset="digits", overrides=settings)
+        watched, _ = read_tensors(tmp_path / "watched" / STATE_FILE)
+        alone, _ = read_tensors(folder / STATE_FILE)
         assert all(torch.equal(watched[name], alone[name]) for name in alone)
-        assert [len(list((place / "samples").iterdir())) for place in (folder, tmp_path / "alone")] == [4, 1]
+        assert [len(list((place / "samples").iterdir())) for place in (tmp_path / "watched", folder)] == [4, 1]
 
 
 @pytest.mark.parametrize("shares", [(0.0, 0.0), (0.0, 1.0), (0.3, 0.3), (0.25, 0.75), (1.0, 1.0)])
@@ -493,9 +493,9 @@ def test_a_single_image_trains(tmp_path, tiny_recipe):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"clip": 0}, "clip is 0; expected true or false or null"),
-        ({"steps": 2.5}, r"steps is 2\.5; expected a whole number or null"),
-        ({"eta": "x"}, "eta is 'x'; expected a number or null"),
+        ({"clip": 0}, "clip is 0; expected True, False or None"),
+        ({"steps": 2.5}, r"steps is 2\.5; expected a whole number or None"),
+        ({"eta": "x"}, "eta is 'x'; expected a number or None"),
         ({"guidance": 2.0, "guidance_interval": (0.2,)}, r"guidance_interval is \(0\.2,\); expected a list"),
     ],
 )

@@ -213,7 +213,7 @@ def test_minutes_count_over_all_sessions(trainer, tmp_path):
     assert trainer(tmp_path, steps=None, minutes=1e-4).run().step == state.step
 
 
-def test_previews_take_at_most_a_twentieth(trainer, tmp_path):
+def test_previews_take_at_most_a_twentieth(trainer, tmp_path, monkeypatch):
     """With a time budget slow previews are rarer; with a budget in steps none is dropped, so no clock matters."""
     seen = []
 
@@ -225,8 +225,16 @@ def test_previews_take_at_most_a_twentieth(trainer, tmp_path):
     trainer(tmp_path / "clock", steps=None, minutes=2.5 / 60, on_preview=slowly).run()
     assert len(seen) == 2  # the first, and the one at the end
     seen.clear()
+    monkeypatch.setattr("nelbo.training.budget.FEWEST_STEPS", 2)
     trainer(tmp_path / "steps", steps=20, on_preview=slowly).run()
     assert seen == list(range(2, 21, 2))
+
+
+@pytest.mark.parametrize(("steps", "previews"), [(5, [5]), (50, [20, 40, 50])])
+def test_short_training_has_few_previews(trainer, tmp_path, steps: int, previews: list[int]):
+    seen = []
+    trainer(tmp_path, steps=steps, on_preview=lambda network, step: seen.append(step) or {}).run()
+    assert seen == previews
 
 
 def test_on_save_gets_the_averaged_weights(trainer, tmp_path):

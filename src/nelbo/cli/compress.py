@@ -58,7 +58,7 @@ class _Ending:
         return not self.given
 
     def cut(self, file: File, codec: ProgressiveCodec, pixels: Tensor) -> File:
-        """Return the file up to its end; an image that is stored raw stays whole."""
+        """Return the file up to its end; an image that is stored without the model stays whole."""
         from nelbo.codec import RawImage, cut_to_error
 
         if isinstance(file, RawImage):

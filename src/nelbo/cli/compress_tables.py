@@ -39,7 +39,7 @@ def _print_sizes(images: list[Known], files: list[Coded]) -> None:
     num_bytes, dims = sum(file.num_bytes for file in files), sum(image.num_dims for image in images)
     show(
         f"{num} image{'s' if num > 1 else ''}, {num_bytes:,} bytes, {8 * num_bytes / dims:.4f} bits/dim"
-        f"{f'; {raw} stored raw' if raw else ''}"
+        f"{f'; {raw} stored without the model' if raw else ''}"
     )
 
 

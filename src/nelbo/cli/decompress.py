@@ -63,6 +63,8 @@ def decompress(
     Exit code 2: a file could not be decoded. Exit code 1: a file is truncated and gave only a preview, and --bytes was
     not set.
     """
+    if not files.exists():  # before the output, whose ending may be wrong too
+        raise DataError(f"{files} cannot be read: no such file or directory.")
     paths = sorted(files.glob("*.nelbo")) if files.is_dir() else [files]
     if not paths:
         raise DataError(f"{files} has no .nelbo files.")
@@ -119,7 +121,7 @@ def _to_decode(targets: dict[Path, Path], options: _Options) -> tuple[dict[bytes
             failed[path] = error
             continue
         if isinstance(file, RawImage) and options.max_bytes is not None:
-            say(f"note: {path} is stored raw and has no previews; --bytes has no effect on it")
+            say(f"note: {path} is stored without the model and has no previews; --bytes has no effect on it")
         exists = holds(target, file) if target.exists() else None
         if exists:
             kept += 1

@@ -10,7 +10,7 @@ from nelbo.cli.console import err, name_rejects, say, without_echo
 from nelbo.cli.expectations import forecast, outcome, too_short
 from nelbo.data import Split
 from nelbo.evaluation import baselines_of
-from nelbo.progress import Bars
+from nelbo.progress import Bars, Lines, Pace, duration
 from nelbo.recipes.fitting import IMAGES_PER_CLASS, learns_classes
 from nelbo.recipes.recipe import Recipe
 from nelbo.runs import RunConfig
@@ -18,7 +18,7 @@ from nelbo.studies import Listener
 from nelbo.training import TrainingStep, bf16_wanted
 
 BAR_WIDTH = 16  # so that bar, percentage, time, step and bound fit into 80 columns
-CALLS_AFTERWARDS = 10_000  # network calls on one image for calibration and pictures
+CALLS_OF_PICTURES, SCORED = 1_500, 8 * 512  # network calls on one image: of samples, and at most of their bounds
 CALLS_OF_A_STEP = 3  # time of an image in a training step, in network calls without gradients
 ANNOUNCED_FROM = 10.0  # seconds
 WARM, COMPARED = 20, 128  # steps until the speed is known; held-out images for the baselines
@@ -30,22 +30,25 @@ class TrainingDisplay:
 
     Attributes:
         verbose: whether the bar also shows the loss by quarter of t.
+        pictures: whether the finished model is drawn, which takes time.
         stopped: what to print if a signal ended training before its budget was spent, or "".
     """
 
-    def __init__(self, verbose: bool = False) -> None:
+    def __init__(self, verbose: bool = False, pictures: bool = True) -> None:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=BAR_WIDTH),
             TextColumn("{task.percentage:>3.0f}%"),
             TextColumn("{task.fields[note]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
         )
-        self.verbose = verbose
+        self.verbose, self.pictures = verbose, pictures
         self.progress = Progress(*columns, console=err, expand=True)
-        self.stages = Bars(self.progress)
+        self.stages = Bars(self.progress) if err.is_terminal else Lines(err)
+        self.pace = Pace()
         self.task: TaskID | None = None
         self.losses = self.held_out = self.stopped = self.without_model = ""
         self.config: RunConfig | None = None
+        self.first: TrainingStep | None = None
         self.last: TrainingStep | None = None
         self.speed = 0.0
         self.printed: set[str] = set()
@@ -93,24 +96,33 @@ class TrainingDisplay:
         self.task = self.progress.add_task("training", total=1.0, note="")
 
     def stepped(self, step: TrainingStep) -> None:
-        """Move the bar."""
-        self.speed = (
-            SMOOTHING * self.speed + (1 - SMOOTHING) * step.images_per_second if self.speed else step.images_per_second
-        )
+        """Move the bar; without a terminal, print a line now and then."""
+        self.first = self.first or step
+        past = SMOOTHING if step.step > self.first.step + 1 else 0.0  # the first step is slower than the others
+        self.speed = past * self.speed + (1 - past) * step.images_per_second
         self.losses = losses_in_words(step.record, self.verbose) or self.losses
         self.last = step
         self._expect(step)
-        left = step.seconds / max(step.fraction, 1e-9) * (1 - step.fraction)
         parts = (
-            f"{duration(left)} left",
+            self._left(step),
             f"step {step.step}",
             self.held_out,
             f"{self.speed:.0f} images/s",
             self.losses,
         )
+        shown = ", ".join(part for part in parts if part)
         if self.task is not None:
-            shown = ", ".join(part for part in parts if part)
             self.progress.update(self.task, completed=step.fraction, note=shown)
+        if not err.is_terminal and self.pace.due():
+            say(f"training: {step.fraction:.0%}, {shown}")
+
+    def _left(self, step: TrainingStep) -> str:
+        """Write how long the rest takes at this session's speed, which is known from the second step on."""
+        first = self.first or step
+        if step.fraction <= first.fraction:
+            return ""
+        pace = (step.seconds - first.seconds) / (step.fraction - first.fraction)
+        return f"{duration(pace * (1 - step.fraction))} left"
 
     def previewed(self, record: dict[str, Any]) -> None:
         """Print the held-out bound of a preview, which is a rough one."""
@@ -154,9 +166,11 @@ class TrainingDisplay:
             self.task = None
         if name == "calibrating" and name not in self.announced and self.speed:
             self.announced.add(name)
-            left = CALLS_AFTERWARDS / (CALLS_OF_A_STEP * self.speed)
+            scored = min(8 * self.config.data.num_held_out, SCORED) if self.config else 0
+            left = (total + (CALLS_OF_PICTURES + scored) * self.pictures) / (CALLS_OF_A_STEP * self.speed)
             if left > ANNOUNCED_FROM:
-                say(f"the network is trained; calibration and pictures take about {duration(left)} besides the budget")
+                rest = "calibration and pictures take" if self.pictures else "calibration takes"
+                say(f"the network is trained; {rest} about {duration(left)} besides the budget")
         if not err.is_terminal and done < total and name not in self.printed:
             self.printed.add(name)
             say(f"{name} ...")
@@ -214,10 +228,3 @@ def _with_error(record: dict[str, Any]) -> str:
 
 def _unit(record: dict[str, Any]) -> str:
     return f" {record['loss_unit']}" if "loss_unit" in record else ""
-
-
-def duration(seconds: float) -> str:
-    """Write a duration as 1:23:45 or 2:34."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -274,7 +274,7 @@ def _print_bound(
     from nelbo.cli.bound_tables import show_bound, show_likelihood
     from nelbo.runs.folder import why_not_calibrated
 
-    show_bound(report, f"{run} on {len(images.chosen)} of {images.available} images of {images.chosen.name}")
+    show_bound(report, f"{run} on {images.in_words}")
     show(f"bits/dim without a model: {images.baselines}")
     if likelihood is not None:
         show_likelihood(likelihood, report)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nelbo.cli.console import name_changes
 from nelbo.cli.options import RESIZE
+from nelbo.display import counted
 
 if TYPE_CHECKING:
     from nelbo.data import ImageDataset, Reject
@@ -30,6 +31,12 @@ class Evaluated:
         from nelbo.evaluation import baselines_of
 
         return baselines_of(self.chosen, self.train)
+
+    @property
+    def in_words(self) -> str:
+        """The number of images, such as "8 of 13 images of photos (3 files were skipped)"."""
+        skipped = f" ({counted(len(self.rejects), 'file')} skipped)" if self.rejects else ""
+        return f"{len(self.chosen)} of {self.available - len(self.rejects)} images of {self.chosen.name}{skipped}"
 
     def to_json(self) -> dict[str, Any]:
         rejects = [vars(reject) for reject in self.rejects]

@@ -21,7 +21,9 @@ from nelbo.cli.options import (
     StepsOption,
 )
 from nelbo.cli.outputs import check_outputs
+from nelbo.cli.plot.common import images_for
 from nelbo.cli.results import prints_table, versioned, write_results
+from nelbo.errors import ConfigurationError
 from nelbo.options import known
 from nelbo.progress import Bars
 from nelbo.runs.sampling_options import SamplingOptions
@@ -47,8 +49,19 @@ def frechet(
     guidance: GuidanceOption = None,
     guidance_interval: GuidanceIntervalOption = None,
     reference: Annotated[
-        str, typer.Option(help="Images to compare with: test (the held-out images) or train (the training images).")
-    ] = "test",
+        str | None,
+        typer.Option(
+            help="Images of the run to compare with: test (the held-out images, the default) or train (the training "
+            "images)."
+        ),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="Other images to compare with: a folder, a .npy or .npz file, or the name of a built-in data set. "
+            "They are resized and cropped as in training."
+        ),
+    ] = None,
     features: Annotated[
         Path | None,
         typer.Option(
@@ -71,7 +84,10 @@ def frechet(
     it uses a random network, which shows gross differences only. Distances with different features are not comparable.
     The command needs the extra metrics.
     """
-    known(reference, REFERENCES, "part of the data (--reference)")
+    if reference is not None:
+        known(reference, REFERENCES, "part of the data (--reference)")
+        if data is not None:
+            raise ConfigurationError("--data replaces the images that --reference names; remove one of them.")
     chosen: dict[str, Any] = {
         "sampler": sampler,
         "steps": steps,
@@ -81,7 +97,7 @@ def frechet(
         "precision": precision,
     }
     given = {name: value for name, value in chosen.items() if value is not None}
-    check_outputs({"--json": json}, [features], run)
+    check_outputs({"--json": json}, [features, data], run)
     options = SamplingOptions.of(**given)  # mistakes are reported before torch is imported
     import nelbo
     from nelbo.evaluation import frechet_distance, require_comparison, require_torchmetrics
@@ -91,15 +107,16 @@ def frechet(
     model = nelbo.load(run, device=device)
     model.refuse_chain_options(chosen)
     with bars() as bar:
-        network = features_of_run(model, features, device=device, listener=Listener(on_stage=bar))
-        images = _reference(model, reference, bar)
+        images, split = _reference(model, reference or "test", data, bar)
+        listener = Listener(on_stage=bar)
+        network = features_of_run(model, features, needs_data=data is None, device=device, listener=listener)
         require_comparison(num, len(images), network, resamples)
         samples: Tensor = model.sample(num, seed=seed, batch_size=batch_size, progress=bar.of("sampling"), **given)
         report = frechet_distance(
             samples,
             images,
             network,
-            split=f"{REFERENCES[reference]} of {images.name}",
+            split=split,
             resamples=resamples,
             seed=seed,
             progress=bar,
@@ -120,9 +137,13 @@ def _chain(model: Run, options: SamplingOptions) -> dict[str, Any]:
     return {name: getattr(used, name) for name in names}
 
 
-def _reference(model: Run, reference: str, bar: Bars) -> ImageDataset:
-    """Read the images to compare with."""
-    from nelbo.studies import Listener, data_of, held_out_part
+def _reference(model: Run, reference: str, data: str | None, bar: Bars) -> tuple[ImageDataset, str]:
+    """Read the images to compare with, and say which they are."""
+    from nelbo.studies import Listener, data_of
 
-    listener = Listener(on_stage=bar)
-    return data_of(model, listener).train if reference == "train" else held_out_part(model, listener)
+    if data is not None:
+        images = images_for(model, data, None, bar)
+        return images, f"images of {images.name}"
+    split = data_of(model, Listener(on_stage=bar))
+    images = split.train if reference == "train" else split.require_test()
+    return images, f"{REFERENCES[reference]} of {images.name}"

@@ -37,9 +37,7 @@ def inspect_(
 
     stream = read_file(file)
     if isinstance(stream, RawImage):
-        if original is not None:
-            raise ConfigurationError(f"{file} is stored raw and has no parts; remove --original.")
-        _show_raw(file, stream, json)
+        _show_raw(file, stream, None if original is None else _only_image(original, None), json)
         return
     run = load_as(DiffusionRun, model or find_model(stream.fingerprint), device=device)
     pixels = None if original is None else _only_image(original, run.config.data.range)
@@ -50,11 +48,17 @@ def inspect_(
     write_results(versioned(_plain(stream, run, parts)), json)
 
 
-def _show_raw(file: Path, image: RawImage, json: Path | None) -> None:
-    shape = tuple(image.pixels.shape)
+def _show_raw(file: Path, image: RawImage, original: Tensor | None, json: Path | None) -> None:
+    """Print and write what there is to say about an image that is stored without the model: it has no parts."""
+    from nelbo.codec import rmse
+
+    _, height, width = image.pixels.shape
+    error = None if original is None else rmse(image.pixels, original)
     if prints_table(json):
-        show(f"{file}: {shape} pixels (C x H x W), stored raw")
-    write_results(versioned({"kind": "raw", "shape": list(shape)}), json)
+        ending = "" if error is None else f", RMSE {error:.2f}"
+        show(f"{file}: lossless, {width}x{height}, stored without the model, so it has no parts{ending}")
+    shown = {} if error is None else {"rmse": error}
+    write_results(versioned({"kind": "raw", "shape": list(image.pixels.shape), **shown}), json)
 
 
 def _kind(stream: Bitstream) -> str:

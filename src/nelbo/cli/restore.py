@@ -40,7 +40,8 @@ def restore(
     mask: Annotated[
         Path | None,
         typer.Option(
-            help="Inpaint: a mask image of the same size as the image, white where pixels are missing, black elsewhere."
+            help="Inpaint: a mask image of the size of the image, or of the model's images: white where pixels are "
+            "missing, black elsewhere."
         ),
     ] = None,
     noise: Annotated[float | None, typer.Option(help=_help("noise"))] = None,

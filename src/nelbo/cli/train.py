@@ -120,7 +120,7 @@ def _train(
 
     work = _Work()
     try:
-        with TrainingDisplay(verbose) as display:
+        with TrainingDisplay(verbose, pictures) as display:
             run = nelbo.train(
                 data,
                 out,

@@ -11,6 +11,7 @@ from nelbo.codec.bitstream import Bitstream, fewest_bytes
 from nelbo.codec.chunks import KL_UNIT
 from nelbo.codec.codec import ProgressiveCodec
 from nelbo.codec.receiver import NeedsPass, NeedsPrediction, NeedsStep, Receiver, predict
+from nelbo.errors import ShapeError, option
 
 
 class SegmentKind(StrEnum):
@@ -54,7 +55,16 @@ class Segment:
 
 
 def rmse(image: Tensor, original: Tensor) -> float:
-    """Return the root of the mean squared error of two uint8 images, in levels."""
+    """Return the root of the mean squared error of two uint8 images, in levels.
+
+    Raises:
+        ShapeError: the images differ in shape.
+    """
+    if image.shape != original.shape:
+        raise ShapeError(
+            f"the decoded image is {tuple(image.shape)} and the original {tuple(original.shape)} (C x H x W); they "
+            f"cannot be compared; set {option('original')} to the image that was compressed."
+        )
     return float((image.double() - original.double()).square().mean().sqrt())
 
 

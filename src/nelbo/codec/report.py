@@ -27,8 +27,8 @@ class CodecReport:
         end: size of the grid's offsets and of the exact pixels given the last x_t.
         chunks: number of chunks in an image.
         bound: of the full chain, on the same images.
-        num_images, num_raw: number of images, and of those stored raw. `header`, `channel`, `end` and `chunks` are
-            means over the others.
+        num_images, num_raw: number of images, and of those stored without the model. `header`, `channel`, `end` and
+            `chunks` are means over the others.
     """
 
     total: float

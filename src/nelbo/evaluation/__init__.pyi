@@ -1,7 +1,7 @@
 from .baselines import Baselines, baselines_of
 from .bound import evaluate_bound, expected_terms
 from .bound_report import BoundReport, StepBits
-from .calibration import calibrate
+from .calibration import calibrate, times_after
 from .distortion import RateDistortion, RatePoint, rate_distortion
 from .forms import FormEstimate, FormsReport, compare_forms
 from .frechet import (
@@ -53,4 +53,5 @@ __all__ = [
     "require_neighbours",
     "require_torchmetrics",
     "score_field",
+    "times_after",
 ]

@@ -1,5 +1,8 @@
 """Measurement of mse_t, the mean squared error of the network's xhat_0, which gives the calibrated variance."""
 
+import math
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,6 +14,18 @@ from nelbo.probability import levels_to_data
 from nelbo.progress import Progress
 from nelbo.randomness import CALIBRATION, derived_seed, standard_normal
 
+FEWEST_TIMES, FEWEST_EXAMPLES = 64, 4  # values of t that are measured at least, and examples of each
+
+
+def times_after(num_examples: int, num_steps: int) -> int:
+    """Return the number of values of t to measure after a training on so many examples.
+
+    All T after 4 T examples; fewer after a shorter training, which calibration would otherwise exceed by far.
+    """
+    if num_examples >= FEWEST_EXAMPLES * num_steps:
+        return num_steps
+    return min(num_steps, max(FEWEST_TIMES, num_examples // FEWEST_EXAMPLES))
+
 
 @torch.no_grad()
 def calibrate(
@@ -19,6 +34,7 @@ def calibrate(
     *,
     labels: Tensor | None = None,
     draws: int = 4096,
+    times: int | None = None,
     seed: int = 0,
     batch_size: int = 64,
     progress: Progress | None = None,
@@ -27,12 +43,14 @@ def calibrate(
 
     Each t gets draws // T + 256 // t examples, at least 4: low noise levels differ most from one another and hold most
     of the bits. The error is converted to the squared error of the noise, which changes slowly with t, and averaged
-    over neighbouring t: over none for the first four, over more as t grows.
+    over neighbouring t: over none for the first four, over more as t grows. With `times`, the error of the noise is
+    measured at so many t only, with 4 examples each, and its logarithm is interpolated.
 
     Args:
         labels: (N,) class of each image for a conditional network, negative for none; None evaluates the network
             without classes.
-        draws: examples spread evenly over t.
+        draws: examples spread evenly over t, unless there are fewer `times` than T.
+        times: number of values of t to measure, at least 2, spread evenly in log t; None for all.
         progress: called with (examples done, examples in total).
 
     Returns:
@@ -46,6 +64,8 @@ def calibrate(
         raise DataError(f"{images.name} has no images to calibrate on.")
     check_whole("draws", draws, 0)
     check_whole("batch_size", batch_size)
+    if times is not None:
+        check_whole("times", times, 2)
     if int(reverse.schedule.timesteps[-1]) != reverse.schedule.num_steps:
         raise ConfigurationError(
             f"calibration needs the full schedule of {int(reverse.schedule.timesteps[-1])} steps, got a stride of "
@@ -53,9 +73,11 @@ def calibrate(
         )
     schedule, generator = reverse.schedule, torch.Generator().manual_seed(derived_seed(seed, CALIBRATION))
     num_steps = schedule.num_steps
-    times = torch.arange(1, num_steps + 1)
-    counts = (draws // num_steps + 256 // times).clamp(min=4)
-    t_all = times.repeat_interleave(counts)
+    measured = _spread_times(num_steps, times or num_steps)
+    counts = (draws // num_steps + 256 // measured).clamp(min=FEWEST_EXAMPLES)
+    if len(measured) < num_steps:
+        counts = torch.full_like(measured, FEWEST_EXAMPLES)
+    t_all = measured.repeat_interleave(counts)
     t_all = t_all[torch.randperm(len(t_all), generator=generator)]
     chosen = torch.randint(len(images), (len(t_all),), generator=generator)
     total = torch.zeros(num_steps + 1, dtype=torch.float64)
@@ -71,8 +93,26 @@ def calibrate(
         if progress is not None:
             progress(start + len(t), len(t_all))
     snr = schedule.snr.cpu()[1:]
-    noise_error = _smoothed(total[1:] * snr / counts, num_steps // 128)
+    noise_error = _at_all_times(measured, total[measured] * snr[measured - 1] / counts, num_steps)
+    noise_error = _smoothed(noise_error, num_steps // 128)
     return torch.cat([torch.zeros(1, dtype=torch.float64), noise_error / snr])
+
+
+def _spread_times(num_steps: int, num: int) -> Tensor:
+    """Return at most `num` of t = 1..T, evenly spread in log t, the first and the last among them; all if T <= num."""
+    if num >= num_steps:
+        return torch.arange(1, num_steps + 1)
+    spread = torch.linspace(0, math.log(num_steps), num, dtype=torch.float64).exp().round().long()
+    return spread[torch.diff(spread, prepend=torch.zeros(1, dtype=torch.long)) > 0]
+
+
+def _at_all_times(measured: Tensor, values: Tensor, num_steps: int) -> Tensor:
+    """Interpolate values at the measured t to t = 1..T: their logarithm, linearly in log t."""
+    if len(measured) == num_steps:
+        return values
+    log_t, logarithms = np.log(np.arange(1, num_steps + 1)), values.clamp(min=1e-30).log()
+    between = np.interp(log_t, measured.double().log().numpy(), logarithms.numpy())
+    return torch.from_numpy(np.exp(between))
 
 
 def _smoothed(values: Tensor, reach: int) -> Tensor:

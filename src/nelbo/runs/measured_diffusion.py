@@ -18,6 +18,7 @@ from nelbo.evaluation import (
     evaluate_bound,
     evaluate_likelihood,
     expected_terms,
+    times_after,
 )
 from nelbo.networks import PixelNetwork
 from nelbo.progress import Progress, reported
@@ -214,10 +215,14 @@ class MeasuredDiffusion(Run):
             return {"held_out_chain_bits_per_dim": round(report.chain, 4)}
         return held_out_record(report)
 
-    def prepare(self, images: ImageDataset, progress: Progress | bool | None = None) -> None:
+    def prepare(
+        self, images: ImageDataset, num_examples: int | None = None, progress: Progress | bool | None = None
+    ) -> None:
         """Calibrate a model that was not calibrated, and write the measurement into the run folder."""
         if self.mse is None:
-            self.calibrate(images, progress=progress)
+            steps = self.schedule.num_steps
+            times = None if num_examples is None else times_after(num_examples, steps)
+            self.calibrate(images, times=times, progress=progress)
             self.save()
 
     def calibrate(
@@ -225,15 +230,22 @@ class MeasuredDiffusion(Run):
         images: Images,
         *,
         draws: int = 4096,
+        times: int | None = None,
         seed: int | None = 0,
         batch_size: int = 64,
         progress: Progress | bool | None = None,
     ) -> None:
-        """Measure mse_t on training images: bounds, samples and codes use the calibrated variance from then on."""
+        """Measure mse_t on training images: bounds, samples and codes use the calibrated variance from then on.
+
+        Args:
+            draws: see `nelbo.evaluation.calibrate`.
+            times: number of values of t to measure; None for all.
+        """
         dataset, seed = self.dataset_of(images, batch_size), chosen_seed(seed)
         reverse = self.reverse(variance="trained")
         with reported(progress, "calibrating") as report:
-            options: dict[str, Any] = {"draws": draws, "seed": seed, "batch_size": batch_size, "progress": report}
+            options: dict[str, Any] = {"draws": draws, "times": times, "seed": seed}
+            options |= {"batch_size": batch_size, "progress": report}
             self.mse = calibrate(reverse, dataset, **options)
 
     def extras(self) -> dict[str, Tensor]:

@@ -176,10 +176,16 @@ class Run(Displayed, ABC):
         """Estimate the bound roughly, for a preview during training: fields of a line of the metrics."""
         return held_out_record(self.bound(images))
 
-    def prepare(self, images: ImageDataset, progress: Progress | bool | None = None) -> None:
+    def prepare(
+        self, images: ImageDataset, num_examples: int | None = None, progress: Progress | bool | None = None
+    ) -> None:
         """Measure on training images what a finished model stores about itself, unless that is stored already.
 
         Some families store nothing.
+
+        Args:
+            num_examples: that the model was trained on; the measurement takes less time after a short training. None
+                measures fully.
         """
         return None
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from nelbo.data import Split
+from nelbo.errors import DataError
 from nelbo.evaluation import FeatureModule
 from nelbo.networks import Classifier, ClassifierOptions
 from nelbo.probability import levels_to_data
@@ -23,20 +24,43 @@ STEPS, SEED = 600, 0
 
 
 def features_of_run(
-    run: Run, path: str | Path | None = None, *, device: str | None = None, listener: Listener | None = None
+    run: Run,
+    path: str | Path | None = None,
+    *,
+    needs_data: bool = True,
+    device: str | None = None,
+    listener: Listener | None = None,
 ) -> FeatureModule:
     """Return the features for distances between images like those of a run.
 
     They are those of `path` or of a bundled classifier (see `features_for`), or else those of `own_features`, whose
     classifier is kept in the run folder.
 
+    Args:
+        needs_data: raise if the images of the run cannot be read. Otherwise the features are those of the classifier in
+            the run folder, or of a random network.
+
     Raises:
         ConfigurationError, RunError, DataError: the file cannot be used, or the images of the run cannot be read.
     """
-    if path is not None or knows(run.config.data):
-        return features_for(run.config.data, path, device=device)
-    listener = listener or Listener()
-    return own_features(run.config.data, data_of(run, listener), run.folder, device=device, listener=listener)
+    data = run.config.data
+    if path is not None or knows(data):
+        return features_for(data, path, device=device)
+    listener, device = listener or Listener(), _device(device)
+    try:
+        split = data_of(run, listener)
+    except DataError:
+        if needs_data:
+            raise
+        classifier = run.folder / CLASSIFIER_FILE
+        if classifier.is_file():
+            return load_classifier(classifier, device=device).features()
+        return _random(data, device, "the images of the run cannot be read to train a classifier")
+    return own_features(data, split, run.folder, device=device, listener=listener)
+
+
+def _device(device: str | None) -> str:
+    return device or ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def own_features(
@@ -46,10 +70,10 @@ def own_features(
 
     The classifier is trained once, in a minute or less, and kept in the folder `place`.
     """
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = _device(device)
     path, progress = place / CLASSIFIER_FILE, (listener or Listener()).on_stage
     if not _has_classes(split):
-        return _random(data, device)
+        return _random(data, device, "the images have no classes")
     if not path.is_file():
         train_features(
             split,
@@ -76,8 +100,12 @@ def _options(data: DataOptions, num_classes: int) -> ClassifierOptions:
     return ClassifierOptions(data.shape, num_classes, WIDTHS[:halvings], NUM_FEATURES)
 
 
-def _random(data: DataOptions, device: str) -> FeatureModule:
-    """Return the features of an untrained network, the same for all images of a shape."""
+def _random(data: DataOptions, device: str, why: str) -> FeatureModule:
+    """Return the features of an untrained network, the same for all images of a shape.
+
+    Args:
+        why: what kept a classifier from being trained, for the description.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         network = Classifier(_options(data, 2)).to(device).eval().requires_grad_(False)
@@ -90,6 +118,6 @@ def _random(data: DataOptions, device: str) -> FeatureModule:
         NUM_FEATURES,
         look,
         None,
-        "an untrained network, because the images have no classes: its distances show gross differences only, and "
-        "cannot be compared with those of a trained network",
+        f"an untrained network, because {why}: its distances show gross differences only, and cannot be compared with "
+        "those of a trained network",
     )

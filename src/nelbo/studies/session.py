@@ -82,10 +82,10 @@ class Session:
         mark_stale(self.folder)
         save_model(self.folder, network, {})
 
-    def prepare(self) -> None:
+    def prepare(self, step: int) -> None:
         """Calibrate the model after its last step, unless that was done in an earlier session."""
-        stage = self.listener.on_stage
-        load(self.folder).prepare(self.split.train, lambda done, total: stage("calibrating", done, total))
+        stage, seen = self.listener.on_stage, step * self.config.recipe.training.batch_size
+        load(self.folder).prepare(self.split.train, seen, lambda done, total: stage("calibrating", done, total))
 
     def finish(self, stopped_by: str | None) -> None:
         """Draw the curves and, unless a signal stopped training, the pictures that are older than the model."""

@@ -152,7 +152,7 @@ def _trained(session: Session, tensorboard: bool) -> Run:
     trainer.run()
     stopped, step, wait = trainer.stopped_by, trainer.state.step, trainer.accelerator.wait_for_everyone
     if stopped is None and trainer.accelerator.is_main_process:
-        session.prepare()
+        session.prepare(step)
     wait()
     if stopped is None and isinstance(run := load(folder), DiffusionRun):
         stopped = train_decoder(run, split.train, step, listener)

@@ -4,6 +4,7 @@ from nelbo.training.options import TrainerOptions
 from nelbo.training.state import TrainState
 
 PREVIEWS = 10  # per budget, if `preview_every` is None
+FEWEST_STEPS = 20  # between two of them, with a budget in steps
 PREVIEW_PAUSE = 20  # with a time budget: least time between the starts of two previews, in durations of the first
 
 
@@ -72,4 +73,6 @@ class Budget:
     def _previews_by_now(self) -> int:
         """Number of previews due since the beginning of the run."""
         every = self.options.preview_every
+        if every is None and self.options.steps is not None and self.options.steps < PREVIEWS * FEWEST_STEPS:
+            every = FEWEST_STEPS
         return self.state.step // every if every else int(PREVIEWS * self.fraction)
