@@ -30,7 +30,8 @@ def test_readme_has_at_most_120_lines():
 
 
 def test_links_of_the_repository_texts_exist():
-    for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md"):
-        place = ROOT / name
-        for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", place.read_text(encoding="utf-8")):
-            assert (place.parent / link).exists(), f"{name} links to {link}"
+    texts = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md")]
+    pages = [*(ROOT / "docs").rglob("*.md"), ROOT / "src/nelbo/models/README.md"]
+    for place in [*texts, *pages]:
+        for link in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", place.read_text(encoding="utf-8")):
+            assert (place.parent / link).exists(), f"{place.relative_to(ROOT)} links to {link}"

@@ -1,7 +1,12 @@
-"""Add pages whose source is outside `docs/`: the benchmarks and the changelog. Their links are adapted to the site."""
+"""Add pages whose source is outside `docs/`, such as the changelog, and adapt links from and to them to the site.
 
+In the repository, a page of `docs/` links to the source, so that the link works there too.
+"""
+
+import os
 import re
 from pathlib import Path
+from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -20,6 +25,18 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for name, source in PAGES.items():
         files.append(File.generated(config, name, content=adapted(ROOT / source)))
     return files
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Let the links of a page in `docs/` to a source of `PAGES` point to the page made of it."""
+    place = Path("docs", page.file.src_uri).parent
+
+    def target(found: re.Match[str]) -> str:
+        linked = Path(os.path.normpath(place / found[1])).as_posix()
+        names = [name for name, source in PAGES.items() if source == linked]
+        return f"]({os.path.relpath(Path('docs', names[0]), place)}" if names else found[0]
+
+    return LINK.sub(target, markdown)
 
 
 def adapted(path: Path) -> str:
