@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 
 import pytest
 from PIL import Image
@@ -18,6 +20,17 @@ def test_images_are_stored_losslessly(tmp_path, ending):
     image = Image.frombytes("RGB", (7, 5), os.urandom(7 * 5 * 3))
     with Image.open(save(image, tmp_path / f"image{ending}")) as read:
         assert read.convert("RGB").tobytes() == image.tobytes()
+
+
+def test_images_are_written_without_matplotlib(tmp_path):
+    """It takes half a second to import, which `nelbo sample` would wait for."""
+    program = (
+        "import sys, torch; from nelbo.plots import picture_of, save\n"
+        "save(picture_of(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), 256), sys.argv[1])\n"
+        "assert 'matplotlib' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program, tmp_path / "grid.png"], check=True)
+    assert (tmp_path / "grid.png").is_file()
 
 
 def test_the_same_picture_gives_the_same_bytes(tmp_path):

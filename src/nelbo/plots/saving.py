@@ -1,21 +1,27 @@
-"""Writing pictures to files."""
+"""Writing pictures to files. Matplotlib takes half a second to import, so images are written without it."""
+
+from __future__ import annotations
 
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
-from matplotlib.figure import Figure
 from PIL import Image
 
 from nelbo.errors import ConfigurationError, option
 from nelbo.files import write_bytes
 from nelbo.paths import expanded
-from nelbo.plots.animation import Animation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from nelbo.plots.animation import Animation
+
+Picture: TypeAlias = "Figure | Image.Image | Animation"
 
 FIGURE_FORMATS = {".png": "png", ".pdf": "pdf", ".svg": "svg"}
 IMAGE_FORMATS = {".png": "PNG", ".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
 ANIMATION_FORMATS = {".gif": "GIF", ".webp": "WEBP"}
-
-Picture = Figure | Image.Image | Animation
 
 
 def save(picture: Picture, path: str | Path) -> Path:
@@ -52,9 +58,13 @@ def check_ending(path: Path, *, animation: bool = False, image: bool = False, na
 
 
 def _bytes(picture: Picture, path: Path) -> bytes:
+    if isinstance(picture, Image.Image):
+        return _image_bytes(picture, path)
+    from nelbo.plots.animation import Animation
+
     if isinstance(picture, Animation):
         return picture.encode(_format(path, ANIMATION_FORMATS, "an animation"))
-    return _figure_bytes(picture, path) if isinstance(picture, Figure) else _image_bytes(picture, path)
+    return _figure_bytes(picture, path)
 
 
 def _figure_bytes(figure: Figure, path: Path) -> bytes:
