@@ -1,8 +1,6 @@
 """The installed package: one version, a complete wheel, all files present."""
 
 import subprocess
-import sys
-import sysconfig
 import tomllib
 import zipfile
 from importlib.metadata import requires, version
@@ -11,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import nelbo
+from tests.wheel import installed_in, wheel_in
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -73,23 +72,13 @@ def test_git_keeps_types_and_data():
 
 @pytest.mark.slow
 def test_the_wheel_runs_without_the_source(tmp_path):
-    build = ["--no-deps", "--no-build-isolation", "--disable-pip-version-check", "--quiet"]
-    run(sys.executable, "-m", "pip", "wheel", *build, "--wheel-dir", str(tmp_path), str(ROOT))
-    (wheel,) = tmp_path.glob("nelbo-*.whl")
+    wheel = wheel_in(tmp_path)
     with zipfile.ZipFile(wheel) as archive:
         packed = {name for name in archive.namelist() if ".dist-info/" not in name}
     assert packed == shipped_files()
 
-    home = tmp_path / "venv"
-    run(sys.executable, "-m", "venv", str(home))
-    python = home / "bin" / "python"
-    run(str(python), "-m", "pip", "install", "--no-deps", "--no-index", "--disable-pip-version-check", str(wheel))
-    installed = Path(run(str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
-    (installed / "borrowed.pth").write_text(
-        sysconfig.get_path("purelib") + "\n"
-    )  # torch and the rest come from the outer environment
-
-    where = run(str(python), "-c", "import nelbo; print(nelbo.__file__)", cwd=tmp_path).strip()
-    assert Path(where).is_relative_to(installed)
-    assert PROJECT["project"]["version"] in run(str(home / "bin" / "nelbo"), "--version", cwd=tmp_path)
-    assert "train" in run(str(home / "bin" / "nelbo"), "--help", cwd=tmp_path)
+    commands = installed_in(tmp_path / "venv", wheel)
+    where = run(commands / "python", "-c", "import nelbo; print(nelbo.__file__)", cwd=tmp_path).strip()
+    assert Path(where).is_relative_to(tmp_path / "venv")
+    assert PROJECT["project"]["version"] in run(commands / "nelbo", "--version", cwd=tmp_path)
+    assert "train" in run(commands / "nelbo", "--help", cwd=tmp_path)

@@ -1,11 +1,14 @@
 """The commands of the README and of the how-to pages, in their order, on a folder as people have it."""
 
+import os
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
+from diffusers import DDPMPipeline
 from PIL import Image
 
 from nelbo.data.idx import find_fashion_mnist
@@ -13,6 +16,7 @@ from nelbo.errors import DataError
 from tests.cli.conftest import TINY
 from tests.cli.test_vae import SETTINGS as TINY_VAE
 from tests.prose import complete_commands
+from tests.wheel import installed_in, wheel_in
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -115,6 +119,24 @@ def test_readme_commands_work_in_sequence_on_a_messy_folder(nelbo_cli, stranger:
             assert "1 pictures are left out, because nelbo does not read their formats (.gif: 1)" in done.err
     scores = (stranger / "bits.csv").read_text(encoding="utf-8").splitlines()
     assert len(scores) == 1 + 25 and any("größe [1].tiff" in line for line in scores)
+
+
+@pytest.mark.slow
+def test_readme_commands_work_from_a_wheel(stranger: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also `nelbo codec`, and an export for diffusers that diffusers samples from."""
+    nelbo = installed_in(stranger / "venv", wheel_in(stranger)) / "nelbo"
+    environment = {**os.environ, "HOME": str(stranger), "COLUMNS": "400"}
+    for words in [*commands(), ["export", "runs/photos", "--out", "plain"]]:
+        done = subprocess.run(
+            [nelbo, *smaller(words)], cwd=stranger, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"nelbo {shlex.join(words)}\n{done.stderr}"
+        assert "Traceback" not in done.stderr
+    monkeypatch.setattr("diffusers.utils.dynamic_modules_utils.HF_MODULES_CACHE", str(stranger / "modules"))
+    pipeline = DDPMPipeline.from_pretrained(stranger / "plain", trust_remote_code=True)  # it knows two classes
+    pipeline.set_progress_bar_config(disable=True)
+    drawn = pipeline(num_inference_steps=2, output_type="np").images
+    assert drawn.shape == (1, 32, 32, 3) and np.isfinite(drawn).all()
 
 
 @pytest.fixture
