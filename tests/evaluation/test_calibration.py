@@ -9,7 +9,7 @@ from torch import Tensor
 from nelbo.data import ArrayDataset
 from nelbo.diffusion import Calibrated, DataPrediction, NoiseSchedule, ReverseProcess
 from nelbo.errors import ConfigurationError, DataError
-from nelbo.evaluation import calibrate, times_after
+from nelbo.evaluation import calibrate, draws_after
 from nelbo.evaluation.calibration import _smoothed
 from nelbo.probability import levels_to_data
 from tests.diffusion.oracle import GaussianData
@@ -136,10 +136,18 @@ def test_as_many_times_as_steps_are_all():
 
 
 @pytest.mark.parametrize(
-    ("num_examples", "num_steps", "times"), [(160, 1000, 64), (2000, 1000, 500), (4000, 1000, 1000), (0, 20, 20)]
+    ("num_examples", "num_steps", "chosen"),
+    [
+        (160, 1000, {"draws": 256, "times": 64}),
+        (2000, 1000, {"draws": 2000, "times": 500}),
+        (4000, 1000, {}),
+        (16, 20, {"draws": 80, "times": 20}),
+        (80, 20, {}),
+        (None, 20, {}),
+    ],
 )
-def test_a_short_training_is_calibrated_at_few_times(num_examples: int, num_steps: int, times: int):
-    assert times_after(num_examples, num_steps) == times
+def test_a_short_training_is_calibrated_with_few_draws(num_examples, num_steps: int, chosen: dict[str, int]):
+    assert draws_after(num_examples, num_steps) == chosen
 
 
 @pytest.mark.parametrize("times", [1, 2.5, "64"])

@@ -203,7 +203,7 @@ class TestUse:
 
     @pytest.mark.parametrize("images", [torch.zeros(2, 3, 8, 8), torch.zeros(2, 1, 8, 9)])
     def test_another_shape_is_refused(self, run, images):
-        with pytest.raises(ShapeError, match=r"the model in .* needs 1 x 8 x 8; resize them, or choose another model"):
+        with pytest.raises(ShapeError, match=r"the model in .* needs 1 x 8 x 8; resize them, or give paths or Pillow"):
             run.bound(images.byte())
 
     def test_other_levels_are_refused(self, run):

@@ -1,7 +1,7 @@
 from .baselines import Baselines, baselines_of
 from .bound import evaluate_bound, expected_terms
 from .bound_report import BoundReport, StepBits
-from .calibration import calibrate, times_after
+from .calibration import calibrate, draws_after
 from .distortion import RateDistortion, RatePoint, rate_distortion
 from .forms import FormEstimate, FormsReport, compare_forms
 from .frechet import (
@@ -41,6 +41,7 @@ __all__ = [
     "codec_curve",
     "compare_forms",
     "counts_of",
+    "draws_after",
     "evaluate_bound",
     "evaluate_likelihood",
     "expected_terms",
@@ -53,5 +54,4 @@ __all__ = [
     "require_neighbours",
     "require_torchmetrics",
     "score_field",
-    "times_after",
 ]

@@ -17,14 +17,15 @@ from nelbo.randomness import CALIBRATION, derived_seed, standard_normal
 FEWEST_TIMES, FEWEST_EXAMPLES = 64, 4  # values of t that are measured at least, and examples of each
 
 
-def times_after(num_examples: int, num_steps: int) -> int:
-    """Return the number of values of t to measure after a training on so many examples.
+def draws_after(num_examples: int | None, num_steps: int) -> dict[str, int]:
+    """Return the `draws` and `times` of `calibrate` after a training on so many examples; None is a long training.
 
-    All T after 4 T examples; fewer after a shorter training, which calibration would otherwise exceed by far.
+    After 4 T examples these are the defaults. A shorter training would take less time than such a calibration.
     """
-    if num_examples >= FEWEST_EXAMPLES * num_steps:
-        return num_steps
-    return min(num_steps, max(FEWEST_TIMES, num_examples // FEWEST_EXAMPLES))
+    if num_examples is None or num_examples >= FEWEST_EXAMPLES * num_steps:
+        return {}
+    times = min(num_steps, max(FEWEST_TIMES, num_examples // FEWEST_EXAMPLES))
+    return {"draws": FEWEST_EXAMPLES * times, "times": times}
 
 
 @torch.no_grad()
@@ -65,7 +66,7 @@ def calibrate(
     check_whole("draws", draws, 0)
     check_whole("batch_size", batch_size)
     if times is not None:
-        check_whole("times", times, 2)
+        check_whole("times", times, min(2, reverse.schedule.num_steps))
     if int(reverse.schedule.timesteps[-1]) != reverse.schedule.num_steps:
         raise ConfigurationError(
             f"calibration needs the full schedule of {int(reverse.schedule.timesteps[-1])} steps, got a stride of "

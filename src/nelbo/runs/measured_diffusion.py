@@ -15,10 +15,10 @@ from nelbo.evaluation import (
     LikelihoodReport,
     calibrate,
     compare_forms,
+    draws_after,
     evaluate_bound,
     evaluate_likelihood,
     expected_terms,
-    times_after,
 )
 from nelbo.networks import PixelNetwork
 from nelbo.progress import Progress, reported
@@ -220,9 +220,7 @@ class MeasuredDiffusion(Run):
     ) -> None:
         """Calibrate a model that was not calibrated, and write the measurement into the run folder."""
         if self.mse is None:
-            steps = self.schedule.num_steps
-            times = None if num_examples is None else times_after(num_examples, steps)
-            self.calibrate(images, times=times, progress=progress)
+            self.calibrate(images, **draws_after(num_examples, self.schedule.num_steps), progress=progress)
             self.save()
 
     def calibrate(

@@ -21,6 +21,7 @@ from nelbo.runs.folder import MODEL_FILE, RunConfig, bundled_models
 from nelbo.training import METRICS_FILE, MetricsLog
 
 MOST_BYTES = 2**34  # of samples drawn at once
+RESIZE = "resize them, or give paths or Pillow images, which are resized as in training"  # arrays stay as they are
 SHOWN = {"samples.png": "samples after training", "bound.png": "held-out bound during training"}  # in a notebook
 
 
@@ -220,7 +221,7 @@ class Run(Displayed, ABC):
                 f"at most {MOST_BYTES // math.prod(self.shape)} at a time, each part with its own seed."
             )
 
-    def dataset_of(self, images: Images, batch_size: int = 1, *, remedy: str = "resize them") -> ImageDataset:
+    def dataset_of(self, images: Images, batch_size: int = 1, *, remedy: str = RESIZE) -> ImageDataset:
         """Return images as a data set of this model's shape.
 
         Args:
