@@ -55,6 +55,12 @@ def test_html_escapes_text_and_embeds_pictures():
     assert np.asarray(first).tolist() == [[0, 128]] and np.asarray(second).tolist() == [[255, 255]]
 
 
+def test_names_cannot_control_the_terminal():
+    assert repr(Shown("a\x1b[2Jb\u202ec\nd\udce9 é")).splitlines()[1].endswith(r"a\x1b[2Jb\u202ec\nd\udce9 é")
+    page = Shown("a\x1b[2Jb\u202e")._repr_html_()
+    assert "\x1b" not in page and "\u202e" not in page and r"of a\x1b[2Jb\u202e" in page
+
+
 def test_bars_reach_from_zero_to_the_largest_value():
     tall = np.asarray(Image.open(io.BytesIO(bars([1.0, 4.0, float("nan"), -1.0]))))
     blue = (tall[..., 0] < 128).sum(0)

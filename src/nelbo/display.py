@@ -73,15 +73,16 @@ class Displayed(_Shown):
         return type(self).__name__
 
     def __repr__(self) -> str:
+        """Return one line for each row; names of files in them cannot control the terminal."""
         rows = self.summary()
         width = max(map(len, rows), default=0)
-        return "\n".join([self.title, *(f"  {name:<{width}}  {text}" for name, text in rows.items())])
+        return "\n".join([self.title, *(f"  {name:<{width}}  {escaped(text)}" for name, text in rows.items())])
 
     def _repr_html_(self) -> str:
         """Return the rows and the pictures for a notebook. All text is escaped, and the pictures are part of it."""
         rows = "".join(
             f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
-            f"<td style='text-align:left'>{html.escape(text)}</td></tr>"
+            f"<td style='text-align:left'>{html.escape(escaped(text))}</td></tr>"
             for name, text in self.summary().items()
         )
         pictures = "".join(_figure(caption, files) for caption, files in self.pictures().items())
@@ -117,12 +118,22 @@ class Scored(Displayed):
 def _figure(caption: str, files: Sequence[bytes]) -> str:
     """Return PNG files with a caption as HTML; a small image is enlarged without smoothing."""
     style = f"min-width:{THUMBNAIL}px;max-width:100%;margin:1px;image-rendering:pixelated"
+    caption = escaped(caption)
     images = "".join(
         f"<img alt='{html.escape(caption)}' style='{style}' "
         f"src='data:image/png;base64,{base64.b64encode(content).decode('ascii')}'>"
         for content in files
     )
     return f"<figure style='margin:4px 0'>{images}<figcaption>{html.escape(caption)}</figcaption></figure>"
+
+
+def escaped(text: str) -> str:
+    """Return a text with characters that cannot be printed, such as control characters in names, as escapes.
+
+    >>> print(escaped("a\\x1b[2Jb"))
+    a\\x1b[2Jb
+    """
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)
 
 
 def to_bytes(images: "Tensor", levels: int) -> "Tensor":

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 _START, _BETWEEN, _END = "\ue000", "\ue001", "\ue002"  # private-use characters: no message holds them otherwise
 _MARK = re.compile(f"{_START}([^{_BETWEEN}{_END}]*)(?:{_BETWEEN}([^{_END}]*))?{_END}")
+MOST_SHOWN = 60  # characters of a value that was given
 SETTING = "recipe."  # begins the mark of a recipe's setting
 
 
@@ -27,6 +28,32 @@ def option(name: str, value: object = None) -> str:
 def setting(name: str, value: object = None) -> str:
     """Name a setting of a recipe inside an error message, such as "loss" or "training.ema": see `option`."""
     return option(f"{SETTING}{name}", value)
+
+
+def shown(value: object) -> str:
+    """Write a value that was given, for an error message: one line of at most 60 characters.
+
+    >>> shown("abc"), shown([1, 2]), len(shown("x" * 1000))
+    ("'abc'", '[1, 2]', 60)
+    """
+    text = _written(value)
+    if isinstance(value, list | tuple) and any(map(_is_array, value)):
+        text = f"[{', '.join(map(_written, value[:MOST_SHOWN]))}]"
+    return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 3]}..."
+
+
+def _written(value: object) -> str:
+    """Write a value in one line, an array or a tensor by its type and shape."""
+    if not _is_array(value):
+        return re.sub(r"\s*\n\s*", " ", repr(value))
+    kind = "a tensor" if type(value).__module__.partition(".")[0] == "torch" else "an array"
+    return f"{kind} of {str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"  # type: ignore[attr-defined]
+
+
+def _is_array(value: object) -> bool:
+    """Whether a value is an array or a tensor; a single number of NumPy's types is none, and has no items to set."""
+    whole = isinstance(getattr(value, "shape", None), tuple) and hasattr(value, "dtype")
+    return whole and hasattr(value, "__setitem__")
 
 
 def as_argument(name: str, value: str | None) -> str:

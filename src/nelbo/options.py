@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from annotated_doc import Doc
 
-from nelbo.errors import ConfigurationError, option
+from nelbo.errors import ConfigurationError, option, shown
 
 Kind = TypeVar("Kind")
 JSON, PYTHON = ("true", "false", "null"), ("True", "False", "None")
@@ -29,11 +29,16 @@ def known(name: str, names: Iterable[str], what: str) -> str:
         ConfigurationError: it isn't; the nearest name is suggested.
     """
     choices = sorted(names)
-    if name in choices:
+    if is_one_of(name, choices):
         return name
-    near = difflib.get_close_matches(str(name), choices, n=1)
+    near = difflib.get_close_matches(name, choices, n=1) if isinstance(name, str) else []
     hint = f"did you mean {near[0]!r}? " if near else ""
-    raise ConfigurationError(f"unknown {what} {name!r}; {hint}choose from {', '.join(choices)}.")
+    raise ConfigurationError(f"unknown {what} {shown(name)}; {hint}choose from {', '.join(choices)}.")
+
+
+def is_one_of(value: object, names: Iterable[str]) -> bool:
+    """Whether a value is one of some names; a value of any other type, also an array, is not."""
+    return isinstance(value, str) and value in names
 
 
 def help_of(kind: type[Any], name: str) -> str:
@@ -66,7 +71,31 @@ def check_types(options: Any, named: Callable[[str], str] = option) -> None:
     for name, hint in get_type_hints(type(options)).items():
         value = getattr(options, name)
         if _is_plain(hint) and not _fits(value, hint):
-            raise ConfigurationError(f"{named(name)} is {value!r}; expected {_in_words(hint, PYTHON)}.")
+            raise ConfigurationError(f"{named(name)} is {shown(value)}; expected {_in_words(hint, PYTHON)}.")
+
+
+def check_type(name: str, value: object, hint: Any) -> None:
+    """Check that an argument is of a plain type: see `check_types`.
+
+    Args:
+        name: the argument, such as "clip".
+        hint: the type, such as `bool` or `float | None`.
+
+    Raises:
+        ConfigurationError: a value of another type.
+    """
+    if not _fits(value, hint):
+        raise ConfigurationError(f"{option(name)} is {shown(value)}; expected {_in_words(hint, PYTHON)}.")
+
+
+def check_functions(name: str, value: object) -> None:
+    """Check that an argument is a tuple or a list of functions.
+
+    Raises:
+        ConfigurationError: it is something else.
+    """
+    if not (isinstance(value, tuple | list) and all(map(callable, value))):
+        raise ConfigurationError(f"{option(name)} is {shown(value)}; expected a list of functions.")
 
 
 def check_whole(name: str, value: object, least: int | None = 1) -> None:
@@ -81,7 +110,7 @@ def check_whole(name: str, value: object, least: int | None = 1) -> None:
     """
     if not _fits(value, int) or (least is not None and value < least):  # type: ignore[operator]
         limit = "" if least is None else f", at least {least}"
-        raise ConfigurationError(f"{option(name)} must be a whole number{limit}, got {value!r}.")
+        raise ConfigurationError(f"{option(name)} must be a whole number{limit}, got {shown(value)}.")
 
 
 def record_from(kind: type[Any], values: Mapping[str, Any], prefix: str = "") -> Any:
@@ -98,8 +127,18 @@ def record_from(kind: type[Any], values: Mapping[str, Any], prefix: str = "") ->
     for key, value in values.items():
         known(key, hints, f"{kind.__name__} setting")
         if not _fits(value, hints[key]):
-            raise ConfigurationError(f"the setting {prefix}{key} is {value!r}; expected {_in_words(hints[key], JSON)}.")
-    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+            expected = _in_words(hints[key], JSON)
+            raise ConfigurationError(f"the setting {prefix}{key} is {shown(value)}; expected {expected}.")
+    return kind(**{key: as_plain(value) for key, value in values.items()})
+
+
+def as_plain(value: Any) -> Any:
+    """Return a list as a tuple, and a number of NumPy, which JSON does not know, as one of Python."""
+    if isinstance(value, list | tuple):
+        return tuple(map(as_plain, value))
+    if isinstance(value, int | float) or not isinstance(value, Real):
+        return value
+    return int(value) if isinstance(value, Integral) else float(value)
 
 
 def _is_plain(hint: Any) -> bool:
@@ -144,4 +183,17 @@ def _fits(value: Any, hint: Any) -> bool:
     return isinstance(value, hint)
 
 
-__all__ = ["Annotated", "Doc", "check_types", "check_whole", "help_of", "known", "options_from", "record_from"]
+__all__ = [
+    "Annotated",
+    "Doc",
+    "as_plain",
+    "check_functions",
+    "check_type",
+    "check_types",
+    "check_whole",
+    "help_of",
+    "is_one_of",
+    "known",
+    "options_from",
+    "record_from",
+]

@@ -3,15 +3,30 @@
 import os
 from pathlib import Path
 
-from nelbo.errors import RunError, option
+from nelbo.errors import RunError, option, shown
 
 
-def expanded(path: str | os.PathLike[str]) -> Path:
-    """Return a path with `~` as the home folder; the `~name` of an unknown user stays as it was typed."""
+def expanded(path: str | os.PathLike[str], name: str | None = None) -> Path:
+    """Return a path with `~` as the home folder; the `~name` of an unknown user stays as it was typed.
+
+    Args:
+        name: the argument that the path was given as, such as "out"; None to call it a path.
+
+    Raises:
+        RunError: it is no path, or one that no system can have, with a null character.
+    """
     try:
-        return Path(path).expanduser()
+        typed = Path(path)
+        possible = b"\0" not in os.fsencode(typed)
+    except (TypeError, UnicodeEncodeError):
+        possible = False
+    if not possible:
+        what = "the path" if name is None else option(name)
+        raise RunError(f"{what} is {shown(path)}; expected a path, as text without null characters or as pathlib.Path.")
+    try:
+        return typed.expanduser()
     except RuntimeError:
-        return Path(path)
+        return typed
 
 
 def check_target(path: Path) -> None:

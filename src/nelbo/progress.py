@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from nelbo.errors import ConfigurationError, option
+from nelbo.errors import ConfigurationError, option, shown
 
 if TYPE_CHECKING:
     import rich.progress
@@ -147,6 +147,7 @@ def _function(progress: Any, arguments: str) -> Any:
     """Return `progress` if it can be called."""
     if not callable(progress):
         raise ConfigurationError(
-            f"{option('progress')} is {progress!r}; expected true for a progress bar, or a function of ({arguments})."
+            f"{option('progress')} is {shown(progress)}; expected true for a progress bar, or a function of "
+            f"({arguments})."
         )
     return progress

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nelbo.errors import ConfigurationError, NelboWarning, option, warn
+from nelbo.errors import ConfigurationError, NelboWarning, option, shown, warn
 
 # Purposes of a draw. No two share a stream: scoring a sample must not reuse the noise that generated it.
 DRAWS, DROPOUT, IMAGE, CALIBRATION, INITIALISATION, SCORING, ORDER, FORMS, MONTE_CARLO = range(9)
@@ -32,7 +32,7 @@ def check_seed(seed: object) -> None:
         ConfigurationError: it is something else, such as "12", 1.5 or True.
     """
     if isinstance(seed, bool) or not isinstance(seed, Integral):
-        raise ConfigurationError(f"{option('seed')} must be a whole number, got {seed!r}.")
+        raise ConfigurationError(f"{option('seed')} must be a whole number, got {shown(seed)}.")
 
 
 def chosen_seed(seed: int | None) -> int:

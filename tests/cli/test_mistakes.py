@@ -57,7 +57,7 @@ class TestData:
         (tmp_path / "texts").mkdir()
         (tmp_path / "texts" / "letter.png").write_text("dear")
         message = refused("train", "--data", "texts", "--out", "run")
-        assert "none of its 1 images can be used" in message
+        assert "its only image cannot be used" in message
         assert "letter.png: it is not a PNG, JPEG, WebP, BMP or TIFF image" in message
         assert "letter.png" in nelbo_cli("data", "texts").out
 

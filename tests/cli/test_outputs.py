@@ -133,3 +133,16 @@ def test_each_output_is_tried(tmp_path, capsys):
     with pytest.raises(RunError, match="folder"):
         write_results({"a": 1}, Path("-"), [{"b": 2}], tmp_path / "folder", lambda: drawn.append(1))
     assert json.loads(capsys.readouterr().out) == {"a": 1} and drawn == [1]
+
+
+def test_names_on_standard_output_cannot_control_the_terminal(tmp_path, capsys):
+    name = "a\x1b[31mb\x7f,\u202egnp.png"
+    rows = [{"image": name, "bits_per_dim": "1.0"}]
+    write_results({"image": name}, Path("-"))
+    printed = capsys.readouterr().out
+    assert json.loads(printed) == {"image": name} and printed.isascii() and not set(printed) & {"\x1b", "\x7f"}
+    write_results({}, None, rows, Path("-"))
+    assert capsys.readouterr().out == 'image,bits_per_dim\n"a\\x1b[31mb\\x7f,\\u202egnp.png",1.0\n'
+    write_results({"image": name}, tmp_path / "x.json", rows, tmp_path / "x.csv")
+    assert json.loads((tmp_path / "x.json").read_text()) == {"image": name}
+    assert (tmp_path / "x.csv").read_text() == f'image,bits_per_dim\n"{name}",1.0\n'

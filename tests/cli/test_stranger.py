@@ -116,7 +116,7 @@ def test_readme_commands_work_in_sequence_on_a_messy_folder(nelbo_cli, stranger:
         assert "Traceback" not in done.err
         if words[0] == "train":
             assert "broken.jpg" in done.err and "empty.png" in done.err
-            assert "1 pictures are left out, because nelbo does not read their formats (.gif: 1)" in done.err
+            assert "1 picture is left out, because nelbo does not read its format (.gif: 1)" in done.err
     scores = (stranger / "bits.csv").read_text(encoding="utf-8").splitlines()
     assert len(scores) == 1 + 25 and any("größe [1].tiff" in line for line in scores)
 

@@ -1,4 +1,5 @@
 import contextlib
+import re
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -53,9 +54,14 @@ def test_npz_labels_levels_and_class_names(tmp_path: Path) -> None:
         ({"images": GREY.astype(np.float32)[:1] / 100}, r"holds float32 from 0\..* to 2\.\d+; expected uint8"),
         (
             {"images": GREY.astype(np.uint16) * 16},
-            r"uint16 from 0 to 4080; expected uint8.*\(255 \* \(x - 0\) / \(4080 - 0",
+            r"uint16 from 0 to 4080; expected uint8.*\(255 \* \(x\.astype\(float\) - 0\) / \(4080 - 0",
         ),
-        ({"images": np.full((2, 4, 4), np.nan)}, "holds float64 from nan to nan"),
+        (
+            {"images": np.full((2, 4, 4), np.nan)},
+            r"holds float64 with 32 values that are not finite .* by numpy\.nan_to_num\(x\), or leave",
+        ),
+        ({"images": np.array([[[0, 0.5, np.inf]]])}, "with 1 value that is not finite"),
+        ({"images": np.full((2, 4, 4), -5)}, "holds int64 and all its values are -5, from which no range follows"),
         ({"images": GREY.astype(complex)}, "holds complex128"),
         ({"images": np.zeros((32, 32, 3), np.uint8)}, r"one image of 32 x 32 pixels and 3 channels or 32 grey images"),
         ({"images": np.array([{}], dtype=object)}, "without pickled objects"),
@@ -69,7 +75,7 @@ def test_npz_labels_levels_and_class_names(tmp_path: Path) -> None:
         ({"images": GREY, "labels": np.zeros(19, int)}, "expected 20 whole numbers"),
         ({"images": GREY, "labels": np.zeros(20)}, "`labels` is float64"),
         ({"images": GREY, "labels": np.full(20, 10**9)}, "labels range from 1000000000"),
-        ({"images": GREY, "labels": np.full(20, 2), "class_names": ["a"]}, "has 1 names, but the labels go up to 2"),
+        ({"images": GREY, "labels": np.full(20, 2), "class_names": ["a"]}, "has 1 name, but the labels go up to 2"),
         ({"x": GREY, "y": GREY}, "holds x, y; expected `images`"),
     ],
 )
@@ -95,6 +101,61 @@ def test_other_types_are_converted(
         warnings.simplefilter("error" if warning is None else "always")
         train = load_data(str(tmp_path / "set.npy"), held_out=0).train
     assert torch.equal(train.images(range(20))[:, 0], torch.from_numpy(expected)) and train.levels == levels
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(-128, 128).astype(np.int8).reshape(1, 16, 16),
+        np.arange(0, 4096, 16).astype(np.uint16).reshape(1, 16, 16),
+        (np.arange(256) - 70_000).reshape(1, 16, 16),
+        np.linspace(-1, 1, 256, dtype=np.float32).reshape(1, 16, 16),
+        np.linspace(-1, 3, 256, dtype=np.float16).reshape(1, 16, 16),
+    ],
+)
+def test_advice_for_other_values_works_when_it_is_executed(array: np.ndarray) -> None:
+    with pytest.raises(DataError, match="for example") as caught:
+        load_data(array)
+    advised = re.search(r"for example (\(255 .*\))\.$", str(caught.value))
+    ranged = re.search(r"range='(\S+)'", str(caught.value))
+    assert advised is not None and ranged is not None
+    scaled = eval(advised[1], {"x": array})
+    low, high = float(array.min()), float(array.max())
+    assert scaled.dtype == np.uint8
+    assert np.abs(scaled - 255 * (array.astype(float) - low) / (high - low)).max() <= 0.5
+    with pytest.warns(DataWarning, match=r"became 0\.\.255"):
+        read = load_data(array, range=ranged[1], held_out=0).train[0][0].numpy()
+    assert np.abs(read.astype(int) - scaled).max() <= 1
+
+
+def test_values_that_are_not_finite_are_named_with_a_range() -> None:
+    array = np.array([[[[np.nan, -np.inf, 0.5, np.inf]]]])
+    with pytest.warns(DataWarning, match=r"0\.\.1 became 0\.\.255; NaN became 0\."):
+        assert load_data(array, range=(0, 1), held_out=0).train[0].flatten().tolist() == [0, 0, 128, 255]
+
+
+def test_masked_arrays_are_refused_where_values_are_masked() -> None:
+    with pytest.raises(DataError, match=r"has 1 masked value; .* x\.filled\(0\)"):
+        load_data(np.ma.masked_equal(np.arange(16.0).reshape(1, 1, 4, 4), 3))
+    assert len(load_data(np.ma.masked_equal(np.arange(16).reshape(1, 1, 4, 4), 99)).train) == 1
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint8, np.float32])
+def test_levels_of_only_0_and_1_are_warned_of(tmp_path: Path, kind: type) -> None:
+    array = (GREY > 99).astype(kind)
+    np.save(tmp_path / "set.npy", array)
+    if kind is np.float32:  # 0..1 became 0..255
+        with warnings.catch_warnings(action="ignore"):
+            assert int(load_data(array).train.images([0]).max()) == 255
+        return
+    for spec in (array, str(tmp_path / "set.npy"), list(array)):
+        with pytest.warns(DataWarning, match=r"holds only 0 and 1 of the levels 0\.\.255.*x\.astype\(bool\)"):
+            assert load_data(spec).train.levels == 256
+    with pytest.warns(DataWarning, match="holds only 0 and 1"):
+        describe(tmp_path / "set.npy")
+    with warnings.catch_warnings(action="error"):
+        assert load_data(saved(tmp_path, images=array, levels=2)).train.levels == 2
+        load_data(array * 2)
 
 
 def test_arrays_without_names_are_images_and_labels(tmp_path: Path) -> None:

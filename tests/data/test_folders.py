@@ -1,6 +1,5 @@
 import os
 import shutil
-import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +11,7 @@ from PIL import Image
 
 from nelbo.data import ArrayDataset, FolderDataset, describe, load_data, load_for_model
 from nelbo.data.decoding import usable_processors
-from nelbo.data.folders import DataWarning, labels_of, list_folder
+from nelbo.data.folders import labels_of, list_folder
 from nelbo.data.scanning import scan
 from nelbo.errors import ConfigurationError, DataError
 
@@ -205,7 +204,7 @@ def test_empty_folder_lists_the_endings(tmp_path: Path) -> None:
 
 def test_folder_of_damaged_files_is_reported(tmp_path: Path) -> None:
     (tmp_path / "a.png").touch()
-    with pytest.raises(DataError, match=r"none of its 1 images can be used.*a\.png: the file is empty"):
+    with pytest.raises(DataError, match=r"its only image cannot be used: .*a\.png: the file is empty"):
         load_data(str(tmp_path))
     assert describe(str(tmp_path)).count == 0
 
@@ -273,70 +272,6 @@ def test_report_of_a_folder(mixed: Path, save: Save) -> None:
     assert found["sizes"] == {"8x8": 8, "20x10": 1} and found["modes"] == {"RGB": 8, "L": 1}
     assert found["classes"] == {"cat": 5, "dog": 4} and found["ignored"] == {"hidden": 2, ".txt": 1}
     assert len(found["rejects"]) == 3 and found["levels"] == 256 and found["bytes"] == 3 * (8 * 64 + 200)
-
-
-class TestParts:
-    """Folders named like the parts of a data set are parts, not classes."""
-
-    @pytest.fixture
-    def tree(self, tmp_path: Path, save: Save):
-        def make(*names: str) -> str:
-            for seed, name in enumerate(names):
-                save(f"{name}.png", seed=seed)
-            return str(tmp_path)
-
-        return make
-
-    def test_the_test_part_is_held_out(self, tree) -> None:
-        place = tree("train/cat/0", "train/dog/1", "train/dog/2", "TEST/cat/3", "TEST/dog/4", "val/cat/5")
-        with pytest.warns(DataWarning, match=r"not classes: test \(2 images\), train \(3 images\), val \(1 images\)"):
-            split = load_data(place)
-        assert (len(split.train), len(split.test), split.train.class_names) == (3, 2, ("cat", "dog"))
-        assert split.train.labels is not None and split.train.labels.tolist() == [0, 1, 1]
-        with pytest.warns(DataWarning, match=r"test is held out; val is not used\.$"):
-            found = load_for_model(place, (3, 8, 8))
-        assert [Path(name).parts[-3:] for name in found.names] == [("TEST", "cat", "3.png"), ("TEST", "dog", "4.png")]
-        with pytest.warns(DataWarning):
-            report = describe(place)
-        assert (report.count, report.held_out, report.ignored["image of the part val"]) == (5, 2, 1)
-        with pytest.warns(DataWarning), pytest.raises(ConfigurationError, match="has its own held-out part of 2"):
-            load_data(place, held_out=0.5)
-
-    def test_validation_is_held_out_where_there_is_no_test(self, tree) -> None:
-        with pytest.warns(DataWarning, match="val is held out"):
-            split = load_data(tree("training/0", "training/1", "valid/2"))
-        assert (len(split.train), len(split.test), split.train.class_names) == (2, 1, ())
-
-    def test_one_part_alone_is_no_class(self, tree) -> None:
-        with pytest.warns(DataWarning, match=r"train \(3 images\); nothing else is held out"):
-            split = load_data(tree("train/cat/0", "train/dog/1", "train/dog/2"), held_out=1)
-        assert (len(split.train), len(split.test), split.train.class_names) == (2, 1, ("cat", "dog"))
-
-    @pytest.mark.parametrize("names", [("train/0", "plane/1"), ("train/0", "test/1", "2"), ("trains/0", "tests/1")])
-    def test_other_folders_stay_classes(self, tree, names: tuple[str, ...]) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            assert len(load_data(tree(*names), held_out=0).train.class_names) == 2
-
-
-def test_unusual_names_of_pictures_are_read(tmp_path: Path, save: Save) -> None:
-    for seed, name in enumerate(("a.png", "b.png", "c.png")):
-        save(name, seed=seed)
-    for old, new in (("a.png", "a.JFIF"), ("b.png", "b.jpe"), ("c.png", "c")):
-        (tmp_path / old).rename(tmp_path / new)
-    assert len(load_data(str(tmp_path), held_out=0).train) == 2  # in a folder, the ending decides
-    assert len(load_data(str(tmp_path / "c"), held_out=0).train) == 1  # a file that is named is opened
-    (tmp_path / "text").write_text("no picture")
-    with pytest.raises(DataError, match="text is of an unknown kind"):
-        load_data(str(tmp_path / "text"))
-
-
-def test_pictures_of_other_formats_are_counted(tmp_path: Path, save: Save) -> None:
-    save("a.png")
-    for name in ("b.gif", "c.heic", "d.HEIC", "e.txt"):
-        (tmp_path / name).write_text("")
-    with pytest.warns(DataWarning, match=r"3 pictures are left out.*\(\.gif: 1, \.heic: 2\); convert them to PNG"):
-        load_data(str(tmp_path))
 
 
 def test_digest_of_names_moves_with_the_folder(tmp_path: Path, save: Save) -> None:

@@ -1,6 +1,7 @@
 """The Frechet distance against its closed form, and the contents of its report."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -105,6 +106,34 @@ def test_too_few_images_are_reported():
             distance(gaussian(a), gaussian(b))
     with pytest.raises(ConfigurationError, match="at least 20, got 3"):
         distance(gaussian(9), gaussian(9), resamples=3)
+
+
+def test_bias_that_means_nothing_is_not_printed():
+    few = distance(gaussian(4), gaussian(50))
+    assert "raise it by an amount that so few images do not show: compare figures of equal numbers only" in str(few)
+    assert "by about" not in str(few) and "by about" not in repr(few)
+    enough = distance(gaussian(50), gaussian(60, seed=1))
+    falling = replace(enough, bias=-1200.0, bias_error=3.0)
+    assert "by about" not in str(falling)
+    assert falling.warning.startswith("50 images are too few to estimate the bias and the interval; take more images")
+
+
+def test_caution_about_the_features_is_a_warning():
+    unsure = replace(PIXELS, caution="an accuracy of 0.0% shows nothing")
+    report = frechet_distance(gaussian(50), gaussian(60, seed=1), unsure, split="images", resamples=20)
+    assert report.warning == "an accuracy of 0.0% shows nothing" == report.to_json()["warning"]
+    assert str(report).endswith("\nwarning: an accuracy of 0.0% shows nothing")
+    both = frechet_distance(gaussian(4), gaussian(60, seed=1), unsure, split="images", resamples=20)
+    assert str(both).count("\nwarning: ") == 2 and both.warning.endswith("; an accuracy of 0.0% shows nothing")
+
+
+def test_report_shows_itself_in_a_notebook():
+    report = distance(gaussian(50), gaussian(60, 130, seed=1))
+    assert repr(report).startswith(f"FrechetReport\n  distance  {report.distance:.4g} (95% interval")
+    assert len(repr(report).splitlines()) == 6 and "<th" in report._repr_html_()
+    pytest.importorskip("pandas")
+    (row,) = report.to_pandas().to_dict("records")
+    assert row["distance"] == report.distance and set(row) == set(report.to_json())
 
 
 def test_wrong_features_are_refused():

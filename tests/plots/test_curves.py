@@ -71,6 +71,30 @@ def test_the_lowest_bound_is_marked(against, tmp_path):
     assert save(figure, tmp_path / "bound.png").stat().st_size > 1000
 
 
+def dots(axes):
+    return [each.get_markersize() > 2 and each.get_marker() == "o" for each in axes.get_lines()]
+
+
+def test_curves_of_few_points_have_dots():
+    few, many = ([record(i, 1.0, loss_by_quarter=[1.0] * 4) for i in range(num)] for num in (1, 200))
+    assert [dots(axes) for axes in loss_curve(few).axes] == [[True] * 2, [True] * 4]
+    assert [dots(axes) for axes in loss_curve(many).axes] == [[False] * 2, [False] * 4]
+
+
+@pytest.mark.parametrize("error", [0.0, 0.2, math.nan])
+@pytest.mark.parametrize("bits", [[2.764, 2.673], [9.0, 4, 3, 2.7, 2.69, 2.71], [2.69, 2.67, 2.7, 4, 9], [3.0]])
+def test_the_label_of_the_lowest_bound_covers_no_curve_and_stays_inside(bits, error):
+    records = [{"step": i, "held_out_bits_per_dim": b, "held_out_standard_error": error} for i, b in enumerate(bits)]
+    figure = bound_curve(records)
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    (label,) = axes.texts
+    place = label.get_window_extent()
+    assert all(not each.get_path().transformed(axes.transData).intersects_bbox(place, False) for each in axes.lines)
+    inside = axes.get_window_extent()
+    assert inside.x0 <= place.x0 and place.x1 <= inside.x1 and inside.y0 <= place.y0
+
+
 @pytest.mark.parametrize("draw", [loss_curve, bound_curve])
 def test_records_without_values_are_refused(draw):
     with pytest.raises(DataError, match="nothing to draw"):

@@ -12,7 +12,7 @@ from nelbo.data import Split, load_data
 from nelbo.errors import ConfigurationError, DataError, NelboError, RunError
 from nelbo.networks import ClassifierOptions
 from nelbo.runs import DataOptions, bundled_models, find_run
-from nelbo.studies import bundled_classifiers, features_for, load_classifier, train_features
+from nelbo.studies import ClassifierCard, bundled_classifiers, features_for, load_classifier, train_features
 from nelbo.training import classifier_accuracy
 
 DIGITS = DataOptions("digits", (1, 8, 8), 17, 1500, 297, class_names=tuple("0123456789"))
@@ -145,3 +145,31 @@ def test_trained_classifier_is_saved_and_loaded(tmp_path: Path):
         load_classifier(tmp_path / "noise.safetensors")
     with pytest.raises(NelboError, match="is no classifier"):
         features_for(DIGITS, bundled_models()["fashion-mnist"] / "model.safetensors", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "classes", "num", "chance", "cautious"),
+    [
+        (0.0, 2, 2, None, True),
+        (1.0, 2, 2, None, True),  # of four equally likely results of two guesses
+        (0.11, 10, 1000, None, True),
+        (0.875, 10, 1000, None, False),
+        (0.91, 2, 200, 0.9, True),
+        (0.99, 2, 200, 0.9, False),
+    ],
+)
+def test_accuracy_near_chance_has_a_caution(accuracy, classes, num, chance, cautious):
+    names = tuple(map(str, range(classes)))
+    card = ClassifierCard("mine", 256, names, accuracy, 10, num, 20, 1.0, 0, chance)
+    assert bool(card.caution) is cautious
+    if cautious:
+        stated = f"{chance or 1 / classes:.1%}"
+        assert f"{accuracy:.1%} on {num:,} held-out images is not clearly above chance ({stated})" in card.caution
+
+
+def test_trained_classifier_knows_its_chance():
+    split = load_data("digits")
+    labels = split.test.labels
+    zeros = split.test.subset(torch.cat([(labels == 0).nonzero()[:9], (labels == 1).nonzero()[:1]]).flatten())
+    trained = train_features(Split(split.train.spread(50), zeros), ClassifierOptions((1, 8, 8), 10, (8,), 6), steps=1)
+    assert trained.card.chance == 0.9 and trained.features().caution == trained.card.caution

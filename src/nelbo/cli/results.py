@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import nelbo
+from nelbo.cli.console import visible
 from nelbo.errors import NelboError
 
 STANDARD_OUTPUT = "-"
@@ -63,10 +64,10 @@ def versioned(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_json_report(path: Path, values: Mapping[str, Any]) -> None:
-    """Write values as JSON to a file, or to standard output for the path "-"."""
+    """Write values as JSON to a file, or to standard output for the path "-"; JSON escapes control characters."""
     plain = _finite(dict(values))
     if str(path) == STANDARD_OUTPUT:
-        print(json.dumps(plain, indent=2))
+        print(json.dumps(plain, indent=2).replace("\x7f", "\\u007f"))  # the one that Python leaves as it is
     else:
         from nelbo.files import write_json
 
@@ -74,13 +75,16 @@ def write_json_report(path: Path, values: Mapping[str, Any]) -> None:
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows with the same keys, after a line of the keys, to a file, or to standard output for the path "-"."""
+    """Write rows with the same keys, after a line of the keys, to a file, or to standard output for the path "-".
+
+    On standard output, which may be a terminal, control characters in names are escaped; a file has the exact names.
+    """
     text = io.StringIO()
     writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     if str(path) == STANDARD_OUTPUT:
-        print(text.getvalue(), end="")
+        print(visible(text.getvalue()), end="")
     else:
         from nelbo.files import write_text
 

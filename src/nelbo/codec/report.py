@@ -1,6 +1,6 @@
 """The size of files against the bound on the same images, part by part."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +11,13 @@ from nelbo.codec.bitstream import Bitstream, RawImage
 from nelbo.codec.codec import ProgressiveCodec
 from nelbo.codec.inspection import SegmentKind, segments
 from nelbo.diffusion import VariationalBound, bits_per_dim
+from nelbo.display import Displayed, Frame, bars, counted, data_frame
 from nelbo.probability import levels_to_data
 from nelbo.randomness import CODEC, derived_seed, standard_normal
 
 
 @dataclass(frozen=True)
-class CodecReport:
+class CodecReport(Displayed):
     """Means over images, in bits/dim unless stated otherwise.
 
     Attributes:
@@ -45,6 +46,38 @@ class CodecReport:
     def strided_bound(self) -> float:
         """Bound of the chain that is sent: the KL of its steps and the size of its end."""
         return self.divergence + self.end
+
+    def parts(self) -> dict[str, float]:
+        """Return the parts of the files in bits/dim, by name; their sum is the mean size of the coded files."""
+        return {
+            "header, checks and hash": self.header,
+            "KL of the steps that are sent": self.divergence,
+            "overhead of the channel": self.channel - self.divergence,
+            "lossless end": self.end,
+        }
+
+    def summary(self) -> Mapping[str, str]:
+        """Return the size of the files, their parts, and the bounds."""
+        raw = f", {self.num_raw:,} stored without the model" if self.num_raw else ""
+        return {
+            "files": f"{self.total:.4f} bits/dim, {counted(self.num_images, 'image')}{raw}",
+            "parts": ", ".join(f"{name} {value:.4f}" for name, value in self.parts().items()),
+            "bounds": f"{self.bound:.4f} bits/dim, {self.strided_bound:.4f} for the strided chain that is sent",
+        }
+
+    def pictures(self) -> Mapping[str, Sequence[bytes]]:
+        """Return the parts of the files as bars."""
+        return {f"bits/dim, from left: {', '.join(self.parts())}": [bars(list(self.parts().values()))]}
+
+    def to_pandas(self) -> Frame:
+        """Return a data frame of pandas with a row for each part of the files, for the files and for the bounds.
+
+        Raises:
+            ConfigurationError: pandas is not installed.
+        """
+        bounds = {"bound of the strided chain that is sent": self.strided_bound, "bound of the full chain": self.bound}
+        rows = {**self.parts(), "files": self.total, **bounds}
+        return data_frame({"part": list(rows), "bits_per_dim": list(rows.values())})
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values by name."""

@@ -1,5 +1,6 @@
 """Images in NumPy's `.npy` and `.npz` files."""
 
+import math
 import warnings
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,14 @@ from nelbo.data.depth import to_levels
 from nelbo.data.folders import DataWarning
 from nelbo.data.names import AUTO, FULL, Range
 from nelbo.data.stored import printable
-from nelbo.errors import DataError, option
+from nelbo.display import counted
+from nelbo.errors import DataError, option, warn
 from nelbo.files import refuse_pointer
 
 Array = NDArray[Any]
 MAX_CLASSES = 1_000_000
+ARRAY_KINDS = ("arrays", "memory")  # the sources that are not made of files of images
+CHUNK = 1024  # images that are looked at together
 
 
 def load_arrays(path: Path, range: Range | str = AUTO) -> Loaded:
@@ -48,8 +52,8 @@ def load_arrays(path: Path, range: Range | str = AUTO) -> Loaded:
         class_names = tuple(map(str, np.atleast_1d(arrays.get("class_names", np.arange(number)))))
         if len(class_names) < number:
             raise DataError(
-                f"{path}: `class_names` has {len(class_names)} names, but the labels go up to {number - 1}; give one "
-                "name per label."
+                f"{path}: `class_names` has {counted(len(class_names), 'name')}, but the labels go up to {number - 1}; "
+                "give one name per label."
             )
     known = int(levels) if "levels" in arrays else num_levels
     dataset = ArrayDataset(images, known, labels, printable(path.stem), class_names)
@@ -96,18 +100,26 @@ def _cause(error: Exception) -> str:
 def as_levels(array: Array, name: str, range: Range | str = AUTO) -> tuple[Array, int]:
     """Convert an array of another type to uint8 where this is clear, and return it with K, its number of levels.
 
-    Integers within 0..255 stay as they are, floats within 0..1 become round(255 x), bool becomes two levels.
+    Integers within 0..255 stay as they are, floats within 0..1 become round(255 x), bool becomes two levels. Values
+    that are not finite need a range: infinity is clipped to it, and NaN becomes its lower end.
 
     Args:
         range: the values that become 0 and 255 in an array of any type but uint8 and bool. By "full", those of uint16
             are 0 and 65535, and other types are converted as by "auto", as above.
 
     Raises:
-        DataError: other values.
+        DataError: other values, among them masked ones.
 
     Warns:
         DataWarning: values were mapped from a range or rounded, or bool became two levels.
     """
+    if isinstance(array, np.ma.MaskedArray):
+        if masked := int(np.ma.getmaskarray(array).sum()):
+            raise DataError(
+                f"{name} has {counted(masked, 'masked value')}; expected a value in every pixel. Fill them, for "
+                "example by x.filled(0)."
+            )
+        array = np.ma.getdata(array)
     if array.dtype == np.uint8:
         return array, 256
     if array.dtype.kind not in "biuf" or not array.size:
@@ -125,11 +137,44 @@ def as_levels(array: Array, name: str, range: Range | str = AUTO) -> tuple[Array
         return np.rint(array * 255).astype(np.uint8), 256
     if low >= 0 and high <= 255 and (array == np.rint(array)).all():
         return array.astype(np.uint8), 256
-    raise DataError(
-        f"{name} holds {array.dtype} from {low} to {high}; expected uint8, levels 0..255. Train with "
-        f"{option('range', f'{low},{high}')} or other values that become 0 and 255, or scale it first, for example "
-        f"(255 * (x - {low}) / ({high} - {low})).round().astype('uint8')."
+    raise DataError(f"{name} holds {array.dtype} {_advice(array, low, high)}")
+
+
+def _advice(array: Array, low: Any, high: Any) -> str:
+    """Say which values an array has that are no levels, from the smallest to the largest, and what to do."""
+    if not (np.isfinite(low) and np.isfinite(high)):
+        count = counted(int((~np.isfinite(array)).sum()), "value that is", "values that are")
+        return (
+            f"with {count} not finite (NaN or infinity); expected uint8, levels 0..255. Replace these values, for "
+            "example by numpy.nan_to_num(x), or leave out their images."
+        )
+    if low == high:
+        return (
+            f"and all its values are {low}, from which no range follows; expected uint8, levels 0..255. Check the "
+            f"data, or give the values that become 0 and 255, such as {option('range', '0,1000')}."
+        )
+    return (
+        f"from {low} to {high}; expected uint8, levels 0..255. Train with {option('range', f'{low},{high}')} or other "
+        "values that become 0 and 255, or scale it first, for example "
+        f"(255 * (x.astype(float) - {low}) / ({high} - {low})).round().astype('uint8')."
     )
+
+
+def warn_of_two_levels(source: Loaded) -> None:
+    """Issue a `DataWarning` if images of 256 levels, from an array, have the levels 0 and 1 only: nearly black."""
+    dataset = source.train
+    if source.kind not in ARRAY_KINDS or source.test is not None or not dataset.in_memory or dataset.levels != 256:
+        return
+    top = 0
+    for some in torch.arange(len(dataset)).split(CHUNK):
+        if (top := max(top, int(dataset.images(some).max()))) > 1:
+            return
+    if top == 1:
+        warn(
+            f"{dataset.name} holds only 0 and 1 of the levels 0..255, so its images are nearly black; for images of "
+            "two levels (K = 2) give bool, such as x.astype(bool), and for black and white 255 * x.",
+            DataWarning,
+        )
 
 
 def limits_of(array: Array, range: Range | str) -> Range | None:
@@ -143,6 +188,7 @@ def limits_of(array: Array, range: Range | str) -> Range | None:
 
 def _warn_of_range(what: str, values: Range, limits: Range) -> None:
     clipped = "; values outside are clipped" if values[0] < limits[0] or values[1] > limits[1] else ""
+    clipped += f"; NaN became {limits[0]:.12g}" if math.isnan(values[0]) else ""
     warnings.warn(f"{what}; {limits[0]:.12g}..{limits[1]:.12g} became 0..255{clipped}.", DataWarning, stacklevel=3)
 
 
@@ -160,8 +206,8 @@ def as_images(array: Array, name: str) -> Tensor:
         n, height, width = array.shape
         raise DataError(
             f"{name} has the shape {array.shape}, which can be one image of {n} x {height} pixels and {width} channels "
-            f"or {n} grey images of {height} x {width} pixels; give one image as array[None], and grey images as "
-            "array[:, None]."
+            f"or {counted(n, 'grey image')} of {height} x {width} pixels; give one image as array[None], and grey "
+            "images as array[:, None]."
         )
     if array.ndim == 3:
         return torch.from_numpy(np.ascontiguousarray(array[:, None]))
@@ -182,7 +228,9 @@ def as_images(array: Array, name: str) -> Tensor:
 def _as_labels(array: Array, number: int, path: Path) -> Tensor:
     """Check the labels of `number` images and return them as int64 (N,)."""
     if array.shape != (number,) or array.dtype.kind not in "iu":
-        raise DataError(f"{path}: `labels` is {array.dtype} of shape {array.shape}; expected {number} whole numbers.")
+        raise DataError(
+            f"{path}: `labels` is {array.dtype} of shape {array.shape}; expected {counted(number, 'whole number')}."
+        )
     if array.min() < -1 or array.max() >= MAX_CLASSES:
         raise DataError(
             f"{path}: labels range from {array.min()} to {array.max()}; expected 0..{MAX_CLASSES - 1:,}, or -1 for no "

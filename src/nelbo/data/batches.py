@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from nelbo.data.datasets import ImageDataset
 from nelbo.data.decoding import usable_processors
+from nelbo.display import counted
 from nelbo.errors import ConfigurationError, NelboError, option
 from nelbo.randomness import ORDER, derived_seed
 
@@ -110,8 +111,8 @@ def loader(
         )
     if stream.dataset_length != len(dataset):
         raise ConfigurationError(
-            f"the stream is for {stream.dataset_length} images, but {dataset.name} has {len(dataset)}; give it the "
-            "length of the data set."
+            f"the stream is for {counted(stream.dataset_length, 'image')}, but {dataset.name} has {len(dataset):,}; "
+            "give it the length of the data set."
         )
     if workers is None:
         workers = 0 if dataset.in_memory else min(MOST_WORKERS, usable_processors())

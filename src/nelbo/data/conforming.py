@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 
+from nelbo.data.arrays import warn_of_two_levels
 from nelbo.data.datasets import ArrayDataset, ImageDataset, Loaded, Split
 from nelbo.data.decoding import conform
 from nelbo.data.held_out import split_off
 from nelbo.data.names import CHANNELS, MODE_OF, Mode, Range, Size
 from nelbo.data.scanning import refuse_larger
+from nelbo.display import counted
 from nelbo.errors import ConfigurationError, DataError, option
 
 
@@ -27,15 +29,19 @@ def split_loaded(
     Raises:
         DataError: the set cannot be converted, or its images are larger than `largest`.
         ConfigurationError: `held_out` for a set that has a held-out part, or another range than that of the set.
+
+    Warns:
+        DataWarning: no level is above 1, as in images of two levels.
     """
+    warn_of_two_levels(source)
     train, test = _conformed_parts(source, size, mode, largest)
     limits = _range_of(source, range)
     if test is None:
         return replace(split_off(train, held_out, seed), limits=limits)
     if held_out is not None:
         raise ConfigurationError(
-            f"{option('held_out')} is {held_out}, but {train.name} has its own held-out part of {len(test)} images; "
-            f"leave {option('held_out')} out."
+            f"{option('held_out')} is {held_out}, but {train.name} has its own held-out part of "
+            f"{counted(len(test), 'image')}; leave {option('held_out')} out."
         )
     return Split(train, test, limits)
 

@@ -177,7 +177,8 @@ class ArrayDataset(ImageDataset):
             )
         if labels is not None and labels.shape != (len(images),):
             raise ShapeError(
-                f"{name}: {tuple(labels.shape)} labels for {len(images)} images; expected one label per image."
+                f"{name}: {tuple(labels.shape)} labels for {counted(len(images), 'image')}; expected one label per "
+                "image."
             )
         check_levels(images, levels, name)
         _, channels, height, width = images.shape
@@ -243,8 +244,8 @@ class Split(Displayed):
         """
         if len(self.test) == 0:
             raise DataError(
-                f"{self.train.name} has {len(self.train)} image(s) and none is held out, so there is no unseen image "
-                f"to measure on; add images, or raise {option('held_out')}."
+                f"{self.train.name} has {counted(len(self.train), 'image')} and none is held out, so there is no "
+                f"unseen image to measure on; add images, or raise {option('held_out')}."
             )
         return self.test
 

@@ -13,13 +13,21 @@ import torch
 from torch import Tensor
 
 from nelbo.data.datasets import Reject
-from nelbo.data.names import IMAGE_ENDINGS, OTHER_PICTURES, PAGED_ENDINGS
-from nelbo.data.stored import StoredImage, printable
+from nelbo.data.names import ARRAY_ENDINGS, IMAGE_ENDINGS, OTHER_PICTURES, PAGED_ENDINGS, SHARD_ENDING
+from nelbo.data.parts import Folders, parts_of
+from nelbo.data.stored import SIGNATURE_BYTES, StoredImage, format_of, printable
 from nelbo.data.tiff import pages_of
+from nelbo.display import counted
 from nelbo.errors import NelboWarning
 
-# Folder names of the parts of a data set, from the part to train on to the part that is held out if there is no other.
-TRAIN, TEST, VALIDATION = ("train", "training"), ("test", "testing"), ("val", "valid", "validation", "dev")
+# Endings of files that are not opened to find out whether they are images: text, and copies that programs keep.
+OTHER_ENDINGS = frozenset(
+    (
+        *(".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".toml", ".md", ".html", ".py", ".ipynb"),
+        *(".cls", ".caption", ".bak", ".orig", ".old", ".tmp", ".part", ".crdownload", ".download"),
+        *(*OTHER_PICTURES, *ARRAY_ENDINGS, SHARD_ENDING),
+    )
+)
 
 
 class DataWarning(NelboWarning):
@@ -28,7 +36,7 @@ class DataWarning(NelboWarning):
 
 @dataclass(frozen=True)
 class Listing:
-    """Files with the ending of an image, in the order of the set, before any is opened.
+    """The image files of a set in its order, before any is decoded.
 
     Attributes:
         name: the name of the set.
@@ -38,6 +46,7 @@ class Listing:
         ignored: the number of other files, by ending.
         held_out: the paths of the images in a held-out part of its own; empty if it has none.
         note: how the folders were understood, if that may not be expected, for a warning.
+        unread: endings of ignored files that are pictures by their content.
     """
 
     name: str
@@ -47,23 +56,33 @@ class Listing:
     ignored: Counter[str] = field(default_factory=Counter)
     held_out: Set[str] = frozenset()
     note: str = ""
+    unread: set[str] = field(default_factory=set)
 
     def warn(self) -> None:
         """Issue a `DataWarning` with the note, and one for pictures that are not read."""
         if self.note:
             warnings.warn(self.note, DataWarning, stacklevel=3)
-        if unread := {ending: number for ending, number in self.ignored.items() if ending in OTHER_PICTURES}:
-            listed = ", ".join(f"{ending}: {number}" for ending, number in unread.items())
+        self.warn_of_unread()
+
+    def warn_of_unread(self) -> None:
+        """Issue a `DataWarning` for pictures that are not read."""
+        others = OTHER_PICTURES | self.unread
+        if unread := {ending: number for ending, number in self.ignored.items() if ending in others}:
+            total = sum(unread.values())
+            listed = ", ".join(f"{printable(ending)}: {number}" for ending, number in unread.items())
+            what, them = ("its format", "it") if total == 1 else ("their formats", "them")
             warnings.warn(
-                f"{self.name}: {sum(unread.values())} pictures are left out, because nelbo does not read their formats "
-                f"({listed}); convert them to PNG.",
+                f"{self.name}: {counted(total, 'picture is', 'pictures are')} left out, because nelbo does not read "
+                f"{what} ({listed}); convert {them} to PNG.",
                 DataWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
     def add(self, stored: StoredImage, name: str | None) -> None:
-        """Add a file, or each page of a TIFF file, with the class `name`."""
-        pages = pages_of(stored) if stored.path.lower().endswith(PAGED_ENDINGS) else [stored]
+        """Add a file, or each page of a TIFF file unless it has the ending of another format, with the class `name`."""
+        ending = os.path.splitext(stored.path)[1].lower()
+        paged = ending in PAGED_ENDINGS or ending not in IMAGE_ENDINGS
+        pages = pages_of(stored) if paged else [stored]
         self.images.extend(pages)
         self.classes.extend([name] * len(pages))
 
@@ -77,46 +96,34 @@ class Listing:
 def list_folder(root: Path) -> Listing:
     """List the images under `root`, sorted by path, with the first sub-folder as the class; `root` may be one image.
 
-    Files with other endings and hidden files and folders (names that begin with a dot) are ignored and counted.
-    Symbolic links are followed. Each folder is visited once and real folders come first, so loops end. If all first
-    sub-folders are named like parts of a data set (`train`, `test`, `val`), they are its parts, not classes.
+    A file without an ending, or with an unknown one, is an image if its first bytes say so; a TIFF file only without an
+    ending, because camera and microscope formats begin alike. Other files and hidden files and folders (names that
+    begin with a dot) are ignored and counted. Symbolic links are followed. Each folder is visited once and real folders
+    come first, so loops end. Folders named like parts of a data set (`train`, `test`, `val`) are its parts, not
+    classes; see `parts_of`.
     """
     listing = Listing(printable(os.path.basename(os.path.realpath(root))), [], [])
     if not os.path.isdir(root):
         listing.add(StoredImage(str(root)), None)
         return listing
+    folders = list[Folders]()
     for path in sorted(_walk(root, listing)):
         if fault := _fault(path):  # opening a pipe or a device could block
             listing.rejects.append(Reject(printable(path), fault))
             continue
-        parts = path.relative_to(root).parts
-        listing.add(StoredImage(str(path)), parts[0] if len(parts) > 1 else None)
-    return _in_parts(listing, root)
+        listing.add(StoredImage(str(path)), None)
+        inside = path.relative_to(root).parts[:-1]
+        folders += [inside] * (len(listing.images) - len(folders))  # one for each page
+    return _in_parts(listing, folders, root)
 
 
-def _in_parts(listing: Listing, root: Path) -> Listing:
-    """Return the listing with the part that is held out, and second sub-folders as classes, if it is one of parts."""
-    role = {name: names[0] for names in (TRAIN, TEST, VALIDATION) for name in names}
-    tops = {name for name in listing.classes if name is not None}
-    if not tops or None in listing.classes or not all(name.lower() in role for name in tops):
-        return listing
-    roles = [role[name.lower()] for name in listing.classes if name is not None]
-    counts = Counter(roles)
-    held = next((part for part in (TEST[0], VALIDATION[0]) if part in counts and TRAIN[0] in counts), "")
-    used = {TRAIN[0], held} if held else set(counts)
-    inner = [Path(image.path).relative_to(root).parts[1:-1] for image in listing.images]
-    divided = replace(listing, classes=[parts[0] if parts else None for parts in inner]).where(
-        [r in used for r in roles]
-    )
-    divided.ignored.update({f"image of the part {part}": counts[part] for part in counts if part not in used})
-    found = ", ".join(f"{part} ({number} images)" for part, number in counts.items())
-    unused = "".join(f"; {part} is not used" for part in counts if part not in used)
-    how = f"{held} is held out" if held else "nothing else is held out because of them"
-    return replace(
-        divided,
-        held_out={image.path for image, part in zip(listing.images, roles, strict=True) if part == held},
-        note=f"{printable(root)}: its sub-folders are the parts of a data set, not classes: {found}; {how}{unused}.",
-    )
+def _in_parts(listing: Listing, folders: Sequence[Folders], root: Path) -> Listing:
+    """Return the listing with its classes, without the images of parts that are not used; see `parts_of`."""
+    parts = parts_of(folders, printable(root))
+    divided = replace(listing, classes=parts.classes).where(parts.used)
+    divided.ignored.update({f"image of the part {printable(name)}": count for name, count in parts.unused.items()})
+    apart = {image.path for image, held in zip(listing.images, parts.held_out, strict=True) if held}
+    return replace(divided, held_out=apart, note=parts.note)
 
 
 def labels_of(classes: Sequence[str | None]) -> tuple[Tensor | None, tuple[str, ...]]:
@@ -143,7 +150,7 @@ def _fault(path: Path) -> str:
 
 
 def _walk(root: Path, listing: Listing) -> Iterator[Path]:
-    """Yield the paths under `root` with the ending of an image; count the others in `listing`."""
+    """Yield the paths of images under `root`, by ending or content; count the others in `listing`."""
     seen: set[tuple[int, int]] = set()
     folders, links = [root], list[Path]()
     while folders or links:
@@ -163,7 +170,25 @@ def _walk(root: Path, listing: Listing) -> Iterator[Path]:
                 listing.ignored["hidden"] += 1
             elif os.path.isdir(entry.path):
                 (links if entry.is_symlink() else folders).append(Path(entry.path))
-            elif ending in IMAGE_ENDINGS:
+            elif ending in IMAGE_ENDINGS or _is_image(entry, ending, listing):
                 yield Path(entry.path)
             else:
                 listing.ignored[ending or "no ending"] += 1
+
+
+def _is_image(entry: os.DirEntry[str], ending: str, listing: Listing) -> bool:
+    """Return whether a file without the ending of an image is one by its first bytes; other pictures are noted."""
+    if ending in OTHER_ENDINGS or ending.endswith("~"):
+        return False
+    try:
+        if not entry.is_file():  # opening a pipe or a device could block
+            return False
+        with open(entry.path, "rb") as file:
+            start = file.read(SIGNATURE_BYTES)
+    except OSError:
+        return False
+    kind = format_of(start)
+    if kind == "TIFF" and ending:
+        listing.unread.add(ending)
+        return False
+    return kind is not None and (kind != "BMP" or start[6:10] == bytes(4))  # a text may begin with BM

@@ -14,11 +14,11 @@ from nelbo.data.datasets import ArrayDataset, ImageDataset, Loaded, Split
 from nelbo.data.decoding import conform
 from nelbo.data.folder_dataset import FolderDataset
 from nelbo.data.folders import DataWarning
-from nelbo.data.inputs import EXPECTED, Images, Single, as_array, as_picture, levels_of, pixels_of_array, short
+from nelbo.data.inputs import EXPECTED, Images, Single, as_array, as_picture, levels_of, pixels_of_array
 from nelbo.data.names import AUTO, FULL, MODE_OF, Mode, Range, Size
 from nelbo.data.pictures import Picture
 from nelbo.data.ranges import DeepImages, choice_of_range
-from nelbo.errors import DataError, option, warn
+from nelbo.errors import DataError, option, shown, warn
 
 HASHED = 1024  # images of a set that is not in memory, from which its fingerprint is computed
 CHUNK = 256  # images read at once
@@ -48,7 +48,7 @@ def collect(images: Images | Split, size: Size | None, mode: Mode | None, range:
     given = [images] if isinstance(images, Image.Image) else images
     if not isinstance(given, list | tuple) or not given:
         raise DataError(
-            f"the data is {short(given)}; {EXPECTED}, a list of these that is not empty, or a data set; or a built-in "
+            f"the data is {shown(given)}; {EXPECTED}, a list of these that is not empty, or a data set; or a built-in "
             "name."
         )
     return _stacked(cast(Sequence[Single], given), size, mode, range)

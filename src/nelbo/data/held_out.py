@@ -5,6 +5,7 @@ from numbers import Real
 import torch
 
 from nelbo.data.datasets import ImageDataset, Split
+from nelbo.display import counted
 from nelbo.errors import DataError, option
 from nelbo.randomness import plain_generator
 
@@ -25,8 +26,8 @@ def split_off(dataset: ImageDataset, held_out: float | None, seed: int) -> Split
     number, total = held_out_count(held_out, len(dataset)), len(dataset)
     if number >= total:
         raise DataError(
-            f"{option('held_out')} is {held_out}: {number} of the {total} image(s) of {dataset.name}, which leaves "
-            f"none to train on; give at most {total - 1}."
+            f"{option('held_out')} is {held_out}: {number:,} of the {counted(total, 'image')} of {dataset.name}, "
+            f"which leaves none to train on; give at most {total - 1}."
         )
     order = torch.randperm(total, generator=plain_generator(seed))
     return Split(dataset.subset(order[number:].sort().values), dataset.subset(order[:number].sort().values))

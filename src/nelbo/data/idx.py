@@ -14,6 +14,7 @@ from torch import Tensor
 
 from nelbo.data.datasets import ArrayDataset
 from nelbo.data.names import ARRAY_ENDINGS, IMAGE_ENDINGS, SHARD_ENDING, path_of
+from nelbo.display import counted
 from nelbo.errors import DataError
 from nelbo.files import refuse_pointer
 
@@ -156,7 +157,8 @@ def load_idx_part(files: IdxFiles, name: str, class_names: tuple[str, ...] = ())
         labels = read_idx(files.labels).long()
         if labels.shape != (len(images),):
             raise DataError(
-                f"{files.labels} has shape {tuple(labels.shape)}; expected {len(images)} labels, one per image."
+                f"{files.labels} has shape {tuple(labels.shape)}; expected {counted(len(images), 'label')}, one per "
+                "image."
             )
         class_names = class_names or tuple(str(label) for label in range(int(labels.max()) + 1))
     return ArrayDataset(images[:, None], 256, labels, name, class_names if labels is not None else ())

@@ -21,12 +21,12 @@ from nelbo.data.pictures import Picture, read_picture
 from nelbo.data.preparing import load_for_model
 from nelbo.data.stored import Unreadable
 from nelbo.display import brief
-from nelbo.errors import DataError
+from nelbo.errors import DataError, shown
 
 Single = str | os.PathLike[str] | Image.Image | NDArray[Any] | Tensor
 Images = Single | Sequence[Single] | ImageDataset
 WHITE = 128  # grey levels of a mask from here on count as white
-EXPECTED = "expected a path, a Pillow image, a NumPy array, a tensor"
+EXPECTED = "expected a path, a Pillow image, a NumPy array, a tensor"  # the beginning of a list
 
 
 def as_dataset(images: Images, shape: tuple[int, int, int], levels: int, limits: Range | None = None) -> ImageDataset:
@@ -55,13 +55,13 @@ def as_dataset(images: Images, shape: tuple[int, int, int], levels: int, limits:
             warnings.warn(f"{prepared.note}, as in training.", DataWarning, stacklevel=3)
         return prepared.images
     if isinstance(images, np.ndarray | Tensor):
-        pixels, found = levels_of(images, levels, limits or AUTO)
+        pixels, found = _levels_for_model(images, levels, limits)
         return ArrayDataset(_batch(pixels, shape), found)
     if isinstance(images, Image.Image):
         images = [images]
     if not isinstance(images, list | tuple) or not images:
         raise DataError(
-            f"the images are {short(images)}; {EXPECTED}, a list of these that is not empty, or a data set."
+            f"the images are {shown(images)}; {EXPECTED}, a list of these that is not empty, or a data set."
         )
     each = [_fitted(image, shape, levels, limits) for image in images]
     shapes = {tuple(pixels.shape) for pixels, _ in each}
@@ -71,20 +71,34 @@ def as_dataset(images: Images, shape: tuple[int, int, int], levels: int, limits:
     return ArrayDataset(torch.stack([pixels for pixels, _ in each]), max(found for _, found in each))
 
 
-def as_picture(image: Single, shape: tuple[int, int, int] | None = None, limits: Range | None = None) -> Picture:
-    """Return one image in its own size, with what its pixels lack; see `as_pixels`."""
+def as_picture(
+    image: Single, shape: tuple[int, int, int] | None = None, limits: Range | None = None, what: str = "the image"
+) -> Picture:
+    """Return one image in its own size, with what its pixels lack; see `as_pixels`.
+
+    Args:
+        what: what the image is, for messages, such as "the mask".
+
+    Raises:
+        DataError: something else than one image, a closed Pillow image, or a file or an array that cannot be used.
+    """
     if isinstance(image, str | os.PathLike):
         return read_picture(os.fspath(image), limits=limits)
     if isinstance(image, Image.Image):
         try:
             found = from_pillow(image, limits=limits)
         except Unreadable as error:
-            raise DataError(f"the image cannot be used: {error}.") from error
+            raise DataError(f"{what} cannot be used: {error}.") from error
+        except (OSError, ValueError, AssertionError, SyntaxError) as error:  # Pillow's, of a closed or damaged image
+            raise DataError(
+                f"{what} cannot be used: Pillow has closed it, or its file is damaged ({error or 'no file is open'}); "
+                "use it before it is closed, or give the path of its file."
+            ) from error
         pixels = to_tensor(found.pixels, MODE_OF[found.pixels.shape[2]])
-        return Picture("the image", pixels, found.lost, None, found.metadata, found.values, found.bits)
+        return Picture(what, pixels, found.lost, None, found.metadata, found.values, found.bits)
     if not isinstance(image, np.ndarray | Tensor):
-        raise DataError(f"the image is {short(image)}; {EXPECTED}.")
-    return Picture("the image", pixels_of_array(image, shape, limits or AUTO))
+        raise DataError(f"{what} is {shown(image)}; expected a path, a Pillow image, a NumPy array or a tensor.")
+    return Picture(what, _one(_levels_for_model(image, 256, limits)[0], shape))
 
 
 def as_pixels(image: Single, shape: tuple[int, int, int] | None = None, limits: Range | None = None) -> Tensor:
@@ -104,7 +118,11 @@ def pixels_of_array(
     image: NDArray[Any] | Tensor, shape: tuple[int, int, int] | None = None, range: Range | str = AUTO
 ) -> Tensor:
     """Return one array or tensor as levels (C, H, W); see `as_pixels` and `as_levels`."""
-    pixels, _ = levels_of(image, 256, range)
+    return _one(levels_of(image, 256, range)[0], shape)
+
+
+def _one(pixels: Tensor, shape: tuple[int, int, int] | None) -> Tensor:
+    """Return one image of any layout as (C, H, W)."""
     if pixels.ndim == 3 and (shape is None or pixels.shape not in (shape, (*shape[1:], shape[0]))):
         first, last = pixels.shape[0] in (1, 3), pixels.shape[2] in (1, 3)
         if first == last:
@@ -136,7 +154,7 @@ def as_mask(mask: Single) -> Tensor:
             )
         return torch.as_tensor(mask)
     name = f"the mask {os.fspath(mask)}" if isinstance(mask, str | os.PathLike) else "the mask"
-    picture = as_picture(mask)
+    picture = as_picture(mask, what="the mask")
     if "transparency" in picture.lost:
         raise DataError(
             f"{name} has transparent pixels, and it is not clear whether they are missing; save it without "
@@ -156,7 +174,7 @@ def as_mask(mask: Single) -> Tensor:
 def _fitted(image: Single, shape: tuple[int, int, int], levels: int, limits: Range | None) -> tuple[Tensor, int]:
     """Return one image of a list as levels (C, H, W), and K; a file or a Pillow image is resized to `shape`."""
     if isinstance(image, np.ndarray | Tensor):
-        return as_pixels(image, shape, limits), levels_of(image, levels, limits or AUTO)[1]
+        return as_pixels(image, shape, limits), _levels_for_model(image, levels, limits)[1]
     pixels = as_pixels(image, limits=limits)
     if pixels.shape != shape and shape[0] in MODE_OF:
         changed = conform(pixels[None], (shape[1], shape[2]), MODE_OF[shape[0]])[0]
@@ -175,6 +193,24 @@ def levels_of(images: NDArray[Any] | Tensor, levels: int, range: Range | str = A
     kind = "the tensor" if isinstance(images, Tensor) else "the array"
     converted, found = as_levels(array, kind, range)
     return torch.from_numpy(np.require(converted, requirements=["C", "W"])), found
+
+
+def _levels_for_model(images: NDArray[Any] | Tensor, levels: int, limits: Range | None) -> tuple[Tensor, int]:
+    """Return `levels_of` images for a model; their range is that of its training images, and no option sets it.
+
+    Raises:
+        DataError: values that no levels follow from.
+    """
+    try:
+        return levels_of(images, levels, limits or AUTO)
+    except DataError as error:
+        if "range" not in error.options:
+            raise
+        array, kind = as_array(images), "tensor" if isinstance(images, Tensor) else "array"
+        raise DataError(
+            f"the {kind} holds {array.dtype} from {array.min()} to {array.max()}; expected levels as uint8: scale and "
+            "round the values as those of the model's training images were."
+        ) from None
 
 
 def as_array(images: NDArray[Any] | Tensor) -> NDArray[Any]:
@@ -206,9 +242,3 @@ def _batch(pixels: Tensor, shape: tuple[int, int, int] | None) -> Tensor:
     if pixels.ndim == 4 and pixels.shape[1] not in (1, 3) and pixels.shape[3] not in (1, 3):
         return pixels  # the model refuses it and names both shapes
     return as_images(pixels.numpy(), "the array")
-
-
-def short(value: object) -> str:
-    """Return the type and a value, cut short."""
-    text = repr(value)
-    return f"{text[:60]}..." if len(text) > 60 else text

@@ -15,10 +15,9 @@ from nelbo.data.ranges import choice_of_range
 from nelbo.data.scanning import build, first, scan
 from nelbo.data.sources import open_source
 from nelbo.data.stored import digest_of_names
-from nelbo.errors import ConfigurationError, DataError, option
-from nelbo.options import check_whole
+from nelbo.errors import ConfigurationError, DataError, option, shown
+from nelbo.options import check_whole, is_one_of
 from nelbo.progress import Progress
-from nelbo.randomness import check_seed
 
 
 def load_data(
@@ -70,17 +69,19 @@ def load_data(
     Warns:
         DataWarning: images had more than 8 bits, and other ways in which the data is read that may not be expected.
     """
-    check_seed(seed)
+    check_whole("seed", seed, None)
     range = read_range(range)
     side = read_size(size)
     shape = (side, side) if isinstance(side, int) else side
-    if mode is not None and mode not in MODES:
-        raise ConfigurationError(f"{option('mode')} is {mode!r}; expected L (grey) or RGB.")
-    if on_reject not in ON_REJECT:
-        raise ConfigurationError(f"{option('on_reject')} is {on_reject!r}; expected {' or '.join(ON_REJECT)}.")
+    if mode is not None and not is_one_of(mode, MODES):
+        raise ConfigurationError(f"{option('mode')} is {shown(mode)}; expected L (grey) or RGB.")
+    if not is_one_of(on_reject, ON_REJECT):
+        raise ConfigurationError(f"{option('on_reject')} is {shown(on_reject)}; expected {' or '.join(ON_REJECT)}.")
     if workers is not None:
         check_whole("workers", workers, 0)
     check_whole("memory_budget", memory_budget, 0)
+    if largest is not None:
+        check_whole("largest", largest)
     check_held_out(held_out)
 
     largest = largest if shape is None else None

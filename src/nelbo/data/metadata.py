@@ -1,8 +1,10 @@
-"""Side data of an image file: only its orientation is read, and a fault in it is no reason to reject the pixels."""
+"""Side data of an image file: its orientation, and what else there is by name. A fault in it rejects no pixels."""
 
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from PIL import Image
 
@@ -16,6 +18,9 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+MOST_CHUNKS = 10**6  # that are read in one file: more than a picture of `MAX_PIXELS` needs
+TRAILING = "trailing"  # stands for bytes that belong to no chunk; names of chunks have four letters
 EXIF_PREFIX = b"Exif\0\0"
 JFIF = b"\xff\xe0\0\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0"  # says that the colours are YCbCr, and no resolution
 
@@ -35,6 +40,50 @@ def orientation_of(image: Image.Image, exif: bytes = b"") -> int:
     except Exception:  # damaged EXIF data raises almost any error
         return 1
     return orientation if orientation in TURNS else 1
+
+
+def chunks_of(image: Image.Image) -> list[str]:
+    """Return the names of the chunks in the PNG file of an open image; empty for an image without such a file.
+
+    Pillow passes over most chunks, so they are read from the file: eight bytes of each chunk, and not its contents. The
+    position in the file does not change.
+
+    Returns:
+        Each name once, in order, without IEND; `TRAILING` at the end if bytes follow the last chunk that was read.
+    """
+    if image.format != "PNG":
+        return []
+    with suppress(OSError, ValueError):  # a closed or replaced file
+        file = getattr(image, "_fp", None)
+        if file is not None and not file.closed:
+            position = file.tell()
+            try:
+                return _chunk_names(file)
+            finally:
+                file.seek(position)
+        if filename := getattr(image, "filename", ""):
+            with open(filename, "rb") as file:
+                return _chunk_names(file)
+    return []
+
+
+def _chunk_names(file: BinaryIO) -> list[str]:
+    """Read the names of the chunks of a PNG file, each once."""
+    file.seek(0)
+    if file.read(8) != PNG_SIGNATURE:
+        return []
+    names, start = dict[str, None](), 8
+    for _ in range(MOST_CHUNKS):
+        if not (head := file.read(8)):
+            return list(names)
+        length, name = int.from_bytes(head[:4], "big"), head[4:]
+        if len(name) < 4 or not name.isalnum():
+            break
+        file.seek(start := start + 12 + length)
+        if name == b"IEND":
+            return [*names, TRAILING] if file.read(1) else list(names)
+        names[name.decode("ascii")] = None
+    return [*names, TRAILING]
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,13 @@
 """Names, file endings and modes of data sets. No torch is imported here: help texts and completion read this module."""
 
-import math
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Literal
 
-from nelbo.display import brief
-from nelbo.errors import ConfigurationError, DataError, option
+from nelbo.errors import ConfigurationError, DataError, option, shown
+from nelbo.options import is_one_of
 
 Mode = Literal["L", "RGB"]
 Size = tuple[int, int]  # height, width
@@ -66,7 +66,7 @@ def spec_of(data: object) -> str:
     """
     spec = os.fspath(data) if isinstance(data, str | os.PathLike) else data
     if not isinstance(spec, str):
-        raise DataError(f"the data is {brief(spec)}; expected the name of a built-in set, or a path.")
+        raise DataError(f"the data is {shown(spec)}; expected the name of a built-in set, or a path.")
     return spec
 
 
@@ -99,8 +99,8 @@ def read_size(size: int | Size | str | None) -> int | Size | None:
     fits = all(isinstance(side, int) and not isinstance(side, bool) and side >= 1 for side in sides)
     if size is not None and not (fits and len(sides) in (1, 2)):
         raise ConfigurationError(
-            f"{option('size')} is {size!r}; expected a side in pixels, at least 1, such as 64, or WIDTHxHEIGHT, such "
-            "as 48x64."
+            f"{option('size')} is {shown(size)}; expected a side in pixels, at least 1, such as 64, or WIDTHxHEIGHT, "
+            "such as 48x64."
         )
     return None if size is None else sides[0] if len(sides) == 1 else (sides[0], sides[1])
 
@@ -125,15 +125,15 @@ def read_range(range: Range | str) -> Range | str:
             pair = tuple(float(part) for part in range.split(","))
         except ValueError:
             pair = range
-    if pair in (AUTO, FULL):
+    if is_one_of(pair, (AUTO, FULL)):
         return str(pair)
     if isinstance(pair, tuple | list) and len(pair) == 2 and all(_is_number(end) for end in pair) and pair[0] < pair[1]:
         return float(pair[0]), float(pair[1])
     raise ConfigurationError(
-        f"{option('range')} is {range!r}; expected {AUTO}, {FULL} or LOW,HIGH, the pixel values that become black and "
-        "white, such as 0,4095."
+        f"{option('range')} is {shown(range)}; expected {AUTO}, {FULL} or LOW,HIGH, the pixel values that become black "
+        "and white, such as 0,4095."
     )
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

@@ -80,6 +80,9 @@ def read_pictures(
 
     Raises:
         DataError: `spec` names nothing.
+
+    Warns:
+        DataWarning: pictures of other formats are left out.
     """
     if num is not None:
         check_whole("num", num)
@@ -90,6 +93,7 @@ def read_pictures(
         for i in range(len(some)):
             yield Picture(f"{i:05d}", some.images([i])[0])
         return
+    source.listing.warn_of_unread()
     files = list(source.listing.images)
     if num is not None and num < len(files):
         files = [files[i] for i in torch.linspace(0, len(files) - 1, num).long().tolist()]

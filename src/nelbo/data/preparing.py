@@ -9,7 +9,7 @@ from nelbo.data.datasets import ImageDataset, Loaded
 from nelbo.data.names import AUTO, CHANNELS, FULL, MEMORY_BUDGET, MODE_OF, Mode, Range, Size
 from nelbo.data.scanning import build, scan
 from nelbo.data.sources import open_source
-from nelbo.display import Brief
+from nelbo.display import Brief, counted
 from nelbo.errors import option
 from nelbo.options import check_whole
 from nelbo.progress import Progress
@@ -39,7 +39,7 @@ class Prepared(Brief):
             (self.resized, f"resized to {width}x{height} (shorter side fitted, centre cut out)"),
             (self.converted, "converted to grey"),
         )
-        parts = [f"{count} of {len(self.images)} images {what}" for count, what in done if count]
+        parts = [f"{count:,} of {counted(len(self.images), 'image')} {what}" for count, what in done if count]
         return ", ".join(parts)
 
 

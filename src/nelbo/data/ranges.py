@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from nelbo.data.names import AUTO, FULL, Range
+from nelbo.display import counted
 from nelbo.errors import option
 
 DEPTHS = (8, 10, 12, 14, 16)  # bits of cameras and scanners, whose values are stored in 16 bits
@@ -56,7 +57,7 @@ class DeepImages:
         """Return how the images of the set `name` became images of 8 bits, in words; "" if there are none."""
         if not self.number:
             return ""
-        number = f"{self.number} image{'s have' if self.number > 1 else ' has'}"
+        number = counted(self.number, "image has", "images have")
         limits = self.limits(range)
         low, high = limits or (0, 65535)
         parts = [f"{low:.12g}..{high:.12g}{'' if limits else ', or the range of their depth,'} became 0..255"]

@@ -2,23 +2,31 @@
 
 import os
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from nelbo.data.arrays import warn_of_two_levels
 from nelbo.data.datasets import ImageDataset, Loaded, Reject
 from nelbo.data.names import AUTO, CHANNELS, MODE_OF, Range, read_range, spec_of
 from nelbo.data.ranges import choice_of_range
 from nelbo.data.scanning import Scan, scan
 from nelbo.data.sources import Listed, open_source
 from nelbo.data.stored import printable
-from nelbo.options import check_whole
+from nelbo.display import Displayed, Frame, bars, counted, data_frame
+from nelbo.options import check_whole, known
 from nelbo.progress import Progress
 
+File = bytes  # a type that a field of the report hides by its name
 UNLABELLED = "(no class)"
+MOST_SHOWN = 5  # sizes, classes or endings in the summary of a report
+
+
+TABLES = {"sizes": "size", "modes": "mode", "classes": "class", "rejects": "path", "ignored": "ending"}  # first columns
 
 
 @dataclass(frozen=True)
-class DataReport:
+class DataReport(Displayed):
     """The contents of a data set.
 
     Attributes:
@@ -29,7 +37,7 @@ class DataReport:
         sizes: number of images by size, "WIDTHxHEIGHT".
         modes: number of images by the mode of their file (Pillow's names).
         classes: number of images by class.
-        rejects: files with the ending of an image that cannot be used.
+        rejects: files with the ending or the first bytes of an image that cannot be used.
         ignored: number of other files, by ending.
         levels: K.
         bytes: memory that all pixels take, decoded at their own size.
@@ -52,6 +60,53 @@ class DataReport:
     held_out: int = 0
     values: Range | None = None
     range: Range | None = None
+
+    def summary(self) -> Mapping[str, str]:
+        """Return the images and their sizes, modes and classes, and the files that cannot be used."""
+        shape = f"{' x '.join(map(str, self.shape))} (C x H x W)" if self.shape else "several sizes"
+        held_out = f", {self.held_out:,} of them held out by the set" if self.held_out else ""
+        rows = {
+            "data": f"{self.spec} ({self.kind})",
+            "images": f"{self.count:,}, {shape}{held_out}",
+            "sizes": _most_common(self.sizes) if len(self.sizes) > 1 else "",
+            "modes": _most_common(self.modes),
+            "values": "" if self.values is None else f"{self.values[0]:.6g} to {self.values[1]:.6g} in the files",
+            "classes": _most_common(self.classes),
+            "rejects": self._rejects_in_words(),
+            "ignored": _most_common(self.ignored),
+        }
+        return {name: text for name, text in rows.items() if text}
+
+    def _rejects_in_words(self) -> str:
+        if not self.rejects:
+            return ""
+        first = f"{self.rejects[0].path} ({self.rejects[0].reason})"
+        return f"{counted(len(self.rejects), 'file')}, such as {first}" if len(self.rejects) > 1 else first
+
+    def pictures(self) -> Mapping[str, Sequence[File]]:
+        """Return the number of images of each class as bars."""
+        if len(self.classes) < 2:
+            return {}
+        counts = sorted(self.classes.items())
+        caption = f"number of images by class, from {counts[0][0]} (left) to {counts[-1][0]} (right)"
+        return {caption: [bars([count for _, count in counts])]}
+
+    def to_pandas(self, table: str = "sizes") -> Frame:
+        """Return a table of the report as a data frame of pandas.
+
+        Args:
+            table: "sizes", "modes" or "classes", with a row and the number of images for each; "ignored", with the
+                number of files by ending; or "rejects", with the path of each file and the reason.
+
+        Raises:
+            ConfigurationError: an unknown table, or pandas is not installed.
+        """
+        if known(table, TABLES, "table") == "rejects":
+            return data_frame({key: [getattr(each, key) for each in self.rejects] for key in ("path", "reason")})
+        counts = dict(getattr(self, table).most_common())
+        return data_frame(
+            {TABLES[table]: list(counts), "files" if table == "ignored" else "images": list(counts.values())}
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as dictionaries, lists, strings and numbers."""
@@ -80,17 +135,27 @@ def describe(
     Raises:
         DataError: `spec` names nothing, or an array or IDX file is damaged.
         ConfigurationError: an invalid argument.
+
+    Warns:
+        DataWarning: ways in which the data is read that may not be expected; see `load_data`.
     """
     spec, range = spec_of(spec), read_range(range)
     if workers is not None:
         check_whole("workers", workers, 0)
     source = open_source(spec, seed=0, range=range)
     if isinstance(source, Loaded):
+        warn_of_two_levels(source)
         return _describe_loaded(spec, source)
     source.listing.warn()
     found = scan(source.listing, None, workers, progress, memory_budget=0, range=range)
     found.warn(choice_of_range())
     return _describe_files(spec, source, found)
+
+
+def _most_common(counts: Counter[str]) -> str:
+    """Write the largest counts, and how many others there are."""
+    shown = [f"{name}: {count:,}" for name, count in counts.most_common(MOST_SHOWN)]
+    return ", ".join(shown + [f"{len(counts) - MOST_SHOWN:,} more"] * (len(counts) > MOST_SHOWN))
 
 
 def _describe_files(spec: str, source: Listed, found: Scan) -> DataReport:

@@ -17,6 +17,7 @@ from nelbo.data.folders import DataWarning, Listing, labels_of
 from nelbo.data.names import AUTO, CHANNELS, FULL, Mode, Range, Size
 from nelbo.data.ranges import DeepImages
 from nelbo.data.stored import StoredImage, Unreadable
+from nelbo.display import counted
 from nelbo.errors import DataError, option
 from nelbo.progress import Progress, reported
 
@@ -31,7 +32,7 @@ class Scan:
         modes, sizes: the mode (Pillow's name) and the size (H, W) of each file.
         coloured: whether each image has colour.
         rejects: files that cannot be used, with reasons.
-        ignored: the number of files without the ending of an image, by ending.
+        ignored: the number of files that are no images, by ending.
         decoded: the decoded images, or None if they do not fit in memory.
         deep: the images of more than 8 bits.
         animations: number of images that are the first frame of an animation.
@@ -87,9 +88,9 @@ class Scan:
         if note := self.deep.note(self.name, self.range):
             warnings.warn(f"{note}{how}.", DataWarning, stacklevel=3)
         if self.animations:
+            what = counted(self.animations, "file is an animation", "files are animations")
             warnings.warn(
-                f"{self.name}: {self.animations} files are animations, of which only the first frame is read; save "
-                "their frames as images to read all.",
+                f"{self.name}: {what}, of which only the first frame is read; save the frames as images to read all.",
                 DataWarning,
                 stacklevel=3,
             )
@@ -183,7 +184,9 @@ def build(found: Scan, size: Size | None, mode: Mode | None, memory_budget: int)
         DataError: no image could be decoded, or sizes differ and `size` is None.
     """
     if not found.files:
-        raise DataError(f"{found.name}: none of its {len(found.rejects)} images can be used: {first(found.rejects)}.")
+        number = len(found.rejects)
+        what = "its only image cannot" if number == 1 else f"none of its {number:,} images can"
+        raise DataError(f"{found.name}: {what} be used: {first(found.rejects)}.")
     if size is None and len(counts := Counter(found.sizes)) > 1:
         listed = ", ".join(f"{width}x{height} ({number})" for (height, width), number in counts.most_common(5))
         more = f" and {len(counts) - 5} more" if len(counts) > 5 else ""

@@ -19,6 +19,7 @@ from nelbo.data.datasets import Reject
 from nelbo.data.folders import Listing
 from nelbo.data.names import IMAGE_ENDINGS, SHARD_ENDING, path_of
 from nelbo.data.stored import StoredImage, printable
+from nelbo.display import counted
 from nelbo.errors import DataError
 from nelbo.files import refuse_pointer
 
@@ -94,7 +95,7 @@ def _archives(shard: Path, listing: Listing) -> Iterator[dict[str, _Member]]:
     """Yield the members by name of each archive in a file: several if tar files were concatenated.
 
     Raises:
-        DataError: the file does not end where an archive ends.
+        DataError: the file is damaged, or does not end where an archive ends.
     """
     with open(shard, "rb") as file:
         start: int | None = 0
@@ -102,15 +103,43 @@ def _archives(shard: Path, listing: Listing) -> Iterator[dict[str, _Member]]:
             file.seek(start)
             with tarfile.open(fileobj=file, mode="r:") as archive:
                 members: dict[str, _Member] = {}
-                for member in archive:
-                    if member.name in members and member.isfile():
-                        reason = "a later member has the same name"
-                        listing.rejects.append(Reject(printable(f"{shard}:{member.name}"), reason))
-                        del members[member.name]
-                    members[member.name] = _Member(member, _class_of(archive, member))
+                try:
+                    _read_members(archive, members, shard, listing)
+                except tarfile.TarError as error:
+                    raise _cut(archive, members, shard, listing, error) from error
                 end = archive.offset
             yield members
             start = _next_archive(file, end, shard, len(listing.images))
+
+
+def _read_members(archive: tarfile.TarFile, members: dict[str, _Member], shard: Path, listing: Listing) -> None:
+    """Add the members of an archive to `members` by name, in their order."""
+    for member in archive:
+        if member.name in members and member.isfile():
+            listing.rejects.append(Reject(printable(f"{shard}:{member.name}"), "a later member has the same name"))
+            del members[member.name]
+        members[member.name] = _Member(member, None)
+        members[member.name] = _Member(member, _class_of(archive, member))
+
+
+def _cut(
+    archive: tarfile.TarFile, members: dict[str, _Member], shard: Path, listing: Listing, error: tarfile.TarError
+) -> DataError:
+    """Return the error for an archive that is damaged after its first header: mostly, its file is cut off."""
+    size, where, cause = shard.stat().st_size, archive.offset, str(error)
+    last = next(reversed(members.values()), None)
+    if last is not None and last.info.offset_data + last.info.size > size:
+        del members[last.info.name]
+        where, cause = size, f"the file ends inside its member {printable(last.info.name)}"
+    elif where > size:
+        where, cause = size, "the file ends before the next member"
+    _list_archive(members, shard, listing)
+    return _damaged(shard, where, len(listing.images), cause)
+
+
+def _damaged(shard: Path, where: int, num_images: int, cause: str) -> DataError:
+    after = counted(num_images, "image")
+    return DataError(f"{printable(shard)} is damaged at byte {where}, after {after}: {cause}; copy it again.")
 
 
 def _next_archive(file: BinaryIO, end: int, shard: Path, num_images: int) -> int | None:
@@ -120,10 +149,7 @@ def _next_archive(file: BinaryIO, end: int, shard: Path, num_images: int) -> int
     if not block:
         return None
     if len(block) < tarfile.BLOCKSIZE or any(block):
-        raise DataError(
-            f"{printable(shard)} is damaged at byte {end}, after {num_images} images: no tar member begins there; copy "
-            "it again."
-        )
+        raise _damaged(shard, end, num_images, "no tar member begins there")
     start = end + len(block)
     while block := file.read(CHUNK):
         if any(block):

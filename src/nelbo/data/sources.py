@@ -31,6 +31,7 @@ from nelbo.data.names import (
 from nelbo.data.shards import find_shards, list_shards
 from nelbo.data.stored import printable
 from nelbo.data.toy_sets import toy_images
+from nelbo.display import counted
 from nelbo.errors import DataError
 from nelbo.files import refuse_pointer
 from nelbo.randomness import plain_generator
@@ -109,12 +110,14 @@ def _shard_files(spec: str, seed: int, range: Range | str) -> Source | None:
     if not shards:
         return None
     if missing := [shard for shard in shards if not os.path.isfile(shard)]:
+        are = "is" if len(missing) == 1 else "are"
         raise DataError(
-            f"{spec}: {len(missing)} of its {len(shards)} shards are missing, the first {printable(missing[0])}."
+            f"{spec}: {len(missing):,} of its {counted(len(shards), 'shard')} {are} missing, the first "
+            f"{printable(missing[0])}."
         )
     listing = list_shards(shards)
     if not listing.images and not listing.rejects:
-        raise DataError(f"{spec}: no member of its {len(shards)} shard(s) ends in {' '.join(IMAGE_ENDINGS)}.")
+        raise DataError(f"{spec}: no member of its {counted(len(shards), 'shard')} ends in {' '.join(IMAGE_ENDINGS)}.")
     return Listed("shards", listing)
 
 
@@ -149,10 +152,10 @@ def _unrecognized(spec: str) -> DataError:
     path, endings = path_of(spec), " ".join(IMAGE_ENDINGS)
     if spec and os.path.isdir(path):
         ignored = sum(list_folder(path).ignored.values())
-        others = f"; {ignored} other file(s) were ignored" if ignored else ""
+        others = f"; {counted(ignored, 'other file was', 'other files were')} ignored" if ignored else ""
         return DataError(
-            f"{printable(path)} holds no images: no file in it or its sub-folders ends in {endings}, and there are no "
-            f"IDX files and no {SHARD_ENDING} shards{others}."
+            f"{printable(path)} holds no images: no file in it or its sub-folders ends in {endings} or begins like an "
+            f"image, and there are no IDX files and no {SHARD_ENDING} shards{others}."
         )
     if os.path.isfile(path):
         refuse_pointer(path, DataError)

@@ -14,8 +14,9 @@ from nelbo.diffusion.pixel_decoder import PixelDecoder
 from nelbo.diffusion.schedule import NoiseSchedule
 from nelbo.diffusion.variance import FixedLarge, Variance
 from nelbo.display import Brief
-from nelbo.errors import ShapeError
+from nelbo.errors import ConfigurationError, ShapeError, option, shown
 from nelbo.networks.pixels import PixelNetwork
+from nelbo.options import check_functions, check_type
 from nelbo.probability import Decoder, DiagonalGaussian, DiscretizedGaussian
 
 
@@ -52,6 +53,9 @@ class ReverseProcess(Brief):
             computed again from xhat_0.
         guidance: classifier-free guidance for calls with a label, or None.
         pixels: the network of p_theta(x_0|x_1), pixel by pixel; None is the Gaussian of eq. 13.
+
+    Raises:
+        ConfigurationError: `clip` is not True or False, or a constraint or the guidance is not a function.
     """
 
     network: Callable[..., Tensor]
@@ -63,6 +67,14 @@ class ReverseProcess(Brief):
     constraints: tuple[Constraint, ...] = ()
     guidance: Guidance | None = None
     pixels: PixelNetwork | None = None
+
+    def __post_init__(self) -> None:
+        check_type("clip", self.clip, bool)
+        check_functions("constraints", self.constraints)
+        if self.guidance is not None and not callable(self.guidance):
+            raise ConfigurationError(
+                f"{option('guidance')} is {shown(self.guidance)}; expected a `nelbo.diffusion.Guidance` or None."
+            )
 
     @property
     def forward_process(self) -> ForwardProcess:

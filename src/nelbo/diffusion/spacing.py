@@ -5,7 +5,7 @@ from numbers import Real
 import torch
 from torch import Tensor
 
-from nelbo.errors import ScheduleError, option
+from nelbo.errors import ScheduleError, option, shown
 
 
 def check_num_kept(num_steps: float, total: int) -> None:
@@ -18,7 +18,7 @@ def check_num_kept(num_steps: float, total: int) -> None:
     number = isinstance(given, Real) and not isinstance(given, bool)
     if not (number and 1 <= num_steps <= total and num_steps == int(num_steps)):
         raise ScheduleError(
-            f"the number of steps must be a whole number within 1..{total}, got {num_steps!r}; change "
+            f"the number of steps must be a whole number within 1..{total}, got {shown(num_steps)}; change "
             f"{option('steps')}."
         )
 

@@ -7,13 +7,13 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from nelbo.data import ImageDataset
 from nelbo.errors import ConfigurationError, DataError, ShapeError, option
+from nelbo.evaluation.frechet_report import FrechetReport as FrechetReport  # exported from here too
 from nelbo.progress import Progress, StageProgress, no_stages
 from nelbo.randomness import BOOTSTRAP, derived_seed
 
@@ -33,6 +33,7 @@ class FeatureModule:
         fn: uint8 images (B, C, H, W) -> features (B, D).
         accuracy: share of held-out images that the underlying classifier classifies correctly, 0..1; None if unknown.
         description: the network in words.
+        caution: why the accuracy shows nothing, in words; "" if it is clearly above chance or unknown.
     """
 
     name: str
@@ -40,77 +41,7 @@ class FeatureModule:
     fn: Callable[[Tensor], Tensor]
     accuracy: float | None
     description: str
-
-
-@dataclass(frozen=True)
-class FrechetReport:
-    """A Frechet distance and everything that it depends on; `str` gives all of it for a report.
-
-    A finite number of images makes the distance too large on average, and resampling adds the same bias again.
-    Therefore the interval is the spread of the resampled distances around their own mean, placed around `distance`. It
-    is an interval for the mean distance over other sets of the same sizes, and too wide if the distance is mostly bias
-    (for Gaussians with 300 images and 32 features, it contains that mean in 96 to 100 of 100 cases). `bias` is the mean
-    of the resampled distances minus `distance`: an estimate of `distance` minus the distance of infinitely many images.
-
-    Attributes:
-        distance: squared, as usual: ||m1 - m2||^2 + Tr(C1 + C2 - 2 (C1 C2)^(1/2)) of the features.
-        low, high: the bootstrap interval at `confidence`.
-        bias, bias_error: bias of the distance from the finite numbers of images, estimated by the bootstrap, and the
-            standard error of that estimate from the finite number of resamples.
-        kernel, kernel_spread: the squared kernel distance (KID, cubic kernel), which is unbiased: mean and standard
-            deviation over subsets of `kernel_images` images.
-        num_generated, num_reference: number of images in each set.
-        split: the reference images in words.
-        features, num_features, accuracy, description: from the `FeatureModule`.
-        resamples, seed: of the bootstrap.
-    """
-
-    distance: float
-    low: float
-    high: float
-    confidence: float
-    bias: float
-    bias_error: float
-    kernel: float
-    kernel_spread: float
-    kernel_images: int
-    num_generated: int
-    num_reference: int
-    split: str
-    features: str
-    num_features: int
-    accuracy: float | None
-    description: str
-    resamples: int
-    seed: int
-
-    @property
-    def warning(self) -> str | None:
-        """Why the distance is not reliable, or None."""
-        fewest = min(self.num_generated, self.num_reference)
-        if fewest > self.num_features:
-            return None
-        return (
-            f"{fewest} images are too few for {self.num_features} features: their covariance is singular; take more "
-            "images, or features of fewer dimensions"
-        )
-
-    def __str__(self) -> str:
-        measured = "" if self.accuracy is None else f", accuracy {self.accuracy:.1%} on held-out images"
-        lines = [
-            f"Frechet distance {self.distance:.4g} ({self.confidence:.0%} interval {self.low:.4g} .. {self.high:.4g}, "
-            f"{self.resamples} resamples)",
-            f"finite numbers of images raise it by about {self.bias:.2g} +- {self.bias_error:.1g}: compare figures of "
-            "equal numbers only",
-            f"kernel distance {self.kernel:.4g} +- {self.kernel_spread:.2g} in subsets of {self.kernel_images} images",
-            f"{self.num_generated:,} generated images against {self.num_reference:,} {self.split}",
-            f"features {self.features}: {self.num_features} of {self.description}{measured}",
-        ]
-        return "\n".join(lines + ([f"warning: {self.warning}"] if self.warning else []))
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {**vars(self), "warning": self.warning}
+    caution: str = ""
 
 
 def require_torchmetrics() -> None:
@@ -202,6 +133,7 @@ def frechet_distance(
         features.description,
         resamples,
         seed,
+        features.caution,
     )
 
 

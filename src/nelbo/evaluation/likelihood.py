@@ -29,7 +29,7 @@ from torch import Tensor
 from nelbo.data import ImageDataset
 from nelbo.diffusion import ReverseProcess, bits_per_dim, heun_slope, spaced_by, sum_dims
 from nelbo.display import Scored, counted, with_error
-from nelbo.errors import ConfigurationError, DataError, option
+from nelbo.errors import ConfigurationError, DataError, option, shown
 from nelbo.options import check_whole
 from nelbo.probability import levels_to_data
 from nelbo.progress import Progress
@@ -222,7 +222,7 @@ def evaluate_likelihood(
     for name, value in (("probes", probes), ("draws", draws), ("batch_size", batch_size)):
         check_whole(name, value)
     if not isinstance(tolerance, int | float) or not tolerance > 0:
-        raise ConfigurationError(f"{option('tolerance')} must be above 0 bits/dim, got {tolerance!r}.")
+        raise ConfigurationError(f"{option('tolerance')} must be above 0 bits/dim, got {shown(tolerance)}.")
     if draws > 1 and not exact:
         raise ConfigurationError(
             f"{draws} draws of x_1 are weighted by their densities, which need the exact trace: use exact=True, or "

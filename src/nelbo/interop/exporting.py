@@ -29,6 +29,7 @@ NO_DECODER = (
     "the pixel network of the decoder p(x_0|x_1) is not exported: images end with xhat_0, which is smoother than what "
     "the decoder draws"
 )
+EXAMPLE = 3  # a class in a note, if the model has as many
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def export_diffusers(model: Run, folder: Path) -> tuple[str, ...]:
     if without := unet_module.lacking(model, options):
         own = unet_module.settings_of(model, options, unet)
         write_pipeline(folder, Pipeline(unet, to_diffusers(weights), scheduler), own)
-        notes += _notes_on_code(without, bool(options.num_classes))
+        notes += _notes_on_code(without, options.num_classes or 0)
     else:
         weights = set_clock(weights, options, options.first_time)
         write_pipeline(folder, Pipeline(unet, to_diffusers(weights), scheduler))
@@ -159,16 +160,17 @@ def _write(model: Run, folder: Path, format: str, place: str) -> tuple[str, ...]
     return notes
 
 
-def _notes_on_code(lacking: Sequence[str], classes: bool) -> list[str]:
-    """Return the notes on a folder that carries code because diffusers lacks something."""
+def _notes_on_code(lacking: Sequence[str], num_classes: int) -> list[str]:
+    """Return the notes on a folder that carries code because diffusers lacks something; 0 classes for none."""
     notes = [
         f"diffusers lacks {', '.join(lacking)}: unet/{unet_module.MODULE}.py in the folder adds this, so load it by "
         "DDPMPipeline.from_pretrained(FOLDER, trust_remote_code=True)"
     ]
-    if classes:
+    if num_classes:
+        some = min(EXAMPLE, num_classes - 1)
         notes.append(
-            "a DDPMPipeline samples without a class; for class 3, set pipeline.unet.label = 3 before. Guidance and the "
-            "frequencies of the classes are not exported"
+            f"a DDPMPipeline samples without a class; for class {some}, set pipeline.unet.label = {some} before. "
+            "Guidance and the frequencies of the classes are not exported"
         )
     return notes
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from nelbo.errors import DataError
-from nelbo.plots.style import BLUE, FAINT, INK, ORANGE, QUARTERS, dress, logarithmic, new_figure
+from nelbo.plots.style import BLUE, FAINT, INK, ORANGE, QUARTERS, dot_size, dress, logarithmic, new_figure
 
 Records = Iterable[Mapping[str, Any]]
 Array = NDArray[np.float64]
@@ -31,8 +31,13 @@ def loss_curve(records: Records) -> Figure:
     quarters = [record for record in records if record.get("loss_by_quarter") is not None]
     figure = new_figure(9.0 if quarters else 5.2, 3.4)
     panels = figure.subplots(1, 2 if quarters else 1, squeeze=False)[0]
-    panels[0].plot(steps, losses, color=FAINT, linewidth=0.7, marker=".", markersize=2, label="each record")
-    panels[0].plot(steps, _smooth(losses), color=BLUE, linewidth=1.6, label="moving average")
+    size = dot_size(len(steps))
+    panels[0].plot(
+        steps, losses, color=FAINT, linewidth=0.7, marker="o", markersize=1.75 * size or 1, label="each record"
+    )
+    panels[0].plot(
+        steps, _smooth(losses), color=BLUE, linewidth=1.6, marker="o", markersize=size, label="moving average"
+    )
     name = _loss_name(records)
     dress(panels[0], "Training loss", "step", name)
     panels[0].legend(frameon=False, fontsize=8)
@@ -40,7 +45,8 @@ def loss_curve(records: Records) -> Figure:
         for quarter, colour in enumerate(QUARTERS):
             rows = [{"step": r["step"], "loss": r["loss_by_quarter"][quarter]} for r in quarters]
             x, y = _column(rows, "step", "loss", required=False)
-            panels[1].plot(x, _smooth(y), color=colour, linewidth=1.4, label=_quarter_name(quarter))
+            name_of_t, size = _quarter_name(quarter), dot_size(len(x))
+            panels[1].plot(x, _smooth(y), color=colour, linewidth=1.4, marker="o", markersize=size, label=name_of_t)
         dress(panels[1], "Training loss by quarter of t, moving average", "step", name)
         panels[1].legend(frameon=False, fontsize=8)
     for axes in panels:
@@ -74,17 +80,20 @@ def bound_curve(records: Records, against: Literal["step", "minutes"] = "step") 
         if error > 0 and math.isfinite(value):
             axes.plot([place, place], [value - 2 * error, value + 2 * error], color=BLUE, linewidth=0.9, alpha=0.6)
     axes.plot(x[best], bits[best], marker="o", markersize=6, color=ORANGE)
+    place = float((x[best] - x.min()) / (np.ptp(x) or 1))  # of the label: below all that is drawn, and inside the axes
+    lowest = min(value - (2 * error if error > 0 else 0) for _, value, error in errors if math.isfinite(value))
     axes.annotate(
         f"lowest {bits[best]:.3f}",
-        (x[best], bits[best]),
-        xytext=(0 if best > 0 else 6, 9),
+        (x[best], lowest),
+        xytext=(0, -7),
         textcoords="offset points",
-        ha="right" if best > 0 else "left",
+        ha="left" if place < 0.15 else "right" if place > 0.85 else "center",
+        va="top",
         fontsize=8,
         color=INK,
     )
     dress(axes, f"Bound of held-out images{', without L_0' if chain else ''}", against, "bits/dim")
-    axes.margins(y=0.12)
+    axes.margins(y=0.16)
     return figure
 
 

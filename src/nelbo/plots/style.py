@@ -12,6 +12,7 @@ BLUE, ORANGE, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 INK, FAINT = "#333333", "#BBBBBB"
 PALETTE = (BLUE, ORANGE, GREEN, PINK, "#E69F00", "#56B4E9", "#000000")
 QUARTERS = (BLUE, GREEN, ORANGE, PINK)
+FEW_POINTS = 30  # a curve of at most so many shows each of them
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -31,6 +32,11 @@ def dress(axes: Axes, title: str, x_label: str, y_label: str) -> None:
     axes.spines[["left", "bottom"]].set_color(FAINT)
     axes.grid(visible=True, color="#EBEBEB", linewidth=0.8)
     axes.set_axisbelow(True)
+
+
+def dot_size(num_points: int) -> float:
+    """Return the size of the dots on a curve, in points: 0 for a curve of many points, which is visible without."""
+    return 4.0 if num_points <= FEW_POINTS else 0.0
 
 
 def logarithmic(axes: Axes, which: Literal["x", "y"], low: float, high: float) -> None:

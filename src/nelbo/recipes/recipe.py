@@ -46,7 +46,13 @@ class DecoderOptions:
     hidden: Annotated[int, Doc("Features of each hidden layer of the pixel network.")] = 192
     blocks: Annotated[int, Doc("Residual blocks of the pixel network.")] = 3
     side: Annotated[int, Doc("Side of the squares whose pixels become known one by one: 2 or 4.")] = 4
-    share: Annotated[float, Doc("Fraction of the training budget that the pixel network gets.")] = 0.2
+    share: Annotated[
+        float,
+        Doc(
+            "Fraction of the training budget that the pixel network gets. Of a budget in steps, 8 short ones replace "
+            "each step."
+        ),
+    ] = 0.2
     batch_size: Annotated[int, Doc("Images per optimizer step of the pixel network; each is used in two passes.")] = 32
     learning_rate: Annotated[float, Doc("Learning rate of the pixel network after the warm-up.")] = 5e-3
 
@@ -58,6 +64,7 @@ class DecoderOptions:
 
 
 DECODERS = ("gaussian", "pixels")
+DECODER_STEPS = 8  # optimizer steps of the pixel network in about the time of one of the U-Net; 14 for fashion-mnist
 NetworkOptions = UNetOptions | MLPOptions | VAEOptions
 NETWORKS: dict[str, type[NetworkOptions]] = {"unet": UNetOptions, "mlp": MLPOptions, "vae": VAEOptions}
 
@@ -210,9 +217,12 @@ class Recipe(AnyRecipe):
 
     @property
     def decoder_training(self) -> TrainerOptions:
-        """How the pixel network of the decoder is trained after the diffusion network."""
+        """How the pixel network of the decoder is trained after the diffusion network.
+
+        Its steps are short, so a share of the steps becomes more of them, in about the same share of the time.
+        """
         return replace(
-            _with_budget(self.training, self.decoder.share),
+            _with_budget(self.training, self.decoder.share, DECODER_STEPS),
             batch_size=self.decoder.batch_size,
             micro_batch=None,
             learning_rate=self.decoder.learning_rate,
@@ -223,9 +233,9 @@ class Recipe(AnyRecipe):
         )
 
 
-def _with_budget(training: TrainerOptions, share: float) -> TrainerOptions:
-    """Return the options with a share of the budget, rounded up to whole steps."""
-    steps = None if training.steps is None else math.ceil(share * training.steps)
+def _with_budget(training: TrainerOptions, share: float, steps_per_step: int = 1) -> TrainerOptions:
+    """Return the options with a share of the budget, rounded up to whole steps: so many for each step of the budget."""
+    steps = None if training.steps is None else math.ceil(steps_per_step * share * training.steps)
     minutes = None if training.minutes is None else share * training.minutes
     return replace(training, steps=steps, minutes=minutes)
 

@@ -22,7 +22,7 @@ from nelbo.diffusion import (
 from nelbo.display import Brief
 from nelbo.errors import ConfigurationError, RunError, option
 from nelbo.networks import InBFloat16, PixelNetwork
-from nelbo.options import known
+from nelbo.options import check_type, known
 from nelbo.randomness import DECODER, image_generators
 from nelbo.recipes.assembly import build_parameterization, build_variance
 from nelbo.recipes.recipe import Recipe
@@ -97,7 +97,14 @@ class DiffusionModel(Brief):
             clip: clip xhat_0 to [-1, 1].
             constraints: further constraints on xhat_0.
             guidance: guidance by a class label.
+
+        Raises:
+            ConfigurationError: a value of another type, an unknown name, or a variance that does not fit the network.
+            ScheduleError: fewer than one step, or more than the schedule has.
         """
+        check_type("steps", steps, float | None)
+        check_type("spacing", spacing, str | None)
+        check_type("clip", clip, bool)
         schedule = strided(self.schedule, steps, spacing, keep_first=self.pixels is not None)
         parameterization = build_parameterization(self.recipe, self.data.levels)
         return ReverseProcess(
@@ -118,6 +125,7 @@ class DiffusionModel(Brief):
         Raises:
             ConfigurationError: an unknown name, or one that does not fit the network.
         """
+        check_type("variance", name, str | None)
         trained = build_variance(self.recipe)
         choices = {"trained": trained, "fixed-large": FixedLarge(), "fixed-small": FixedSmall(), trained.name: trained}
         if self.mse is not None and not trained.learned:

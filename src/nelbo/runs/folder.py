@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from nelbo.data import MEMORY_PREFIX, absolute_spec
 from nelbo.display import Displayed, counted
-from nelbo.errors import ConfigurationError, RunError, option, setting
+from nelbo.errors import ConfigurationError, RunError, option, setting, shown
 from nelbo.files import refuse_pointer, write_json
 from nelbo.options import Doc, record_from
 from nelbo.paths import expanded
@@ -246,7 +246,7 @@ def find_run(name: str | os.PathLike[str]) -> Path:
         RunError: there is neither; the nearest bundled name is suggested.
     """
     if not isinstance(name, str | os.PathLike) or not str(name):
-        raise RunError(f"the run is {name!r}; expected the path of a run folder, or the name of a bundled model.")
+        raise RunError(f"the run is {shown(name)}; expected the path of a run folder, or the name of a bundled model.")
     path, bundled = expanded(name), bundled_models()
     if os.path.isdir(path) and (str(name) not in bundled or (path / CONFIG_FILE).exists()):
         return path

@@ -7,7 +7,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from nelbo.errors import ConfigurationError, RunError, option
+from nelbo.errors import ConfigurationError, RunError, option, shown
 from nelbo.files import misfits, read_tensors
 from nelbo.recipes.assembly import build_network
 from nelbo.recipes.families import FAMILIES
@@ -20,17 +20,18 @@ Kind = TypeVar("Kind", bound=Run)
 RUNS: dict[str, type[DiffusionRun] | type[VAERun]] = {kind.family: kind for kind in (DiffusionRun, VAERun)}
 
 
-def load(name: str | os.PathLike[str], *, device: str | None = None) -> DiffusionRun | VAERun:
+def load(name: str | os.PathLike[str], *, device: str | torch.device | None = None) -> DiffusionRun | VAERun:
     """Load a run by its folder, or a bundled model by its name.
 
     Args:
-        device: such as "cpu" or "cuda"; the best one there is if None.
+        device: such as "cpu" or "cuda", or a `torch.device`; the best one there is if None.
 
     Raises:
         RunError: there is no such run, or its weights are missing or damaged.
         ConfigurationError: the device cannot be used.
     """
     folder = find_run(name)
+    place = _checked(device)
     config = read_config(folder)
     tensors, _ = read_tensors(folder / MODEL_FILE)
     with torch.device("meta"):
@@ -39,21 +40,36 @@ def load(name: str | os.PathLike[str], *, device: str | None = None) -> Diffusio
     if problem := misfits(network.state_dict(), weights):
         raise RunError(f"{folder / MODEL_FILE} does not fit {folder / CONFIG_FILE}: {problem}.")
     network.load_state_dict(weights, assign=True)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        network = network.to(device)
-    except (RuntimeError, AssertionError) as error:
+        network = network.to(place)
+    except (RuntimeError, AssertionError, ValueError, ImportError) as error:
+        reason = str(error).partition("\n")[0].partition(". ")[0].rstrip(".")
         raise ConfigurationError(
-            f"{option('device', device)} cannot be used here ({error}); `nelbo info` lists the devices."
+            f"{option('device', place)} cannot be used here ({reason}); `nelbo info` lists the devices."
         ) from error
-    if torch.device(device).type == "meta":
+    if torch.device(place).type == "meta":
         raise ConfigurationError(
             f"{option('device', 'meta')} computes nothing; remove it, or choose a device that `nelbo info` lists."
         )
     return run_of(folder, config, network, tensors)
 
 
-def load_as(kind: type[Kind], name: str | os.PathLike[str], *, device: str | None = None) -> Kind:
+def _checked(device: str | torch.device | int | None) -> str | torch.device | int:
+    """Return a device, the best one there is if None, without asking torch whether it exists.
+
+    Raises:
+        ConfigurationError: something else than a name, a `torch.device` or the number of a GPU.
+    """
+    if device is None or (isinstance(device, str) and not device):
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if not isinstance(device, str | torch.device | int) or isinstance(device, bool):
+        raise ConfigurationError(
+            f"{option('device')} is {shown(device)}; expected the name of a device, such as 'cpu' or 'cuda', or None."
+        )
+    return device
+
+
+def load_as(kind: type[Kind], name: str | os.PathLike[str], *, device: str | torch.device | None = None) -> Kind:
     """Load a run for a task that only one family of models can do.
 
     Raises:

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Self
 
-from nelbo.errors import ConfigurationError, option
-from nelbo.options import Doc, check_types, known, options_from
+from nelbo.errors import ConfigurationError, option, shown
+from nelbo.options import Doc, check_functions, check_types, known, options_from
 from nelbo.samplers.names import (
     ANCESTRAL,
     DEFAULT_SAMPLER,
@@ -110,6 +110,7 @@ class SamplingOptions:
 
     def __post_init__(self) -> None:
         check_types(self)
+        check_functions("constraints", self.constraints)
         known(self.sampler, known_samplers(), "sampler")
         if self.spacing is not None:
             known(self.spacing, SPACINGS, "spacing")
@@ -166,10 +167,13 @@ class SamplingOptions:
         """Build options from keyword arguments, or return `options` as they are.
 
         Raises:
-            ConfigurationError: an unknown name (the nearest is suggested), or both forms at once.
+            ConfigurationError: an unknown name (the nearest is suggested), both forms at once, or `options` of another
+                type.
         """
         if options is None:
             return options_from(cls, changes)
+        if not isinstance(options, cls):
+            raise ConfigurationError(f"{option('options')} is {shown(options)}; expected {cls.__name__} or None.")
         if changes:
             raise ConfigurationError(f"give {option('options')} or single options ({', '.join(changes)}), not both.")
         return options

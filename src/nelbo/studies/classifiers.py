@@ -3,6 +3,7 @@
 The classifiers of digits and fashion-mnist are part of the package; `benchmarks/train_classifier.py` trains them.
 """
 
+import math
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.resources import files
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from nelbo.data import Split
+from nelbo.display import counted
 from nelbo.errors import ConfigurationError, NelboError, RunError, option
 from nelbo.evaluation import FeatureModule
 from nelbo.files import read_tensors, write_tensors
@@ -35,6 +37,7 @@ class ClassifierCard:
         accuracy: share of the held-out images that it classifies correctly, 0..1.
         num_train, num_held_out: number of images in each part.
         steps, movement, seed: arguments of `train_classifier`.
+        chance: share of the held-out images in their most frequent class, 0..1; None if unknown.
     """
 
     data: str
@@ -46,6 +49,24 @@ class ClassifierCard:
     steps: int
     movement: float
     seed: int
+    chance: float | None = None
+
+    @property
+    def caution(self) -> str:
+        """Why the accuracy does not show that the features tell the classes apart, in words; "" if it does.
+
+        It must be two standard errors above the accuracy of always answering the most frequent class; of that, one
+        class of several equal ones if `chance` is unknown.
+        """
+        chance = max(self.chance or 0.0, 1 / max(len(self.class_names), 1))
+        error = math.sqrt(chance * (1 - chance) / max(self.num_held_out, 1))
+        if self.accuracy > chance + 2 * error:
+            return ""
+        images = counted(self.num_held_out, "held-out image")
+        return (
+            f"an accuracy of {self.accuracy:.1%} on {images} is not clearly above chance ({chance:.1%}), so these "
+            "features may not tell the classes apart; train on more images"
+        )
 
 
 @dataclass(frozen=True)
@@ -79,6 +100,7 @@ class TrainedClassifier:
             look,
             self.card.accuracy,
             f"a small convolutional network trained on the labels of {self.card.data}",
+            self.card.caution,
         )
 
 
@@ -104,8 +126,18 @@ def train_features(
         options, train, steps=steps, movement=movement, seed=seed, device=device, progress=progress
     )
     accuracy = classifier_accuracy(network, test)
+    counts = [count for count in test.class_counts if count]
     card = ClassifierCard(
-        train.name, train.levels, train.class_names, accuracy, len(train), len(test), steps, movement, seed
+        train.name,
+        train.levels,
+        train.class_names,
+        accuracy,
+        len(train),
+        len(test),
+        steps,
+        movement,
+        seed,
+        max(counts) / sum(counts) if counts else None,
     )
     return TrainedClassifier(network, card)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nelbo.data.names import AUTO, read_range, read_size
-from nelbo.options import Annotated, Doc
+from nelbo.options import Annotated, Doc, as_plain
 
 
 @dataclass(frozen=True)
@@ -49,4 +49,5 @@ class DataRequest:
         if isinstance(self.spec, os.PathLike):
             object.__setattr__(self, "spec", os.fspath(self.spec))
         object.__setattr__(self, "size", read_size(self.size))
+        object.__setattr__(self, "held_out", as_plain(self.held_out))
         object.__setattr__(self, "range", read_range(self.range))

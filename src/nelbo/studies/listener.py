@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nelbo.errors import ConfigurationError, option
+from nelbo.errors import ConfigurationError, option, shown
 from nelbo.progress import Bars, StageProgress, bars, no_stages
 from nelbo.training.processes import is_first_process
 
@@ -48,19 +48,19 @@ def listening(listener: Listener | None, progress: bool) -> Iterator[Listener]:
     """
     if not isinstance(progress, bool):
         raise ConfigurationError(
-            f"{option('progress')} is {progress!r}; expected true for progress bars, or false; {option('listener')} "
-            "takes functions."
+            f"{option('progress')} is {shown(progress)}; expected true for progress bars, or false; "
+            f"{option('listener')} takes functions."
         )
     if progress and listener is not None:
         raise ConfigurationError(f"give {option('progress')} or {option('listener')}, not both.")
     if not progress or not is_first_process():
         yield listener or Listener()
         return
-    with bars() as shown:
-        yield Listener(on_step=lambda step: _show_step(shown, step), on_stage=shown)
+    with bars() as bar:
+        yield Listener(on_step=lambda step: _show_step(bar, step), on_stage=bar)
 
 
-def _show_step(shown: Bars, step: "TrainingStep") -> None:
+def _show_step(bar: Bars, step: "TrainingStep") -> None:
     """Move the bar of training; with a budget in minutes, the number of steps is estimated."""
     total = step.step if step.fraction >= 1 else max(round(step.step / max(step.fraction, 1e-9)), step.step + 1)
-    shown("training", step.step, total)
+    bar("training", step.step, total)

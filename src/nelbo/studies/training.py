@@ -4,15 +4,16 @@ import os
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
 from nelbo.data import Images, Split, absolute_spec
-from nelbo.errors import ConfigurationError, RunError, option, setting
+from nelbo.errors import SETTING, ConfigurationError, RunError, option, setting, shown
 from nelbo.files import alone_in, remove_parts
-from nelbo.options import options_from
+from nelbo.options import check_type, options_from
 from nelbo.paths import check_folder, expanded
 from nelbo.randomness import INITIALISATION, chosen_seed, derived_seed
 from nelbo.recipes import presets
@@ -76,7 +77,10 @@ def train(
         NelboError: of several kinds; each message says what to change.
     """
     Processes.here().meet()
-    folder = expanded(out)
+    folder = expanded(out, "out")
+    _check_arguments(seed, overrides, listener, minutes=minutes, steps=steps, preset=preset)
+    check_type("tensorboard", tensorboard, bool)
+    check_type("pictures", pictures, bool)
     if is_first_process():
         check_folder(folder)
     request, name, recipe = _wanted(_requested(data, reading), folder, preset)
@@ -95,6 +99,27 @@ def train(
             return _trained(Session(folder, config, split, heard, pictures), tensorboard)
 
 
+def _check_arguments(seed: object, overrides: object, listener: object, **others: object) -> None:
+    """Check the types of the arguments of `train`; the recipe checks the values.
+
+    Raises:
+        ConfigurationError: a value of another type.
+    """
+    for name, hint in (("minutes", float | None), ("steps", int | None), ("preset", str | None)):
+        check_type(name, others[name], hint)
+    if seed is not None and not (isinstance(seed, str) and seed == "recipe"):
+        check_type(f"{SETTING}training.seed", seed, int)
+    if overrides is not None and not (
+        isinstance(overrides, Mapping) and all(isinstance(name, str) for name in overrides)
+    ):
+        raise ConfigurationError(
+            f"{option('overrides')} is {shown(overrides)}; expected settings by dotted name, such as "
+            "{'training.minutes': 10}."
+        )
+    if listener is not None and not isinstance(listener, Listener):
+        raise ConfigurationError(f"{option('listener')} is {shown(listener)}; expected a `nelbo.studies.Listener`.")
+
+
 def _refuse_contradictions(
     overrides: Mapping[str, Any], *, minutes: float | None, steps: int | None, seed: int | Literal["recipe"] | None
 ) -> None:
@@ -107,9 +132,11 @@ def _refuse_contradictions(
     given = {name: value for name, value in arguments.items() if value is not None}
     for name, value in (given if seed == "recipe" else {**given, "seed": seed}).items():
         other = overrides.get(full := f"training.{name}", value)
-        if other != value:
+        plain = other is None or isinstance(other, str | Real)
+        if not plain or other != value:
+            given_there = str(other) if plain else shown(other)
             raise ConfigurationError(
-                f"{option(name, str(value))} and the override {setting(full, str(other))} contradict each other; give "
+                f"{option(name, str(value))} and the override {setting(full, given_there)} contradict each other; give "
                 "one of them."
             )
 
