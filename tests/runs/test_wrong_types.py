@@ -99,7 +99,9 @@ def test_names_and_paths(kind):
     assert "the run is " in refused(nelbo.load, WRONG[kind])
 
 
-@pytest.mark.parametrize("out", [None, True, 3, 1.5, "a\0b", "\ud800", *WRONG.values()], ids=str)
+@pytest.mark.parametrize(
+    "out", [None, True, 3, 1.5, "a\0b", "\ud800", *WRONG.values()], ids=lambda value: type(value).__name__
+)
 def test_training_needs_a_path(out):
     with pytest.raises(RunError, match=r"^out is .*; expected a path, as text without null characters or as pathlib"):
         nelbo.train(GREY[None], out, steps=1)
@@ -155,7 +157,11 @@ def test_a_range_is_of_numbers_that_a_float_can_hold():
     assert "range is (0, 1000" in refused(load_data, "digits", range=(0, 10**400))
 
 
-@pytest.mark.parametrize("device", [True, 1.5, 10**30, -1, "abc", "a\0b", "\ud800", "lazy", *WRONG.values()], ids=str)
+@pytest.mark.parametrize(
+    "device",
+    [True, 1.5, 10**30, -1, "abc", "a\0b", "\ud800", "lazy", *WRONG.values()],
+    ids=lambda value: type(value).__name__,
+)
 def test_a_device_has_a_name(device):
     with pytest.raises(ConfigurationError, match=r"^device"):
         nelbo.load(TINY, device=device)
