@@ -199,5 +199,6 @@ def test_decoding_goes_in_batches(nelbo_cli, with_codec, digits, monkeypatch):
 )
 def test_wrong_targets_are_refused_before_reading(nelbo_cli, tmp_path, target, message):
     (tmp_path / "file").touch()
-    refused = nelbo_cli("decompress", "absent.nelbo", "-o", target)
+    (tmp_path / "empty.nelbo").touch()
+    refused = nelbo_cli("decompress", "empty.nelbo", "-o", target)
     assert refused.code == 2 and message in refused.err

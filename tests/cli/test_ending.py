@@ -44,7 +44,7 @@ def test_several_processes_keep_the_action_of_the_system(monkeypatch):
 
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
 def test_stopped_calibration_says_how_to_resume(nelbo_cli, pictures, monkeypatch, name, code):
-    def stopped(session):
+    def stopped(session, step):
         session.listener.on_stage("calibrating", 0, 2)
         if name == "SIGINT":
             raise KeyboardInterrupt

@@ -15,7 +15,7 @@ from nelbo.recipes.presets import PRESETS
 
 PROGRAM = typer.main.get_command(app)
 OTHERS = {"--index-url", "--help", "--version", "--no-"}  # of pip and of the program; the start of a negated flag
-PYTHON_ONLY = {"draws", "exact", "learned_variance", "listener", "options", "progress", "stops"}  # that no command has
+PYTHON_ONLY = {"draws", "exact", "learned_variance", "listener", "options", "overrides", "progress", "stops"}
 SOURCES = list(Path(nelbo.__file__).parent.rglob("*.py"))
 
 

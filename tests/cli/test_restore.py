@@ -309,7 +309,7 @@ class TestFromPython:
         image = torch.zeros(3, 8, 8, dtype=torch.uint8)
         with pytest.raises(DataError, match="the damaged image is 9x8, but the model's images are 8x8; crop or resize"):
             run.restore(torch.zeros(3, 8, 9, dtype=torch.uint8), noise=5.0, resize=False)
-        with pytest.raises(DataError, match=r"holds float32 from -1.0 to 0.0; expected uint8"):
+        with pytest.raises(DataError, match=r"holds float32 from -1.0 to 0.0; expected levels as uint8"):
             run.restore(torch.linspace(-1, 0, 192).view(3, 8, 8), noise=5.0)
         with pytest.raises(DataError, match=r"the mask is torch.uint8 of shape \(3, 8, 8\); expected bool"):
             run.restore(image, mask=image)
