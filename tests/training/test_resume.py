@@ -242,6 +242,7 @@ def test_killed_command_resumes_bitwise(tmp_path):
         "network.attention": "[]",
         "network.fourier": "[]",
         "network.dropout": 0.1,
+        "timesteps": "importance",  # the objective then has a state of its own
         "training.log_every": 3,
     }
 
