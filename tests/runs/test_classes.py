@@ -126,12 +126,14 @@ class TestScoring:
             assert seen and all(label is None for label in seen)
 
     def test_the_bound_is_that_of_no_class(self, run):
-        images = data_of(run).test.subset(torch.arange(4))
+        split = data_of(run)
+        images = split.test.subset(torch.arange(4))
+        run.calibrate(split.train)  # fully; the short training did so with few draws
         reverse, none = run.reverse(), torch.full((4,), -1)
         expected = evaluate_bound(reverse, images, labels=none, steps_per_image=None, seed=3)
         assert run.bound(images, steps_per_image=None, seed=3).total == pytest.approx(expected.total, abs=1e-9)
         of_class = evaluate_bound(reverse, images, labels=images.labels, steps_per_image=None, seed=3)
-        assert abs(of_class.total - expected.total) > 1e-7  # a network of few steps hardly uses the class
+        assert abs(of_class.total - expected.total) > 1e-6
 
 
 class TestSampling:

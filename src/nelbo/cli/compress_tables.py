@@ -48,18 +48,10 @@ def show_report(report: CodecReport) -> None:
     table = Table(title=f"{report.num_images} images", title_justify="left")
     table.add_column("part")
     table.add_column("bits/dim", justify="right")
-    for name, value in (
-        ("header, checks and hash", report.header),
-        ("KL of the steps that are sent", report.divergence),
-        (f"overhead of the channel ({report.chunks:.1f} chunks per image)", report.channel - report.divergence),
-        ("lossless end", report.end),
-        ("files", report.total),
-        ("bound of the strided chain that is sent", report.strided_bound),
-        ("bound of the full chain", report.bound),
-    ):
+    for name, value in report.rows().items():
         table.add_row(name, f"{value:.4f}")
     out.print(table)
     say(
-        f"the files take {report.total / report.bound:.3f} times the bound, and "
+        f"{report.chunks:.1f} chunks per image; the files take {report.total / report.bound:.3f} times the bound, and "
         f"{report.total / report.strided_bound:.3f} times the bound of the strided chain"
     )

@@ -34,7 +34,7 @@ class Evaluated:
 
     @property
     def in_words(self) -> str:
-        """The number of images, such as "8 of 13 images of photos (3 files were skipped)"."""
+        """The number of images, such as "8 of 13 images of photos (3 files skipped)"."""
         skipped = f" ({counted(len(self.rejects), 'file')} skipped)" if self.rejects else ""
         return f"{len(self.chosen)} of {self.available - len(self.rejects)} images of {self.chosen.name}{skipped}"
 

@@ -56,6 +56,11 @@ class CodecReport(Displayed):
             "lossless end": self.end,
         }
 
+    def rows(self) -> dict[str, float]:
+        """Return the parts, the files and the bounds in bits/dim, by name, as in a table."""
+        bounds = {"bound of the strided chain that is sent": self.strided_bound, "bound of the full chain": self.bound}
+        return {**self.parts(), "files": self.total, **bounds}
+
     def summary(self) -> Mapping[str, str]:
         """Return the size of the files, their parts, and the bounds."""
         raw = f", {self.num_raw:,} stored without the model" if self.num_raw else ""
@@ -75,8 +80,7 @@ class CodecReport(Displayed):
         Raises:
             ConfigurationError: pandas is not installed.
         """
-        bounds = {"bound of the strided chain that is sent": self.strided_bound, "bound of the full chain": self.bound}
-        rows = {**self.parts(), "files": self.total, **bounds}
+        rows = self.rows()
         return data_frame({"part": list(rows), "bits_per_dim": list(rows.values())})
 
     def to_json(self) -> dict[str, Any]:
