@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import typer
 
+import nelbo
 from nelbo.cli import plot
 from nelbo.cli.app import app
 from tests.prose import Block, commands_in, python_blocks, unknown_options
@@ -74,6 +75,15 @@ def test_pictures_exist_with_the_command_that_draws_them(page: str):
 def test_figures_page_has_every_plot_command():
     commands = {line.split()[1] for line in commands_in(TEXTS["how-to/figures.md"]) if line.startswith("plot ")}
     assert commands == set(typer.main.get_command(plot.app).commands)
+
+
+def test_example_image_takes_the_bytes_that_its_page_names():
+    picture = ROOT / "examples" / "boot.png"
+    shown = re.search(r"(\d+) bytes as PNG, (\d+) bytes as `.nelbo` file", TEXTS["how-to/compressing.md"])
+    assert shown is not None
+    [file] = nelbo.load("fashion-mnist").codec().encode([nelbo.load_data(picture).train.images([0])[0]])
+    assert picture.stat().st_size == int(shown[1])
+    assert len(file.to_bytes()) == pytest.approx(int(shown[2]), abs=4)  # on other machines, floats differ slightly
 
 
 def test_every_picture_is_shown():
