@@ -168,7 +168,8 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="ne
 def started(kind: str) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
     """Start a parent process with two workers, and yield it with the ids of the workers."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", PARENT, kind], text=True, **pipes) as parent:
+    command = [sys.executable, "-W", "ignore:This DataLoader will create", "-c", PARENT, kind]  # on a single core
+    with subprocess.Popen(command, text=True, **pipes) as parent:
         try:
             assert parent.stdout is not None
             yield parent, [int(worker) for worker in parent.stdout.readline().split()]
