@@ -1,7 +1,9 @@
 """Objects show themselves in a few lines, and in a notebook as HTML without outside parts."""
 
 import base64
+import importlib
 import io
+import pkgutil
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+import nelbo
 from nelbo.display import Brief, Displayed, Scored, bars, brief, counted, data_frame, pngs, with_error
 from nelbo.errors import ConfigurationError
 
@@ -34,6 +37,22 @@ class Holds(Brief):
     tensor: torch.Tensor
     network: torch.nn.Module
     items: tuple[object, ...]
+
+
+def test_every_report_shows_itself_in_a_notebook_and_becomes_a_table():
+    """Whatever a function of nelbo returns as its report."""
+    for module in pkgutil.walk_packages(nelbo.__path__, "nelbo."):
+        if "report" in module.name or module.name.split(".")[1] in ("evaluation", "studies", "vae"):
+            importlib.import_module(module.name)
+    found = {name: each for each in subclasses(Displayed) if (name := each.__name__).endswith("Report")}
+    assert {"BoundReport", "CodecReport", "DataReport", "FormsReport", "FrechetReport", "PointsReport"} <= set(found)
+    assert [name for name, each in found.items() if not hasattr(each, "to_pandas")] == []
+    others = [each for each in subclasses(Brief) if each.__name__.endswith("Report")]
+    assert others == []
+
+
+def subclasses(base: type) -> list[type]:
+    return [each for child in base.__subclasses__() for each in (child, *subclasses(child))]
 
 
 def test_a_dataclass_keeps_the_aligned_rows():

@@ -44,24 +44,40 @@ def test_distance_is_printed_and_written(nelbo_cli, trained: Path, rows: Path):
     assert "features rows.pt2: 2 of a torch.export program" in done.out
 
 
+def test_warning_of_images_read_twice_is_printed_once(nelbo_cli, trained: Path):
+    """For the features and for the comparison, the command reads the images of the run."""
+    shutil.copytree(trained.parent, "copy")
+    config = json.loads(Path("copy/run/config.json").read_text())
+    config["data"]["spec"] = "copy/pictures"
+    Path("copy/run/config.json").write_text(json.dumps(config))
+    Path("copy/pictures/raw.cr2").write_bytes(b"")
+    options = ("--reference", "train", "--num", 6, "--steps", 2, "--resamples", 20, "--device", "cpu")
+    done = nelbo_cli("frechet", "copy/run", *options)
+    assert done.code == 0, done.err
+    assert done.err.count("1 picture is left out") == 1
+
+
 def test_other_images_can_be_compared_with(nelbo_cli, trained: Path, rows: Path, tmp_path: Path):
-    """Also by a run whose own images cannot be read, which then has no classifier."""
+    """Also by a run whose own images cannot be read, which then has no classifier. A damaged file is named."""
     moved = shutil.copytree(trained, tmp_path / "moved")
     config = json.loads((moved / "config.json").read_text())
     config["data"]["spec"] = str(tmp_path / "gone")
     (moved / "config.json").write_text(json.dumps(config))
+    others = shutil.copytree(trained.parent / "pictures", tmp_path / "others")
+    (others / "damaged.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     options = ("--num", 6, "--steps", 2, "--resamples", 20, "--device", "cpu")
     for run, features, said in ((trained, ("--features", rows), "rows.pt2"), (moved, (), "an untrained network")):
-        done = nelbo_cli("frechet", run, *options, *features, "--data", trained.parent / "pictures")
+        done = nelbo_cli("frechet", run, *options, *features, "--data", others)
         assert done.code == 0, done.err
         assert "6 generated images against 24 images of" in done.out and said in " ".join(done.out.split())
+        assert done.err.count("skipped") == 1 and "damaged.png" in done.err
     refused = nelbo_cli("frechet", moved, *options)
     assert refused.code == 2 and "cannot be read again" in refused.err
 
 
 def test_mistakes_are_one_sentence(nelbo_cli, trained: Path, rows: Path):
     for arguments, message in (
-        (("--features", rows, "--num", 4, "--steps", 2), "1 reference image(s) have no covariance"),
+        (("--features", rows, "--num", 4, "--steps", 2), "1 reference image cannot have a covariance"),
         (("--features", rows, "--reference", "both"), "part of the data (--reference)"),
         (("--features", rows, "--guidance-interval", 0.8, 0.1), "must be two rising shares"),
         (("--features", "absent.pt2"), "is no file"),
@@ -74,7 +90,7 @@ def test_mistakes_are_one_sentence(nelbo_cli, trained: Path, rows: Path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--num", 1), "1 generated image(s) have no covariance"),
+        (("--num", 1), "1 generated image cannot have a covariance"),
         (("--num", 4, "--reference", "train", "--resamples", 3), "--resamples must be at least 20, got 3"),
     ],
 )

@@ -42,7 +42,7 @@ class TestData:
         picture.save(place / "bad.jpg")
         (place / "bad.jpg").write_bytes((place / "bad.jpg").read_bytes()[:300])
         message = refused("train", "--data", place, "--out", "run", "--on-reject", "stop", *TINY)
-        assert "1 file(s) cannot be used" in message
+        assert "1 file cannot be used" in message
         assert "bad.jpg" in message
         assert "--on-reject skip" in message
         resumed = nelbo_cli("train", "--data", place, "--out", "run", *TINY)

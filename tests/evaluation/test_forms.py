@@ -77,6 +77,8 @@ def test_eq_16_agrees_on_a_known_distribution(network):
     assert abs(report.known_z) < 3 and report.entropy == pytest.approx(entropy)
     assert report.known.variance < report.ratio.variance or network is REVERSE.network
     assert compare_forms(reverse, some).known_z is None
+    table = report.to_pandas().set_index("form")["bits_per_dim"]
+    assert table.to_dict() == {name: form.bits_per_dim for name, form in report.forms.items()} and len(table) == 3
 
 
 def test_eq_16_refuses_labels():

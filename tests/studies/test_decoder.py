@@ -206,7 +206,7 @@ def test_export_says_that_the_decoder_stays(trained, tmp_path):
 def test_budget_is_shared():
     recipe = Recipe(training=TrainerOptions(minutes=60.0, steps=11)).with_overrides({"decoder.kind": "pixels"})
     assert (recipe.network_training.minutes, recipe.decoder_training.minutes) == (48.0, 12.0)
-    assert (recipe.network_training.steps, recipe.decoder_training.steps) == (9, 18)  # 8 short ones for one of 2.2
+    assert (recipe.network_training.steps, recipe.decoder_training.steps) == (9, 36)  # 16 short ones for one of 2.2
     plain = Recipe(training=TrainerOptions(minutes=60.0))
     assert plain.network_training is plain.training
 

@@ -3,9 +3,11 @@
 import math
 
 import pytest
+import torch
 
 import nelbo
 from nelbo.studies import Listener, data_of, report_points
+from nelbo.studies.points import PointsReport
 
 
 @pytest.mark.slow
@@ -19,6 +21,14 @@ def test_gap_bounds_use_the_sampling_chain(tmp_path):
     few = run.bound(held_out, steps=4, clip=True, batch_size=512).total * nats
     assert report.gap.bound == pytest.approx(few)
     assert run.bound(held_out, batch_size=512).total * nats != pytest.approx(few)
+
+
+def test_report_is_a_table_of_points():
+    cloud = torch.tensor([[0.5, -0.25]])
+    report = PointsReport([4, 0], [cloud, 2 * cloud], [-cloud, cloud], [None, None], None)
+    rows = report.to_pandas().to_dict("records")
+    assert rows[1] == {"t": 0, "process": "forward", "x": 1.0, "y": -0.5} and len(rows) == 4
+    assert "1 point each of q(x_t) and of the reverse process at t = 4, 0" in repr(report)
 
 
 @pytest.mark.slow

@@ -112,7 +112,7 @@ def main() -> None:
     """Run the command line. A `NelboError`, or an `OSError`, prints one sentence and exits with code 2."""
     keep_freed_memory()
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it logs its search for fonts
-    warnings.showwarning = _print_warning  # type: ignore[assignment]
+    warnings.showwarning = _warning_printer()
     _print_every_name()
     try:
         with ended_by_signals():
@@ -168,8 +168,17 @@ def _print_error(text: str) -> None:
     every.print(Text.assemble((f"error{place}: ", "bold red"), visible(text)), soft_wrap=True)
 
 
-def _print_warning(message: Warning | str, category: type[Warning], *_: object) -> None:
-    """Print a warning of nelbo in one line; warnings of other libraries are not meant for the user."""
-    if isinstance(message, NelboWarning):
-        text = message.message(flags_of(_command()))
-        err.print(Text.assemble(("warning: ", "bold yellow"), visible(text)), soft_wrap=True)
+def _warning_printer() -> Callable[..., None]:
+    """Return a function that prints each warning of nelbo once, in one line.
+
+    A command that reads its images twice would otherwise repeat them. Warnings of other libraries are not meant for the
+    user.
+    """
+    printed: set[str] = set()
+
+    def show(message: Warning | str, category: type[Warning], *_: object) -> None:
+        if isinstance(message, NelboWarning) and (text := message.message(flags_of(_command()))) not in printed:
+            printed.add(text)
+            err.print(Text.assemble(("warning: ", "bold yellow"), visible(text)), soft_wrap=True)
+
+    return show

@@ -15,6 +15,7 @@ from nelbo.data.ranges import choice_of_range
 from nelbo.data.scanning import build, first, scan
 from nelbo.data.sources import open_source
 from nelbo.data.stored import digest_of_names
+from nelbo.display import counted
 from nelbo.errors import ConfigurationError, DataError, option, shown
 from nelbo.options import check_whole, is_one_of
 from nelbo.progress import Progress
@@ -96,8 +97,8 @@ def load_data(
     found.warn(choice_of_range())
     if on_reject == "stop" and found.rejects:
         raise DataError(
-            f"{spec}: {len(found.rejects)} file(s) cannot be used: {first(found.rejects)}; repair or remove them, or "
-            f"leave them out with {option('on_reject', 'skip')}."
+            f"{spec}: {counted(len(found.rejects), 'file')} cannot be used: {first(found.rejects)}; repair or remove "
+            f"such files, or leave them out with {option('on_reject', 'skip')}."
         )
     whole, held = build(found, shape, mode, memory_budget), None
     if source.listing.held_out:

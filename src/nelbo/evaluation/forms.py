@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor
 
 from nelbo.data import ImageDataset
 from nelbo.diffusion import KnownBound, ReverseProcess, VariationalBound, bits_per_dim
-from nelbo.display import Displayed, counted
+from nelbo.display import Displayed, Frame, counted, data_frame
 from nelbo.errors import ConfigurationError, DataError, option
 from nelbo.options import check_whole
 from nelbo.probability import Mixture, categorical_entropy, levels_to_data
@@ -56,14 +56,26 @@ class FormsReport(Displayed):
 
     def summary(self) -> Mapping[str, str]:
         """Return the mean and the variance of each form."""
-        forms = {"eq. 3": self.ratio, "eq. 5": self.divergence, "eq. 16": self.known}
         rows = {
             name: f"{form.bits_per_dim:.4f} bits/dim, variance of a draw {form.variance:.3g}"
-            for name, form in forms.items()
-            if form is not None
+            for name, form in self.forms.items()
         }
         images, draws = counted(self.num_images, "image"), counted(self.draws, "draw")
         return {**rows, "draws": f"{images}, {draws} each, seed {self.seed}; z = {self.z:.2f} between eq. 3 and eq. 5"}
+
+    def to_pandas(self) -> Frame:
+        """Return the estimates as a data frame of pandas: one row for each form.
+
+        Raises:
+            ConfigurationError: pandas is not installed.
+        """
+        return data_frame([{"form": name, **asdict(form)} for name, form in self.forms.items()])
+
+    @property
+    def forms(self) -> Mapping[str, FormEstimate]:
+        """The estimates by the number of their equation."""
+        forms = {"eq. 3": self.ratio, "eq. 5": self.divergence}
+        return forms if self.known is None else {**forms, "eq. 16": self.known}
 
     @property
     def z(self) -> float:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from nelbo.data import ImageDataset
+from nelbo.display import counted
 from nelbo.errors import ConfigurationError, DataError, ShapeError, option
 from nelbo.evaluation.frechet_report import FrechetReport as FrechetReport  # exported from here too
 from nelbo.progress import Progress, StageProgress, no_stages
@@ -69,8 +70,8 @@ def require_comparison(num_generated: int, num_reference: int, features: Feature
     for what, number in (("generated", num_generated), ("reference", num_reference)):
         if number < 2:
             raise DataError(
-                f"{number} {what} image(s) have no covariance; a distance needs at least two images, and about "
-                f"{10 * features.num_features} to be meaningful."
+                f"{counted(number, f'{what} image')} cannot have a covariance; a distance needs at least "
+                f"two images, and about {10 * features.num_features} to be meaningful."
             )
 
 

@@ -49,7 +49,7 @@ class DecoderOptions:
     share: Annotated[
         float,
         Doc(
-            "Fraction of the training budget that the pixel network gets. Of a budget in steps, 8 short ones replace "
+            "Fraction of the training budget that the pixel network gets. Of a budget in steps, 16 short ones replace "
             "each step."
         ),
     ] = 0.2
@@ -64,7 +64,7 @@ class DecoderOptions:
 
 
 DECODERS = ("gaussian", "pixels")
-DECODER_STEPS = 8  # optimizer steps of the pixel network in about the time of one of the U-Net; 14 for fashion-mnist
+DECODER_STEPS = 16  # optimizer steps of the pixel network in the time of one of the U-Net: measured 12 to 29
 NetworkOptions = UNetOptions | MLPOptions | VAEOptions
 NETWORKS: dict[str, type[NetworkOptions]] = {"unet": UNetOptions, "mlp": MLPOptions, "vae": VAEOptions}
 

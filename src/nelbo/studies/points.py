@@ -1,7 +1,7 @@
 """The report of a model of points: clouds of points, the score, and the divergence from a known density."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nelbo.data import KNOWN_DENSITY, KNOWN_SCORE, ImageDataset, toy_masses, toy_score
 from nelbo.diffusion import ForwardProcess
-from nelbo.display import Brief
+from nelbo.display import Displayed, Frame, counted, data_frame
 from nelbo.errors import ConfigurationError
 from nelbo.evaluation import (
     HistogramDivergence,
@@ -54,7 +54,7 @@ class Gap:
 
 
 @dataclass(frozen=True)
-class PointsReport(Brief):
+class PointsReport(Displayed):
     """A model of points at several moments of the reverse process, from t = T to 0.
 
     Attributes:
@@ -70,6 +70,30 @@ class PointsReport(Brief):
     reverse: Sequence[Tensor]
     fields: Sequence[ScoreField | None]
     gap: Gap | None
+
+    def summary(self) -> Mapping[str, str]:
+        """Return the moments, and the limits of the KL divergence if the density of the data is known."""
+        points, steps = counted(len(self.reverse[0]), "point"), ", ".join(map(str, self.times))
+        rows = {"moments": f"{points} each of q(x_t) and of the reverse process at t = {steps}"}
+        if self.gap is None:
+            return rows
+        return {**rows, "KL(data || model)": f"{self.gap.samples.nats:.3f} to {self.gap.at_most:.3f} nats per point"}
+
+    def to_pandas(self) -> Frame:
+        """Return the points as a data frame of pandas: one row for each point of each process and moment.
+
+        Raises:
+            ConfigurationError: pandas is not installed.
+        """
+        clouds = {"forward": self.forward, "reverse": self.reverse}
+        return data_frame(
+            [
+                {"t": t, "process": process, "x": x, "y": y}
+                for process, moments in clouds.items()
+                for t, cloud in zip(self.times, moments, strict=True)
+                for x, y in cloud.tolist()
+            ]
+        )
 
 
 def report_points(

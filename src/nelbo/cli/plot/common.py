@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nelbo.cli.console import name_changes, say
+from nelbo.cli.console import name_changes, name_rejects, say
 from nelbo.cli.options import STDOUT
 from nelbo.cli.outputs import check_outputs
 from nelbo.errors import ConfigurationError
@@ -103,6 +103,7 @@ def images_for(model: Run, data: str | None, num: int | None, bar: Bars) -> Imag
         prepared = load_for_model(data, model.shape, progress=progress, limits=limits)
         images = prepared.images
         name_changes(prepared, "")
+        name_rejects(images.rejects, "`nelbo data` lists them")
     images = model.dataset_of(images)
     return images if num is None else images.spread(num)
 
