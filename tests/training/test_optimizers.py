@@ -6,7 +6,7 @@ from torch import nn
 
 from nelbo.errors import ConfigurationError
 from nelbo.training import TrainerOptions
-from nelbo.training.optimizers import MuonWithAdamW, build_optimizer
+from nelbo.training.optimizers import MuonWithAdamW, build_optimizer, orthogonalized
 from tests.training.conftest import assert_same_run, state_of
 
 CPU = torch.device("cpu")
@@ -37,6 +37,20 @@ def test_update_of_a_matrix_is_nearly_orthogonal(shape):
     build_optimizer(network, options(), CPU).step()
     update = (before - weight.detach()) / (0.1 * 0.2 * max(shape) ** 0.5)
     assert torch.linalg.svdvals(update).sub(1).abs().max() < 0.35  # the iteration ends between 0.7 and 1.2
+
+
+@pytest.mark.parametrize("rank", [1, 5, 16])
+@pytest.mark.parametrize("shape", [(16, 32), (200, 16), (16, 400)])
+def test_wide_matrices_are_orthogonalized_as_by_the_iteration(shape, rank):
+    """Also matrices of a low rank, whose small singular values must not grow from rounding errors."""
+    generator = torch.Generator().manual_seed(0)
+    matrices = torch.randn(3, shape[0], rank, generator=generator) @ torch.randn(3, rank, shape[1], generator=generator)
+    X = matrices.double() / matrices.double().flatten(1).norm(dim=1)[:, None, None]
+    for _ in range(5):
+        A = X @ X.mT
+        X = 3.4445 * X + (-4.7750 * A + 2.0315 * A @ A) @ X
+    assert (orthogonalized(matrices) - X).abs().max() < 1e-4
+    assert orthogonalized(torch.zeros(1, 16, 32)).abs().max() == 0
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])

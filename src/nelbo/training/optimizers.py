@@ -71,17 +71,37 @@ class MuonWithAdamW(torch.optim.Optimizer):
 def orthogonalized(matrices: Tensor) -> Tensor:
     """Return matrices (N, rows, columns) with all singular values near 1, between 0.7 and 1.2 for most.
 
-    The quintic Newton-Schulz iteration X <- a X + (b A + c A A) X with A = X X^T acts on the singular values alone.
+    The quintic Newton-Schulz iteration X <- p(A) X, with A = X X^T and p(A) = a + b A + c A A, acts on the singular
+    values alone.
     """
-    a, b, c = COEFFICIENTS
     if tall := matrices.shape[1] > matrices.shape[2]:
         matrices = matrices.mT
     X = matrices / matrices.flatten(1).norm(dim=1).clamp(min=1e-7)[:, None, None]
-    for _ in range(STEPS):
-        A = X @ X.mT
-        X = torch.baddbmm(X, torch.baddbmm(A, A, A, beta=b, alpha=c), X, beta=a)
+    if X.dtype == torch.float32 and X.shape[2] >= 2 * X.shape[1]:
+        X = _product_of_steps(X @ X.mT) @ X
+    else:
+        a, b, c = COEFFICIENTS
+        for _ in range(STEPS):
+            A = X @ X.mT
+            X = torch.baddbmm(X, torch.baddbmm(A, A, A, beta=b, alpha=c), X, beta=a)
     result: Tensor = X.mT if tall else X
     return result
+
+
+def _product_of_steps(A: Tensor) -> Tensor:
+    """Return the product of p(A) over all steps, from the A of the first step.
+
+    All p(A) commute, so the next A is p(A) A p(A): only small matrices are multiplied. In bfloat16, rounding errors
+    would grow from step to step.
+    """
+    a, b, c = COEFFICIENTS
+    product = None
+    for _ in range(STEPS):
+        p = torch.baddbmm(A, A, A, beta=b, alpha=c)
+        p.diagonal(dim1=1, dim2=2).add_(a)
+        A, product = p @ A @ p, p if product is None else p @ product
+    assert product is not None
+    return product
 
 
 def _is_matrix(parameter: Tensor) -> bool:
