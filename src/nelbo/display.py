@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from nelbo.errors import ConfigurationError
+from nelbo.errors import ConfigurationError, type_and_shape
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,8 +43,8 @@ def brief(value: object) -> str:
     >>> brief(3.5), brief("a name"), brief(list(range(100)))
     ('3.5', "'a name'", '[100 items]')
     """
-    if hasattr(value, "dtype") and hasattr(value, "shape"):
-        return f"<{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}>"
+    if (described := type_and_shape(value)) is not None:
+        return f"<{described}>"
     if hasattr(value, "state_dict"):
         return f"<{type(value).__name__}>"
     if isinstance(value, list | tuple | dict) and len(value) > FEW_ITEMS:

@@ -47,13 +47,27 @@ def _written(value: object) -> str:
     if not _is_array(value):
         return re.sub(r"\s*\n\s*", " ", repr(value))
     kind = "a tensor" if type(value).__module__.partition(".")[0] == "torch" else "an array"
-    return f"{kind} of {str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"  # type: ignore[attr-defined]
+    return f"{kind} of {type_and_shape(value)}"
+
+
+def type_and_shape(value: object) -> str | None:
+    """Write the type of the numbers of an array or a tensor and its shape, such as "float32 (3, 4)"; None for others.
+
+    A nested tensor, whose rows have different lengths, raises an error instead of a shape.
+    """
+    try:
+        shape = getattr(value, "shape", None)
+        written = str(tuple(shape)) if isinstance(shape, tuple) else None
+    except RuntimeError:
+        written = "(several shapes)"
+    if written is None or not hasattr(value, "dtype"):
+        return None
+    return f"{str(value.dtype).removeprefix('torch.')} {written}"
 
 
 def _is_array(value: object) -> bool:
     """Whether a value is an array or a tensor; a single number of NumPy's types is none, and has no items to set."""
-    whole = isinstance(getattr(value, "shape", None), tuple) and hasattr(value, "dtype")
-    return whole and hasattr(value, "__setitem__")
+    return hasattr(value, "__setitem__") and type_and_shape(value) is not None
 
 
 def as_argument(name: str, value: str | None) -> str:

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from nelbo.data import ArrayDataset, describe, load_data
+from nelbo.data import ArrayDataset, as_dataset, describe, load_data
 from nelbo.data.folders import DataWarning
 from nelbo.errors import ConfigurationError, DataError, NelboError
 
@@ -64,11 +65,17 @@ def test_npz_labels_levels_and_class_names(tmp_path: Path) -> None:
         ({"images": np.full((2, 4, 4), -5)}, "holds int64 and all its values are -5, from which no range follows"),
         ({"images": GREY.astype(complex)}, "holds complex128"),
         ({"images": np.zeros((32, 32, 3), np.uint8)}, r"one image of 32 x 32 pixels and 3 channels or 32 grey images"),
+        (
+            {"images": np.zeros((3, 32, 30), np.uint8)},
+            r"one image of 32 x 30 pixels and 3 channels or 3 grey images of",
+        ),
+        ({"images": np.zeros((9, 8, 4), np.uint8)}, r"4 channels or 9 .* give one image as array\[None, \.\.\., :3\]"),
+        ({"images": np.zeros((3, 8, 3), np.uint8)}, r"shape \(3, 8, 3\), where two axes can be the channels"),
         ({"images": np.array([{}], dtype=object)}, "without pickled objects"),
         ({"images": GREY[:0]}, "is empty"),
         ({"images": GREY[0, 0]}, r"shape \(5,\); expected H x W, N x H x W"),
-        ({"images": np.zeros((2, 5, 6, 4), np.uint8)}, "C = 1 or 3"),
-        ({"images": np.zeros((2, 3, 6, 3), np.uint8)}, "both the second and the last axis"),
+        ({"images": np.zeros((2, 5, 6, 4), np.uint8)}, r"C = 1 or 3 channels, such as array\[\.\.\., :3\]"),
+        ({"images": np.zeros((2, 3, 6, 3), np.uint8)}, "two axes can be the channels"),
         ({"images": GREY, "levels": 17}, r"value 255, but with 17 levels the largest is 16"),
         ({"images": GREY, "levels": 257}, "levels is 257"),
         ({"images": GREY, "levels": 1.5}, "`levels` is float64"),
@@ -134,10 +141,15 @@ def test_values_that_are_not_finite_are_named_with_a_range() -> None:
         assert load_data(array, range=(0, 1), held_out=0).train[0].flatten().tolist() == [0, 0, 128, 255]
 
 
-def test_masked_arrays_are_refused_where_values_are_masked() -> None:
-    with pytest.raises(DataError, match=r"has 1 masked value; .* x\.filled\(0\)"):
-        load_data(np.ma.masked_equal(np.arange(16.0).reshape(1, 1, 4, 4), 3))
-    assert len(load_data(np.ma.masked_equal(np.arange(16).reshape(1, 1, 4, 4), 99)).train) == 1
+@pytest.mark.parametrize("kind", [np.uint8, np.int32, np.float32, np.bool_])
+def test_masked_arrays_are_refused_where_values_are_masked(kind: type) -> None:
+    values = np.arange(16).reshape(1, 1, 4, 4)
+    masked = np.ma.masked_array(values.astype(kind), values == 3)
+    for given in (masked, list(masked[0])):
+        for read in (load_data, lambda images: as_dataset(images, (1, 4, 4), 256)):
+            with pytest.raises(DataError, match=r"has 1 masked value; .* x\.filled\(0\)"):
+                read(given)
+    assert len(load_data(np.ma.masked_equal(values, 99)).train) == 1
 
 
 @pytest.mark.parametrize("kind", [np.int64, np.uint8, np.float32])
@@ -155,7 +167,31 @@ def test_levels_of_only_0_and_1_are_warned_of(tmp_path: Path, kind: type) -> Non
         describe(tmp_path / "set.npy")
     with warnings.catch_warnings(action="error"):
         assert load_data(saved(tmp_path, images=array, levels=2)).train.levels == 2
-        load_data(array * 2)
+        load_data(array * 255)
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint8, np.float32])
+def test_a_set_of_low_levels_is_warned_of_and_takes_a_range(tmp_path: Path, kind: type) -> None:
+    array = (GREY % 17).astype(kind)
+    np.save(tmp_path / "set.npy", array)
+    right = torch.from_numpy(np.floor((GREY % 17) * (255 / 16) + 0.5).astype(np.uint8))[:, None]
+    for spec in (array, str(tmp_path / "set.npy"), list(array), torch.from_numpy(array)):
+        with pytest.warns(DataWarning, match=r"no value above 16 of the levels 0\.\.255, .* set range='0,16'"):
+            assert int(load_data(spec).train.images([0]).max()) <= 16
+        with pytest.warns(DataWarning, match=r"0\.\.16 became 0\.\.255"):
+            split = load_data(spec, range="0,16", held_out=0)
+        assert split.limits == (0, 16) and torch.equal(split.train.images(range(20)), right)
+    with pytest.warns(DataWarning, match=r"no value above 2 of .* set range='0,2'"):
+        load_data((GREY % 3).astype(kind))
+
+
+def test_dark_pictures_are_no_set_of_low_levels() -> None:
+    dark = GREY // 10  # up to 25
+    with warnings.catch_warnings(action="error"):
+        load_data(dark[:1])
+        load_data([Image.fromarray(image) for image in dark])
+        load_data(np.where(np.arange(20)[:, None, None] == 7, 32, dark).astype(np.uint8))
+        assert torch.equal(load_data(GREY, range=(0, 4095)).train[0], load_data(GREY).train[0])
 
 
 def test_arrays_without_names_are_images_and_labels(tmp_path: Path) -> None:

@@ -61,6 +61,11 @@ def test_invalid_held_out_is_refused_before_reading(held_out: float) -> None:
         load_data("a folder that does not exist", held_out=held_out)
 
 
+def test_an_array_as_a_number_is_shown_in_one_line() -> None:
+    with pytest.raises(DataError, match=r"^held_out is an array of float64 \(50, 50\); expected a fraction below 1"):
+        load_data("digits", held_out=np.zeros((50, 50)))
+
+
 def test_seeds_count_modulo_two_to_the_64() -> None:
     for seed, same in ((2**64, 0), (2**64 + 5, np.int64(5)), (-1, 2**64 - 1)):
         assert members(split_off(numbered(200), None, seed)) == members(split_off(numbered(200), None, same))

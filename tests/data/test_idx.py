@@ -141,3 +141,34 @@ def test_one_file_names_its_set(tmp_path: Path) -> None:
     assert (len(split.train), len(split.test)) == (40, 40)
     split = load_data(str(tmp_path / letters[2]), held_out=0)  # the test part alone
     assert (len(split.train), len(split.test)) == (40, 0)
+
+
+OTHERS = {
+    "rgb": (bytes([0, 0, 8, 4]) + struct.pack(">4I", 1, 2, 2, 3) + bytes(12), "4 axes of bytes"),
+    "floats": (bytes([0, 0, 13, 3]) + struct.pack(">3I", 1, 2, 2) + bytes(16), "3 axes of 32-bit floats"),
+    "labels": (idx(LABELS), "1 axis of bytes"),
+    "packed.gz": (gzip.compress(bytes([0, 0, 14, 2]) + struct.pack(">2I", 1, 1) + bytes(8)), "2 axes of 64-bit floats"),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_idx_files_are_named(tmp_path: Path, name: str) -> None:
+    content, kind = OTHERS[name]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=rf"{name} is an IDX file of {kind}; nelbo reads IDX images of 3 axes of bytes"):
+        load_data(tmp_path / name)
+    with pytest.raises(DataError, match=rf"no IDX files of images .*\({name} holds {kind}; .*save other arrays as"):
+        load_data(tmp_path)
+
+
+def test_idx_files_in_other_places_are_named(tmp_path: Path) -> None:
+    for number in range(6):
+        renamed(tmp_path / f"deep/{number}", "pictures")
+    with pytest.raises(DataError, match=r"in raw or in NAME/raw \(deep/\d/pictures holds 3 axes.* and 2 more are not"):
+        load_data(tmp_path)
+
+
+def test_type_is_named_where_the_name_is_that_of_an_idx_file(tmp_path: Path) -> None:
+    (tmp_path / "train-images-idx3").write_bytes(OTHERS["floats"][0])
+    with pytest.raises(DataError, match=r"begins with 00 00 0d 03 \(3 axes of 32-bit floats\); expected 00 00 08"):
+        load_data(tmp_path)

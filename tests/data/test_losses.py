@@ -1,15 +1,21 @@
 """What a file has and its pixels lack is named: reports of images that came back as something else."""
 
 import io
+import struct
+from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 
-from nelbo.data.flattening import from_pillow
+from nelbo.data.flattening import from_pillow, pages_in
+from nelbo.data.inputs import as_pictures
 from nelbo.data.losses import in_words
-from nelbo.data.metadata import chunks_of
+from nelbo.data.metadata import chunks_of, remember_file
 from nelbo.data.pictures import read_picture
+from nelbo.data.stored import Unreadable
 from tests.data.png_files import chunk
+from tests.data.tiff_files import LONG, SUBFILE, Page, tiff
 
 PLAIN = Image.new("RGB", (6, 4), (200, 30, 40))
 HEADER = 33  # bytes of a PNG file up to the end of its first chunk
@@ -49,6 +55,33 @@ def test_pages_of_a_tiff_are_images_of_their_own():
     stack.seek(1)
     found = from_pillow(stack)
     assert found.pixels[0, 0].tolist() == [10, 0, 0] and found.lost == ""
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "GIF", "MPO"])
+def test_only_the_first_frame_of_an_animation_stands_for_others(kind):
+    others = [Image.new("RGB", (6, 4), (level, 0, 0)) for level in (10, 20)]
+    image = reread(PLAIN, kind, save_all=True, append_images=others)
+    assert from_pillow(image).frames == (1 if kind == "MPO" else 3)
+    image.seek(1)
+    assert from_pillow(image).frames == 1
+
+
+def test_the_pages_of_an_opened_tiff_are_its_images():
+    pages = [
+        Page(np.full((2, 3), level, np.uint8), 8, tags=((SUBFILE, LONG, bytes([kind, 0, 0, 0])),))
+        for level, kind in ((9, 0), (8, 1), (7, 0), (6, 4))
+    ]
+    opened = [Image.open(io.BytesIO(tiff(*some))) for some in (pages, pages[1:], pages[:1], pages[1:2])]
+    assert [pages_in(image) for image in opened] == [[0, 2], [1], [0], [0]]
+    assert pages_in(PLAIN) == pages_in(reread(PLAIN, "PNG")) == [0]
+    for image, right in zip(opened, ([9, 7], [7], [9], [8]), strict=True):
+        assert [int(picture.pixels.max()) for picture in as_pictures(image)] == right and image.tell() == 0
+
+
+@pytest.mark.parametrize("size", [(0, 5), (5, 0), (0, 0)])
+def test_an_image_without_pixels_is_refused(size):
+    with pytest.raises(Unreadable, match=f"it has no pixels: {size[0]} x {size[1]}"):
+        from_pillow(Image.new("RGB", size))
 
 
 def test_what_a_deep_image_lacks_is_listed():
@@ -164,6 +197,109 @@ def test_tags_of_a_tiff_are_named():
     )
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     assert losses(reread(PLAIN, "TIFF", icc_profile=profile)) == ("its colour profile is ignored", "")
+
+
+def encoded(kind: str, mode: str = "RGB", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    PLAIN.convert(mode).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+EXIF = Image.Exif()
+EXIF[0x010E] = "a description that needs a place of its own"
+EXIF.get_ifd(0x8769)[0x9003] = "2020:01:01 00:00:00"
+FILES = {
+    "JPEG": encoded("JPEG"),
+    "progressive JPEG": encoded("JPEG", progressive=True),
+    "JPEG with an end in its comment": encoded("JPEG", comment=b"\xff\xd9", exif=EXIF),
+    "MPO": encoded("MPO", save_all=True, append_images=[PLAIN.copy()]),
+    "WEBP": encoded("WEBP", exif=EXIF),
+    "animated WEBP": encoded("WEBP", save_all=True, append_images=[Image.new("RGB", (6, 4))]),
+    "BMP": encoded("BMP"),
+    "BMP of 1 bit": encoded("BMP", "1"),
+    "TIFF": encoded("TIFF"),
+    "TIFF with EXIF": encoded("TIFF", exif=EXIF),
+    "deflated TIFF": encoded("TIFF", compression="tiff_adobe_deflate", dpi=(3, 3)),
+    "BigTIFF": encoded("TIFF", big_tiff=True),
+    "TIFF of 3 pages": encoded("TIFF", save_all=True, append_images=[PLAIN.copy(), PLAIN.copy()]),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_bytes_after_the_end_are_named_in_every_format(tmp_path: Path, name: str) -> None:
+    for after in (b"", b"MOTIONPHOTO\xff\xd9"):
+        path = tmp_path / "image"
+        path.write_bytes(FILES[name] + after)
+        with Image.open(path) as image, open(path, "rb") as file, Image.open(file) as other:
+            remember_file(other, file)
+            for each in (image, other):
+                before = chunks_of(each)
+                each.load()
+                assert chunks_of(each) == before and ("trailing" in before) == bool(after)
+
+
+def jpeg(marker: int, content: bytes) -> bytes:
+    """A JPEG file with one more segment."""
+    return FILES["JPEG"][:2] + struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content + FILES["JPEG"][2:]
+
+
+@pytest.mark.parametrize(
+    ("marker", "content", "lost", "metadata"),
+    [
+        (0xE5, b"private data", "", "its resolution and chunk APP5 are left out"),
+        (0xEB, b"JP\0\1jumb", "", "its resolution and chunk APP11 are left out"),
+        (0xE2, b"MPF\0junk", "", "its resolution and chunk APP2 are left out"),
+        (0xE0, b"JFXX\0\x10", "", "its resolution and chunk APP0 are left out"),
+        (0xED, b"Adobe_CM", "", "its resolution and chunk APP13 are left out"),
+        (0xED, b"Photoshop 3.0\0", "", "its resolution and Photoshop data are left out"),
+        (0xE1, b"http://ns.adobe.com/xmp/extension/\0more", "", "its resolution and XMP are left out"),
+        (0xE2, b"ICC_PROFILE\0\1\2half", "its colour profile is ignored", "its resolution is left out"),
+        (0xEE, b"Adobe\0\x64\0\0\0\0\1", "", "its resolution is left out"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Image appears to be a malformed MPO")
+def test_segments_of_a_jpeg_are_named(marker: int, content: bytes, lost: str, metadata: str) -> None:
+    assert losses(Image.open(io.BytesIO(jpeg(marker, content)))) == (lost, metadata)
+
+
+def riff(content: bytes, name: bytes, body: bytes) -> bytes:
+    """A WebP file with one more chunk."""
+    content += name + struct.pack("<I", len(body)) + body + bytes(len(body) % 2)
+    return content[:4] + struct.pack("<I", len(content) - 8) + content[8:]
+
+
+def test_chunks_of_a_webp_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "image.webp"
+    for name, named in ((b"PRIV", "chunk PRIV"), (b"AB  ", "chunk AB"), (b"EXIF", "EXIF"), (b"XMP ", "XMP")):
+        path.write_bytes(riff(FILES["animated WEBP"], name, b"abc"))
+        with Image.open(path) as image:
+            assert losses(image) == ("1 of its 2 frames is left out", f"its {named} is left out")
+    path.write_bytes(riff(FILES["animated WEBP"], b"\x1b[2J", b"abc"))
+    with Image.open(path) as image:
+        assert losses(image)[1] == "its trailing bytes are left out"
+
+
+def test_colour_profile_of_a_bmp_is_named(tmp_path: Path) -> None:
+    """Version 5 of the header, from 124 bytes on, has room for the place and the size of a profile."""
+    plain, profile = FILES["BMP"], b"profile"
+    header, pixels = bytearray(plain[14:54] + bytes(84)), plain[54:]
+    header[:4], header[56:60] = struct.pack("<I", 124), b"DEBM"
+    header[112:120] = struct.pack("<II", 124 + len(pixels), len(profile))
+    content = b"BM" + struct.pack("<IHHI", 0, 0, 0, 138) + header + pixels + profile  # its size is not declared
+    path = tmp_path / "image.bmp"
+    for after, trailing in ((b"", False), (b"x", True)):
+        path.write_bytes(content + after)
+        with Image.open(path) as image:
+            assert "profile" in losses(image)[0] and ("trailing" in losses(image)[1]) == trailing
+
+
+@pytest.mark.parametrize("name", ["WEBP", "BMP", "JPEG", "TIFF with EXIF", "BigTIFF"])
+def test_damaged_structure_is_no_error(name: str) -> None:
+    image = Image.open(io.BytesIO(FILES[name]))
+    for place in range(8, min(len(FILES[name]), 300)):
+        for damaged in (FILES[name][:place], FILES[name][:place] + b"\xff" * 8 + FILES[name][place + 8 :]):
+            remember_file(image, io.BytesIO(damaged))
+            assert isinstance(chunks_of(image), list)
 
 
 def test_phrases_are_joined():

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nelbo.data.names import (
@@ -15,6 +16,7 @@ from nelbo.data.names import (
     KNOWN_SCORE,
     TOY_NAMES,
     absolute_spec,
+    read_range,
     read_size,
     written_size,
 )
@@ -50,6 +52,8 @@ def test_endings_are_lower_case_with_a_dot() -> None:
         ("64", 64),
         ((48, 64), (48, 64)),
         ([48, 64], (48, 64)),
+        (np.int64(64), 64),
+        ((np.uint8(48), np.int32(64)), (48, 64)),
         ("64x48", (48, 64)),
         (" 64X48 ", (48, 64)),
         ("64\u00d748", (48, 64)),
@@ -58,6 +62,12 @@ def test_endings_are_lower_case_with_a_dot() -> None:
 def test_sizes_are_read_and_written(given: object, expected: object) -> None:
     assert read_size(given) == expected  # type: ignore[arg-type]
     assert expected is None or read_size(written_size(expected)) == expected  # type: ignore[arg-type]
+
+
+def test_numbers_of_numpy_become_those_of_python() -> None:
+    assert type(read_size(np.int64(64))) is int
+    low, high = read_range((np.int64(0), np.float32(0.5)))
+    assert (low, high) == (0.0, 0.5) and type(low) is type(high) is float
 
 
 @pytest.mark.parametrize("given", [0, -1, 1.5, True, "0", "64x", "x64", "64x0", "64x48x3", "large", (64,) * 3, (64, 0)])

@@ -1,5 +1,7 @@
 """Folders that are parts of a data set, such as train and test, by their names."""
 
+import io
+import tarfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +11,7 @@ import pytest
 from nelbo.data import describe, load_data, load_for_model
 from nelbo.data.folders import DataWarning
 from nelbo.errors import ConfigurationError
+from tests.data.conftest import picture
 
 Save = Callable[..., Path]
 
@@ -101,3 +104,73 @@ class TestParts:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             assert len(load_data(tree(*names), held_out=0).train.class_names) == 2
+
+
+class TestShards:
+    """Shards named like the parts of a data set, and such folders in shards, are parts; classes do not change."""
+
+    @pytest.fixture
+    def shards(self, tmp_path: Path):
+        def make(*names: str) -> str:
+            """Write one shard for each name, with one image; what follows a colon is its name in the shard."""
+            for seed, name in enumerate(names):
+                shard, _, member = name.partition(":")
+                path, content = tmp_path / f"{shard}.tar", io.BytesIO()
+                path.parent.mkdir(parents=True, exist_ok=True)
+                picture(seed).save(content, "PNG")
+                with tarfile.open(path, "a") as archive:
+                    for ending, body in ((".png", content.getvalue()), (".cls", b"cat")):
+                        info = tarfile.TarInfo((member or str(seed)) + ending)
+                        info.size = len(body)
+                        archive.addfile(info, io.BytesIO(body))
+            return str(tmp_path)
+
+        return make
+
+    @pytest.mark.parametrize(
+        ("names", "held"),
+        [
+            (("train-000", "test-000"), "test"),
+            (("train-000000", "train-000001", "test-000000"), "test"),
+            (("train-00000-of-00002", "validation-00000-of-00001"), "validation"),
+            (("imagenet-train-000", "imagenet-train-001", "imagenet-val-000"), "val"),
+            (("train", "Test"), "Test"),
+            (("train/0", "train/1", "test/0"), "test"),
+            (("train/set-train-0", "test/set-test-0"), "test"),
+            (("data/train/cats-0", "data/test/cats-0"), "test"),
+            (("all:train/0", "all:./test/1"), "test"),
+            (("000:cats/train/0", "001:cats/test/1", "001:dogs/train/2"), "test"),
+        ],
+    )
+    def test_held_out_parts_are_held_out(self, shards, names: tuple[str, ...], held: str) -> None:
+        place = shards(*names)
+        with pytest.warns(DataWarning, match=rf"are the parts of a data set: .*; {held} is held out\.$"):
+            split = load_data(place)
+        assert (len(split.train), len(split.test), split.train.class_names) == (len(names) - 1, 1, ("cat",))
+        with pytest.warns(DataWarning):
+            assert len(load_for_model(place, (3, 8, 8)).names) == 1
+
+    def test_other_parts_are_not_used(self, shards) -> None:
+        with pytest.warns(DataWarning, match="test is held out; val is not used"):
+            report = describe(shards("train-000", "test-000", "val-000"))
+        assert (report.count, report.held_out, dict(report.ignored)) == (2, 1, {"image of the part val": 1})
+
+    @pytest.mark.parametrize(
+        ("names", "named"),
+        [
+            (("000", "test-000"), r"test \(1 image\) is named like a part"),
+            (("mnist-train-0", "letters-test-0"), r"letters-test \(1 image\) and mnist-train \(1 image\) are named"),
+            (("000:train/0", "000:1"), r"train \(1 image\) is named like a part"),
+        ],
+    )
+    def test_unclear_parts_are_warned_of(self, shards, names: tuple[str, ...], named: str) -> None:
+        with pytest.warns(DataWarning, match=rf"{named}.*nothing is held out.*name all shards like train-000\.tar"):
+            assert len(load_data(shards(*names), held_out=0).train) == 2
+
+    @pytest.mark.parametrize("names", [("train-000", "train-001"), ("000", "001"), ("val-0",), ("cats", "dogs")])
+    def test_one_part_alone_changes_nothing(self, shards, names: tuple[str, ...]) -> None:
+        place = shards(*names)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert len(load_data(place, held_out=0).train) == len(names)
+            assert len(load_data(f"{place}/{names[0]}.tar", held_out=0).train) == 1

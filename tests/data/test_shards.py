@@ -155,3 +155,88 @@ def test_names_with_dots(tmp_path: Path, members: tuple[str, ...], classes: list
     shard(tmp_path / "a.tar", content)
     listing = list_shards([tmp_path / "a.tar"])
     assert (listing.classes, dict(listing.ignored)) == (classes, ignored)
+
+
+def pax_shard(path: Path, number: int) -> list[int]:
+    """Write images whose names need an extended header each; return where these headers are."""
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
+        for i in range(number):
+            info = tarfile.TarInfo("x" * 120 + f"{i}.png")
+            info.size = len(png(i))
+            archive.addfile(info, io.BytesIO(png(i)))
+    with tarfile.open(path) as archive:
+        return [member.offset for member in archive]
+
+
+@pytest.mark.parametrize("place", [0, 2, 3, 8, -1])
+def test_damaged_extended_header_is_an_error(tmp_path: Path, place: int) -> None:
+    """Python 3.11.7 ignores records that it cannot read: a name lost its ending, and the image was left out."""
+    header = pax_shard(tmp_path / "a.tar", 3)[1]
+    assert len(load_data(tmp_path / "a.tar", held_out=0).train) == 3
+    content = bytearray((tmp_path / "a.tar").read_bytes())
+    size = int(content[header + 124 : header + 135], 8)
+    content[header + 512 + place % size] ^= 0x11
+    (tmp_path / "a.tar").write_bytes(content)
+    with pytest.raises(DataError, match=rf"a\.tar is damaged at byte {header}, after 1 image: .*; copy it again"):
+        load_data(tmp_path / "a.tar")
+
+
+def test_image_whose_name_has_no_ending_is_a_reject(tmp_path: Path) -> None:
+    header = pax_shard(tmp_path / "a.tar", 3)[1]
+    content = (tmp_path / "a.tar").read_bytes()
+    at = content.index(b" path=", header)
+    (tmp_path / "a.tar").write_bytes(content[:at] + b" pbth=" + content[at + 6 :])  # a record of another keyword
+    train = load_data(tmp_path / "a.tar", held_out=0).train
+    assert len(train) == 2 and "it begins like a PNG image, but its name has no ending" in train.rejects[0].reason
+    shard(tmp_path / "b.tar", {"0.png": png(0), "a.b/LICENSE": b"text", "c": b"BM, said he", "0.\udcffng": b""})
+    assert dict(describe(tmp_path / "b.tar").ignored) == {"no ending": 2, ".\\xffng": 1}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_class_is_read_by_its_byte_order_mark(tmp_path: Path, encoding: str) -> None:
+    shard(tmp_path / "a.tar", {"0.png": png(0), "0.cls": "Kätzchen\n".encode(encoding)})
+    listing = list_shards([tmp_path / "a.tar"])
+    assert (listing.classes, listing.rejects, dict(listing.ignored)) == (["Kätzchen"], [], {})
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("cat".encode("utf-16-le"), "it is not text in UTF-8"),
+        (b"\xff\xfe\xff", "it is not text in UTF-8"),
+        (b"caf\xe9", "it is not text in UTF-8"),
+        ((3).to_bytes(8, "little"), "it is not text in UTF-8"),
+        (b"x" * 257, "it has more than 256 bytes"),
+    ],
+)
+def test_content_that_is_no_class_name_is_a_reject(tmp_path: Path, content: bytes, reason: str) -> None:
+    shard(tmp_path / "a.tar", {"0.png": png(0), "0.cls": content, "1.png": png(1), "1.cls": b"cat"})
+    listing = list_shards([tmp_path / "a.tar"])
+    assert listing.classes == [None, "cat"]
+    assert [Path(reject.path).name for reject in listing.rejects] == ["a.tar:0.cls"]
+    assert reason in listing.rejects[0].reason
+
+
+def test_empty_class_is_no_class(tmp_path: Path) -> None:
+    shard(tmp_path / "a.tar", {"0.png": png(0), "0.cls": b"", "1.png": png(1), "1.cls": b" \n", "2.png": png(2)})
+    listing = list_shards([tmp_path / "a.tar"])
+    assert (listing.classes, dict(listing.ignored)) == ([None] * 3, {"empty .cls": 2})
+    assert load_data(tmp_path / "a.tar", held_out=0).train.class_names == ()
+
+
+@pytest.mark.parametrize("name", ["a.tar.gz", "a.tgz", "sub/A.TAR.XZ", "a.tar.zst"])
+def test_compressed_shards_are_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    shard(tmp_path / name, {"0.png": png(0)}, "w:gz")
+    for spec in (tmp_path, tmp_path / name):
+        with pytest.raises(DataError, match=rf"{name} is compressed, .* decompress it to a \.tar file"):
+            load_data(spec)
+
+
+def test_shards_in_sub_folders_are_read_once(tmp_path: Path) -> None:
+    for number, name in enumerate(("a.tar", "one/B.TAR", "one/two/c.tar", ".old/d.tar")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shard(tmp_path / name, {f"{number}.png": png(number)})
+    (tmp_path / "one/loop").symlink_to(tmp_path)
+    train = load_data(tmp_path, held_out=0).train
+    assert (train.name, len(train)) == (tmp_path.name, 3)

@@ -168,8 +168,16 @@ class TestSampling:
         names = run.config.data.class_names
         assert run.model.classes([names[1], 0], 2).tolist() == run.model.classes((1, names[0]), 2).tolist() == [1, 0]
         assert run.model.classes("all", 3, first=1).tolist() == [i % len(names) for i in (1, 2, 3)]
-        for wrong in ({"a": 1}, [names[0], None], [[0], [1, 0]], 1j, [0.5, 1.0], object()):
-            with pytest.raises(ConfigurationError, match="label must be the number of a class"):
+        for wrong in (
+            {"a": 1},
+            torch.nested.nested_tensor([torch.zeros(1), torch.zeros(2)]),
+            [names[0], None],
+            [[0], [1, 0]],
+            1j,
+            [0.5, 1.0],
+            object(),
+        ):
+            with pytest.raises(ConfigurationError, match=r"label is .*; expected the name or the number of a class"):
                 run.model.classes(wrong, 2)
         with pytest.raises(ConfigurationError, match="class 'absent'"):
             run.model.classes(["absent", 0], 2)

@@ -61,7 +61,9 @@ def test_the_mask_follows_its_image(kinds):
     with pytest.raises(DataError, match="the mask is 24x16, but the model's images are 8x8; the image is 8x8; give"):
         prepared(COLOUR[:8, :8], mask=hole)
     with pytest.raises(DataError, match="the mask is 24x16, but the model's images are 8x8; give the mask the size"):
-        prepared(kinds[2], mask=hole, resize=False)
+        prepared(COLOUR[:8, :8], mask=hole, resize=False)
+    with pytest.raises(DataError, match="the damaged image is 24x16, but the model's images are 8x8; crop or resize"):
+        prepared(kinds[2], mask=hole, resize=False)  # the mask has its size
 
 
 def test_colour_becomes_grey_where_the_damage_expects_grey():
@@ -89,6 +91,25 @@ def test_what_is_lost_is_named():
         prepared(clear, noise=1.0)
     with pytest.warns(DataWarning, match="; noise must state the noise that is left"):
         prepared(COLOUR, noise=1.0)
+
+
+def test_a_dark_picture_and_a_stack_are_named(tmp_path):
+    deep = [Image.fromarray(np.full((8, 8), level, np.uint16)) for level in (900, 4000)]
+    deep[0].save(tmp_path / "one.tif")
+    deep[0].save(tmp_path / "stack.tif", save_all=True, append_images=deep[1:])
+    for image in (tmp_path / "one.tif", deep[0]):
+        with pytest.warns(
+            DataWarning, match="1 image has more than 8 bits, with values 900 to 900; .*; the images are dark"
+        ):
+            prepared(image, noise=1.0)
+    stack = Image.open(tmp_path / "stack.tif")
+    with pytest.raises(
+        DataError, match=r"the image cannot be used: it is a TIFF file of 2 pages, .* give image\.copy\(\)"
+    ):
+        prepared(stack, noise=1.0)
+    stack.seek(1)
+    with pytest.warns(DataWarning, match="with values 4000 to 4000"):
+        assert prepared(stack.copy(), noise=1.0).pixels.unique().tolist() == [round(4000 * 255 / 65535)]
 
 
 def test_few_levels_are_not_resized():

@@ -9,8 +9,9 @@ import torch
 from PIL import Image
 
 import nelbo
-from nelbo.data import load_data
+from nelbo.data import describe, load_data
 from nelbo.diffusion import ReverseProcess
+from nelbo.display import brief
 from nelbo.errors import ConfigurationError, DataError, NelboError, RunError, shown
 from nelbo.options import known
 from nelbo.paths import expanded
@@ -29,6 +30,8 @@ ARRAYS = {
     "sparse tensor": torch.zeros(3, 4).to_sparse(),
     "meta tensor": torch.zeros(3, 4, device="meta"),
     "array without axes": np.array(5),
+    "nested tensor": torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)]),
+    "jagged tensor": torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)], layout=torch.jagged),
     "list of arrays": [LARGE, LARGE],
 }
 OTHERS = {"mapping": {"a": 1}, "list": [[1, 2], [3]], "bytes": b"\x89PNG", "object": object(), "class": dict}
@@ -74,6 +77,7 @@ def left(tmp_path: Path):
         (torch.zeros(3, 4), "a tensor of float32 (3, 4)"),
         (torch.nn.Parameter(torch.zeros(2)), "a tensor of float32 (2,)"),
         (np.array(5), "an array of int64 ()"),
+        (ARRAYS["nested tensor"], "a tensor of float32 (several shapes)"),
         (np.float64(0.5), repr(np.float64(0.5))),
         (np.ndarray, "<class 'numpy.ndarray'>"),
         ([1, None, "a  b"], "[1, None, 'a  b']"),
@@ -214,6 +218,41 @@ def test_a_closed_image_is_refused(run, tmp_path, request, kind):
     ):
         assert "the image cannot be used: Pillow has closed it" in refused(call)
     assert "the mask cannot be used: Pillow has closed it" in refused(run.restore, GREY, mask=image, num=1, steps=1)
+
+
+@pytest.mark.parametrize("kind", ["nested tensor", "jagged tensor", "sparse tensor", "meta tensor"])
+def test_a_tensor_that_is_not_dense_is_refused(run, kind):
+    mask = np.eye(8, dtype=bool)
+    for call in (
+        run.score,
+        run.compress,
+        load_data,
+        lambda image: run.score([image]),
+        lambda image: load_data([image]),
+    ):
+        assert "expected numbers in a dense tensor" in refused(call, ARRAYS[kind])
+    assert "expected numbers in a dense tensor" in refused(run.restore, ARRAYS[kind], mask=mask, num=1, steps=1)
+    assert "the mask is a tensor of float32" in refused(run.restore, GREY, mask=ARRAYS[kind], num=1, steps=1)
+    assert "tensor(" not in brief(ARRAYS[kind])
+
+
+@pytest.mark.parametrize("image", [Image.new("RGB", (0, 5)), Image.fromarray(GREY).crop((5, 5, 5, 5))])
+def test_an_image_without_pixels_is_refused(run, image):
+    mask = np.eye(8, dtype=bool)
+    for call in (
+        lambda: run.score(image),
+        lambda: run.bound([image]),
+        lambda: run.compress(image),
+        lambda: run.restore(image, mask=mask, num=1, steps=1),
+        lambda: load_data(image),
+    ):
+        assert "the image cannot be used: it has no pixels: 0 x " in refused(call)
+    assert "the mask cannot be used: it has no pixels: 0 x " in refused(run.restore, GREY, mask=image, num=1, steps=1)
+
+
+def test_a_path_that_no_system_has_is_refused(run):
+    for call in (run.score, run.bound, run.compress, load_data, describe, lambda path: load_data([path])):
+        assert refused(call, "a\ud800").startswith("the data is 'a\\ud800'; expected")
 
 
 @pytest.mark.parametrize("mask", [{"a": 1}, 3, [GREY], b"mask"])

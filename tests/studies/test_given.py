@@ -144,6 +144,42 @@ def test_deep_images_are_mapped_as_from_a_folder(tmp_path):
         assert torch.equal(whole(split), mapped(100, 3000)) and split.limits == (100, 3000)
 
 
+def test_frames_and_pages_of_a_list_are_read_as_from_a_folder(tmp_path):
+    pages = [Image.fromarray(image) for image in GREY[:3]]
+    for name in ("moving.png", "stack.tif"):
+        pages[0].save(tmp_path / name, save_all=True, append_images=pages[1:])
+    for moving in (tmp_path / "moving.png", Image.open(tmp_path / "moving.png")):
+        with pytest.warns(DataWarning, match="the list: 2 files are animations, of which only the first frame is read"):
+            assert len(whole(load_data([moving, moving], held_out=0))) == 2
+    stack, expected = Image.open(tmp_path / "stack.tif"), torch.from_numpy(GREY[:3])[:, None]
+    with warnings.catch_warnings(action="error"):
+        for images in (stack, [stack], tmp_path / "stack.tif"):
+            assert torch.equal(whole(load_data(images, held_out=0)), expected)
+        assert len(whole(load_data([GREY[0], stack], held_out=0))) == 4
+    deep = [Image.fromarray(VALUES[0]), pages[0]]
+    deep[0].save(tmp_path / "deep.tif", save_all=True, append_images=deep[1:])
+    with pytest.warns(DataWarning, match=r"the list: 1 image has more than 8 bits.* 0\.\.4095 became 0\.\.255"):
+        found = whole(load_data(Image.open(tmp_path / "deep.tif"), held_out=0))
+    assert torch.equal(found, torch.cat([mapped(0, 4095)[:1], expected[:1]]))
+
+
+def test_images_of_a_list_have_the_same_levels():
+    with (
+        pytest.warns(DataWarning, match="two levels"),
+        pytest.raises(DataError, match="the images have 2 and 256 levels"),
+    ):
+        load_data([GREY[0] > 9, GREY[1]])
+
+
+def test_a_run_trained_on_a_range_of_uint8_keeps_it(tmp_path):
+    np.save(tmp_path / "low.npy", low := GREY % 17)
+    with pytest.warns(DataWarning, match=r"uint8 from 0 to 16; 0\.\.16 became 0\.\.255"):
+        run = train(low, tmp_path / "run", range="0,16")
+    assert run.config.data.range == (0, 16)
+    with pytest.warns(DataWarning, match=r"0\.\.16 became 0\.\.255"):
+        assert torch.equal(run.score(tmp_path / "low.npy"), run.score(low.astype(int)))
+
+
 def test_deep_colours_are_read_from_paths_only(tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(sixteen_bit_png(VALUES[:3].transpose(1, 2, 0)))

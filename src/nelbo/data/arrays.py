@@ -21,8 +21,9 @@ from nelbo.files import refuse_pointer
 
 Array = NDArray[Any]
 MAX_CLASSES = 1_000_000
-ARRAY_KINDS = ("arrays", "memory")  # the sources that are not made of files of images
+ARRAYS, MEMORY = ARRAY_KINDS = ("arrays", "memory")  # the sources that are not made of files of images
 CHUNK = 1024  # images that are looked at together
+DARK = 32  # a set whose levels are all below it is nearly black
 
 
 def load_arrays(path: Path, range: Range | str = AUTO) -> Loaded:
@@ -57,7 +58,7 @@ def load_arrays(path: Path, range: Range | str = AUTO) -> Loaded:
             )
     known = int(levels) if "levels" in arrays else num_levels
     dataset = ArrayDataset(images, known, labels, printable(path.stem), class_names)
-    return Loaded("arrays", dataset, limits=limits_of(arrays["images"], range))
+    return Loaded(ARRAYS, dataset, limits=limits_of(arrays["images"], range))
 
 
 def _read(path: Path) -> dict[str, Array]:
@@ -104,23 +105,17 @@ def as_levels(array: Array, name: str, range: Range | str = AUTO) -> tuple[Array
     that are not finite need a range: infinity is clipped to it, and NaN becomes its lower end.
 
     Args:
-        range: the values that become 0 and 255 in an array of any type but uint8 and bool. By "full", those of uint16
-            are 0 and 65535, and other types are converted as by "auto", as above.
+        range: the values that become 0 and 255; see `limits_of` for those of each type. By "full", those of uint16 are
+            0 and 65535, and other types are converted as by "auto", as above.
 
     Raises:
-        DataError: other values, among them masked ones.
+        DataError: other values.
 
     Warns:
         DataWarning: values were mapped from a range or rounded, or bool became two levels.
     """
-    if isinstance(array, np.ma.MaskedArray):
-        if masked := int(np.ma.getmaskarray(array).sum()):
-            raise DataError(
-                f"{name} has {counted(masked, 'masked value')}; expected a value in every pixel. Fill them, for "
-                "example by x.filled(0)."
-            )
-        array = np.ma.getdata(array)
-    if array.dtype == np.uint8:
+    limits = limits_of(array, range)
+    if array.dtype == np.uint8 and limits is None:
         return array, 256
     if array.dtype.kind not in "biuf" or not array.size:
         raise DataError(f"{name} holds {array.dtype} of shape {array.shape}; expected images as uint8, levels 0..255.")
@@ -128,7 +123,6 @@ def as_levels(array: Array, name: str, range: Range | str = AUTO) -> tuple[Array
         warnings.warn(f"{name} holds bool, so its images have two levels (K = 2).", DataWarning, stacklevel=2)
         return array.astype(np.uint8), 2
     low, high = array.min(), array.max()
-    limits = limits_of(array, range)
     if limits is not None:
         _warn_of_range(f"{name} holds {array.dtype} from {low} to {high}", (low.item(), high.item()), limits)
         return to_levels(array, limits), 256
@@ -160,15 +154,26 @@ def _advice(array: Array, low: Any, high: Any) -> str:
     )
 
 
-def warn_of_two_levels(source: Loaded) -> None:
-    """Issue a `DataWarning` if images of 256 levels, from an array, have the levels 0 and 1 only: nearly black."""
+def warn_of_low_levels(source: Loaded) -> None:
+    """Issue a `DataWarning` if images of 256 levels in memory have only a few low ones, so that they are nearly black.
+
+    Such are images whose levels are all 0 or 1, and two or more images from arrays whose levels are all below `DARK`,
+    unless they were mapped from a range: levels 0..16, or numbers of classes. A single image may be dark.
+    """
     dataset = source.train
     if source.kind not in ARRAY_KINDS or source.test is not None or not dataset.in_memory or dataset.levels != 256:
         return
-    top = 0
+    ranged = source.kind == ARRAYS and source.limits is None and len(dataset) > 1
+    top, enough = 0, DARK if ranged else 2
     for some in torch.arange(len(dataset)).split(CHUNK):
-        if (top := max(top, int(dataset.images(some).max()))) > 1:
+        if (top := max(top, int(dataset.images(some).max()))) >= enough:
             return
+    if top > 1:
+        warn(
+            f"{dataset.name} holds no value above {top} of the levels 0..255, so its images are nearly black; if {top} "
+            f"is white, set {option('range', f'0,{top}')}.",
+            DataWarning,
+        )
     if top == 1:
         warn(
             f"{dataset.name} holds only 0 and 1 of the levels 0..255, so its images are nearly black; for images of "
@@ -178,12 +183,16 @@ def warn_of_two_levels(source: Loaded) -> None:
 
 
 def limits_of(array: Array, range: Range | str) -> Range | None:
-    """Return the values that become 0 and 255 in an array by a range; None if its values are taken as levels."""
-    if array.dtype == np.uint8 or array.dtype.kind == "b":
-        return None
+    """Return the values that become 0 and 255 in an array by a range; None if its values are taken as levels.
+
+    A range applies to uint8 only if it lies within 0..255: a model of deeper images keeps its range, and takes uint8 as
+    levels.
+    """
     if range == FULL and array.dtype == np.uint16 and array.max(initial=0) > 255:
         return (0, 65535)
-    return None if isinstance(range, str) else range
+    if isinstance(range, str) or array.dtype.kind == "b":
+        return None
+    return None if array.dtype == np.uint8 and not 0 <= range[0] < range[1] <= 255 else range
 
 
 def _warn_of_range(what: str, values: Range, limits: Range) -> None:
@@ -192,37 +201,56 @@ def _warn_of_range(what: str, values: Range, limits: Range) -> None:
     warnings.warn(f"{what}; {limits[0]:.12g}..{limits[1]:.12g} became 0..255{clipped}.", DataWarning, stacklevel=3)
 
 
-def as_images(array: Array, name: str) -> Tensor:
-    """Convert uint8 images of any layout to a tensor (N, C, H, W): also one image, H x W or H x W x C.
+def as_images(array: Array, name: str, channels: int | None = None) -> Tensor:
+    """Convert uint8 images of any layout to a tensor (N, C, H, W): also one image, H x W, H x W x C or C x H x W.
+
+    Args:
+        channels: C of the model that takes the images. It decides between one image and several grey ones.
 
     Raises:
         DataError: the array is empty, of another shape, or of one that can be understood in two ways.
     """
     if 0 in array.shape:
         raise DataError(f"{name} is empty: its images have the shape {array.shape}.")
+    shape = array.shape
     if array.ndim == 2:
         array = array[None]
-    if array.ndim == 3 and array.shape[2] in (1, 3, 4):
-        n, height, width = array.shape
-        raise DataError(
-            f"{name} has the shape {array.shape}, which can be one image of {n} x {height} pixels and {width} channels "
-            f"or {counted(n, 'grey image')} of {height} x {width} pixels; give one image as array[None], and grey "
-            "images as array[:, None]."
-        )
     if array.ndim == 3:
-        return torch.from_numpy(np.ascontiguousarray(array[:, None]))
+        array = _one_or_several(array, name, channels)
     first, last = (array.shape[1] in (1, 3), array.shape[3] in (1, 3)) if array.ndim == 4 else (False, False)
     if not first and not last:
         raise DataError(
-            f"{name} has the shape {array.shape}; expected H x W, N x H x W, N x H x W x C or N x C x H x W with C = 1 "
-            "or 3 channels."
+            f"{name} has the shape {shape}; expected H x W, N x H x W, N x H x W x C or N x C x H x W with C = 1 or 3 "
+            f"channels{', such as array[..., :3]' if shape[-1] == 4 else ''}."
         )
     if first and last:
         raise DataError(
-            f"{name} has the shape {array.shape}, where both the second and the last axis can be the channels; give "
-            "grey images as N x H x W, or pass N x C x H x W to nelbo.data.ArrayDataset."
+            f"{name} has the shape {shape}, where two axes can be the channels; give grey images as N x H x W, or pass "
+            "N x C x H x W to nelbo.data.ArrayDataset."
         )
     return torch.from_numpy(np.ascontiguousarray(array if first else array.transpose(0, 3, 1, 2)))
+
+
+def _one_or_several(array: Array, name: str, channels: int | None) -> Array:
+    """Return an array of three axes as (N, C, H, W) or (N, H, W, C): one image, or N grey ones.
+
+    Raises:
+        DataError: it can be both.
+    """
+    first, last = array.shape[0] == 3, array.shape[2] in (1, 3, 4)
+    if not first and not last:
+        return array[:, None]
+    known = channels is not None and array.shape[2] != 4 and (last or channels == 3)
+    if known or (first and array.shape[2] in (1, 3)):
+        return array[None]
+    n, height, width = array.shape
+    rows, columns, colours = (n, height, width) if last else (height, width, n)
+    one = "array[None, ..., :3], without its fourth channel" if colours == 4 else "array[None]"
+    raise DataError(
+        f"{name} has the shape {array.shape}, which can be one image of {rows} x {columns} pixels and "
+        f"{counted(colours, 'channel')} or {counted(n, 'grey image')} of {height} x {width} pixels; give one image as "
+        f"{one}, and grey images as array[:, None]."
+    )
 
 
 def _as_labels(array: Array, number: int, path: Path) -> Tensor:

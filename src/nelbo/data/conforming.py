@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from nelbo.data.arrays import warn_of_two_levels
+from nelbo.data.arrays import warn_of_low_levels
 from nelbo.data.datasets import ArrayDataset, ImageDataset, Loaded, Split
 from nelbo.data.decoding import conform
 from nelbo.data.held_out import split_off
@@ -31,9 +31,9 @@ def split_loaded(
         ConfigurationError: `held_out` for a set that has a held-out part, or another range than that of the set.
 
     Warns:
-        DataWarning: no level is above 1, as in images of two levels.
+        DataWarning: all levels are low, as in images of two levels; see `warn_of_low_levels`.
     """
-    warn_of_two_levels(source)
+    warn_of_low_levels(source)
     train, test = _conformed_parts(source, size, mode, largest)
     limits = _range_of(source, range)
     if test is None:

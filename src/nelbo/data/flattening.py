@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from nelbo.data.depth import GREY_16, Deep, deep_colours, deep_grey, stored_colours, with_lower_bits
 from nelbo.data.losses import frames_of, in_words, losses_of, metadata_of
@@ -14,13 +16,13 @@ from nelbo.data.metadata import TURNS, orientation_of
 from nelbo.data.names import Range, Size
 from nelbo.data.resizing import draft, fitted, reduction
 from nelbo.data.stored import Unreadable
-from nelbo.data.tiff import Layout, layout_of
+from nelbo.data.tiff import Layout, layout_of, layouts
 
 STRIP = 2**20  # pixels that are converted at once
 DECODING = MemoryBound(2**30)
 BYTES = {"1": 4, "L": 4, "P": 12, "I;16": 8, "I;16B": 8}  # per pixel at the peak, by mode
 MOST_BYTES = 14  # per pixel, for the other modes
-ANIMATED = ("PNG", "WEBP")  # other formats of several frames are photographs with previews, such as MPO
+PREVIEWED = ("MPO",)  # formats whose further frames are previews of a photograph, not an animation
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ class Decoded:
         metadata: which other data of the file is left out, in words; "" if there is none.
         values: the smallest and the largest value of more than 8 bits in the file; None if it has 8 bits or less.
         bits: the depth that the file states: 16, or 12 for packed samples.
-        frames: number of frames of an animation, of which this is the first; 1 for an image.
+        frames: number of frames of an animation, of which this is the first; 1 for an image, or a frame found by
+            `seek`.
     """
 
     pixels: NDArray[np.uint8]
@@ -46,6 +49,14 @@ class Decoded:
     values: Range | None = None
     bits: int = 8
     frames: int = 1
+
+
+def pages_in(image: Image.Image) -> list[int]:
+    """Return the numbers of the pages that are images in a TIFF file that Pillow has opened; else the current frame."""
+    if not isinstance(image, TiffImageFile) or image.n_frames == 1:
+        return [image.tell()]
+    pages = [page for page, (_, is_image) in enumerate(layouts(cast(BinaryIO, image._fp))) if is_image]
+    return pages or [image.tell()]
 
 
 def from_pillow(
@@ -65,9 +76,11 @@ def from_pillow(
         again: opens the image again.
 
     Raises:
-        Unreadable: its pixels have no defined scale.
+        Unreadable: it has no pixels, or they have no defined scale.
     """
     layout, stored, (width, height) = layout_of(image), stored_colours(image), image.size
+    if not width * height:
+        raise Unreadable(f"it has no pixels: {width} x {height}")
     turned = orientation_of(image, exif) if image.format in ("JPEG", "MPO") else 0  # others must be loaded for it
     factor = 1 if size is None else draft(image, size, turned)
     with DECODING.reserve(image.width * image.height * BYTES.get(image.mode, MOST_BYTES)):
@@ -87,7 +100,7 @@ def from_pillow(
             flat = fitted(flat, size, whole, factor * reduced)
         pixels = np.array(flat).reshape(flat.height, flat.width, -1)
     bits = 8 if values is None else layout.bits if layout else 32 if deep and deep.top is None else 16
-    frames = frames_of(image) if image.format in ANIMATED else 1
+    frames = 1 if image.format in PREVIEWED or image.tell() else frames_of(image)
     return Decoded(pixels, image.mode, whole, lost, metadata_of(image), values, bits, frames)
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -9,16 +10,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from nelbo.data.arrays import as_images, limits_of
+from nelbo.data.arrays import ARRAYS, MEMORY, as_images, limits_of
 from nelbo.data.datasets import ArrayDataset, ImageDataset, Loaded, Split
 from nelbo.data.decoding import conform
 from nelbo.data.folder_dataset import FolderDataset
-from nelbo.data.folders import DataWarning
-from nelbo.data.inputs import EXPECTED, Images, Single, as_array, as_picture, levels_of, pixels_of_array
+from nelbo.data.inputs import EXPECTED, Images, Single, as_array, as_pictures, levels_of, pixels_of_array
 from nelbo.data.names import AUTO, FULL, MODE_OF, Mode, Range, Size
 from nelbo.data.pictures import Picture
-from nelbo.data.ranges import DeepImages, choice_of_range
-from nelbo.errors import DataError, option, shown, warn
+from nelbo.data.preparing import deep_among, warn_of_pictures
+from nelbo.data.ranges import choice_of_range
+from nelbo.errors import DataError, option, shown
 
 HASHED = 1024  # images of a set that is not in memory, from which its fingerprint is computed
 CHUNK = 256  # images read at once
@@ -38,13 +39,13 @@ def collect(images: Images | Split, size: Size | None, mode: Mode | None, range:
         DataError: something else, images that cannot be used, or of several sizes without a `size`.
     """
     if isinstance(images, Split):
-        return Loaded("memory", images.train, images.test, images.limits)
+        return Loaded(MEMORY, images.train, images.test, images.limits)
     if isinstance(images, ImageDataset):
-        return Loaded("memory", images, limits=images.limits if isinstance(images, FolderDataset) else None)
+        return Loaded(MEMORY, images, limits=images.limits if isinstance(images, FolderDataset) else None)
     if isinstance(images, np.ndarray | Tensor):
         pixels, levels = levels_of(images, 256, range)
         dataset = ArrayDataset(as_images(pixels.numpy(), "the array"), levels)
-        return Loaded("memory", dataset, limits=limits_of(as_array(images), range))
+        return Loaded(ARRAYS, dataset, limits=limits_of(as_array(images), range))
     given = [images] if isinstance(images, Image.Image) else images
     if not isinstance(given, list | tuple) or not given:
         raise DataError(
@@ -56,16 +57,19 @@ def collect(images: Images | Split, size: Size | None, mode: Mode | None, range:
 
 def _stacked(images: Sequence[Single], size: Size | None, mode: Mode | None, range: Range | str) -> Loaded:
     """Return the images of a list as a set in memory."""
-    pictures, deep = [_picture(image, range) for image in images], DeepImages()
-    for picture in pictures:
-        deep = deep.including(picture.values, picture.bits)
+    entries = [_entry(image, range) for image in images]
+    pictures = [picture for entry in entries for picture in entry.pictures]
+    deep = deep_among(pictures)
+    warn_of_pictures("the list", pictures, range, choice_of_range())
     if range == AUTO and (found := deep.limits(AUTO)) is not None:
-        pairs = zip(images, pictures, strict=True)
-        pictures = [picture if picture.values is None else _mapped(image, found) for image, picture in pairs]
-    if note := deep.note("the list", range):
-        warn(f"{note}{choice_of_range()}.", DataWarning)
-    pixels = [picture.pixels for picture in pictures]
-    levels = {levels_of(image, 256, range)[1] if isinstance(image, np.ndarray | Tensor) else 256 for image in images}
+        mapped = [_mapped(image, entry, found) for image, entry in zip(images, entries, strict=True)]
+        pictures = [picture for each in mapped for picture in each]
+    pixels, levels = [picture.pixels for picture in pictures], {entry.levels for entry in entries}
+    if len(levels) > 1:
+        raise DataError(
+            f"the images have {' and '.join(map(str, sorted(levels)))} levels; give all of them as one type, such as "
+            "255 * x.astype('uint8') for bool."
+        )
     sizes = {tuple(image.shape[1:]) for image in pixels}
     if size is None and len(sizes) > 1:
         listed = ", ".join(f"{width}x{height}" for height, width in sorted(sizes)[:4])
@@ -75,29 +79,42 @@ def _stacked(images: Sequence[Single], size: Size | None, mode: Mode | None, ran
         )
     mode = mode or MODE_OF[max(map(len, pixels))]
     stacked = torch.cat([conform(image[None], size, mode) for image in pixels])
-    return Loaded("memory", ArrayDataset(stacked, max(levels)), limits=deep.limits(range))
+    kind = ARRAYS if any(isinstance(image, np.ndarray | Tensor) for image in images) else MEMORY
+    return Loaded(kind, ArrayDataset(stacked, levels.pop()), limits=deep.limits(range))
 
 
-def _picture(image: Single, range: Range | str) -> Picture:
-    """Return one image of a list; without a range (low, high), a file has that of its depth."""
+@dataclass(frozen=True)
+class _Entry:
+    """An entry of a list: one image, or the pages of a TIFF file that Pillow has opened, and its number of levels."""
+
+    pictures: list[Picture]
+    levels: int = 256
+
+
+def _entry(image: Single, range: Range | str) -> _Entry:
+    """Read an entry of a list; without a range (low, high), a file has that of its depth."""
     if isinstance(image, np.ndarray | Tensor):
-        return Picture("the image", pixels_of_array(image, range=range))
-    return as_picture(image, limits=None if isinstance(range, str) else range)
+        pixels, levels = pixels_of_array(image, range)
+        return _Entry([Picture("the image", pixels)], levels)
+    return _Entry(as_pictures(image, None if isinstance(range, str) else range))
 
 
-def _mapped(image: Single, limits: Range) -> Picture:
-    """Read an image of more than 8 bits once more, now by a range.
+def _mapped(image: Single, entry: _Entry, limits: Range) -> list[Picture]:
+    """Return the pictures of an entry; if one has more than 8 bits, they are read once more, now by a range.
 
     Raises:
         DataError: only the upper 8 bits of its values are in memory.
     """
-    picture = as_picture(image, limits=limits)
-    if picture.values is None:  # Pillow forgets that colours had 16 bits once it has loaded them
-        raise DataError(
-            "an image of the list has 16 bits per colour, of which Pillow gives only the upper 8; give the path of its "
-            f"file, or {option('range', FULL)}."
-        )
-    return picture
+    if all(picture.values is None for picture in entry.pictures):
+        return entry.pictures
+    again = as_pictures(image, limits)
+    for before, after in zip(entry.pictures, again, strict=True):
+        if after.values is None and before.values is not None:  # Pillow forgets the 16 bits of colours once loaded
+            raise DataError(
+                "an image of the list has 16 bits per colour, of which Pillow gives only the upper 8; give the path of "
+                f"its file, or {option('range', FULL)}."
+            )
+    return again
 
 
 def fingerprint(split: Split) -> str:

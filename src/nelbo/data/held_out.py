@@ -6,7 +6,7 @@ import torch
 
 from nelbo.data.datasets import ImageDataset, Split
 from nelbo.display import counted
-from nelbo.errors import DataError, option
+from nelbo.errors import DataError, option, shown
 from nelbo.randomness import plain_generator
 
 FRACTION, MOST = 0.05, 10_000
@@ -45,7 +45,7 @@ def check_held_out(held_out: object) -> None:
     if 0 <= number < 1 or (number >= 1 and number.is_integer()):
         return
     raise DataError(
-        f"{option('held_out')} is {held_out!r}; expected a fraction below 1 (such as 0.05) or a number of images."
+        f"{option('held_out')} is {shown(held_out)}; expected a fraction below 1 (such as 0.05) or a number of images."
     )
 
 

@@ -5,7 +5,9 @@ import math
 import os
 import re
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,16 @@ FASHION_CLASSES = (
     "Bag",
     "Ankle boot",
 )
+TYPES = {  # of the numbers in a file, by the third byte
+    0x08: "bytes",
+    0x09: "signed bytes",
+    0x0B: "16-bit integers",
+    0x0C: "32-bit integers",
+    0x0D: "32-bit floats",
+    0x0E: "64-bit floats",
+}
+MOST_AXES = 8  # of a file that is taken for an IDX file
+EXPECTED = "nelbo reads IDX images of 3 axes of bytes, N x H x W; save other arrays as .npy"
 TRAIN, TEST = PARTS = ("train", "test")
 MOST_OPENED = 100  # files of a folder that are opened to see whether they are IDX files
 
@@ -54,8 +66,9 @@ def read_idx(path: Path) -> Tensor:
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be read ({error}); download or copy it again.") from error
     if len(content) < 4 or content[:3] != b"\0\0\x08" or content[3] == 0:
+        kind = f" ({kind})" if (kind := _kind(content[:4])) else ""
         raise DataError(
-            f"{path} is not an IDX file of bytes: it begins with {content[:4].hex(' ') or 'nothing'}; expected "
+            f"{path} is not an IDX file of bytes: it begins with {content[:4].hex(' ') or 'nothing'}{kind}; expected "
             "00 00 08 and the number of axes (03 for images, 01 for labels)."
         )
     axes, header = content[3], 4 + 4 * content[3]
@@ -132,12 +145,7 @@ def _may_be_idx(name: str) -> bool:
 
 def _named(path: Path) -> _Named | None:
     """Read what a file is; None if it is no IDX file."""
-    name = path.name.lower().removesuffix(".gz")
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
-            start = file.read(4)
-    except (OSError, EOFError, zlib.error):
-        start = b""
+    name, start = path.name.lower().removesuffix(".gz"), _start(path)
     axes = start[3] if len(start) == 4 and start[:3] == b"\0\0\x08" else 0
     if axes not in (1, 3):
         axes = next((number for number in (1, 3) if f"idx{number}" in name), 0)
@@ -145,6 +153,29 @@ def _named(path: Path) -> _Named | None:
     part = TRAIN if found is None or found[0] == TRAIN else TEST
     prefix = name[: found.start()] if found else ""
     return _Named(path, axes, part, prefix) if axes else None
+
+
+def _start(path: Path) -> bytes:
+    """Read the first four bytes of a plain or gzipped file; none if it cannot be read."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+            return file.read(4)
+    except (OSError, EOFError, zlib.error):
+        return b""
+
+
+def _kind(start: bytes) -> str:
+    """Say what an IDX file that begins with these four bytes holds; "" for another file."""
+    if len(start) < 4 or start[:2] != b"\0\0" or start[2] not in TYPES or not 1 <= start[3] <= MOST_AXES:
+        return ""
+    return f"{counted(start[3], 'axis', 'axes')} of {TYPES[start[2]]}"
+
+
+def kinds_in(paths: Iterable[Path]) -> dict[Path, str]:
+    """Say what each IDX file among the first paths holds, such as "4 axes of bytes"; other files are left out."""
+    files = (path for path in paths if _may_be_idx(path.name) and os.path.isfile(path))
+    kinds = {path: _kind(_start(path)) for path in islice(files, MOST_OPENED)}
+    return {path: kind for path, kind in kinds.items() if kind}
 
 
 def load_idx_part(files: IdxFiles, name: str, class_names: tuple[str, ...] = ()) -> ArrayDataset:

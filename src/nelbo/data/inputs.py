@@ -1,7 +1,6 @@
 """Images as people have them in Python: paths, Pillow images, NumPy arrays, tensors, and lists of these."""
 
 import os
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,17 +10,16 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from nelbo.data.arrays import as_images, as_levels
-from nelbo.data.datasets import ArrayDataset, ImageDataset
-from nelbo.data.decoding import conform, to_tensor
-from nelbo.data.flattening import from_pillow
+from nelbo.data.arrays import as_images, as_levels, limits_of
+from nelbo.data.datasets import ImageDataset
+from nelbo.data.flattening import from_pillow, pages_in
 from nelbo.data.folders import DataWarning
-from nelbo.data.names import AUTO, CHANNELS, MODE_OF, Range
+from nelbo.data.names import AUTO, Range
 from nelbo.data.pictures import Picture, read_picture
-from nelbo.data.preparing import load_for_model
+from nelbo.data.preparing import Prepared, fitted, joined, load_for_model, warn_for_model
 from nelbo.data.stored import Unreadable
-from nelbo.display import brief
-from nelbo.errors import DataError, shown
+from nelbo.display import brief, counted
+from nelbo.errors import DataError, shown, warn
 
 Single = str | os.PathLike[str] | Image.Image | NDArray[Any] | Tensor
 Images = Single | Sequence[Single] | ImageDataset
@@ -32,43 +30,59 @@ EXPECTED = "expected a path, a Pillow image, a NumPy array, a tensor"  # the beg
 def as_dataset(images: Images, shape: tuple[int, int, int], levels: int, limits: Range | None = None) -> ImageDataset:
     """Return images of any of these kinds as a data set for a model.
 
-    Files and Pillow images are resized, cropped and converted to the model's shape as in training. Arrays and tensors
-    keep their size; their layout is that of the model's shape if it fits, else one that `as_images` understands.
+    Images of another size or mode are resized, cropped and converted to the model's shape as in training, except data
+    sets and images of other than 256 levels: those keep their shape. The layout of an array is that of the model's
+    shape if it fits, else one that `as_images` understands.
 
     Args:
         shape: (C, H, W) of the model's images.
         levels: K of the model, taken for uint8 arrays and tensors.
         limits: the values that become 0 and 255 where pixels have more than 8 bits; None for those of the depth of a
-            file, and for what `as_levels` does to arrays.
+            file, and for what `as_levels` does to arrays. uint8 arrays hold levels.
 
     Raises:
         DataError: something else, or a file or an array that cannot be used.
 
     Warns:
-        DataWarning: images were resized or converted.
+        DataWarning: images were resized or converted, or lack something that their files have.
     """
     if isinstance(images, ImageDataset):
         return images
     if isinstance(images, str | os.PathLike):
         prepared = load_for_model(os.fspath(images), shape, limits=limits)
-        if prepared.note:
-            warnings.warn(f"{prepared.note}, as in training.", DataWarning, stacklevel=3)
-        return prepared.images
-    if isinstance(images, np.ndarray | Tensor):
+    elif isinstance(images, np.ndarray | Tensor):
         pixels, found = _levels_for_model(images, levels, limits)
-        return ArrayDataset(_batch(pixels, shape), found)
-    if isinstance(images, Image.Image):
-        images = [images]
-    if not isinstance(images, list | tuple) or not images:
+        prepared = fitted(_batch(pixels, shape), found, shape)
+    else:
+        prepared = _each_fitted(images, shape, levels, limits)
+    if prepared.note:
+        warn(f"{prepared.note}, as in training.", DataWarning)
+    return prepared.images
+
+
+def _each_fitted(images: object, shape: tuple[int, int, int], levels: int, limits: Range | None) -> Prepared:
+    """Return a Pillow image or a list for a model, each image at the model's shape; see `as_dataset`."""
+    given = [images] if isinstance(images, Image.Image) else images
+    if not isinstance(given, list | tuple) or not given:
         raise DataError(
             f"the images are {shown(images)}; {EXPECTED}, a list of these that is not empty, or a data set."
         )
-    each = [_fitted(image, shape, levels, limits) for image in images]
-    shapes = {tuple(pixels.shape) for pixels, _ in each}
-    if len(shapes) > 1:
-        listed = ", ".join(" x ".join(map(str, found)) for found in sorted(shapes))
-        raise DataError(f"the images have {len(shapes)} shapes (C x H x W): {listed}; resize them to one.")
-    return ArrayDataset(torch.stack([pixels for pixels, _ in each]), max(found for _, found in each))
+    parts, pictures = list[Prepared](), list[Picture]()
+    for image in given:
+        if isinstance(image, np.ndarray | Tensor):
+            pixels, found = _levels_for_model(image, levels, limits)
+            parts.append(fitted(_one(pixels, shape)[None], found, shape))
+        else:
+            read = as_pictures(image, limits)
+            parts += [fitted(picture.pixels[None], 256, shape) for picture in read]
+            pictures += read
+    warn_for_model("the image" if isinstance(images, Image.Image) else "the list", pictures, limits)
+    return joined(parts)
+
+
+def as_pictures(image: Single, limits: Range | None = None, what: str = "the image") -> list[Picture]:
+    """Return one image as `as_picture` does; of a TIFF file of several pages that Pillow has opened, each page."""
+    return _opened(image, limits, what) if isinstance(image, Image.Image) else [as_picture(image, None, limits, what)]
 
 
 def as_picture(
@@ -85,20 +99,43 @@ def as_picture(
     if isinstance(image, str | os.PathLike):
         return read_picture(os.fspath(image), limits=limits)
     if isinstance(image, Image.Image):
-        try:
-            found = from_pillow(image, limits=limits)
-        except Unreadable as error:
-            raise DataError(f"{what} cannot be used: {error}.") from error
-        except (OSError, ValueError, AssertionError, SyntaxError) as error:  # Pillow's, of a closed or damaged image
-            raise DataError(
-                f"{what} cannot be used: Pillow has closed it, or its file is damaged ({error or 'no file is open'}); "
-                "use it before it is closed, or give the path of its file."
-            ) from error
-        pixels = to_tensor(found.pixels, MODE_OF[found.pixels.shape[2]])
-        return Picture(what, pixels, found.lost, None, found.metadata, found.values, found.bits)
+        return _opened(image, limits, what, alone=True)[0]
     if not isinstance(image, np.ndarray | Tensor):
         raise DataError(f"{what} is {shown(image)}; expected a path, a Pillow image, a NumPy array or a tensor.")
     return Picture(what, _one(_levels_for_model(image, 256, limits)[0], shape))
+
+
+def _opened(image: Image.Image, limits: Range | None, what: str, *, alone: bool = False) -> list[Picture]:
+    """Return the pages of a TIFF file that Pillow has opened, or any other Pillow image.
+
+    Args:
+        alone: refuse several pages.
+    """
+    try:
+        pages, here, found = pages_in(image), image.tell(), list[Picture]()
+        if alone and len(pages) > 1:
+            raise Unreadable(
+                f"it is a TIFF file of {len(pages)} pages, and one image is expected; choose a page by image.seek(n), "
+                "and give image.copy()"
+            )
+        for page in pages:
+            image.seek(page)
+            found.append(Picture.of(what, from_pillow(image, limits=limits)))
+        image.seek(here)
+    except Unreadable as error:
+        raise DataError(f"{what} cannot be used: {error}.") from error
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        AssertionError,
+        SyntaxError,
+    ) as error:  # Pillow's, of a closed or damaged image
+        raise DataError(
+            f"{what} cannot be used: Pillow has closed it, or its file is damaged ({error or 'no file is open'}); "
+            "use it before it is closed, or give the path of its file."
+        ) from error
+    return found
 
 
 def as_pixels(image: Single, shape: tuple[int, int, int] | None = None, limits: Range | None = None) -> Tensor:
@@ -114,16 +151,15 @@ def as_pixels(image: Single, shape: tuple[int, int, int] | None = None, limits: 
     return as_picture(image, shape, limits).pixels
 
 
-def pixels_of_array(
-    image: NDArray[Any] | Tensor, shape: tuple[int, int, int] | None = None, range: Range | str = AUTO
-) -> Tensor:
-    """Return one array or tensor as levels (C, H, W); see `as_pixels` and `as_levels`."""
-    return _one(levels_of(image, 256, range)[0], shape)
+def pixels_of_array(image: NDArray[Any] | Tensor, range: Range | str = AUTO) -> tuple[Tensor, int]:
+    """Return one array or tensor as levels (C, H, W), and K; see `as_pixels` and `as_levels`."""
+    pixels, levels = levels_of(image, 256, range)
+    return _one(pixels, None), levels
 
 
 def _one(pixels: Tensor, shape: tuple[int, int, int] | None) -> Tensor:
     """Return one image of any layout as (C, H, W)."""
-    if pixels.ndim == 3 and (shape is None or pixels.shape not in (shape, (*shape[1:], shape[0]))):
+    if pixels.ndim == 3 and pixels.numel() and (shape is None or pixels.shape not in (shape, (*shape[1:], shape[0]))):
         first, last = pixels.shape[0] in (1, 3), pixels.shape[2] in (1, 3)
         if first == last:
             raise DataError(
@@ -147,12 +183,14 @@ def as_mask(mask: Single) -> Tensor:
         DataWarning: a picture has grey pixels.
     """
     if isinstance(mask, np.ndarray | Tensor):
-        if mask.dtype != (torch.bool if isinstance(mask, Tensor) else np.bool_) or mask.ndim != 2:
+        is_bool = mask.dtype == (torch.bool if isinstance(mask, Tensor) else np.bool_)
+        if not is_bool or mask.ndim != 2:
+            plane, above = "mask" if mask.ndim == 2 else "mask.squeeze()", "" if is_bool else " > mask.max() / 2"
             raise DataError(
-                f"the mask is {mask.dtype} of shape {tuple(mask.shape)}; expected bool (height, width), true where "
-                "pixels are missing."
+                f"the mask is {shown(mask)}; expected bool (height, width), true where pixels are missing, such as "
+                f"{plane}{above}."
             )
-        return torch.as_tensor(mask)
+        return torch.as_tensor(as_array(mask, "the mask"))
     name = f"the mask {os.fspath(mask)}" if isinstance(mask, str | os.PathLike) else "the mask"
     picture = as_picture(mask, what="the mask")
     if "transparency" in picture.lost:
@@ -162,33 +200,16 @@ def as_mask(mask: Single) -> Tensor:
         )
     if len(picture.pixels) != 1:
         raise DataError(f"{name} has colours, but must be white where pixels are missing and black elsewhere.")
+    warn_for_model(name, [picture])
     if between := int(((picture.pixels != 0) & (picture.pixels != 255)).sum()):
-        warnings.warn(
-            f"{name} has {between} grey pixels; from {WHITE} of 255 on they count as white (missing).",
-            DataWarning,
-            stacklevel=2,
-        )
+        warn(f"{name} has {between} grey pixels; from {WHITE} of 255 on they count as white (missing).", DataWarning)
     return picture.pixels[0] >= WHITE
 
 
-def _fitted(image: Single, shape: tuple[int, int, int], levels: int, limits: Range | None) -> tuple[Tensor, int]:
-    """Return one image of a list as levels (C, H, W), and K; a file or a Pillow image is resized to `shape`."""
-    if isinstance(image, np.ndarray | Tensor):
-        return as_pixels(image, shape, limits), _levels_for_model(image, levels, limits)[1]
-    pixels = as_pixels(image, limits=limits)
-    if pixels.shape != shape and shape[0] in MODE_OF:
-        changed = conform(pixels[None], (shape[1], shape[2]), MODE_OF[shape[0]])[0]
-        if pixels.shape[1:] != shape[1:] or len(pixels) > CHANNELS[MODE_OF[shape[0]]]:
-            size, mode = f"{shape[2]}x{shape[1]}", "" if len(pixels) <= shape[0] else " in grey"
-            warnings.warn(f"an image became {size}{mode}, as in training.", DataWarning, stacklevel=4)
-        pixels = changed
-    return pixels, 256
-
-
 def levels_of(images: NDArray[Any] | Tensor, levels: int, range: Range | str = AUTO) -> tuple[Tensor, int]:
-    """Return an array or a tensor as uint8, and K: `levels` for uint8; see `as_levels` for other types."""
+    """Return an array or a tensor as uint8, and K: `levels` for uint8 without a range; see `as_levels` for others."""
     array = as_array(images)
-    if array.dtype == np.uint8:
+    if array.dtype == np.uint8 and limits_of(array, range) is None:
         return torch.from_numpy(np.require(array, requirements=["C", "W"])), levels
     kind = "the tensor" if isinstance(images, Tensor) else "the array"
     converted, found = as_levels(array, kind, range)
@@ -198,34 +219,61 @@ def levels_of(images: NDArray[Any] | Tensor, levels: int, range: Range | str = A
 def _levels_for_model(images: NDArray[Any] | Tensor, levels: int, limits: Range | None) -> tuple[Tensor, int]:
     """Return `levels_of` images for a model; their range is that of its training images, and no option sets it.
 
+    uint8 stays levels, as samples are. If they could be values within the range, a warning says so.
+
     Raises:
         DataError: values that no levels follow from.
     """
+    array = as_array(images)
     try:
+        if array.dtype == np.uint8:
+            _warn_of_levels(array, limits)
+            return levels_of(array, levels)
         return levels_of(images, levels, limits or AUTO)
     except DataError as error:
         if "range" not in error.options:
             raise
-        array, kind = as_array(images), "tensor" if isinstance(images, Tensor) else "array"
+        kind = "tensor" if isinstance(images, Tensor) else "array"
         raise DataError(
             f"the {kind} holds {array.dtype} from {array.min()} to {array.max()}; expected levels as uint8: scale and "
             "round the values as those of the model's training images were."
         ) from None
 
 
-def as_array(images: NDArray[Any] | Tensor) -> NDArray[Any]:
+def _warn_of_levels(array: NDArray[np.uint8], limits: Range | None) -> None:
+    """Warn of uint8 taken as levels that could be values of the `limits` of a model, such as 0..16 of 0..16."""
+    if limits is not None and limits_of(array, limits) is not None and array.max(initial=0) <= limits[1] < 255:
+        low, high = (f"{end:.12g}" for end in limits)
+        warn(
+            f"the images are uint8 up to {array.max(initial=0)} and are taken as levels of 0..255, but those that the "
+            f"model was trained on had the range {low}..{high}; if yours have it too, give another type, such as "
+            "x.astype(float).",
+            DataWarning,
+        )
+
+
+def as_array(images: NDArray[Any] | Tensor, what: str = "the array") -> NDArray[Any]:
     """Return an array, or a tensor as an array; numbers of a type that NumPy lacks, such as bfloat16, as float32.
 
     Raises:
-        DataError: a tensor that holds no plain numbers, such as a sparse one.
+        DataError: a tensor that holds no plain numbers, such as a sparse one, or an array with masked values.
     """
+    if isinstance(images, np.ma.MaskedArray):
+        if masked := int(np.ma.getmaskarray(images).sum()):
+            raise DataError(
+                f"{what} has {counted(masked, 'masked value')}; expected a value in every pixel. Fill them, for "
+                "example by x.filled(0)."
+            )
+        return np.ma.getdata(images)
     if not isinstance(images, Tensor):
         return images
     known = not images.is_floating_point() or images.dtype in (torch.float16, torch.float32, torch.float64)
     try:
         array: NDArray[Any] = (images if known else images.float()).detach().cpu().numpy()
     except (TypeError, RuntimeError) as error:
-        raise DataError(f"the tensor is {brief(images)}; expected a dense tensor of numbers ({error}).") from error
+        raise DataError(
+            f"the tensor is {brief(images)}; expected numbers in a dense tensor, not in a sparse, nested or meta one."
+        ) from error
     return array
 
 
@@ -239,6 +287,4 @@ def _batch(pixels: Tensor, shape: tuple[int, int, int] | None) -> Tensor:
             return pixels if pixels.shape[1:] == shape else pixels.permute(0, 3, 1, 2).contiguous()
         if pixels.ndim == 3 and shape == (1, *pixels.shape[1:]):
             return pixels[:, None]
-    if pixels.ndim == 4 and pixels.shape[1] not in (1, 3) and pixels.shape[3] not in (1, 3):
-        return pixels  # the model refuses it and names both shapes
-    return as_images(pixels.numpy(), "the array")
+    return as_images(pixels.numpy(), "the array", None if shape is None else shape[0])

@@ -60,7 +60,7 @@ def load_data(
         largest: longest side in pixels of images that are not resized, or None for any.
         range: the values (low, high) or "LOW,HIGH" that become 0 and 255 in images of more than 8 bits; "full" for
             those of the depth of each file; "auto" for the smallest depth of 8, 10, 12, 14 or 16 bits that holds every
-            value of the set. Arrays of another type than uint8: see `nelbo.data.arrays.as_levels`. A data set and a
+            value of the set. For arrays, see `nelbo.data.arrays.as_levels`. A data set and a
             `Split` hold levels already; their range is the one by which they were made.
 
     Raises:

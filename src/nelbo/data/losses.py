@@ -116,9 +116,9 @@ def metadata_of(image: Image.Image) -> str:
 
 
 def parts_of(image: Image.Image) -> list[str | int]:
-    """Return the side data in the file of an open image: chunks of a PNG file, or tags of a page of a TIFF file."""
-    parts = sorted(getattr(image, "tag_v2", ())) if image.format == "TIFF" else chunks_of(image)
-    return [part for part in parts if part not in PIXEL_PARTS]
+    """Return the side data in the file of an open image: chunks, tags of a page of a TIFF file, and trailing bytes."""
+    tags = sorted(getattr(image, "tag_v2", ())) if image.format == "TIFF" else []
+    return [part for part in [*tags, *chunks_of(image)] if part not in PIXEL_PARTS]
 
 
 def in_words(names: Sequence[str]) -> str:

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
+
+from nelbo.data.file_parts import Part, Parts, parts_in, segments_of
+from nelbo.data.stored import FORMATS
 
 ORIENTATION = 0x0112
 TURNS = {
@@ -18,9 +22,9 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-MOST_CHUNKS = 10**6  # that are read in one file: more than a picture of `MAX_PIXELS` needs
 TRAILING = "trailing"  # stands for bytes that belong to no chunk; names of chunks have four letters
+FILE = "_nelbo_file"  # attribute of an image
+FAULTS = (OSError, ValueError, OverflowError, struct.error)  # of a closed, replaced or damaged file
 EXIF_PREFIX = b"Exif\0\0"
 JFIF = b"\xff\xe0\0\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0"  # says that the colours are YCbCr, and no resolution
 
@@ -42,48 +46,46 @@ def orientation_of(image: Image.Image, exif: bytes = b"") -> int:
     return orientation if orientation in TURNS else 1
 
 
-def chunks_of(image: Image.Image) -> list[str]:
-    """Return the names of the chunks in the PNG file of an open image; empty for an image without such a file.
+def remember_file(image: Image.Image, file: BinaryIO) -> None:
+    """Let `chunks_of` read the stream that an image was opened from; Pillow forgets it when it has loaded the image."""
+    setattr(image, FILE, file)
 
-    Pillow passes over most chunks, so they are read from the file: eight bytes of each chunk, and not its contents. The
-    position in the file does not change.
+
+def chunks_of(image: Image.Image) -> list[Part]:
+    """Return the names of the parts in the file of an open image; empty for an image without a file.
+
+    They are read from the structure of the file. The position in the file does not change.
 
     Returns:
-        Each name once, in order, without IEND; `TRAILING` at the end if bytes follow the last chunk that was read.
+        Each name once, in order; `TRAILING` at the end if bytes follow the last part that was read. Of a TIFF file,
+        only `TRAILING`, for its first page.
     """
-    if image.format != "PNG":
-        return []
-    with suppress(OSError, ValueError):  # a closed or replaced file
-        file = getattr(image, "_fp", None)
-        if file is not None and not file.closed:
-            position = file.tell()
-            try:
-                return _chunk_names(file)
-            finally:
-                file.seek(position)
+    kind, frames = image.format or "", 1
+    names = list[Part]()
+    if isinstance(image, JpegImageFile):
+        kind, frames = "JPEG", getattr(image, "n_frames", 1)
+        names = segments_of(image.applist, frames)
+    if kind not in FORMATS or (kind == "TIFF" and image.tell()):
+        return names
+    found, trailing = _parts_of(image, kind, frames)
+    return [*names, *found, *([TRAILING] if trailing else [])]
+
+
+def _parts_of(image: Image.Image, kind: str, frames: int) -> Parts:
+    """Read the parts of the file of an open image: of a stream that it knows, or else of the file of its name."""
+    for name in (FILE, "_fp", "fp"):
+        with suppress(*FAULTS):
+            if (stream := getattr(image, name, None)) is not None:
+                position = stream.tell()
+                try:
+                    return parts_in(stream, kind, frames)
+                finally:
+                    stream.seek(position)
+    with suppress(*FAULTS):
         if filename := getattr(image, "filename", ""):
             with open(filename, "rb") as file:
-                return _chunk_names(file)
-    return []
-
-
-def _chunk_names(file: BinaryIO) -> list[str]:
-    """Read the names of the chunks of a PNG file, each once."""
-    file.seek(0)
-    if file.read(8) != PNG_SIGNATURE:
-        return []
-    names, start = dict[str, None](), 8
-    for _ in range(MOST_CHUNKS):
-        if not (head := file.read(8)):
-            return list(names)
-        length, name = int.from_bytes(head[:4], "big"), head[4:]
-        if len(name) < 4 or not name.isalnum():
-            break
-        file.seek(start := start + 12 + length)
-        if name == b"IEND":
-            return [*names, TRAILING] if file.read(1) else list(names)
-        names[name.decode("ascii")] = None
-    return [*names, TRAILING]
+                return parts_in(file, kind, frames)
+    return [], False
 
 
 @dataclass(frozen=True)

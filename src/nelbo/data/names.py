@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from nelbo.errors import ConfigurationError, DataError, option, shown
-from nelbo.options import is_one_of
+from nelbo.options import as_plain, is_one_of
 
 Mode = Literal["L", "RGB"]
 Size = tuple[int, int]  # height, width
@@ -65,9 +65,18 @@ def spec_of(data: object) -> str:
         DataError: something else.
     """
     spec = os.fspath(data) if isinstance(data, str | os.PathLike) else data
-    if not isinstance(spec, str):
+    if not isinstance(spec, str) or not _can_name_a_file(spec):
         raise DataError(f"the data is {shown(spec)}; expected the name of a built-in set, or a path.")
     return spec
+
+
+def _can_name_a_file(spec: str) -> bool:
+    """Return whether the system can encode a text as the name of a file; a lone surrogate is in no name."""
+    try:
+        os.fsencode(spec)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def path_of(spec: str) -> Path:
@@ -95,7 +104,8 @@ def read_size(size: int | Size | str | None) -> int | Size | None:
     read: object = size
     if isinstance(size, str) and (found := re.fullmatch(r"(\d+)(?:[xX×](\d+))?", size.strip())):
         read = int(found[1]) if found[2] is None else (int(found[2]), int(found[1]))
-    sides = read if isinstance(read, tuple | list) else (read,)
+    read = as_plain(read)
+    sides = read if isinstance(read, tuple) else (read,)
     fits = all(isinstance(side, int) and not isinstance(side, bool) and side >= 1 for side in sides)
     if size is not None and not (fits and len(sides) in (1, 2)):
         raise ConfigurationError(
@@ -127,7 +137,8 @@ def read_range(range: Range | str) -> Range | str:
             pair = range
     if is_one_of(pair, (AUTO, FULL)):
         return str(pair)
-    if isinstance(pair, tuple | list) and len(pair) == 2 and all(_is_number(end) for end in pair) and pair[0] < pair[1]:
+    pair = as_plain(pair)
+    if isinstance(pair, tuple) and len(pair) == 2 and all(_is_number(end) for end in pair) and pair[0] < pair[1]:
         return float(pair[0]), float(pair[1])
     raise ConfigurationError(
         f"{option('range')} is {shown(range)}; expected {AUTO}, {FULL} or LOW,HIGH, the pixel values that become black "

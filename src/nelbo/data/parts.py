@@ -1,4 +1,4 @@
-"""Folders that are parts of a data set, such as `train` and `test`, recognized by their names."""
+"""Folders and shards that are parts of a data set, such as `train` and `test`, recognized by their names."""
 
 import re
 from collections import Counter
@@ -22,6 +22,8 @@ WORDS = {
 SUFFIX = r"(?i:[-_ ]?(?:set|data|dataset|split|part|images|pictures))?(?:[-_ ]?(?P<domain>[AB])|[-_ ]?\d{1,4})?"
 PREFIX = r"(?:.*[-_ .])?"  # of names that are only looked at for a warning: mnist_test
 MOST_SHOWN = 6  # folders in a warning
+IN_FOLDERS = "its sub-folders are the parts of a data set, not classes"
+IN_SHARDS = "its shards, or the folders in them, are the parts of a data set"
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Parts:
         used: whether each image is used: it is in a part to train on, or held out.
         held_out: whether each image is held out.
         unused: the number of images in other parts, by the name of the folder.
-        note: how the folders were understood, for a warning; "" if no name is that of a part.
+        note: how the names were understood, for a warning; "" if none is that of a part, or if that changes nothing.
     """
 
     classes: list[str | None]
@@ -60,7 +62,7 @@ def _pattern(words: str, prefix: str = "") -> str:
     return f"{prefix}(?i:{words}){SUFFIX}"
 
 
-def parts_of(folders: Sequence[Folders], root: str) -> Parts:
+def parts_of(folders: Sequence[Folders], root: str, *, in_shards: bool = False) -> Parts:
     """Understand the folders of each image.
 
     They are parts if every image is in a folder named like one, at the same depth: at the top, below one folder or
@@ -70,12 +72,14 @@ def parts_of(folders: Sequence[Folders], root: str) -> Parts:
 
     Args:
         root: the name of the set, for the note.
+        in_shards: whether the names are those of shards and of folders in them. Classes do not depend on these, so
+            there is no note if all images are in the same part.
     """
     start, depth = _depth_of_parts(folders)
     if depth is None:
         count = len(folders)
         classes = [each[0] if each else None for each in folders]
-        return Parts(classes, [True] * count, [False] * count, Counter(), _doubt(folders, root))
+        return Parts(classes, [True] * count, [False] * count, Counter(), _doubt(folders, root, in_shards))
     names = [each[depth] for each in folders]
     number = Counter(names)
     found = {part_of(name) for name in number}
@@ -85,13 +89,14 @@ def parts_of(folders: Sequence[Folders], root: str) -> Parts:
     apart = [printable(name) for name in number if part_of(name) == held]
     how = f"{in_words(apart)} {_are(apart)} held out" if held else "nothing else is held out because of them"
     left = [printable(name) for name in unused]
+    what = IN_SHARDS if in_shards else IN_FOLDERS
     rest = f"; {in_words(left)} {_are(left)} not used" if left else ""
     return Parts(
         [_class_of(each[start:depth] + each[depth + 1 :], each[depth]) for each in folders],
         [name not in unused for name in names],
         [part_of(name) == held for name in names] if held else [False] * len(names),
         unused,
-        f"{root}: its sub-folders are the parts of a data set, not classes: {_listed(number)}; {how}{rest}.",
+        "" if in_shards and len(found) == 1 else f"{root}: {what}: {_listed(number)}; {how}{rest}.",
     )
 
 
@@ -117,22 +122,28 @@ def _class_of(others: Folders, part: str) -> str | None:
     return next((found["domain"] for found in matches if found), None)
 
 
-def _doubt(folders: Sequence[Folders], root: str) -> str:
-    """Return a warning for folders that may be meant as parts but are not read so; "" if there are none."""
+def _doubt(folders: Sequence[Folders], root: str, in_shards: bool) -> str:
+    """Return a warning for folders or shards that may be meant as parts but are not read so; "" if there are none."""
     number = Counter(name for each in folders for name in dict.fromkeys(each))
     loose = {name: part for name in number if (part := part_of(name, PREFIX))}
     if len(set(loose.values())) < 2 or TRAIN not in loose.values():
         loose = {name: part for name in number if (part := part_of(name))}
     if not loose:
         return ""
+    named = "is named like a part" if len(loose) == 1 else "are named like parts"
+    listed = f"{root}: {_listed(Counter({name: number[name] for name in loose}))} {named} of a data set"
+    if in_shards:
+        return (
+            f"{listed}, but not every image is in such a shard or folder, or not at the same depth. So nothing is held "
+            "out because of them. If they are parts, name all shards like train-000.tar or test-000.tar; if they are "
+            "not, keep the names."
+        )
     classes = sorted({each[0] for each in folders if each})
     shown = ", ".join(map(printable, classes[:MOST_SHOWN])) + (", ..." if len(classes) > MOST_SHOWN else "")
-    named = "is named like a part" if len(loose) == 1 else "are named like parts"
     return (
-        f"{root}: {_listed(Counter({name: number[name] for name in loose}))} {named} of a data set, but not every "
-        "image is in such a folder, or not at the same depth. So nothing is held out because of them, and the first "
-        f"sub-folders are the classes: {shown}. If they are parts, put every image into train/CLASS or test/CLASS; if "
-        "they are classes, keep them."
+        f"{listed}, but not every image is in such a folder, or not at the same depth. So nothing is held out because "
+        f"of them, and the first sub-folders are the classes: {shown}. If they are parts, put every image into "
+        "train/CLASS or test/CLASS; if they are classes, keep them."
     )
 
 

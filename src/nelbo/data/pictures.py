@@ -9,6 +9,7 @@ from torch import Tensor
 
 from nelbo.data.datasets import Loaded, Reject
 from nelbo.data.decoding import decode, to_tensor
+from nelbo.data.flattening import Decoded
 from nelbo.data.names import AUTO, MODE_OF, Range, path_of, spec_of
 from nelbo.data.sources import open_source
 from nelbo.data.stored import Unreadable
@@ -28,6 +29,7 @@ class Picture(Displayed):
         metadata: which other data of its file is left out, in words; "" if there is none.
         path: the path of its file, or None for an image of an array or a built-in set.
         values, bits: the values of more than 8 bits in its file and their depth; see `Decoded`.
+        frames: number of frames of an animation, of which this is the first; 1 for an image.
     """
 
     name: str
@@ -37,6 +39,13 @@ class Picture(Displayed):
     metadata: str = ""
     values: Range | None = None
     bits: int = 8
+    frames: int = 1
+
+    @classmethod
+    def of(cls, name: str, found: Decoded, path: str | None = None) -> "Picture":
+        """Return a decoded image as a picture."""
+        pixels = to_tensor(found.pixels, MODE_OF[found.pixels.shape[2]])
+        return cls(name, pixels, found.lost, path, found.metadata, found.values, found.bits, found.frames)
 
     def summary(self) -> Mapping[str, str]:
         """Return the name, the size and what is lost."""
@@ -99,9 +108,6 @@ def read_pictures(
         files = [files[i] for i in torch.linspace(0, len(files) - 1, num).long().tolist()]
     for stored in files:
         try:
-            found = decode(stored, limits=limits)
+            yield Picture.of(stored.file_name, decode(stored, limits=limits), stored.path)
         except Unreadable as error:
             yield Reject(stored.name, str(error))
-            continue
-        pixels = to_tensor(found.pixels, MODE_OF[found.pixels.shape[2]])
-        yield Picture(stored.file_name, pixels, found.lost, stored.path, found.metadata, found.values, found.bits)

@@ -4,13 +4,18 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+
 from nelbo.data.conforming import conformed
-from nelbo.data.datasets import ImageDataset, Loaded
+from nelbo.data.datasets import ArrayDataset, ImageDataset, Loaded
 from nelbo.data.names import AUTO, CHANNELS, FULL, MEMORY_BUDGET, MODE_OF, Mode, Range, Size
-from nelbo.data.scanning import build, scan
+from nelbo.data.pictures import Picture
+from nelbo.data.ranges import DeepImages
+from nelbo.data.scanning import build, scan, warn_of_losses
 from nelbo.data.sources import open_source
 from nelbo.display import Brief, counted
-from nelbo.errors import option
+from nelbo.errors import DataError, option
 from nelbo.options import check_whole
 from nelbo.progress import Progress
 
@@ -79,7 +84,7 @@ def load_for_model(
     if listing.held_out:
         listing = listing.where([image.path in listing.held_out for image in listing.images])
     found = scan(listing, size if resize else None, None, progress, memory_budget, range=limits or FULL)
-    found.warn(", as in training" if limits else "")
+    found.warn(_how(limits))
     if not resize:
         found = found.without([_misfit(*image, shape) for image in zip(found.sizes, found.coloured, strict=True)])
     dataset = build(found, size if resize else None, mode, memory_budget)
@@ -89,6 +94,14 @@ def load_for_model(
         resized=sum(each != size for each in found.sizes),
         converted=sum(found.coloured) if mode == "L" else 0,
     )
+
+
+def fitted(pixels: Tensor, levels: int, shape: tuple[int, int, int]) -> Prepared:
+    """Return images in memory, uint8 (N, C, H, W) of K levels, at a model's shape; those of this shape as they are."""
+    dataset = ArrayDataset(pixels, levels)
+    if dataset.shape == shape:
+        return Prepared(dataset, ())
+    return _prepared(dataset, (shape[1], shape[2]), MODE_OF.get(shape[0]))
 
 
 def _prepared(dataset: ImageDataset, size: Size, mode: Mode | None) -> Prepared:
@@ -103,6 +116,47 @@ def _prepared(dataset: ImageDataset, size: Size, mode: Mode | None) -> Prepared:
         resized=len(dataset) if tuple(sides) != size else 0,
         converted=len(dataset) if channels > CHANNELS[mode] else 0,
     )
+
+
+def joined(parts: Sequence[Prepared]) -> Prepared:
+    """Return images that were prepared one by one as one set, without their names.
+
+    Raises:
+        DataError: they have several shapes or numbers of levels, because some could not be converted.
+    """
+    kinds = {(*part.images.shape, part.images.levels) for part in parts}
+    if len(kinds) > 1:
+        listed = ", ".join(f"{c} x {h} x {w} with {levels} levels" for c, h, w, levels in sorted(kinds))
+        raise DataError(f"the images are of {len(kinds)} kinds (C x H x W): {listed}; give them one shape and type.")
+    pixels = torch.cat([part.images.images(range(len(part.images))) for part in parts])
+    return Prepared(
+        ArrayDataset(pixels, parts[0].images.levels),
+        (),
+        resized=sum(part.resized for part in parts),
+        converted=sum(part.converted for part in parts),
+    )
+
+
+def deep_among(pictures: Sequence[Picture]) -> DeepImages:
+    """Return the record of the images of more than 8 bits among pictures."""
+    deep = DeepImages()
+    for picture in pictures:
+        deep = deep.including(picture.values, picture.bits)
+    return deep
+
+
+def warn_of_pictures(what: str, pictures: Sequence[Picture], range: Range | str, how: str) -> None:
+    """Issue a `DataWarning` for what pictures given one by one lack, as `Scan.warn` does for those of a folder."""
+    warn_of_losses(what, deep_among(pictures), sum(picture.frames > 1 for picture in pictures), range, how)
+
+
+def warn_for_model(what: str, pictures: Sequence[Picture], limits: Range | None = None) -> None:
+    """Issue the warnings of `warn_of_pictures` for a model, whose training images were read by `limits`."""
+    warn_of_pictures(what, pictures, limits or FULL, _how(limits))
+
+
+def _how(limits: Range | None) -> str:
+    return ", as in training" if limits else ""
 
 
 def _misfit(size: Size, coloured: bool, shape: tuple[int, int, int]) -> str | None:

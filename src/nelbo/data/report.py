@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nelbo.data.arrays import warn_of_two_levels
+from nelbo.data.arrays import warn_of_low_levels
 from nelbo.data.datasets import ImageDataset, Loaded, Reject
 from nelbo.data.names import AUTO, CHANNELS, MODE_OF, Range, read_range, spec_of
 from nelbo.data.ranges import choice_of_range
@@ -144,7 +144,7 @@ def describe(
         check_whole("workers", workers, 0)
     source = open_source(spec, seed=0, range=range)
     if isinstance(source, Loaded):
-        warn_of_two_levels(source)
+        warn_of_low_levels(source)
         return _describe_loaded(spec, source)
     source.listing.warn()
     found = scan(source.listing, None, workers, progress, memory_budget=0, range=range)

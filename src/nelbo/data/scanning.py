@@ -18,7 +18,7 @@ from nelbo.data.names import AUTO, CHANNELS, FULL, Mode, Range, Size
 from nelbo.data.ranges import DeepImages
 from nelbo.data.stored import StoredImage, Unreadable
 from nelbo.display import counted
-from nelbo.errors import DataError, option
+from nelbo.errors import DataError, option, warn
 from nelbo.progress import Progress, reported
 
 
@@ -85,15 +85,19 @@ class Scan:
         Args:
             how: follows the range that images of more than 8 bits were mapped from.
         """
-        if note := self.deep.note(self.name, self.range):
-            warnings.warn(f"{note}{how}.", DataWarning, stacklevel=3)
-        if self.animations:
-            what = counted(self.animations, "file is an animation", "files are animations")
-            warnings.warn(
-                f"{self.name}: {what}, of which only the first frame is read; save the frames as images to read all.",
-                DataWarning,
-                stacklevel=3,
-            )
+        warn_of_losses(self.name, self.deep, self.animations, self.range, how)
+
+
+def warn_of_losses(name: str, deep: DeepImages, animations: int, range: Range | str, how: str) -> None:
+    """Issue a `DataWarning` for images of more than 8 bits in the set `name`, and for its animations; see `Scan`."""
+    if note := deep.note(name, range):
+        warn(f"{note}{how}.", DataWarning)
+    if animations:
+        what = counted(animations, "file is an animation", "files are animations")
+        warn(
+            f"{name}: {what}, of which only the first frame is read; save the frames as images to read all.",
+            DataWarning,
+        )
 
 
 def scan(

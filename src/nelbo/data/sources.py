@@ -14,7 +14,8 @@ from nelbo.data.bundled import load_digits
 from nelbo.data.datasets import Loaded
 from nelbo.data.decoding import is_picture
 from nelbo.data.folders import Listing, list_folder
-from nelbo.data.idx import FASHION_CLASSES, TEST, TRAIN, find_fashion_mnist, find_idx, load_idx_part
+from nelbo.data.idx import EXPECTED, FASHION_CLASSES, TEST, TRAIN, find_fashion_mnist, find_idx, kinds_in, load_idx_part
+from nelbo.data.losses import in_words
 from nelbo.data.names import (
     ARRAY_ENDINGS,
     AUTO,
@@ -37,6 +38,7 @@ from nelbo.files import refuse_pointer
 from nelbo.randomness import plain_generator
 
 TOY_TRAIN, TOY_TEST = 10_000, 2_000  # points
+MOST_NAMED = 4  # files in an error
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def open_source(spec: str | os.PathLike[str], seed: int, range: Range | str = AU
 
     Args:
         seed: draws the toy points.
-        range: the values that become 0 and 255 in an array of another type than uint8; see `as_levels`.
+        range: the values that become 0 and 255 in an array; see `as_levels`.
 
     Raises:
         DataError: `spec` names nothing, or the source is damaged.
@@ -155,10 +157,12 @@ def _unrecognized(spec: str) -> DataError:
         others = f"; {counted(ignored, 'other file was', 'other files were')} ignored" if ignored else ""
         return DataError(
             f"{printable(path)} holds no images: no file in it or its sub-folders ends in {endings} or begins like an "
-            f"image, and there are no IDX files and no {SHARD_ENDING} shards{others}."
+            f"image, and there are {_no_idx(path)} and no {SHARD_ENDING} shards{others}."
         )
     if os.path.isfile(path):
         refuse_pointer(path, DataError)
+        if kinds := kinds_in([path]):
+            return DataError(f"{printable(path)} is an IDX file of {kinds[path]}; {EXPECTED}.")
         arrays = ", ".join(ARRAY_ENDINGS)
         return DataError(
             f"{printable(path)} is of an unknown kind; expected a folder, an image ({endings}), {arrays} or "
@@ -171,6 +175,19 @@ def _unrecognized(spec: str) -> DataError:
     return DataError(
         f"{spec!r} is neither a built-in data set nor an existing path; {hint}give a path or one of "
         f"{', '.join(BUILT_IN)}."
+    )
+
+
+def _no_idx(folder: Path) -> str:
+    """Say that a folder has no IDX files of images, and what those hold that are somewhere in it."""
+    kinds = kinds_in(Path(place, name) for place, _, names in os.walk(folder) for name in sorted(names))
+    if not kinds:
+        return "no IDX files"
+    named = [f"{printable(path.relative_to(folder))} holds {kind}" for path, kind in kinds.items()]
+    more = [f"{len(named) - MOST_NAMED} more are not named"] * (len(named) > MOST_NAMED)
+    return (
+        "no IDX files of images in the folder itself, in raw or in NAME/raw "
+        f"({in_words(named[:MOST_NAMED] + more)}; {EXPECTED})"
     )
 
 

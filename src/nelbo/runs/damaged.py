@@ -8,6 +8,7 @@ from torch import Tensor
 from nelbo.data import DataWarning, Picture, Single, as_mask, as_picture
 from nelbo.data.decoding import conform
 from nelbo.data.names import CHANNELS, MODE_OF
+from nelbo.data.preparing import warn_for_model
 from nelbo.display import Brief
 from nelbo.errors import DataError, ShapeError, option, warn
 from nelbo.restoration import build_damage
@@ -47,13 +48,14 @@ def prepare_damaged(image: Single, options: RestoreOptions, data: DataOptions) -
         ShapeError: levels out of range.
 
     Warns:
-        DataWarning: the image was converted.
+        DataWarning: the image was converted, or lacks something that its file has.
     """
     masked, plain = options.mask is not None, replace(options, resize=options.resize and data.levels == 256)
     expected = data.shape if masked else build_damage(options.damage, vars(options)).expected_shape(data.shape)
     picture = as_picture(image, expected, data.range)
-    mask = _mask(plain, picture, data.shape) if masked else None
+    warn_for_model(_name(image), [replace(picture, frames=1)], data.range)  # `lost` names further frames
     pixels = _converted(picture, _name(image), plain, expected, data.shape)
+    mask = _mask(plain, picture, data.shape) if masked else None
     top = int(pixels.max())
     if top >= data.levels:
         raise ShapeError(f"{_name(image)} has the level {top}, but the model's levels are 0..{data.levels - 1}.")

@@ -20,7 +20,7 @@ from nelbo.diffusion import (
     Variance,
 )
 from nelbo.display import Brief
-from nelbo.errors import ConfigurationError, RunError, option
+from nelbo.errors import ConfigurationError, RunError, option, shown
 from nelbo.networks import InBFloat16, PixelNetwork
 from nelbo.options import check_type, known
 from nelbo.randomness import DECODER, image_generators
@@ -256,8 +256,8 @@ class DiffusionModel(Brief):
         if not whole or labels.shape != (num,) or int(labels.min()) < 0 or int(labels.max()) >= len(names):
             listed = ", ".join(f"{i} {name}" for i, name in enumerate(names))
             raise ConfigurationError(
-                f"{option('label')} must be the number of a class ({listed}), or one number for each of the {num} "
-                "images."
+                f"{option('label')} is {shown(label)}; expected the name or the number of a class ({listed}), or one "
+                f"for each of the {num} images."
             )
         return labels.long().to(device)
 
@@ -268,9 +268,10 @@ class DiffusionModel(Brief):
         if isinstance(label, list | tuple):
             label = [self.class_number(each) if isinstance(each, str) else each for each in label]
         try:
-            return torch.as_tensor(label)
+            numbers = torch.as_tensor(label).cpu()
         except (TypeError, ValueError, RuntimeError):
             return torch.tensor(float("nan"))
+        return numbers if numbers.layout == torch.strided and not numbers.is_nested else torch.tensor(float("nan"))
 
     def require_class(self, classes: Tensor | None, guidance: float | None) -> None:
         """Check that guidance has a class to follow.

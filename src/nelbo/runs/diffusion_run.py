@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nelbo.codec import Bitstream, Decoded, ProgressiveCodec, RawImage
-from nelbo.data import Single, as_pixels
+from nelbo.data import DataWarning, Single, as_picture
 from nelbo.errors import warn
 from nelbo.options import options_from
 from nelbo.progress import Progress, reported
@@ -144,10 +144,16 @@ class DiffusionRun(MeasuredDiffusion):
     def compress(
         self, image: Single, *, effort: int = 5, lossless: bool = True, progress: Progress | bool | None = None
     ) -> bytes:
-        """Compress an image (C, H, W) uint8 of any size into a .nelbo file; see `ProgressiveCodec.encode`."""
-        pixels = as_pixels(image, limits=self.config.data.range)
+        """Compress an image (C, H, W) uint8 of any size into a .nelbo file; see `ProgressiveCodec.encode`.
+
+        Warns:
+            DataWarning: its file has more than the .nelbo file will have, such as further frames or EXIF data.
+        """
+        picture = as_picture(image, limits=self.config.data.range)
+        if changed := "; ".join(filter(None, (picture.lost, picture.metadata))):
+            warn(f"{picture.name}: {changed}; decoding gives this image back.", DataWarning)
         with reported(progress, "compressing") as report:
-            files = self.codec().encode([pixels], effort=effort, lossless=lossless, progress=report)
+            files = self.codec().encode([picture.pixels], effort=effort, lossless=lossless, progress=report)
         return files[0].to_bytes()
 
     def decompress(

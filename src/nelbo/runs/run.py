@@ -21,7 +21,7 @@ from nelbo.runs.folder import MODEL_FILE, RunConfig, bundled_models
 from nelbo.training import METRICS_FILE, MetricsLog
 
 MOST_BYTES = 2**34  # of samples drawn at once
-RESIZE = "resize them, or give paths or Pillow images, which are resized as in training"  # arrays stay as they are
+RESIZE = "resize them"  # data sets and images of other than 256 levels, which are not resized
 SHOWN = {"samples.png": "samples after training", "bound.png": "held-out bound during training"}  # in a notebook
 
 
