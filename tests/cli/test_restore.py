@@ -311,7 +311,10 @@ class TestFromPython:
             run.restore(torch.zeros(3, 8, 9, dtype=torch.uint8), noise=5.0, resize=False)
         with pytest.raises(DataError, match=r"holds float32 from -1.0 to 0.0; expected levels as uint8"):
             run.restore(torch.linspace(-1, 0, 192).view(3, 8, 8), noise=5.0)
-        with pytest.raises(DataError, match=r"the mask is torch.uint8 of shape \(3, 8, 8\); expected bool"):
+        with pytest.raises(
+            DataError,
+            match=r"the mask is a tensor of uint8 \(3, 8, 8\); expected bool \(height, width\), true where pixels are missing\.$",
+        ):
             run.restore(image, mask=image)
         with pytest.raises(ConfigurationError, match="num must be a whole number, at least 1, got 0"):
             run.restore(image, noise=5.0, num=0)

@@ -185,10 +185,11 @@ def as_mask(mask: Single) -> Tensor:
     if isinstance(mask, np.ndarray | Tensor):
         is_bool = mask.dtype == (torch.bool if isinstance(mask, Tensor) else np.bool_)
         if not is_bool or mask.ndim != 2:
-            plane, above = "mask" if mask.ndim == 2 else "mask.squeeze()", "" if is_bool else " > mask.max() / 2"
+            plane = "mask" if mask.ndim == 2 else "mask.squeeze()"
+            is_plane = mask.ndim == 2 or sum(side > 1 for side in mask.shape) == 2
+            such = f", such as {plane}{'' if is_bool else ' > mask.max() / 2'}" if is_plane else ""
             raise DataError(
-                f"the mask is {shown(mask)}; expected bool (height, width), true where pixels are missing, such as "
-                f"{plane}{above}."
+                f"the mask is {shown(mask)}; expected bool (height, width), true where pixels are missing{such}."
             )
         return torch.as_tensor(as_array(mask, "the mask"))
     name = f"the mask {os.fspath(mask)}" if isinstance(mask, str | os.PathLike) else "the mask"
