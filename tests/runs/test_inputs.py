@@ -253,6 +253,14 @@ def test_the_advice_on_a_mask_works(kind, top, axis):
     assert torch.equal(as_mask(eval(str(caught.value).rpartition("such as ")[2][:-1])), torch.from_numpy(hole))
 
 
+def test_a_nested_mask_and_a_lone_number_are_refused():
+    with pytest.raises(NelboError, match=r"the mask is .*; expected numbers in a dense tensor"):
+        as_mask(torch.nested.nested_tensor([torch.ones(2, 2), torch.ones(3, 3)]))
+    for number in (torch.tensor(3), torch.tensor(3, dtype=torch.uint8), np.uint8(3) * np.ones((), np.uint8)):
+        with pytest.raises(NelboError, match=r"the (tensor|array)"):
+            as_pixels(number) if isinstance(number, torch.Tensor) else load_data(np.asarray(number))
+
+
 def test_a_masked_mask_is_refused():
     with pytest.raises(NelboError, match="the mask has 80 masked values"):
         as_mask(np.ma.masked_array(np.ones((8, 10), bool), True))

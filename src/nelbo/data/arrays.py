@@ -221,7 +221,7 @@ def as_images(array: Array, name: str, channels: int | None = None) -> Tensor:
     if not first and not last:
         raise DataError(
             f"{name} has the shape {shape}; expected H x W, N x H x W, N x H x W x C or N x C x H x W with C = 1 or 3 "
-            f"channels{', such as array[..., :3]' if shape[-1] == 4 else ''}."
+            f"channels{', such as array[..., :3]' if shape[-1:] == (4,) else ''}."
         )
     if first and last:
         raise DataError(

@@ -18,7 +18,7 @@ from nelbo.data.names import AUTO, Range
 from nelbo.data.pictures import Picture, read_picture
 from nelbo.data.preparing import Prepared, fitted, joined, load_for_model, warn_for_model
 from nelbo.data.stored import Unreadable
-from nelbo.display import brief, counted
+from nelbo.display import counted
 from nelbo.errors import DataError, shown, warn
 
 Single = str | os.PathLike[str] | Image.Image | NDArray[Any] | Tensor
@@ -183,15 +183,16 @@ def as_mask(mask: Single) -> Tensor:
         DataWarning: a picture has grey pixels.
     """
     if isinstance(mask, np.ndarray | Tensor):
-        is_bool = mask.dtype == (torch.bool if isinstance(mask, Tensor) else np.bool_)
-        if not is_bool or mask.ndim != 2:
-            plane = "mask" if mask.ndim == 2 else "mask.squeeze()"
-            is_plane = mask.ndim == 2 or sum(side > 1 for side in mask.shape) == 2
+        array = as_array(mask, "the mask")
+        is_bool = array.dtype == np.bool_
+        if not is_bool or array.ndim != 2:
+            plane = "mask" if array.ndim == 2 else "mask.squeeze()"
+            is_plane = array.ndim == 2 or sum(side > 1 for side in array.shape) == 2
             such = f", such as {plane}{'' if is_bool else ' > mask.max() / 2'}" if is_plane else ""
             raise DataError(
                 f"the mask is {shown(mask)}; expected bool (height, width), true where pixels are missing{such}."
             )
-        return torch.as_tensor(as_array(mask, "the mask"))
+        return torch.as_tensor(array)
     name = f"the mask {os.fspath(mask)}" if isinstance(mask, str | os.PathLike) else "the mask"
     picture = as_picture(mask, what="the mask")
     if "transparency" in picture.lost:
@@ -253,7 +254,7 @@ def _warn_of_levels(array: NDArray[np.uint8], limits: Range | None) -> None:
         )
 
 
-def as_array(images: NDArray[Any] | Tensor, what: str = "the array") -> NDArray[Any]:
+def as_array(images: NDArray[Any] | Tensor, what: str | None = None) -> NDArray[Any]:
     """Return an array, or a tensor as an array; numbers of a type that NumPy lacks, such as bfloat16, as float32.
 
     Raises:
@@ -262,8 +263,8 @@ def as_array(images: NDArray[Any] | Tensor, what: str = "the array") -> NDArray[
     if isinstance(images, np.ma.MaskedArray):
         if masked := int(np.ma.getmaskarray(images).sum()):
             raise DataError(
-                f"{what} has {counted(masked, 'masked value')}; expected a value in every pixel. Fill them, for "
-                "example by x.filled(0)."
+                f"{what or 'the array'} has {counted(masked, 'masked value')}; expected a value in every pixel. Fill "
+                "them, for example by x.filled(0)."
             )
         return np.ma.getdata(images)
     if not isinstance(images, Tensor):
@@ -273,7 +274,8 @@ def as_array(images: NDArray[Any] | Tensor, what: str = "the array") -> NDArray[
         array: NDArray[Any] = (images if known else images.float()).detach().cpu().numpy()
     except (TypeError, RuntimeError) as error:
         raise DataError(
-            f"the tensor is {brief(images)}; expected numbers in a dense tensor, not in a sparse, nested or meta one."
+            f"{what or 'the tensor'} is {shown(images)}; expected numbers in a dense tensor, not in a sparse, nested "
+            "or meta one."
         ) from error
     return array
 
