@@ -93,13 +93,14 @@ def _check_headers(file: BinaryIO, start: int, end: int) -> None:
 
 def _are_records(body: bytes) -> bool:
     """Return whether the body of an extended header consists of whole records."""
-    rest = body.rstrip(b"\0")
-    while rest:
-        length, space, _ = rest[:20].partition(b" ")
+    body, start = body.rstrip(b"\0"), 0
+    while start < len(body):
+        length, space, _ = body[start : start + 20].partition(b" ")
         size = int(length) if length.isdigit() and space else 0
-        record, rest = rest[:size], rest[size:]
+        record = body[start : start + size]
         if len(record) < size or b"=" not in record or not record.endswith(b"\n"):
             return False
+        start += size
     return True
 
 

@@ -21,7 +21,7 @@ from nelbo.files import refuse_pointer
 
 Array = NDArray[Any]
 MAX_CLASSES = 1_000_000
-ARRAYS, MEMORY = ARRAY_KINDS = ("arrays", "memory")  # the sources that are not made of files of images
+ARRAY_KINDS = ("arrays", "memory")  # the sources that are not made of files of images
 CHUNK = 1024  # images that are looked at together
 DARK = 32  # a set whose levels are all below it is nearly black
 
@@ -58,7 +58,8 @@ def load_arrays(path: Path, range: Range | str = AUTO) -> Loaded:
             )
     known = int(levels) if "levels" in arrays else num_levels
     dataset = ArrayDataset(images, known, labels, printable(path.stem), class_names)
-    return Loaded(ARRAYS, dataset, limits=limits_of(arrays["images"], range))
+    limits = limits_of(arrays["images"], range)
+    return Loaded("arrays", dataset, None, limits, limits is None and not within_1(arrays["images"]))
 
 
 def _read(path: Path) -> dict[str, Array]:
@@ -126,12 +127,17 @@ def as_levels(array: Array, name: str, range: Range | str = AUTO) -> tuple[Array
     if limits is not None:
         _warn_of_range(f"{name} holds {array.dtype} from {low} to {high}", (low.item(), high.item()), limits)
         return to_levels(array, limits), 256
-    if array.dtype.kind == "f" and low >= 0 and high <= 1:
+    if within_1(array):
         warnings.warn(f"{name} holds {array.dtype} within 0..1; x became round(255 x).", DataWarning, stacklevel=2)
         return np.rint(array * 255).astype(np.uint8), 256
     if low >= 0 and high <= 255 and (array == np.rint(array)).all():
         return array.astype(np.uint8), 256
     raise DataError(f"{name} holds {array.dtype} {_advice(array, low, high)}")
+
+
+def within_1(array: Array) -> bool:
+    """Return whether an array has fractions of white, which are scaled to levels: floating-point values within 0..1."""
+    return array.dtype.kind == "f" and bool(array.size and array.min() >= 0 and array.max() <= 1)
 
 
 def _advice(array: Array, low: Any, high: Any) -> str:
@@ -157,14 +163,13 @@ def _advice(array: Array, low: Any, high: Any) -> str:
 def warn_of_low_levels(source: Loaded) -> None:
     """Issue a `DataWarning` if images of 256 levels in memory have only a few low ones, so that they are nearly black.
 
-    Such are images whose levels are all 0 or 1, and two or more images from arrays whose levels are all below `DARK`,
-    unless they were mapped from a range: levels 0..16, or numbers of classes. A single image may be dark.
+    Such are images whose levels are all 0 or 1, and two or more images from arrays whose values are all below `DARK`:
+    levels 0..16, or numbers of classes. Values that were mapped or scaled and a single image may be dark.
     """
     dataset = source.train
     if source.kind not in ARRAY_KINDS or source.test is not None or not dataset.in_memory or dataset.levels != 256:
         return
-    ranged = source.kind == ARRAYS and source.limits is None and len(dataset) > 1
-    top, enough = 0, DARK if ranged else 2
+    top, enough = 0, DARK if source.are_values and len(dataset) > 1 else 2
     for some in torch.arange(len(dataset)).split(CHUNK):
         if (top := max(top, int(dataset.images(some).max()))) >= enough:
             return
@@ -196,8 +201,9 @@ def limits_of(array: Array, range: Range | str) -> Range | None:
 
 
 def _warn_of_range(what: str, values: Range, limits: Range) -> None:
-    clipped = "; values outside are clipped" if values[0] < limits[0] or values[1] > limits[1] else ""
-    clipped += f"; NaN became {limits[0]:.12g}" if math.isnan(values[0]) else ""
+    is_nan = math.isnan(values[0])  # the largest and the smallest value are then unknown
+    clipped = "; values outside are clipped" if is_nan or values[0] < limits[0] or values[1] > limits[1] else ""
+    clipped += f"; NaN became {limits[0]:.12g}" if is_nan else ""
     warnings.warn(f"{what}; {limits[0]:.12g}..{limits[1]:.12g} became 0..255{clipped}.", DataWarning, stacklevel=3)
 
 

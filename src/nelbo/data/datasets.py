@@ -202,12 +202,17 @@ class ArrayDataset(ImageDataset):
 
 @dataclass(frozen=True)
 class Loaded:
-    """Images in memory, the held-out part if the set has one of its own, and the range they were read by if known."""
+    """Images in memory, the held-out part if the set has one of its own, and the range they were read by if known.
+
+    Attributes:
+        are_values: the levels are the values of an array as they were.
+    """
 
     kind: str
     train: ImageDataset
     test: ImageDataset | None = None
     limits: Range | None = None
+    are_values: bool = False
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ Part = str | int
 Parts = tuple[list[Part], bool]  # each name once, in order, and whether bytes follow the last part that was read
 
 MOST_CHUNKS = 10**6  # that are read in one file: more than a picture of `MAX_PIXELS` needs
-PROFILE, EXIF, XMP, PHOTOSHOP = "iCCP", "eXIf", 700, 34377
+PROFILE, EXIF, XMP, PHOTOSHOP, COMMENT = "iCCP", "eXIf", 700, 34377, "COM"
 RIFF_PARTS: dict[bytes, Part] = {b"ICCP": PROFILE, b"EXIF": EXIF, b"XMP ": XMP}
 RIFF_PIXELS = (b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF")
 SEGMENTS: dict[tuple[str, bytes], Part | None] = {  # of a JPEG file, by the start of their contents; None: the layout
@@ -26,7 +26,7 @@ SEGMENTS: dict[tuple[str, bytes], Part | None] = {  # of a JPEG file, by the sta
     ("APP2", b"ICC_PROFILE\0"): PROFILE,
     ("APP13", b"Photoshop 3.0\0"): PHOTOSHOP,
     ("APP14", b"Adobe"): None,
-    ("COM", b""): None,  # Pillow reads comments
+    ("COM", b""): COMMENT,
 }
 BMP_PROFILES = (b"DEBM", b"KNIL")  # embedded, or in another file
 # In bytes, by the type of a tag.
@@ -120,6 +120,8 @@ def _end_of_jpeg(content: bytes, here: int) -> int:
     From the first scan on, the two bytes of the end are searched for: the samples of a scan do not contain them.
     """
     while content[here : here + 1] == b"\xff" and content[here + 1 : here + 2] != b"\xda":
+        while content[here + 1 : here + 2] == b"\xff":  # a marker may follow bytes that fill
+            here += 1
         here += 2 + int.from_bytes(content[here + 2 : here + 4], "big")
     end = content.find(b"\xff\xd9", here)
     return len(content) if end < 0 else end + 2

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from nelbo.data.arrays import ARRAYS, MEMORY, as_images, limits_of
+from nelbo.data.arrays import as_images, limits_of, within_1
 from nelbo.data.datasets import ArrayDataset, ImageDataset, Loaded, Split
 from nelbo.data.decoding import conform
 from nelbo.data.folder_dataset import FolderDataset
@@ -39,13 +39,15 @@ def collect(images: Images | Split, size: Size | None, mode: Mode | None, range:
         DataError: something else, images that cannot be used, or of several sizes without a `size`.
     """
     if isinstance(images, Split):
-        return Loaded(MEMORY, images.train, images.test, images.limits)
+        return Loaded("memory", images.train, images.test, images.limits)
     if isinstance(images, ImageDataset):
-        return Loaded(MEMORY, images, limits=images.limits if isinstance(images, FolderDataset) else None)
+        return Loaded("memory", images, limits=images.limits if isinstance(images, FolderDataset) else None)
     if isinstance(images, np.ndarray | Tensor):
         pixels, levels = levels_of(images, 256, range)
         dataset = ArrayDataset(as_images(pixels.numpy(), "the array"), levels)
-        return Loaded(ARRAYS, dataset, limits=limits_of(as_array(images), range))
+        array = as_array(images)
+        limits = limits_of(array, range)
+        return Loaded("memory", dataset, None, limits, limits is None and not within_1(array))
     given = [images] if isinstance(images, Image.Image) else images
     if not isinstance(given, list | tuple) or not given:
         raise DataError(
@@ -79,8 +81,9 @@ def _stacked(images: Sequence[Single], size: Size | None, mode: Mode | None, ran
         )
     mode = mode or MODE_OF[max(map(len, pixels))]
     stacked = torch.cat([conform(image[None], size, mode) for image in pixels])
-    kind = ARRAYS if any(isinstance(image, np.ndarray | Tensor) for image in images) else MEMORY
-    return Loaded(kind, ArrayDataset(stacked, levels.pop()), limits=deep.limits(range))
+    arrays = [as_array(image) for image in images if isinstance(image, np.ndarray | Tensor)]
+    are_values = any(limits_of(array, range) is None and not within_1(array) for array in arrays)
+    return Loaded("memory", ArrayDataset(stacked, levels.pop()), None, deep.limits(range), are_values)
 
 
 @dataclass(frozen=True)

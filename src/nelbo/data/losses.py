@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from PIL import Image
 
+from nelbo.data.file_parts import COMMENT
 from nelbo.data.metadata import TRAILING, chunks_of
 
 PLAIN_MODES = ("1", "L", "P", "PA", "LA", "RGB", "RGBA", "I", "F")
@@ -45,6 +46,7 @@ PARTS: dict[str | int, str] = {
     "sPLT": "suggested palette",
     "tIME": "time of last change",
     "caBX": "C2PA data",
+    COMMENT: "comment",
     TRAILING: "trailing bytes",
     269: "document name",
     270: "description",
@@ -135,7 +137,11 @@ def _named(
         info: names in words, by Pillow's name.
         names: names in words, by the part.
     """
-    made_up = ("dpi",) if image.format == "TIFF" else ()  # Pillow adds a resolution if there is no tag of it
+    made_up: tuple[str, ...] = (
+        ("dpi",) if image.format == "TIFF" else ()
+    )  # Pillow adds a resolution if there is no tag of it
+    if not image.info.get("jfif_unit"):
+        made_up += ("jfif_density",)  # only the shape of a pixel, mostly 1:1
     found = [name for key, name in info.items() if image.info.get(key) and key not in made_up]
     return list(dict.fromkeys(found + [names[part] for part in parts if part in names]))
 

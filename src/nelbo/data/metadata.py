@@ -51,6 +51,11 @@ def remember_file(image: Image.Image, file: BinaryIO) -> None:
     setattr(image, FILE, file)
 
 
+def has_file(image: Image.Image) -> bool:
+    """Return whether `remember_file` gave an image its stream."""
+    return hasattr(image, FILE)
+
+
 def chunks_of(image: Image.Image) -> list[Part]:
     """Return the names of the parts in the file of an open image; empty for an image without a file.
 

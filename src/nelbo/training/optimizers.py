@@ -77,7 +77,7 @@ def orthogonalized(matrices: Tensor) -> Tensor:
     if tall := matrices.shape[1] > matrices.shape[2]:
         matrices = matrices.mT
     X = matrices / matrices.flatten(1).norm(dim=1).clamp(min=1e-7)[:, None, None]
-    if X.dtype == torch.float32 and X.shape[2] >= 2 * X.shape[1]:
+    if X.dtype == torch.float32 and X.shape[2] >= 3 * X.shape[1]:
         X = _product_of_steps(X @ X.mT) @ X
     else:
         a, b, c = COEFFICIENTS
