@@ -137,7 +137,7 @@ def test_advice_for_other_values_works_when_it_is_executed(array: np.ndarray) ->
 
 def test_values_that_are_not_finite_are_named_with_a_range() -> None:
     array = np.array([[[[np.nan, -np.inf, 0.5, np.inf]]]])
-    with pytest.warns(DataWarning, match=r"0\.\.1 became 0\.\.255; NaN became 0\."):
+    with pytest.warns(DataWarning, match=r"0\.\.1 became 0\.\.255; values outside are clipped; NaN became 0\."):
         assert load_data(array, range=(0, 1), held_out=0).train[0].flatten().tolist() == [0, 0, 128, 255]
 
 
@@ -183,6 +183,20 @@ def test_a_set_of_low_levels_is_warned_of_and_takes_a_range(tmp_path: Path, kind
         assert split.limits == (0, 16) and torch.equal(split.train.images(range(20)), right)
     with pytest.warns(DataWarning, match=r"no value above 2 of .* set range='0,2'"):
         load_data((GREY % 3).astype(kind))
+
+
+def test_dark_fractions_are_no_set_of_low_levels() -> None:
+    """A range in levels would not fit values of 0..1."""
+    with pytest.warns(DataWarning) as caught:
+        load_data((GREY / 255 * 0.08).astype(np.float32))
+    assert [str(each.message) for each in caught] == ["the array holds float32 within 0..1; x became round(255 x)."]
+
+
+def test_nan_may_hide_values_outside_of_a_range() -> None:
+    values = np.full((4, 6, 5), 2.0)
+    values[0, 0, :3] = np.nan, 500, -3
+    with pytest.warns(DataWarning, match="values outside are clipped; NaN became 0"):
+        load_data(values, range=(0, 10))
 
 
 def test_dark_pictures_are_no_set_of_low_levels() -> None:

@@ -246,15 +246,15 @@ def jpeg(marker: int, content: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("marker", "content", "lost", "metadata"),
     [
-        (0xE5, b"private data", "", "its resolution and chunk APP5 are left out"),
-        (0xEB, b"JP\0\1jumb", "", "its resolution and chunk APP11 are left out"),
-        (0xE2, b"MPF\0junk", "", "its resolution and chunk APP2 are left out"),
-        (0xE0, b"JFXX\0\x10", "", "its resolution and chunk APP0 are left out"),
-        (0xED, b"Adobe_CM", "", "its resolution and chunk APP13 are left out"),
-        (0xED, b"Photoshop 3.0\0", "", "its resolution and Photoshop data are left out"),
-        (0xE1, b"http://ns.adobe.com/xmp/extension/\0more", "", "its resolution and XMP are left out"),
-        (0xE2, b"ICC_PROFILE\0\1\2half", "its colour profile is ignored", "its resolution is left out"),
-        (0xEE, b"Adobe\0\x64\0\0\0\0\1", "", "its resolution is left out"),
+        (0xE5, b"private data", "", "its chunk APP5 is left out"),
+        (0xEB, b"JP\0\1jumb", "", "its chunk APP11 is left out"),
+        (0xE2, b"MPF\0junk", "", "its chunk APP2 is left out"),
+        (0xE0, b"JFXX\0\x10", "", "its chunk APP0 is left out"),
+        (0xED, b"Adobe_CM", "", "its chunk APP13 is left out"),
+        (0xED, b"Photoshop 3.0\0", "", "its Photoshop data is left out"),
+        (0xE1, b"http://ns.adobe.com/xmp/extension/\0more", "", "its XMP is left out"),
+        (0xE2, b"ICC_PROFILE\0\1\2half", "its colour profile is ignored", ""),
+        (0xEE, b"Adobe\0\x64\0\0\0\0\1", "", ""),
     ],
 )
 @pytest.mark.filterwarnings("ignore:Image appears to be a malformed MPO")
@@ -304,3 +304,27 @@ def test_damaged_structure_is_no_error(name: str) -> None:
 
 def test_phrases_are_joined():
     assert [in_words(names) for names in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a and b", "a, b and c"]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP", "PNG", "TIFF"])
+def test_bytes_after_the_end_of_a_stream_are_named(kind: str) -> None:
+    """Pillow forgets the stream of most formats when it has loaded an image."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (9, 9), (200, 30, 90)).save(buffer, kind)
+    for trail, said in ((b"", ""), (b"TRAIL" + bytes(range(20)), "its trailing bytes are left out")):
+        assert from_pillow(Image.open(io.BytesIO(buffer.getvalue() + trail))).metadata == said
+
+
+def test_filling_and_comments_of_a_jpeg() -> None:
+    buffer = io.BytesIO()
+    Image.new("L", (9, 9), 90).save(buffer, "JPEG")
+    content = buffer.getvalue()
+    tables = content.index(b"\xff\xdb")
+    filled = content[:tables] + b"\xff" + content[tables:]
+    commented = content[:2] + b"\xff\xfe\0\x07hello" + b"\xff\xfe\0\x02" + content[2:]
+    for file, said in (
+        (filled, ""),
+        (filled + b"TRAIL", "its trailing bytes are left out"),
+        (commented, "its comment is left out"),  # Pillow keeps the last comment only, an empty one here
+    ):
+        assert from_pillow(Image.open(io.BytesIO(file))).metadata == said

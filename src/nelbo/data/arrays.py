@@ -1,6 +1,5 @@
 """Images in NumPy's `.npy` and `.npz` files."""
 
-import math
 import warnings
 from pathlib import Path
 from typing import Any
@@ -125,7 +124,7 @@ def as_levels(array: Array, name: str, range: Range | str = AUTO) -> tuple[Array
         return array.astype(np.uint8), 2
     low, high = array.min(), array.max()
     if limits is not None:
-        _warn_of_range(f"{name} holds {array.dtype} from {low} to {high}", (low.item(), high.item()), limits)
+        _warn_of_range(array, name, limits)
         return to_levels(array, limits), 256
     if within_1(array):
         warnings.warn(f"{name} holds {array.dtype} within 0..1; x became round(255 x).", DataWarning, stacklevel=2)
@@ -200,11 +199,16 @@ def limits_of(array: Array, range: Range | str) -> Range | None:
     return None if array.dtype == np.uint8 and not 0 <= range[0] < range[1] <= 255 else range
 
 
-def _warn_of_range(what: str, values: Range, limits: Range) -> None:
-    is_nan = math.isnan(values[0])  # the largest and the smallest value are then unknown
-    clipped = "; values outside are clipped" if is_nan or values[0] < limits[0] or values[1] > limits[1] else ""
-    clipped += f"; NaN became {limits[0]:.12g}" if is_nan else ""
-    warnings.warn(f"{what}; {limits[0]:.12g}..{limits[1]:.12g} became 0..255{clipped}.", DataWarning, stacklevel=3)
+def _warn_of_range(array: Array, name: str, limits: Range) -> None:
+    known = array[~np.isnan(array)] if array.dtype.kind == "f" else array
+    low, high = (known.min(), known.max()) if known.size else limits
+    outside = "; values outside are clipped" if low < limits[0] or high > limits[1] else ""
+    replaced = f"; NaN became {limits[0]:.12g}" if known.size < array.size else ""
+    warn(
+        f"{name} holds {array.dtype} from {low} to {high}; {limits[0]:.12g}..{limits[1]:.12g} became 0..255"
+        f"{outside}{replaced}.",
+        DataWarning,
+    )
 
 
 def as_images(array: Array, name: str, channels: int | None = None) -> Tensor:
