@@ -51,19 +51,20 @@ def check_folder(path: Path) -> None:
     """
     if os.path.exists(path) and not os.path.isdir(path):
         raise RunError(f"{path} is a file; {option('out')} needs a folder, or a name that does not exist yet.")
-    _check_parents(path / "x")
+    _check_parents(path / "x", path)
 
 
-def _check_parents(path: Path) -> None:
-    """Check that the nearest folder above `path` that exists can be written."""
+def _check_parents(path: Path, shown: Path | None = None) -> None:
+    """Check that the nearest folder above `path` that exists can be written; an error names `shown`, or else `path`."""
+    named = shown or path
     for folder in path.parents:
         if not os.path.exists(folder):  # unlike Path.exists, it raises nothing below a folder that cannot be read
             continue
         if not os.path.isdir(folder):
-            raise RunError(f"{path} cannot be written: {folder} is a file, not a folder.")
+            raise RunError(f"{named} cannot be written: {folder} is a file, not a folder.")
         if not os.access(folder, os.W_OK | os.X_OK):
             raise RunError(
-                f"{path} cannot be written: you have no permission to write in {folder.absolute()}; choose another "
+                f"{named} cannot be written: you have no permission to write in {folder.absolute()}; choose another "
                 "folder."
             )
         break

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from nelbo.data import ArrayDataset, FolderDataset, describe, load_data, load_for_model
+from nelbo.data import ArrayDataset, DataWarning, FolderDataset, describe, load_data, load_for_model
 from nelbo.data.decoding import usable_processors
 from nelbo.data.folders import labels_of, list_folder
 from nelbo.data.scanning import scan
@@ -282,3 +282,22 @@ def test_digest_of_names_moves_with_the_folder(tmp_path: Path, save: Save) -> No
     (copied / "y" / "2.png").rename(copied / "y" / "3.png")
     assert load_data(copied).names != digest
     assert load_data("digits").names is None
+
+
+def test_sets_beside_images_and_other_pictures_are_named(tmp_path: Path, save: Save) -> None:
+    for index in range(3):
+        save(f"{index}.png", index)
+    (tmp_path / "train-0.tar").touch()
+    with pytest.warns(DataWarning, match=r"1 file of several images \(\.tar: 1\) beside images is left out; move such"):
+        load_data(tmp_path)
+    (tmp_path / "moving.gif").write_bytes(b"GIF89a")
+    with pytest.raises(
+        DataError, match=r"moving\.gif is a \.gif picture, which nelbo does not read; convert it to PNG"
+    ):
+        load_data(tmp_path / "moving.gif")
+
+
+def test_a_cut_header_is_told_without_words_of_python(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\nxx")
+    with pytest.raises(DataError, match=r"a damaged or unsupported PNG image \(a part of it is cut short\)"):
+        load_data(tmp_path, on_reject="stop")

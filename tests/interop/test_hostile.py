@@ -177,3 +177,6 @@ def test_target_folder_must_be_empty(tmp_path: Path, folder: Path, our_run: Call
             import_model(folder, taken)
         with pytest.raises(NelboError, match="is not empty; choose another out"):
             export_model(run.folder, taken, format="diffusers")
+    (tmp_path / "file").touch()
+    with pytest.raises(NelboError, match="file is a file; out needs a folder"):
+        export_model(run.folder, tmp_path / "file", format="diffusers")

@@ -51,6 +51,11 @@ def test_contradicting_settings_are_refused(tmp_path, how, message):
     assert not (tmp_path / "run").exists()
 
 
+def test_minutes_that_are_no_number_contradict_nothing(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"minutes.* must be a finite number above 0, got nan"):
+        nelbo.train("digits", tmp_path / "run", minutes=math.nan)
+
+
 def test_a_preview_that_cannot_be_written_is_a_warning(tmp_path):
     out = tmp_path / "run"
     listener = Listener(on_config=lambda *_: (out / "samples").write_text("in the way"))

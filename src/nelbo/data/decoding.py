@@ -32,6 +32,7 @@ The command line prints a summary of this policy, `nelbo.cli.data.POLICY`.
 
 import io
 import os
+import struct
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -171,6 +172,8 @@ class _Source:
             image.seek(self.page or 0)
         except Exception as error:
             cause = str(error) or type(error).__name__
+            if isinstance(error.__cause__ or error, struct.error):  # its text speaks of buffers
+                cause = "a part of it is cut short"
         else:
             cause = "no decoder takes it"
         return f"{unopened(self.file, self.page or 0)}: {cause}" if self.kind == "TIFF" else cause

@@ -63,6 +63,15 @@ class Listing:
         if self.note:
             warnings.warn(self.note, DataWarning, stacklevel=3)
         self.warn_of_unread()
+        sets = {ending: number for ending, number in self.ignored.items() if ending in (*ARRAY_ENDINGS, SHARD_ENDING)}
+        if self.images and sets:
+            listed = ", ".join(f"{ending}: {number}" for ending, number in sets.items())
+            warnings.warn(
+                f"{self.name}: {counted(sum(sets.values()), 'file')} of several images ({listed}) beside images "
+                f"{'is' if sum(sets.values()) == 1 else 'are'} left out; move such files to a folder of their own.",
+                DataWarning,
+                stacklevel=3,
+            )
 
     def warn_of_unread(self) -> None:
         """Issue a `DataWarning` for pictures that are not read."""

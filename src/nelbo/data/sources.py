@@ -23,6 +23,7 @@ from nelbo.data.names import (
     DIGITS,
     FASHION_MNIST,
     IMAGE_ENDINGS,
+    OTHER_PICTURES,
     SHARD_ENDING,
     TOY_PREFIX,
     Range,
@@ -163,6 +164,10 @@ def _unrecognized(spec: str) -> DataError:
         refuse_pointer(path, DataError)
         if kinds := kinds_in([path]):
             return DataError(f"{printable(path)} is an IDX file of {kinds[path]}; {EXPECTED}.")
+        if path.suffix.lower() in OTHER_PICTURES:
+            return DataError(
+                f"{printable(path)} is a {path.suffix.lower()} picture, which nelbo does not read; convert it to PNG."
+            )
         arrays = ", ".join(ARRAY_ENDINGS)
         return DataError(
             f"{printable(path)} is of an unknown kind; expected a folder, an image ({endings}), {arrays} or "

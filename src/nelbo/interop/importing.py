@@ -94,7 +94,7 @@ def refuse_taken(folder: Path) -> None:
         RunError: the folder holds a file, is one itself, or cannot be written.
     """
     names = os.listdir(folder) if os.path.isdir(folder) else []
-    if os.path.isfile(folder) or any(not name.startswith(".") for name in names):
+    if any(not name.startswith(".") for name in names):
         raise RunError(f"{folder} is not empty; choose another {option('out')}.")
     check_folder(folder)
 

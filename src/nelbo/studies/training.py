@@ -131,7 +131,9 @@ def _refuse_contradictions(
     arguments: dict[str, Any] = {"minutes": minutes, "steps": steps}
     given = {name: value for name, value in arguments.items() if value is not None}
     for name, value in (given if seed == "recipe" else {**given, "seed": seed}).items():
-        other = overrides.get(full := f"training.{name}", value)
+        if (full := f"training.{name}") not in overrides:
+            continue
+        other = overrides[full]
         plain = other is None or isinstance(other, str | Real)
         if not plain or other != value:
             given_there = str(other) if plain else shown(other)
