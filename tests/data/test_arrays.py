@@ -325,9 +325,9 @@ def test_unknown_spec_suggests_the_nearest_name(spec: str, message: str) -> None
 
 
 def test_file_of_unknown_kind_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.gif").touch()
-    with pytest.raises(DataError, match=r"a\.gif is of an unknown kind"):
-        load_data(str(tmp_path / "a.gif"))
+    (tmp_path / "a.xyz").touch()
+    with pytest.raises(DataError, match=r"a\.xyz is of an unknown kind"):
+        load_data(str(tmp_path / "a.xyz"))
 
 
 def test_array_dataset_checks_its_tensors() -> None:
