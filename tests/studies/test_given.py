@@ -273,3 +273,21 @@ def test_progress_shows_the_stages(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")  # Rich takes standard error for a terminal
     train(GREY, tmp_path / "run", progress=True)
     assert "training" in capsys.readouterr().err
+
+
+def test_arrays_of_a_list_have_one_scale():
+    """As one array of all of them has; otherwise a single dark or white image would be scaled by itself."""
+    bright, dark = np.full((8, 8), 59784, np.uint16), np.full((8, 8), 198, np.uint16)
+    with pytest.warns(DataWarning, match=r"0\.\.65535 became 0\.\.255"):
+        several, one = (
+            nelbo.load_data(each, range="full", held_out=0) for each in ([bright, dark], [bright, dark][:1])
+        )
+    assert several.train.images([0, 1]).amax((1, 2, 3)).tolist() == [233, 1] and several.limits == one.limits
+    assert several.limits == (0, 65535)
+    black, white, grey = (np.full((8, 8), value, np.float32) for value in (0, 1, 90))
+    assert len(nelbo.load_data([black, grey], held_out=0).train) == len(nelbo.load_data([black, white]).train) + 1
+    for refused in (nelbo.load_data, nelbo.load("fashion-mnist").score):
+        with pytest.raises(
+            DataError, match=r"1 of the 2 floating-point arrays of the list is within 0\.\.1 and the rest"
+        ):
+            refused([white, grey])

@@ -1,6 +1,7 @@
 """Images in NumPy's `.npy` and `.npz` files."""
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,21 @@ def as_levels(array: Array, name: str, range: Range | str = AUTO) -> tuple[Array
 def within_1(array: Array) -> bool:
     """Return whether an array has fractions of white, which are scaled to levels: floating-point values within 0..1."""
     return array.dtype.kind == "f" and bool(array.size and array.min() >= 0 and array.max() <= 1)
+
+
+def require_one_scale(arrays: Sequence[Array]) -> None:
+    """Check that the floating-point arrays of a list are all fractions of white or all levels.
+
+    Raises:
+        DataError: one is within 0..1, and another is not.
+    """
+    fractions = [within_1(array) for array in arrays if array.dtype.kind == "f" and array.any()]  # black is both
+    if any(fractions) and not all(fractions):
+        raise DataError(
+            f"{sum(fractions)} of the {counted(len(fractions), 'floating-point array')} of the list "
+            f"{'is' if sum(fractions) == 1 else 'are'} within 0..1 and the rest not, so their scale is not clear; give "
+            "all of them on one scale, such as uint8."
+        )
 
 
 def _advice(array: Array, low: Any, high: Any) -> str:

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from nelbo.data.arrays import as_images, limits_of, within_1
+from nelbo.data.arrays import as_images, limits_of, require_one_scale, within_1
 from nelbo.data.datasets import ArrayDataset, ImageDataset, Loaded, Split
 from nelbo.data.decoding import conform
 from nelbo.data.folder_dataset import FolderDataset
@@ -59,7 +59,12 @@ def collect(images: Images | Split, size: Size | None, mode: Mode | None, range:
 
 def _stacked(images: Sequence[Single], size: Size | None, mode: Mode | None, range: Range | str) -> Loaded:
     """Return the images of a list as a set in memory."""
-    entries = [_entry(image, range) for image in images]
+    arrays = [as_array(image) for image in images if isinstance(image, np.ndarray | Tensor)]
+    if isinstance(range, str):
+        require_one_scale(arrays)
+    deepest = [array for array in arrays if array.dtype == np.uint16]
+    together = next((limits for array in deepest if (limits := limits_of(array, range)) is not None), None)
+    entries = [_entry(image, range if together is None or not _is_uint16(image) else together) for image in images]
     pictures = [picture for entry in entries for picture in entry.pictures]
     deep = deep_among(pictures)
     warn_of_pictures("the list", pictures, range, choice_of_range())
@@ -81,9 +86,12 @@ def _stacked(images: Sequence[Single], size: Size | None, mode: Mode | None, ran
         )
     mode = mode or MODE_OF[max(map(len, pixels))]
     stacked = torch.cat([conform(image[None], size, mode) for image in pixels])
-    arrays = [as_array(image) for image in images if isinstance(image, np.ndarray | Tensor)]
-    are_values = any(limits_of(array, range) is None and not within_1(array) for array in arrays)
-    return Loaded("memory", ArrayDataset(stacked, levels.pop()), None, deep.limits(range), are_values)
+    are_values = together is None and any(limits_of(array, range) is None and not within_1(array) for array in arrays)
+    return Loaded("memory", ArrayDataset(stacked, levels.pop()), None, deep.limits(range) or together, are_values)
+
+
+def _is_uint16(image: Single) -> bool:
+    return isinstance(image, np.ndarray | Tensor) and as_array(image).dtype == np.uint16
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from nelbo.data.arrays import as_images, as_levels, limits_of
+from nelbo.data.arrays import as_images, as_levels, limits_of, require_one_scale
 from nelbo.data.datasets import ImageDataset
 from nelbo.data.flattening import from_pillow, pages_in
 from nelbo.data.folders import DataWarning
@@ -67,6 +67,8 @@ def _each_fitted(images: object, shape: tuple[int, int, int], levels: int, limit
         raise DataError(
             f"the images are {shown(images)}; {EXPECTED}, a list of these that is not empty, or a data set."
         )
+    if limits is None:
+        require_one_scale([as_array(image) for image in given if isinstance(image, np.ndarray | Tensor)])
     parts, pictures = list[Prepared](), list[Picture]()
     for image in given:
         if isinstance(image, np.ndarray | Tensor):
