@@ -288,7 +288,7 @@ def test_sets_beside_images_and_other_pictures_are_named(tmp_path: Path, save: S
     for index in range(3):
         save(f"{index}.png", index)
     (tmp_path / "train-0.tar").touch()
-    with pytest.warns(DataWarning, match=r"1 file of several images \(\.tar: 1\) beside images is left out; move such"):
+    with pytest.warns(DataWarning, match=r"1 file is left out, because other files are images \(\.tar: 1\); move what"):
         load_data(tmp_path)
     (tmp_path / "moving.gif").write_bytes(b"GIF89a")
     with pytest.raises(

@@ -11,7 +11,7 @@ from PIL import Image, ImageCms, PngImagePlugin
 from nelbo.data.flattening import from_pillow, pages_in
 from nelbo.data.inputs import as_pictures
 from nelbo.data.losses import in_words
-from nelbo.data.metadata import chunks_of, remember_file
+from nelbo.data.metadata import FILE, chunks_of, remember_file
 from nelbo.data.pictures import read_picture
 from nelbo.data.stored import Unreadable
 from tests.data.png_files import chunk
@@ -231,7 +231,7 @@ def test_bytes_after_the_end_are_named_in_every_format(tmp_path: Path, name: str
         path = tmp_path / "image"
         path.write_bytes(FILES[name] + after)
         with Image.open(path) as image, open(path, "rb") as file, Image.open(file) as other:
-            remember_file(other, file)
+            remember_file(other)
             for each in (image, other):
                 before = chunks_of(each)
                 each.load()
@@ -298,7 +298,7 @@ def test_damaged_structure_is_no_error(name: str) -> None:
     image = Image.open(io.BytesIO(FILES[name]))
     for place in range(8, min(len(FILES[name]), 300)):
         for damaged in (FILES[name][:place], FILES[name][:place] + b"\xff" * 8 + FILES[name][place + 8 :]):
-            remember_file(image, io.BytesIO(damaged))
+            setattr(image, FILE, io.BytesIO(damaged))
             assert isinstance(chunks_of(image), list)
 
 

@@ -70,10 +70,9 @@ def test_calls_go_from_T_down_to_x_0(kind: type[Sampler], steps: int):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", SAMPLERS.values(), ids=SAMPLERS)
-def test_calls_for_many_numbers_of_steps(kind: type[Sampler]):
-    """All numbers to 100, where rounding merges most, and every 31st above; all 1,000 take an hour."""
+def test_calls_for_every_number_of_steps(kind: type[Sampler]):
     schedule = NoiseSchedule.linear(1000)
-    for steps in (*range(1, 101), *range(101, 1001, 31)):
+    for steps in range(1, 1001):
         times, path, _ = walked(kind, steps, schedule)
         assert times == expected_times(kind, schedule.strided(steps).timesteps[1:].tolist()), steps
         assert times[0] == 1000 and path[-1].t == 0, steps

@@ -58,8 +58,8 @@ def load_arrays(path: Path, range: Range | str = AUTO) -> Loaded:
             )
     known = int(levels) if "levels" in arrays else num_levels
     dataset = ArrayDataset(images, known, labels, printable(path.stem), class_names)
-    limits = limits_of(arrays["images"], range)
-    return Loaded("arrays", dataset, None, limits, limits is None and not within_1(arrays["images"]))
+    given = arrays["images"]
+    return Loaded("arrays", dataset, limits=limits_of(given, range), are_values=are_values(given, range))
 
 
 def _read(path: Path) -> dict[str, Array]:
@@ -127,7 +127,7 @@ def as_levels(array: Array, name: str, range: Range | str = AUTO) -> tuple[Array
     if limits is not None:
         _warn_of_range(array, name, limits)
         return to_levels(array, limits), 256
-    if within_1(array):
+    if _within_1(array):
         warnings.warn(f"{name} holds {array.dtype} within 0..1; x became round(255 x).", DataWarning, stacklevel=2)
         return np.rint(array * 255).astype(np.uint8), 256
     if low >= 0 and high <= 255 and (array == np.rint(array)).all():
@@ -135,7 +135,7 @@ def as_levels(array: Array, name: str, range: Range | str = AUTO) -> tuple[Array
     raise DataError(f"{name} holds {array.dtype} {_advice(array, low, high)}")
 
 
-def within_1(array: Array) -> bool:
+def _within_1(array: Array) -> bool:
     """Return whether an array has fractions of white, which are scaled to levels: floating-point values within 0..1."""
     return array.dtype.kind == "f" and bool(array.size and array.min() >= 0 and array.max() <= 1)
 
@@ -146,7 +146,7 @@ def require_one_scale(arrays: Sequence[Array]) -> None:
     Raises:
         DataError: one is within 0..1, and another is not.
     """
-    fractions = [within_1(array) for array in arrays if array.dtype.kind == "f" and array.any()]  # black is both
+    fractions = [_within_1(array) for array in arrays if array.dtype.kind == "f" and array.any()]  # black is both
     if any(fractions) and not all(fractions):
         raise DataError(
             f"{sum(fractions)} of the {counted(len(fractions), 'floating-point array')} of the list "
@@ -213,6 +213,11 @@ def limits_of(array: Array, range: Range | str) -> Range | None:
     if isinstance(range, str) or array.dtype.kind == "b":
         return None
     return None if array.dtype == np.uint8 and not 0 <= range[0] < range[1] <= 255 else range
+
+
+def are_values(array: Array, range: Range | str) -> bool:
+    """Return whether the values of an array become levels as they are: they are neither mapped nor scaled."""
+    return limits_of(array, range) is None and not _within_1(array)
 
 
 def _warn_of_range(array: Array, name: str, limits: Range) -> None:

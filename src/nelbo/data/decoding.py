@@ -44,7 +44,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from nelbo.data.flattening import Decoded, from_pillow
-from nelbo.data.metadata import remember_file, without_metadata
+from nelbo.data.metadata import without_metadata
 from nelbo.data.names import CHANNELS, MODE_OF, Mode, Range, Size
 from nelbo.data.resizing import fitted, reduction
 from nelbo.data.stored import FORMATS, SIGNATURE_BYTES, StoredImage, Unreadable, format_of
@@ -155,7 +155,6 @@ class _Source:
         self.file.seek(0)
         try:
             image = Image.open(self.file, formats=FORMATS)
-            remember_file(image, self.file)
             if self.page is not None:
                 image.seek(self.page)
         except (UnidentifiedImageError, SyntaxError):  # a SyntaxError comes from a page other than the first

@@ -12,7 +12,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from nelbo.data.depth import GREY_16, Deep, deep_colours, deep_grey, stored_colours, with_lower_bits
 from nelbo.data.losses import frames_of, in_words, losses_of, metadata_of
 from nelbo.data.memory import MemoryBound
-from nelbo.data.metadata import TURNS, has_file, orientation_of, remember_file
+from nelbo.data.metadata import TURNS, orientation_of, remember_file
 from nelbo.data.names import Range, Size
 from nelbo.data.resizing import draft, fitted, reduction
 from nelbo.data.stored import Unreadable
@@ -83,8 +83,7 @@ def from_pillow(
         raise Unreadable(f"it has no pixels: {width} x {height}")
     turned = orientation_of(image, exif) if image.format in ("JPEG", "MPO") else 0  # others must be loaded for it
     factor = 1 if size is None else draft(image, size, turned)
-    if (stream := getattr(image, "fp", None)) is not None and not has_file(image):
-        remember_file(image, stream)
+    remember_file(image)
     with DECODING.reserve(image.width * image.height * BYTES.get(image.mode, MOST_BYTES)):
         image.load()
         turned = turned or orientation_of(image, exif)

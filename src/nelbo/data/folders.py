@@ -67,8 +67,8 @@ class Listing:
         if self.images and sets:
             listed = ", ".join(f"{ending}: {number}" for ending, number in sets.items())
             warnings.warn(
-                f"{self.name}: {counted(sum(sets.values()), 'file')} of several images ({listed}) beside images "
-                f"{'is' if sum(sets.values()) == 1 else 'are'} left out; move such files to a folder of their own.",
+                f"{self.name}: {counted(sum(sets.values()), 'file is', 'files are')} left out, because other files are "
+                f"images ({listed}); move what holds images to a folder of its own.",
                 DataWarning,
                 stacklevel=3,
             )

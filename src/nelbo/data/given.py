@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from nelbo.data.arrays import as_images, limits_of, require_one_scale, within_1
+from nelbo.data.arrays import are_values, as_images, limits_of, require_one_scale
 from nelbo.data.datasets import ArrayDataset, ImageDataset, Loaded, Split
 from nelbo.data.decoding import conform
 from nelbo.data.folder_dataset import FolderDataset
@@ -46,8 +46,7 @@ def collect(images: Images | Split, size: Size | None, mode: Mode | None, range:
         pixels, levels = levels_of(images, 256, range)
         dataset = ArrayDataset(as_images(pixels.numpy(), "the array"), levels)
         array = as_array(images)
-        limits = limits_of(array, range)
-        return Loaded("memory", dataset, None, limits, limits is None and not within_1(array))
+        return Loaded("memory", dataset, limits=limits_of(array, range), are_values=are_values(array, range))
     given = [images] if isinstance(images, Image.Image) else images
     if not isinstance(given, list | tuple) or not given:
         raise DataError(
@@ -86,8 +85,8 @@ def _stacked(images: Sequence[Single], size: Size | None, mode: Mode | None, ran
         )
     mode = mode or MODE_OF[max(map(len, pixels))]
     stacked = torch.cat([conform(image[None], size, mode) for image in pixels])
-    are_values = together is None and any(limits_of(array, range) is None and not within_1(array) for array in arrays)
-    return Loaded("memory", ArrayDataset(stacked, levels.pop()), None, deep.limits(range) or together, are_values)
+    dataset, plain = ArrayDataset(stacked, levels.pop()), any(are_values(array, range) for array in arrays)
+    return Loaded("memory", dataset, limits=deep.limits(range) or together, are_values=plain and together is None)
 
 
 def _is_uint16(image: Single) -> bool:

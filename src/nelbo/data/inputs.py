@@ -24,6 +24,7 @@ from nelbo.errors import DataError, shown, warn
 Single = str | os.PathLike[str] | Image.Image | NDArray[Any] | Tensor
 Images = Single | Sequence[Single] | ImageDataset
 WHITE = 128  # grey levels of a mask from here on count as white
+FAULTS = (OSError, EOFError, ValueError, AssertionError, SyntaxError)  # Pillow's, of a closed or damaged image
 EXPECTED = "expected a path, a Pillow image, a NumPy array, a tensor"  # the beginning of a list
 
 
@@ -126,13 +127,7 @@ def _opened(image: Image.Image, limits: Range | None, what: str, *, alone: bool 
         image.seek(here)
     except Unreadable as error:
         raise DataError(f"{what} cannot be used: {error}.") from error
-    except (
-        OSError,
-        EOFError,
-        ValueError,
-        AssertionError,
-        SyntaxError,
-    ) as error:  # Pillow's, of a closed or damaged image
+    except FAULTS as error:
         raise DataError(
             f"{what} cannot be used: Pillow has closed it, or its file is damaged ({error or 'no file is open'}); "
             "use it before it is closed, or give the path of its file."

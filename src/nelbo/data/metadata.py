@@ -4,7 +4,6 @@ import struct
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import BinaryIO
 
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
@@ -46,14 +45,10 @@ def orientation_of(image: Image.Image, exif: bytes = b"") -> int:
     return orientation if orientation in TURNS else 1
 
 
-def remember_file(image: Image.Image, file: BinaryIO) -> None:
-    """Let `chunks_of` read the stream that an image was opened from; Pillow forgets it when it has loaded the image."""
-    setattr(image, FILE, file)
-
-
-def has_file(image: Image.Image) -> bool:
-    """Return whether `remember_file` gave an image its stream."""
-    return hasattr(image, FILE)
+def remember_file(image: Image.Image) -> None:
+    """Let `chunks_of` read the stream that an image was opened from; Pillow forgets it when it loads the image."""
+    if (stream := getattr(image, "fp", None)) is not None:
+        setattr(image, FILE, stream)
 
 
 def chunks_of(image: Image.Image) -> list[Part]:

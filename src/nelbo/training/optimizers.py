@@ -80,10 +80,8 @@ def orthogonalized(matrices: Tensor) -> Tensor:
     if X.dtype == torch.float32 and X.shape[2] >= 3 * X.shape[1]:
         X = _product_of_steps(X @ X.mT) @ X
     else:
-        a, b, c = COEFFICIENTS
         for _ in range(STEPS):
-            A = X @ X.mT
-            X = torch.baddbmm(X, torch.baddbmm(A, A, A, beta=b, alpha=c), X, beta=a)
+            X = torch.baddbmm(X, _without_constant(X @ X.mT), X, beta=COEFFICIENTS[0])
     result: Tensor = X.mT if tall else X
     return result
 
@@ -94,14 +92,18 @@ def _product_of_steps(A: Tensor) -> Tensor:
     All p(A) commute, so the next A is p(A) A p(A): only small matrices are multiplied. In bfloat16, rounding errors
     would grow from step to step.
     """
-    a, b, c = COEFFICIENTS
     product = None
     for _ in range(STEPS):
-        p = torch.baddbmm(A, A, A, beta=b, alpha=c)
-        p.diagonal(dim1=1, dim2=2).add_(a)
+        p = _without_constant(A)
+        p.diagonal(dim1=1, dim2=2).add_(COEFFICIENTS[0])
         A, product = p @ A @ p, p if product is None else p @ product
     assert product is not None
     return product
+
+
+def _without_constant(A: Tensor) -> Tensor:
+    """Return p(A) without its constant term, b A + c A A."""
+    return torch.baddbmm(A, A, A, beta=COEFFICIENTS[1], alpha=COEFFICIENTS[2])
 
 
 def _is_matrix(parameter: Tensor) -> bool:
