@@ -1,3 +1,4 @@
+from .archive_codec import ArchiveCodec
 from .bitstream import Bitstream, RawImage, hash_of
 from .codec import Decoded, ProgressiveCodec
 from .fitting import fit_plan
@@ -8,6 +9,7 @@ from .range_coder import RangeDecoder, RangeEncoder
 from .report import CodecReport, report_files
 
 __all__ = [
+    "ArchiveCodec",
     "Bitstream",
     "CodecPlan",
     "CodecReport",

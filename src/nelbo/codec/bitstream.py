@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nelbo.codec.header import RESTORE, CutShort, HeaderReader, varint
 from nelbo.codec.version import FORMAT
 from nelbo.errors import CodecError, ShapeError, option
 
@@ -18,42 +19,6 @@ LOSSLESS, SIZED, RAW, PREFIX = 1, 2, 4, 8  # flags in the byte of the effort
 LARGEST_IMAGE = 1 << 28  # bytes of pixels
 SMALL_IMAGE, PIXELS_A_BYTE = 1 << 18, 1 << 12  # pixels; a larger image needs a byte in its file for each 4,096
 STORED, DEFLATED, LZMA = range(3)
-RESTORE = "restore the file from a copy."
-
-
-def varint(value: int) -> bytes:
-    """Write a number as 7 bits a byte, the lowest first; the top bit means that more bytes follow."""
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*out, value])
-
-
-class CutShort(CodecError):
-    """The file ends too early; with more bytes it may be readable."""
-
-
-class _Reader:
-    """Reads a header byte by byte."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data, self.place = data, 0
-
-    def take(self, num: int) -> bytes:
-        if self.place + num > len(self.data):
-            raise CutShort(f"the file is cut short: it ends after {len(self.data)} bytes, within its header; {RESTORE}")
-        self.place += num
-        return self.data[self.place - num : self.place]
-
-    def varint(self) -> int:
-        value = 0
-        for shift in range(0, 35, 7):
-            byte = self.take(1)[0]
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return value
-        raise CodecError(f"the file is damaged: a number in its header is too long; {RESTORE}")
 
 
 @dataclass(frozen=True)
@@ -132,7 +97,7 @@ class Bitstream:
             raise CodecError(
                 f"got {type(data).__name__}; expected the bytes of a .nelbo file: Path(name).read_bytes()."
             )
-        reader = _Reader(data)
+        reader = HeaderReader(data)
         magic, version, mode = reader.take(3)
         if magic != MAGIC or version & 0xF0 != VERSION_MARK:
             raise CodecError(
@@ -259,7 +224,7 @@ class RawImage:
         return head + zlib.crc32(head + packed[kind]).to_bytes(4, "big") + packed[kind]
 
     @classmethod
-    def read(cls, reader: _Reader) -> "RawImage":
+    def read(cls, reader: HeaderReader) -> "RawImage":
         """Read the rest of a file after its first three bytes."""
         kind = reader.data[2] >> 4
         shape = tuple(reader.varint() for _ in range(3))

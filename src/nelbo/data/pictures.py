@@ -30,6 +30,7 @@ class Picture(Displayed):
         path: the path of its file, or None for an image of an array or a built-in set.
         values, bits: the values of more than 8 bits in its file and their depth; see `Decoded`.
         frames: number of frames of an animation, of which this is the first; 1 for an image.
+        label: the name of its class in an array or a built-in set; "" for a file, whose folder is its class.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Picture(Displayed):
     values: Range | None = None
     bits: int = 8
     frames: int = 1
+    label: str = ""
 
     @classmethod
     def of(cls, name: str, found: Decoded, path: str | None = None) -> "Picture":
@@ -100,7 +102,9 @@ def read_pictures(
         dataset = source.test or source.train
         some = dataset if num is None or num >= len(dataset) else dataset.spread(num)
         for i in range(len(some)):
-            yield Picture(f"{i:05d}", some.images([i])[0])
+            named = some.labels is not None and some.class_names and int(some.labels[i]) >= 0
+            label = some.class_names[int(some.labels[i])] if named else ""  # type: ignore[index]
+            yield Picture(f"{i:05d}", some.images([i])[0], label=label)
         return
     source.listing.warn_of_unread()
     files = list(source.listing.images)

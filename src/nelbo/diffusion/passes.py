@@ -34,11 +34,21 @@ class Pass:
         """Return the pixels of the pass, (..., h, w), of values (..., C, H, W), as a view."""
         return values[..., self.channel, self.row :: self.side, self.column :: self.side]
 
+    @property
+    def stage(self) -> int:
+        """How often the number of known places has doubled before this one: 0, 1, 2, 2, 3, 3, 3, 3, 4, ..."""
+        return CORNERS[self.side].index((self.row, self.column)).bit_length()
+
     def mask(self, shape: tuple[int, ...]) -> Tensor:
         """Return a (C, H, W) bool mask of the pixels of the pass."""
         mask = torch.zeros(shape, dtype=torch.bool)
         self.of(mask)[:] = True
         return mask
+
+
+def num_stages(side: int) -> int:
+    """Return how many stages the places of a square have; see `Pass.stage`."""
+    return (side**2 - 1).bit_length() + 1
 
 
 def passes(channels: int, side: int = 2) -> list[Pass]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nelbo.diffusion.passes import Pass, walk
 from nelbo.networks.pixel_options import PixelOptions
-from nelbo.networks.pixels import COMPONENTS, INPUT, IntegerNetwork, PixelNetwork
+from nelbo.networks.pixels import COMPONENTS, INPUT, CodingNetwork, IntegerNetwork, PixelNetwork
 from nelbo.probability import data_to_levels, levels_to_data
 from nelbo.probability.integer_tables import LEVEL_PARTS, SCALES, TOTAL
 from nelbo.probability.logistic import HALVES, LogisticMixture
@@ -85,7 +85,7 @@ def _mixture(output: Tensor, middle: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def mixture_of(
-    network: IntegerNetwork, center: Tensor, x: Tensor, known: Tensor, now: Pass, real: Tensor | None = None
+    network: CodingNetwork, center: Tensor, x: Tensor, known: Tensor, now: Pass, real: Tensor | None = None
 ) -> tuple[LogisticMixture, Tensor]:
     """Return the mixtures of the pixels of a pass in integers, and a (B, C, H, W) bool mask of these pixels.
 

@@ -48,10 +48,13 @@ class PixelObjective:
     Attributes:
         options: of the pixel network.
         draws: passes of a step.
+        stages: how often xhat_0 is predicted again while pixels become known (see `Pass.stage`); the examples hold one
+            for each stage, before the other evidence.
     """
 
     options: PixelOptions
     draws: int = 2
+    stages: int = 1
 
     def to(self, device: torch.device) -> None:
         """Do nothing: the objective has no tables."""
@@ -75,18 +78,18 @@ class PixelObjective:
         # on images smaller than a square, some passes have no pixel
         whole = [each for each in walk(tuple(x.shape[1:]), self.options.side) if each[1].of(center).numel()]
         every = max(len(whole) // self.draws, 1)
-        bits = [
-            log2_masses(
-                network(features(center, x, known.to(x.device), levels).float(), now),
-                now.of(center).float(),
-                now.of(x).float(),
-                levels,
-            )
-            for known, now in whole[int(float(draws["first"][0]) * every) :: every]
-        ]
-        sums = torch.stack([each.flatten(1).sum(1) for each in bits]).sum(0)
+        sums = torch.zeros(len(x), device=x.device)
+        for known, now in whole[int(float(draws["first"][0]) * every) :: every]:
+            seen = self._of_stage(center, min(now.stage, self.stages - 1))
+            output = network(features(seen, x, known.to(x.device), levels).float(), now)
+            sums = sums + log2_masses(output, now.of(seen).float(), now.of(x).float(), levels).flatten(1).sum(1)
         loss = -math.log(2) * every / x[0].numel() * sums  # each pass is taken with a probability of 1 / every
         return Losses(loss, loss.detach(), unit=NATS)
+
+    def _of_stage(self, center: Tensor, stage: int) -> Tensor:
+        """Return the evidence at a stage: its xhat_0, and the rest."""
+        channels = self.options.channels
+        return torch.cat([center[:, stage * channels :][:, :channels], center[:, self.stages * channels :]], 1)
 
     def learn(self, draws: Draws, loss: Tensor) -> None:
         """Do nothing: the passes are drawn evenly."""

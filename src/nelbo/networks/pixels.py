@@ -40,6 +40,16 @@ class Place(Protocol):
     def channel(self) -> int: ...
 
 
+class CodingNetwork(Protocol):
+    """A pixel network in integers: `IntegerNetwork` or `nelbo.networks.exact_pixels.ExactPixelNetwork`."""
+
+    @property
+    def options(self) -> PixelOptions: ...
+
+    def __call__(self, numbers: Tensor, place: Place) -> NDArray[np.int64]:
+        """Map integers (B, I, H, W) to the outputs of a pass: (B, 3, components, h, w) int64, unit 1/256."""
+
+
 def weight_shapes(options: PixelOptions) -> list[tuple[int, ...]]:
     """Return the shape of each layer's weights: (out, in, side, side), or with blocks (out, in)."""
     inputs, hidden, outputs = options.inputs, options.hidden, 3 * COMPONENTS * options.channels

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nelbo.display import Brief
+from nelbo.probability.integer_gaussian import MASS, MASS_BITS, bisected
 from nelbo.probability.integer_tables import (
     EXP_REACH,
     EXP_STEPS,
@@ -53,13 +54,39 @@ class LogisticMixture(Brief):
 
     def cumulative(self, level: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the cumulative table at levels (n, m) in 0..K: 0 at 0, 2^16 at K, rising by at least 1 a level."""
+        mixed, weight = self._mixed(level)
+        below = mixed * (TOTAL - self.levels) // (LOGISTIC_UNIT * weight) + level
+        return np.where(level == 0, 0, np.where(level == self.levels, TOTAL, below))
+
+    def _mixed(self, level: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the weighted sum of the components' masses below levels (n, m), and the sum (n, 1) of the weights."""
         edge = LEVEL_PARTS * level[:, :, None] - LEVEL_PARTS // 2
         middle = LOGISTIC_REACH * LOGISTIC_STEPS
         step = ((edge - self.mean[:, None]) * inverse_scales()[self.scale][:, None] >> 16) + middle
         mass = logistic_cdf()[np.clip(step, 0, 2 * middle)]
-        free = TOTAL - self.levels
-        below = (mass * self.weight[:, None]).sum(2) * free // (LOGISTIC_UNIT * self.weight.sum(1)[:, None]) + level
-        return np.where(level == 0, 0, np.where(level == self.levels, TOTAL, below))
+        return (mass * self.weight[:, None]).sum(2), self.weight.sum(1)[:, None]
+
+    def __len__(self) -> int:
+        return len(self.mean)
+
+    def __getitem__(self, part: slice) -> "LogisticMixture":
+        return LogisticMixture(self.weight[part], self.mean[part], self.scale[part], self.levels)
+
+    def below(self, level: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the mass (n,) of the levels below `level` (n,) in 0..K, in units of 2^-24; each has at least 1."""
+        mixed, weight = self._mixed(level[:, None])
+        mass = (mixed * (MASS // LOGISTIC_UNIT) // weight)[:, 0]
+        mass = (mass * (MASS - self.levels) >> MASS_BITS) + level
+        return np.where(level <= 0, 0, np.where(level >= self.levels, MASS, mass))
+
+    def interval(self, level: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the mass below each level (n,) and its own mass, in units of 2^-24."""
+        low = self.below(level)
+        return low, self.below(level + 1) - low
+
+    def find(self, mass: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the level (n,) in whose interval each mass (n,) of 0..2^24 - 1 lies."""
+        return bisected(self.below, mass, 0, self.levels)
 
     def tables(self) -> NDArray[np.int64]:
         """Return the cumulative table (n, K + 1) of every pixel."""

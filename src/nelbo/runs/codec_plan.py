@@ -194,18 +194,21 @@ def _hashed(options: Mapping[str, Any], names: Sequence[str], since: Mapping[str
     return {name: options[name] for name in (*names, *later) if name in options}
 
 
-def find_model(start: bytes) -> Path:
+def find_model(start: bytes, part: str = PLAN_FILE) -> Path:
     """Find the folder of the model whose fingerprint begins with `start`: bundled, in ./runs, or in $NELBO_MODELS.
 
     A valid plan comes before one that has become stale.
+
+    Args:
+        part: the file that has the fingerprint, of .nelbo files or of archives.
 
     Raises:
         CodecError: there is none.
     """
     stale = []
-    for folder in _known_folders():
+    for folder in _known_folders(part):
         try:
-            metadata = read_metadata(folder / PLAN_FILE)
+            metadata = read_metadata(folder / part)
         except NelboError:
             continue  # a damaged plan of another run does not stop the search
         if str(metadata.get("fingerprint", "")).startswith(start.hex()):
@@ -226,11 +229,11 @@ def find_model(start: bytes) -> Path:
     )
 
 
-def _known_folders() -> Iterator[Path]:
-    """Yield every run folder with a plan, in the order of the search."""
-    yield from (path for path in bundled_models().values() if (path / PLAN_FILE).is_file())
+def _known_folders(part: str) -> Iterator[Path]:
+    """Yield every run folder with a file of this name, in the order of the search."""
+    yield from (path for path in bundled_models().values() if (path / part).is_file())
     places = [Path("runs"), *(expanded(p) for p in os.environ.get(MODELS_VARIABLE, "").split(os.pathsep) if p)]
     for place in places:
-        for plan in [place / PLAN_FILE, *sorted(place.glob(f"*/{PLAN_FILE}"))]:
+        for plan in [place / part, *sorted(place.glob(f"*/{part}"))]:
             if plan.is_file() and (plan.parent / CONFIG_FILE).is_file():
                 yield plan.parent

@@ -1,0 +1,54 @@
+"""p(x_0) of an integer chain with its pixel network: everything that an archive needs to code images."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nelbo.diffusion.passes import walk
+from nelbo.diffusion.pixel_decoder import mixture_of, top_place
+from nelbo.display import Brief
+from nelbo.lattice.chain import IntegerChain, Known, centred
+from nelbo.networks.exact_pixels import ExactPixelNetwork
+from nelbo.networks.integers import IntegerConv
+from nelbo.probability.logistic import LogisticMixture
+
+
+@dataclass(frozen=True, eq=False)
+class LatticeModel(Brief):
+    """An integer chain y_k .. y_1, and p(x_0|y_1) pixel by pixel.
+
+    Attributes:
+        chain: p(y_k) and p(y_{t-1}|y_t).
+        pixels: the pixel network, which reads xhat_0(y_1), y_1 and the pixels that are known.
+    """
+
+    chain: IntegerChain
+    pixels: ExactPixelNetwork
+
+    def layers(self) -> list[IntegerConv]:
+        """Return all layers of both networks."""
+        return [*self.chain.network.layers.values(), *self.pixels.layers]
+
+    def passes(self, y: Tensor, x: Tensor, real: Tensor) -> Iterator[tuple[LogisticMixture, Tensor]]:
+        """Yield the distributions of the pixels of each pass, given y_1 and all earlier passes, and where they are.
+
+        Args:
+            x: (B, C, H, W) int64 levels, of which all earlier passes must be known when a pass is asked for.
+            real: (B, C, H, W) bool, the pixels of the image and not of its padding.
+        """
+        stage, center = -1, torch.empty(0)
+        for known, now in walk(tuple(x.shape[1:]), self.pixels.options.side):
+            if now.stage != stage:
+                stage = now.stage
+                center = evidence(self.chain, y, Known(centred(x, self.chain.linear.levels), known & real, stage))
+            if now.of(x).numel():
+                yield mixture_of(self.pixels, center, x, known & real, now, real)
+
+
+def evidence(chain: IntegerChain, y: Tensor, known: Known | None = None) -> Tensor:
+    """Return what the pixel network knows from y_1 (B, C, H, W): xhat_0 and y_1, (B, 2C, H, W) int64 half levels."""
+    linear = chain.linear
+    seen = torch.cat([chain.estimate(y, 1, known).x_0, y * linear.spacing], 1) + linear.levels - 1
+    return seen.clamp(0, top_place(linear.levels))

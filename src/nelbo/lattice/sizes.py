@@ -1,0 +1,34 @@
+"""The size of a lattice model that fits images of a shape and a number of levels."""
+
+import math
+
+from nelbo.diffusion.passes import num_stages
+from nelbo.networks.pixel_options import PixelOptions
+from nelbo.networks.step_network import StepOptions
+
+FINEST_NOISE = 1 / 4  # of y_1, in ranges of the levels: a log SNR of about 1.4
+STEPS = 4  # the noise of y_4 is twice the range of the levels
+WIDTHS, BOTTOM = (32, 64, 128), 3
+HIDDEN, BLOCKS, SIDE = 192, 3, 4
+HIDDEN_IN_COLOUR = 64  # more features take too long to train: there are three times as many passes
+
+
+def spacing_of(levels: int) -> int:
+    """Return the half levels in a unit of y_1, half of its noise: a power of two.
+
+    >>> spacing_of(256), spacing_of(17), spacing_of(2)
+    (64, 4, 1)
+    """
+    return 1 << max(round(math.log2(FINEST_NOISE * levels)), 0)
+
+
+def step_options(shape: tuple[int, int, int]) -> StepOptions:
+    """Return the size of the network of the chain for images (C, H, W): as many levels as their sides can be halved."""
+    channels, height, width = shape
+    halvings = min((side & -side).bit_length() - 1 for side in (height, width))
+    return StepOptions(channels, STEPS - 1 + num_stages(SIDE), WIDTHS[: halvings + 1], BOTTOM)
+
+
+def pixel_options(channels: int, levels: int) -> PixelOptions:
+    """Return the size of the pixel network."""
+    return PixelOptions(channels, HIDDEN if channels == 1 else HIDDEN_IN_COLOUR, levels, BLOCKS, SIDE)

@@ -1,0 +1,115 @@
+"""The tensors of a lattice model, as a file stores them: integers, whose SHA-256 identifies the model."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nelbo.diffusion.passes import num_stages
+from nelbo.errors import ConfigurationError, RunError
+from nelbo.lattice.chain import IntegerChain, LinearModel
+from nelbo.lattice.model import LatticeModel
+from nelbo.networks.exact_pixels import ExactPixelNetwork
+from nelbo.networks.exact_pixels import layer_shapes as pixel_shapes
+from nelbo.networks.integers import IntegerConv
+from nelbo.networks.pixel_options import PixelOptions
+from nelbo.networks.step_network import IntegerStepNetwork, StepOptions
+from nelbo.networks.step_network import layer_shapes as step_shapes
+from nelbo.options import options_from
+
+TABLES = ("mean", "coefficient", "scale", "prior_scale")
+KINDS = {"weight": torch.int8, "bias": torch.int32, "shift": torch.int8}
+REMEDY = "restore the file from a copy, or make it again with `nelbo codec --archive --again`."
+
+
+def tensors_of(model: LatticeModel) -> dict[str, Tensor]:
+    """Return the tensors of a model by name."""
+    linear = model.chain.linear
+    found = {f"linear.{name}": getattr(linear, name).to(torch.int32) for name in TABLES}
+    for part, layers in (("chain", model.chain.network.layers), ("pixels", dict(enumerate(model.pixels.layers)))):
+        for name, layer in layers.items():
+            for kind, dtype in KINDS.items():
+                found[f"{part}.{name}.{kind}"] = getattr(layer, kind).to(dtype)
+    return found
+
+
+def settings_of(model: LatticeModel) -> dict[str, Any]:
+    """Return the sizes of a model as plain values."""
+    linear = model.chain.linear
+    return {
+        "levels": linear.levels,
+        "spacing": linear.spacing,
+        "chain": asdict(model.chain.network.options),
+        "pixels": asdict(model.pixels.options),
+    }
+
+
+def fingerprint_of(model: LatticeModel) -> bytes:
+    """Return 32 bytes of SHA-256 over the sizes and the tensors of a model."""
+    digest = hashlib.sha256(json.dumps(settings_of(model), sort_keys=True).encode())
+    for name, tensor in sorted(tensors_of(model).items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.digest()
+
+
+def model_from(settings: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> LatticeModel:
+    """Build a model from the output of `settings_of` and `tensors_of`.
+
+    Raises:
+        RunError: a setting or a tensor is missing or has an unexpected value; or a layer is not exact.
+    """
+    try:
+        levels, spacing = int(settings["levels"]), int(settings["spacing"])
+        chain, pixels = options_from(StepOptions, settings["chain"]), options_from(PixelOptions, settings["pixels"])
+        if levels < 2 or spacing < 1 or spacing & spacing - 1 or pixels.levels != levels or pixels.blocks < 1:
+            raise RunError(f"the archive's model has the levels {levels} and the spacing {spacing}; {REMEDY}")
+        shape = tuple(_taken(tensors, "linear.mean", torch.int32).shape)
+        tables = {name: _taken(tensors, f"linear.{name}", torch.int32).long() for name in TABLES}
+        linear = LinearModel(levels, spacing, **tables, stages=num_stages(pixels.side))
+        _check_tables(linear, shape, chain)
+        layers = {
+            name: _layer(tensors, f"chain.{name}", dims, **layout)
+            for name, (dims, layout) in step_shapes(chain).items()
+        }
+        rows = [
+            _layer(tensors, f"pixels.{place}", dims, limit) for place, (dims, limit) in enumerate(pixel_shapes(pixels))
+        ]
+    except (KeyError, TypeError, ValueError, ConfigurationError) as error:
+        text = error.marked if isinstance(error, ConfigurationError) else repr(error)
+        raise RunError(f"the archive's model is damaged: {text}; {REMEDY}") from error
+    return LatticeModel(IntegerChain(linear, IntegerStepNetwork(chain, layers)), ExactPixelNetwork(pixels, rows))
+
+
+def _check_tables(linear: LinearModel, shape: tuple[int, ...], chain: StepOptions) -> None:
+    """Check the shapes and the range of the tables."""
+    steps = chain.steps - linear.stages + 1
+    wanted = {"mean": shape, "prior_scale": shape, "coefficient": (steps, *shape), "scale": (steps, *shape)}
+    for name, expected in wanted.items():
+        if tuple(getattr(linear, name).shape) != expected or len(shape) != 3:
+            raise RunError(f"the archive's tensor linear.{name} has another shape than {expected}; {REMEDY}")
+    if shape[0] != chain.channels or any(side % 2**chain.halvings for side in shape[1:]):
+        raise RunError(f"the archive's model is for images {shape}, which its network does not take; {REMEDY}")
+
+
+def _layer(
+    tensors: Mapping[str, Tensor], name: str, shape: tuple[int, int, int], limit: int, steps: int = 1, stride: int = 1
+) -> IntegerConv:
+    """Read one layer; it refuses weights whose sums are not exact."""
+    width_out, width_in, side = shape
+    weight, bias, shift = (_taken(tensors, f"{name}.{kind}", dtype) for kind, dtype in KINDS.items())
+    expected = (width_out, width_in, side, side), (steps, width_out), (width_out,)
+    if (tuple(weight.shape), tuple(bias.shape), tuple(shift.shape)) != expected or int(shift.min()) < 0:
+        raise RunError(f"the archive's layer {name} has an unexpected shape; {REMEDY}")
+    return IntegerConv(weight.float(), bias.float(), shift.float(), limit, stride)
+
+
+def _taken(tensors: Mapping[str, Tensor], name: str, dtype: torch.dtype) -> Tensor:
+    found = tensors[name]
+    if found.dtype != dtype or found.numel() == 0:
+        raise RunError(f"the archive's tensor {name} is {found.dtype} {tuple(found.shape)}; {REMEDY}")
+    return found

@@ -1,0 +1,160 @@
+"""Training of the integer model with which `nelbo pack` codes: first its chain, then its pixel network."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from nelbo.data import ImageDataset
+from nelbo.diffusion import PixelObjective
+from nelbo.diffusion.passes import num_stages, walk
+from nelbo.errors import ConfigurationError, option
+from nelbo.lattice import ChainObjective, IntegerChain, Known, LatticeModel, LinearModel, centred, evidence, simulate
+from nelbo.lattice.sizes import SIDE, STEPS, pixel_options, spacing_of, step_options
+from nelbo.networks.exact_pixels import RoundedPixelNetwork
+from nelbo.networks.step_network import StepNetwork
+from nelbo.options import Annotated, Doc, check_types
+from nelbo.randomness import CODEC, INITIALISATION, derived_seed
+from nelbo.studies.decoder_examples import DecoderExamples, most_examples
+from nelbo.studies.listener import Listener
+from nelbo.training import Trainer, TrainerOptions
+
+Module = TypeVar("Module", bound=nn.Module)
+
+FOLDER = "archive"
+CHAIN_SHARE = 0.6  # of the budget
+STATISTICS = 1024  # images whose mean and variance are added at once
+GATHERED = 100  # images whose examples are computed at once
+PARTS = 32  # units of the examples in a half level
+BATCH, PIXEL_BATCH = 32, 32
+
+
+@dataclass(frozen=True)
+class ArchiveOptions:
+    """How long the model of an archive is trained.
+
+    Raises:
+        ConfigurationError: no budget, or two.
+    """
+
+    minutes: Annotated[float | None, Doc("Training time in minutes.")] = None
+    steps: Annotated[int | None, Doc("Optimizer steps of the chain; the pixel network takes as many.")] = None
+    seed: Annotated[int, Doc("Random seed.")] = 0
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        if (self.minutes is None) == (self.steps is None):
+            raise ConfigurationError(f"give {option('minutes')} or {option('steps')}, and not both.")
+
+    def of_chain(self) -> TrainerOptions:
+        """Return the options of the chain's training."""
+        return self._options(CHAIN_SHARE, learning_rate=4e-3, batch_size=BATCH)
+
+    def of_pixels(self) -> TrainerOptions:
+        """Return the options of the pixel network's training."""
+        return self._options(1 - CHAIN_SHARE, learning_rate=5e-3, batch_size=PIXEL_BATCH)
+
+    def _options(self, share: float, learning_rate: float, batch_size: int) -> TrainerOptions:
+        return TrainerOptions(
+            steps=self.steps,
+            minutes=None if self.minutes is None else share * self.minutes,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            optimizer="muon",
+            betas=(0.9, 0.99),
+            warmup=100,
+            decay="cosine",
+            ema=0.998,
+            precision="fp32",
+            seed=self.seed,
+        )
+
+
+def train_archive_model(
+    images: ImageDataset, folder: Path, options: ArchiveOptions, listener: Listener
+) -> LatticeModel | str:
+    """Train a model on images, or resume in the same folder.
+
+    Returns:
+        The model, or the name of the signal that stopped the training.
+    """
+    linear = linear_model(images, listener)
+    seed = derived_seed(options.seed, INITIALISATION, 2)
+    torch.manual_seed(seed)
+    network = StepNetwork(step_options(images.shape))
+    trained = _trained(network, ChainObjective(linear, SIDE), images, options.of_chain(), folder / "chain", listener)
+    if isinstance(trained, str):
+        return trained
+    chain = IntegerChain(linear, trained.exact())
+    examples = _examples(chain, images, options.seed, listener)
+    torch.manual_seed(derived_seed(options.seed, INITIALISATION, 3))
+    pixels = RoundedPixelNetwork(pixel_options(images.shape[0], images.levels))
+    objective = PixelObjective(pixels.options, stages=linear.stages)
+    done = _trained(pixels, objective, examples, options.of_pixels(), folder / "pixels", listener)
+    return done if isinstance(done, str) else LatticeModel(chain, done.exact())
+
+
+def _trained(
+    network: Module,
+    objective: ChainObjective | PixelObjective,
+    data: ImageDataset,
+    options: TrainerOptions,
+    folder: Path,
+    listener: Listener,
+) -> Module | str:
+    """Train a network; return its averaged copy, or the name of the signal that stopped it."""
+    stage, kept = f"training the {folder.name}", list[Module]()
+
+    def keep(averaged: nn.Module, step: int) -> None:
+        kept[:] = [averaged]  # type: ignore[list-item]
+
+    folder.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(
+        network,
+        objective,
+        data,
+        options,
+        folder,
+        on_save=keep,
+        on_progress=lambda step: listener.on_stage(stage, int(1000 * step.fraction), 1000),
+    )
+    trainer.run()
+    return trainer.stopped_by or kept[-1]
+
+
+def linear_model(images: ImageDataset, listener: Listener) -> LinearModel:
+    """Return the linear model with the mean and the variance of each pixel of the images."""
+    total, squares = (torch.zeros(images.shape, dtype=torch.float64) for _ in range(2))
+    for start in range(0, len(images), STATISTICS):
+        some = images.images(range(start, min(start + STATISTICS, len(images)))).double()
+        total, squares = total + some.sum(0), squares + some.square().sum(0)
+        listener.on_stage("reading images", min(start + STATISTICS, len(images)), len(images))
+    mean = total / len(images)
+    variance = (squares / len(images) - mean.square()).clamp(min=1 / 12)
+    return LinearModel.of(images.levels, spacing_of(images.levels), STEPS, num_stages(SIDE), mean, variance)
+
+
+def _examples(chain: IntegerChain, images: ImageDataset, seed: int, listener: Listener) -> DecoderExamples:
+    """Return what the pixel network is trained on: levels, xhat_0 and y_1; see `nelbo.diffusion.PixelObjective`."""
+    num = min(most_examples(images.shape, pixel_options(images.shape[0], images.levels)), len(images))
+    found = list[Tensor]()
+    for start in range(0, num, GATHERED):
+        places = torch.arange(start, min(start + GATHERED, num)) * len(images) // num
+        levels = images.images(places)
+        generator = torch.Generator().manual_seed(derived_seed(seed, CODEC, start))
+        x_0 = centred(levels, images.levels)
+        y = simulate(x_0, chain.linear.spacing, [torch.randn(x_0.shape, generator=generator)])[0]
+        found.append(torch.cat([levels.to(torch.int16), PARTS * _seen(chain, x_0, y)], 1))
+        listener.on_stage("predicting for the pixels", min(start + GATHERED, num), num)
+    return DecoderExamples(torch.cat(found), images.levels)
+
+
+def _seen(chain: IntegerChain, x_0: Tensor, y: Tensor) -> Tensor:
+    """Return xhat_0 at each stage, then y_1: (B, (S + 1) C, H, W) int16 half levels."""
+    channels, masks = x_0.shape[1], dict[int, Tensor]()
+    for mask, now in walk(tuple(x_0.shape[1:]), SIDE):
+        masks.setdefault(now.stage, mask)
+    found = [evidence(chain, y, Known(x_0, mask, stage)) for stage, mask in masks.items()]
+    return torch.cat([*(each[:, :channels] for each in found), found[0][:, channels:]], 1).to(torch.int16)

@@ -1,0 +1,74 @@
+"""Training of the model of archives: stopped and gone on with, and better than no network."""
+
+import signal
+
+import pytest
+import torch
+
+from nelbo.codec import ArchiveCodec
+from nelbo.data import load_data
+from nelbo.errors import ConfigurationError
+from nelbo.lattice import LatticeModel, sizes
+from nelbo.lattice.storage import fingerprint_of
+from nelbo.studies import Listener, archive_model
+from nelbo.studies.archive_model import ArchiveOptions, linear_model, train_archive_model
+
+
+@pytest.fixture(autouse=True)
+def small_networks(monkeypatch):
+    for name, value in {"WIDTHS": (8, 8, 8), "BOTTOM": 1, "HIDDEN": 16, "BLOCKS": 1}.items():
+        monkeypatch.setattr(sizes, name, value)
+
+
+def digits(num: int):
+    return load_data("digits").train.subset(torch.arange(num))
+
+
+def test_statistics_are_those_of_all_images(monkeypatch):
+    monkeypatch.setattr(archive_model, "STATISTICS", 7)
+    data = digits(50)
+    linear, values = linear_model(data, Listener()), data.images(range(50)).double()
+    torch.testing.assert_close(linear.mean, (2 * values.mean(0) - 16).round().long())
+    assert linear.coefficient.shape == (sizes.STEPS, 1, 8, 8)
+
+
+def test_trained_model_codes_digits_in_fewer_bits(tmp_path):
+    stages = list[str]()
+    listener = Listener(on_stage=lambda stage, done, total: stages.append(stage))
+    data = digits(400)
+    model = train_archive_model(data, tmp_path, ArchiveOptions(steps=60), listener)
+    assert isinstance(model, LatticeModel)
+    assert list(dict.fromkeys(stages)) == [
+        "reading images",
+        "training the chain",
+        "predicting for the pixels",
+        "training the pixels",
+    ]
+    images = list(load_data("digits").require_test().images(range(297)))
+    codec = ArchiveCodec(model, fingerprint_of(model))
+    block = codec.encode(images)
+    assert 8 * len(block) / (64 * 297) < 3.2  # log2 17 = 4.09; 7.6 without the model
+    back = codec.decode(block, [(8, 8)] * 297)
+    assert all(torch.equal(a, b) for a, b in zip(back, images, strict=True))
+
+
+def test_stopped_training_goes_on_to_the_same_model(tmp_path):
+    data, options = digits(60), ArchiveOptions(steps=12)
+    whole = train_archive_model(data, tmp_path / "whole", options, Listener())
+    assert isinstance(whole, LatticeModel)
+    stops = [("training the chain", 400), ("training the pixels", 500)]
+
+    def stop(stage: str, done: int, total: int) -> None:
+        if stops and stage == stops[0][0] and done >= stops[0][1]:
+            stops.pop(0)
+            signal.raise_signal(signal.SIGTERM)
+
+    results = [train_archive_model(data, tmp_path / "parts", options, Listener(on_stage=stop)) for _ in range(3)]
+    assert results[:2] == ["SIGTERM", "SIGTERM"] and isinstance(results[2], LatticeModel)
+    assert fingerprint_of(results[2]) == fingerprint_of(whole)
+
+
+@pytest.mark.parametrize("given", [{}, {"minutes": 1.0, "steps": 3}])
+def test_one_budget_is_needed(given):
+    with pytest.raises(ConfigurationError, match="give minutes or steps"):
+        ArchiveOptions(**given)
