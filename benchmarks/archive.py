@@ -13,14 +13,15 @@ import torch
 from torch import Tensor
 
 from nelbo.codec.ans import Symbols
-from nelbo.codec.archive_file import Member
+from nelbo.codec.archive_index import Member
 from nelbo.data import load_data
 from nelbo.files import write_json
 from nelbo.lattice import LatticeModel, centred, simulate
 from nelbo.probability.integer_gaussian import MASS
 from nelbo.progress import bars
 from nelbo.runs import find_run
-from nelbo.runs.archive import Archive, load_archive, pack
+from nelbo.runs.archive import Archive, load_archive
+from nelbo.runs.packing import pack
 
 TOGETHER = 50
 

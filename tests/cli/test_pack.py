@@ -11,8 +11,8 @@ from PIL import Image
 
 from nelbo.data import load_data
 from nelbo.lattice import sizes
-from nelbo.runs import archive
-from nelbo.runs.archive import ARCHIVE_FILE, save_archive_model
+from nelbo.runs import packing
+from nelbo.runs.archive import ARCHIVE_FILE, Archive, save_archive_model
 from tests.lattice.tiny import tiny_model
 
 
@@ -113,10 +113,10 @@ def test_nothing_is_written_through_a_link(nelbo_cli, model, folder, tmp_path):
 
 
 def test_damaged_block_loses_its_images_only(nelbo_cli, model, folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(archive, "MOST_IN_BLOCK", 7)
+    monkeypatch.setattr(packing, "MOST_IN_BLOCK", 7)
     nelbo_cli("pack", folder, "-m", model, "-o", "a.nelbos")
     content = bytearray((tmp_path / "a.nelbos").read_bytes())
-    block = archive.Archive.open(tmp_path / "a.nelbos").contents.blocks[1]
+    block = Archive.open(tmp_path / "a.nelbos").contents.blocks[1]
     content[block.place + 3] ^= 1
     (tmp_path / "a.nelbos").write_bytes(content)
     back = nelbo_cli("unpack", "a.nelbos", "-o", "back")

@@ -147,6 +147,27 @@ def test_every_damage_of_the_block_is_an_error():
             codec.decode(block[:cut], sizes_of(images))
 
 
+def test_sizes_of_a_bomb_are_refused_before_memory_is_allocated():
+    """Few bytes cannot hold an image of 2^28 pixels, nor many images that fill a tile each."""
+    codec = ArchiveCodec(tiny_model(), FINGERPRINT)
+    block = codec.encode(list(digits(3)))
+    for sizes in ([(1 << 14, 1 << 14)] * 3, [(1, 1 << 26)] * 3, [(1, 1)] * 100_000):
+        with pytest.raises(CodecError, match="too few for"):
+            codec.decode(block, sizes)
+
+
+def test_raw_image_of_another_size_is_refused_before_it_is_unpacked(monkeypatch):
+    from nelbo.codec import RawImage
+
+    codec, image = ArchiveCodec(tiny_model(), FINGERPRINT), torch.zeros(1, 2000, 2000, dtype=torch.uint8)
+    raw = [RawImage(image).to_bytes()]
+    block = codec._head([image], raw, 0) + raw[0]
+    assert torch.equal(codec.decode(block, [(2000, 2000)])[0], image)
+    monkeypatch.setattr(RawImage, "read", lambda reader: pytest.fail("unpacked"))
+    with pytest.raises(CodecError, match="other sizes"):
+        codec.decode(block, [(8, 8)])
+
+
 def test_other_images_are_refused():
     codec = ArchiveCodec(tiny_model(), FINGERPRINT)
     with pytest.raises(ShapeError, match="3 channels"):

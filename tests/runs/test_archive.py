@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from nelbo.codec import ArchiveCodec
-from nelbo.codec.archive_file import HEAD_BYTES, Member
+from nelbo.codec.archive_index import Member
 from nelbo.errors import CodecError, ConfigurationError, DataError, RunError
 from nelbo.files import read_tensors, write_tensors
 from nelbo.lattice.storage import fingerprint_of, model_from, settings_of, tensors_of
-from nelbo.runs import archive, find_model
-from nelbo.runs.archive import ARCHIVE_FILE, Archive, codec_of, load_archive, pack, save_archive_model
+from nelbo.runs import find_model, packing
+from nelbo.runs.archive import ARCHIVE_FILE, Archive, codec_of, load_archive, save_archive_model
+from nelbo.runs.packing import pack
 from tests.lattice.tiny import digits, tiny_model
 
 
@@ -25,10 +26,10 @@ def codec() -> ArchiveCodec:
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archive, "MOST_IN_BLOCK", 10)
+    monkeypatch.setattr(packing, "MOST_IN_BLOCK", 10)
 
 
-def images(num: int = 35) -> list[archive.Packed]:
+def images(num: int = 35) -> list[packing.Packed]:
     return [(Member(f"class-{i % 3}/{i}.jpg", 8, 8, None, 10**9 + i), image) for i, image in enumerate(digits(num))]
 
 
@@ -55,7 +56,7 @@ class Stopped(Exception):
     pass
 
 
-def stopped_after(some: list[archive.Packed], num: int):
+def stopped_after(some: list[packing.Packed], num: int):
     yield from itertools.islice(some, num)
     raise Stopped
 
@@ -119,24 +120,27 @@ def test_existing_archive_is_not_replaced(tmp_path, codec):
 
 def test_names_that_occur_twice_or_lead_away_are_refused(tmp_path, codec):
     twice = [images(1)[0], images(1)[0]]
-    with pytest.raises(ConfigurationError, match=r"same name, such as class-0/0\.jpg: 1 name in all"):
+    with pytest.raises(ConfigurationError, match=r"several images have the name 'class-0/0\.jpg'"):
         pack(twice, codec, tmp_path / "a.nelbos")
     with pytest.raises(CodecError, match="relative path"):
         pack([(Member("../x", 8, 8), images(1)[0][1])], codec, tmp_path / "b.nelbos")
 
 
 def test_targets_are_pngs_with_different_names(tmp_path, codec):
-    names = ["a.png", "b.jpg", "b.png", "c", "d.v2", "E.jpg", "e.tif"]
+    names = ["a.png", "b.jpg", "b.png", "b.jpg.png", "c", "d.v2", "E.jpg", "e.tif", "f.jpg", "f.png/1.png"]
     pack([(Member(name, 8, 8), digits(1)[0]) for name in names], codec, tmp_path / "a.nelbos")
     targets = Archive.open(tmp_path / "a.nelbos").targets(Path("x"))
     assert [target.as_posix() for target in targets.values()] == [
         "x/a.png",
-        "x/b.jpg.png",
+        "x/b.png",
         "x/b.png.png",
+        "x/b.jpg.png",
         "x/c.png",
         "x/d.v2.png",
-        "x/E.jpg.png",
+        "x/E.png",
         "x/e.tif.png",
+        "x/f.jpg.png",
+        "x/f.png/1.png",
     ]
 
 
@@ -182,6 +186,7 @@ def test_damaged_model_is_refused(tmp_path, codec):
         ("chain.input.bias", lambda t: torch.full_like(t, 2**30)),
         ("linear.coefficient", lambda t: t[:2]),
         ("chain.output.shift", lambda t: -t - 1),
+        ("linear.prior_scale", lambda t: t + 60),
     ):
         write_tensors(tmp_path / ARCHIVE_FILE, {**tensors, name: change(tensors[name])}, metadata)
         with pytest.raises(RunError, match=r"archive\.safetensors"):
@@ -197,7 +202,35 @@ def test_stored_model_is_the_model(codec):
     assert fingerprint_of(tiny_model(seed=1)) != codec.fingerprint
 
 
-def test_empty_archive(tmp_path, codec):
-    report = pack([], codec, tmp_path / "a.nelbos")
-    assert report.num_images == 0 and report.num_bytes > HEAD_BYTES
-    assert Archive.open(tmp_path / "a.nelbos").contents.complete
+def test_empty_archive_is_refused(tmp_path, codec):
+    with pytest.raises(DataError, match="no images to pack"):
+        pack([], codec, tmp_path / "a.nelbos")
+    assert not list(tmp_path.iterdir())
+
+
+def test_plain_large_image_comes_back(tmp_path, codec, monkeypatch):
+    """A blank page packs 6,000 times without the model: within the limits of readers."""
+    monkeypatch.setattr(ArchiveCodec, "_with_model", lambda *_: bytes(10**7))
+    page = torch.zeros(1, 2200, 2000, dtype=torch.uint8)
+    pack([(Member("page.png", 2200, 2000), page)], codec, tmp_path / "a.nelbos")
+    assert torch.equal(unpacked(tmp_path / "a.nelbos", codec)[0], page)
+
+
+def test_second_writer_is_refused(tmp_path, codec):
+    def images_with_a_rival():
+        yield from images(3)
+        with pytest.raises(RunError, match="another process is writing"):
+            pack(images(2), codec, tmp_path / "a.nelbos")
+
+    pack(images_with_a_rival(), codec, tmp_path / "a.nelbos")
+    assert len(unpacked(tmp_path / "a.nelbos", codec)) == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["a.nelbos"]
+
+
+def test_error_of_reading_is_not_one_of_writing(tmp_path, codec):
+    def vanishing():
+        yield images(1)[0]
+        raise FileNotFoundError("gone")
+
+    with pytest.raises(FileNotFoundError):
+        pack(vanishing(), codec, tmp_path / "a.nelbos")

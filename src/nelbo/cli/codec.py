@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,6 +56,8 @@ def codec(
     from nelbo.studies import Listener, data_of
     from nelbo.studies.archive_model import ArchiveOptions
 
+    if minutes is not None and minutes <= 0:
+        raise ConfigurationError(f"--minutes must be above 0, got {minutes:g}.")
     if minutes is not None and not archive:
         raise ConfigurationError("--minutes is the training time of the model of `nelbo pack`; add --archive.")
     model = load_as(DiffusionRun, run, device=device)
@@ -99,6 +102,7 @@ def _train_archive(model: DiffusionRun, run: str, options: ArchiveOptions, again
         say(f"stopped by {trained}; the same command goes on")
         raise typer.Exit(1)
     save_archive_model(trained, model.folder)
+    shutil.rmtree(model.folder / FOLDER, ignore_errors=True)  # so that --again trains anew
     show(f"{run} can pack now: the model of its archives is in {path} ({path.stat().st_size:,} bytes)")
     say(f"try: nelbo pack FOLDER -m {Path(run)} -o photos.nelbos")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nelbo.cli.console import bars, name_rejects, show
+from nelbo.cli.console import MOST_NAMED, bars, name_rejects, say, show
 from nelbo.cli.options import ModelOption
 from nelbo.cli.outputs import check_outputs
 from nelbo.errors import ConfigurationError
@@ -16,7 +16,7 @@ from nelbo.errors import ConfigurationError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nelbo.codec.archive_file import Member
+    from nelbo.codec.archive_index import Member
     from nelbo.data import Picture, Reject
     from nelbo.runs import DataOptions
 
@@ -39,43 +39,71 @@ def pack(
     check_outputs({"--out": target}, [images], model)
     from nelbo.runs import find_run, read_config
     from nelbo.runs.archive import load_archive
-    from nelbo.runs.archive import pack as write
+    from nelbo.runs.packing import pack as write
 
     folder = find_run(model)
     codec, data = load_archive(folder), read_config(folder).data
     rejects: list[Reject] = []
+    changed: list[tuple[str, str]] = []
     with bars() as bar:
-        report = write(_members(images, num, data, rejects), codec, target, bar)
+        report = write(_members(images, num, data, rejects, changed), codec, target, bar)
     for name, text in report.summary().items():
         show(f"{name}: {text}")
+    for name, lost in changed[:MOST_NAMED]:
+        say(f"note: {name}: {lost}; unpacking gives this image back")
+    if len(changed) > MOST_NAMED:
+        say(f"note: the archive lacks something of {len(changed) - MOST_NAMED} more images")
     name_rejects(rejects, "")
     if rejects:
         raise typer.Exit(1)
 
 
-def _members(images: str, num: int | None, data: DataOptions, rejects: list[Reject]) -> Iterator[tuple[Member, Tensor]]:
-    """Read images one by one; those that the model cannot code are added to `rejects`."""
+def _members(
+    images: str, num: int | None, data: DataOptions, rejects: list[Reject], changed: list[tuple[str, str]]
+) -> Iterator[tuple[Member, Tensor]]:
+    """Read images one by one; `rejects` gets those that the model cannot code, and `changed` what others lack."""
+    from nelbo.codec.archive_index import problem_of
+    from nelbo.codec.bitstream import LARGEST_IMAGE
     from nelbo.data import Reject, read_pictures
 
+    kinds = {1: "grey", 3: "in colour"}
     for found in read_pictures(images, num, limits=data.range):
         if isinstance(found, Reject):
             rejects.append(found)
-        elif len(found.pixels) != data.shape[0]:
-            kinds = {1: "grey", 3: "in colour"}
-            reason = f"{kinds.get(len(found.pixels))}, and the model's images are {kinds.get(data.shape[0], 'points')}"
-            rejects.append(Reject(found.path or found.name, reason))
-        else:
-            yield _member(found, images), found.pixels
+            continue
+        member, pixels = _member(found, images), found.pixels
+        problem = problem_of(member.path)
+        if len(pixels) != data.shape[0]:
+            problem = f"{kinds.get(len(pixels))}, and the model's images are {kinds.get(data.shape[0], 'points')}"
+        elif int(pixels.max()) >= data.levels:
+            problem = f"it has a level of {int(pixels.max())}, and the model's levels are 0..{data.levels - 1}"
+        elif pixels.numel() > LARGEST_IMAGE:
+            problem = f"it has more than {LARGEST_IMAGE:,} values"
+        if problem:
+            rejects.append(Reject(found.path or found.name, problem))
+            continue
+        if lost := "; ".join(filter(None, (found.lost, found.metadata))):
+            changed.append((member.path, lost))
+        yield member, pixels
 
 
 def _member(picture: Picture, images: str) -> Member:
     """Return the name of an image relative to the folder that is packed, its size, its class and its time."""
-    from nelbo.codec.archive_file import Member
+    from nelbo.codec.archive_index import Member
     from nelbo.paths import expanded
 
     _, height, width = picture.pixels.shape
     if picture.path is None:
         return Member(picture.name, height, width, picture.label or None)
     folder, path = expanded(images), Path(picture.path)
-    inside = path.parent.relative_to(folder) if folder.is_dir() else Path()
-    return Member((inside / picture.name).as_posix(), height, width, None, int(path.stat().st_mtime))
+    inside = folder.is_dir() and path.is_relative_to(folder)
+    name = (path.parent.relative_to(folder) / picture.name).as_posix() if inside else picture.name
+    return Member(name, height, width, None, _time_of(path))
+
+
+def _time_of(path: Path) -> int | None:
+    """Return when a file was last changed; None for a member of a container, or a file that has gone."""
+    try:
+        return int(path.stat().st_mtime)
+    except OSError:
+        return None

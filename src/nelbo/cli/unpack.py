@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,12 +14,13 @@ from nelbo.cli.console import bars, out, say, show
 from nelbo.cli.options import FileModelOption, JsonOption
 from nelbo.cli.outputs import check_outputs
 from nelbo.cli.results import prints_table, versioned, write_results
+from nelbo.display import counted
 from nelbo.errors import CodecError, ConfigurationError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nelbo.codec.archive_file import Member
+    from nelbo.codec.archive_index import Member
     from nelbo.runs.archive import Archive
 
 MOST_SHOWN = 20  # images of a list, without --json
@@ -48,7 +50,7 @@ def unpack(
     if unknown := sorted(wanted - targets.keys()):
         raise ConfigurationError(f"{archive} has no image {unknown[0]}; `nelbo list {archive}` shows the names.")
     blocks = [block for block in opened.contents.blocks if any(member.path in wanted for member in block.members)]
-    kept = lost = 0
+    saved = kept = lost = 0
     with bars() as bar:
         for number, block in enumerate(blocks):
             bar("unpacking", number, len(blocks))
@@ -56,16 +58,19 @@ def unpack(
                 images = opened.read(block, codec, bar.of(f"block {number + 1} of {len(blocks)}"))
             except CodecError as error:
                 say(f"error: {error}")
-                lost += len(block.members)
+                lost += sum(member.path in wanted for member in block.members)
                 continue
             for member, image in zip(block.members, images, strict=True):
                 if member.path in wanted:
-                    kept += not _save(image, member, targets[member.path], target)
+                    new = _save(image, member, targets[member.path], target)
+                    saved, kept = saved + new, kept + (not new)
         bar("unpacking", len(blocks), len(blocks))
     if kept:
         say(f"{kept} of {len(wanted)} images exist already with the same pixels and are kept")
-    show(f"unpacked {len(wanted) - lost - kept} images into {target}")
-    if lost := lost + _say_missing(opened):
+    show(f"unpacked {counted(saved, 'image')} into {target}")
+    if unnamed := len(opened.members) - len(targets):
+        say(f"error: {counted(unnamed, 'image')} cannot be written, because the names lead out of the folder")
+    if lost + (0 if only else unnamed + _say_missing(opened)):
         raise typer.Exit(2)
 
 
@@ -84,7 +89,8 @@ def _save(image: Tensor, member: Member, path: Path, folder: Path) -> bool:
             raise ConfigurationError(f"{part} is a link, and {member.path} would be written through it; remove it.")
     new = save_new(image, path)
     if new and member.time is not None:
-        os.utime(path, (member.time, member.time))
+        with suppress(OSError, OverflowError):  # a time that this system does not know
+            os.utime(path, (member.time, member.time))
     return new
 
 
@@ -128,7 +134,8 @@ def list_(
 
 
 def _table(archive: Archive, members: list[Member]) -> Table:
-    title = f"{len(members)} images in {len(archive.contents.blocks)} blocks, {archive.path.stat().st_size:,} bytes"
+    num_blocks, num_bytes = len(archive.contents.blocks), archive.path.stat().st_size
+    title = f"{counted(len(members), 'image')} in {counted(num_blocks, 'block')}, {num_bytes:,} bytes"
     table = Table(title=title, title_justify="left")
     for name in ("image", "size"):
         table.add_column(name, overflow="fold")

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from nelbo.codec.ans import LANES, Exhausted, Stack, words_of
 from nelbo.codec.bits_back import pop_images, push_images
-from nelbo.codec.bitstream import Bitstream, RawImage, pixels_on_cpu
+from nelbo.codec.bitstream import LARGEST_IMAGE, Bitstream, RawImage, pixels_on_cpu, shape_of_raw
 from nelbo.codec.header import HeaderReader, varint
 from nelbo.codec.tiling import Tiling
 from nelbo.errors import CodecError, ShapeError
@@ -24,7 +24,8 @@ from nelbo.lattice import LatticeModel
 from nelbo.networks.integers import exact_float32
 from nelbo.progress import Progress
 
-TOGETHER = 8  # tiles that are pushed together
+TOGETHER = 8  # tiles that are pushed together, at most
+PIXELS_A_BYTE, FREE_PIXELS = 1 << 14, 1 << 20  # a block may have so many pixels for each byte, and so many more
 HASH_BYTES = 8
 START_KEY = (1 << 34, 0)  # of the pseudo-random words with which a stack may begin
 MOST_DOUBLINGS = 8  # of their number: a draw of y takes at most 24 bits for each dimension and step
@@ -37,7 +38,7 @@ class ArchiveCodec:
 
     Args:
         model: an integer chain with its pixel network.
-        fingerprint: 8 bytes that identify the model.
+        fingerprint: at least 8 bytes that identify the model.
 
     Raises:
         CodecError: the arithmetic of this machine is not exact, so that its archives could not be read elsewhere.
@@ -89,12 +90,12 @@ class ArchiveCodec:
 
         Images cost less than half of their bytes, and words cost all of theirs. So images are taken if they are small.
         """
-        needed, num = TOGETHER * math.prod(self.shape), 1
+        needed, num = math.prod(self.shape), 1
         while num <= len(images) // 4 and sum(image.numel() for image in images[:num]) < 4 * needed:
             yield num, 0
-            num *= 2
+            num += 1 + num // 4
         for doublings in range(MOST_DOUBLINGS):
-            yield 0, LANES + (needed >> 3 << doublings)
+            yield 0, LANES + (-(-needed // 8) << doublings)
 
     def _head(self, images: Sequence[Tensor], raw: Sequence[bytes], num_words: int) -> bytes:
         """Return the hash of all images, the sizes of those without the model, and the words that are not stored."""
@@ -108,10 +109,12 @@ class ArchiveCodec:
         tilings = [self._tiling(*image.shape[1:]) for image in images]
         tiles = torch.cat([tiling.split(image) for tiling, image in zip(tilings, images, strict=True)]).long()
         real = torch.cat([tiling.real() for tiling in tilings])
-        for place, (some, theirs) in enumerate(zip(tiles.split(TOGETHER), real.split(TOGETHER), strict=True)):
+        groups, done = group_sizes(len(tiles)), 0
+        for some, theirs in zip(tiles.split(groups), real.split(groups), strict=True):
             push_images(stack, self.model, some, theirs)
+            done += len(some)
             if progress is not None:
-                progress(min((place + 1) * TOGETHER, len(tiles)), len(tiles))
+                progress(done, len(tiles))
         return stack.to_bytes()
 
     @torch.no_grad()
@@ -126,25 +129,26 @@ class ArchiveCodec:
         expected, num = reader.take(HASH_BYTES), reader.varint()
         if num > len(sizes):
             raise CodecError(f"the block is damaged: it states {num} raw images of {len(sizes)}.")
+        if self._padded_pixels(sizes) > PIXELS_A_BYTE * len(block) + FREE_PIXELS:  # before memory is allocated
+            raise CodecError(f"the block is damaged: {len(block)} bytes are too few for {len(sizes)} images.")
         lengths, num_words = [reader.varint() for _ in range(num)], reader.varint()
         rest, images = reader.rest(), list[Tensor]()
         if num < len(sizes):
             stack = Stack.from_bytes(rest)
             images = self._popped(stack, [self._tiling(*size) for size in sizes[num:]], progress)
             rest = self._bottom(stack, sum(lengths), num_words)
-        images = [*_raw_images(rest, lengths), *images]
-        if [tuple(image.shape) for image in images] != [(self.shape[0], *size) for size in sizes]:
-            raise CodecError("the block is damaged: its images have other sizes than stated.")
+        images = [*_raw_images(rest, lengths, [(self.shape[0], *size) for size in sizes[:num]]), *images]
         if hash_of_all(images) != expected:
             raise CodecError("the block is damaged: the decoded pixels do not match its hash.")
         return images
 
     def _popped(self, stack: Stack, tilings: Sequence[Tiling], progress: Progress | None) -> list[Tensor]:
-        real, found = torch.cat([tiling.real() for tiling in tilings]), list[Tensor]()
-        for some in reversed(real.split(TOGETHER)):
+        real, found, done = torch.cat([tiling.real() for tiling in tilings]), list[Tensor](), 0
+        for some in reversed(real.split(group_sizes(len(real)))):
             found.append(pop_images(stack, self.model, some).to(torch.uint8))
+            done += len(some)
             if progress is not None:
-                progress(min(len(found) * TOGETHER, len(real)), len(real))
+                progress(done, len(real))
         tiles = torch.cat(found[::-1]).split([tiling.num_tiles for tiling in tilings])
         return [tiling.join(own) for tiling, own in zip(tilings, tiles, strict=True)]
 
@@ -166,6 +170,8 @@ class ArchiveCodec:
     def _checked(self, image: Tensor) -> Tensor:
         """Return an image on the CPU, after checking its channels and levels."""
         image, levels = pixels_on_cpu(image), self.model.chain.linear.levels
+        if image.numel() > LARGEST_IMAGE:
+            raise ShapeError(f"the image has {image.numel():,} values, and an archive's at most {LARGEST_IMAGE:,}.")
         if len(image) != self.shape[0]:
             raise ShapeError(f"the image has {len(image)} channels, and the model's images have {self.shape[0]}.")
         if int(image.max()) >= levels:
@@ -174,9 +180,23 @@ class ArchiveCodec:
             )
         return image
 
-    def num_dims(self, sizes: Sequence[Size]) -> int:
-        """Return the number of values of images of these sizes."""
-        return self.shape[0] * sum(math.prod(size) for size in sizes)
+    def _padded_pixels(self, sizes: Sequence[Size]) -> int:
+        """Return the number of pixels of images of these sizes, with the padding of their tiles."""
+        return sum(self._tiling(*size).num_pixels for size in sizes)
+
+
+def group_sizes(num: int) -> list[int]:
+    """Return how many of `num` tiles are pushed together: few at first, because the stack begins with few bits.
+
+    >>> group_sizes(20)
+    [1, 1, 2, 4, 8, 4]
+    """
+    sizes, size = list[int](), 1
+    while num > 0:
+        sizes.append(min(size, num))
+        num -= sizes[-1]
+        size = min(sum(sizes), TOGETHER)
+    return sizes
 
 
 def _beginning(content: bytes, num_words: int) -> NDArray[np.uint32]:
@@ -193,15 +213,17 @@ def hash_of_all(images: Sequence[Tensor]) -> bytes:
     return digest.digest()[:HASH_BYTES]
 
 
-def _raw_images(content: bytes, lengths: Sequence[int]) -> list[Tensor]:
-    """Read images that are stored without the model, one after another."""
+def _raw_images(content: bytes, lengths: Sequence[int], shapes: Sequence[tuple[int, int, int]]) -> list[Tensor]:
+    """Read images that are stored without the model, one after another, of these shapes."""
     if len(content) != sum(lengths):
         raise CodecError("the block is damaged: its raw images have another length than stated.")
     found, place = list[Tensor](), 0
-    for length in lengths:
-        image = Bitstream.from_bytes(content[place : place + length])
-        if not isinstance(image, RawImage):
-            raise CodecError("the block is damaged: an image without the model is expected at its beginning.")
+    for length, shape in zip(lengths, shapes, strict=True):
+        part = content[place : place + length]
+        if shape_of_raw(part) != shape:  # before it is unpacked
+            raise CodecError("the block is damaged: its images have other sizes than stated.")
+        image = Bitstream.from_bytes(part)
+        assert isinstance(image, RawImage)
         found.append(image.pixels)
         place += length
     return found

@@ -4,7 +4,7 @@ The noise doubles at each step. With the integer y_t for x_t / sqrt(alphas_bar_t
 
     y_1 = round(x_0 + 2 e),  y_t = round(y_{t-1} / 2 + sqrt(3) e),  e ~ N(0, 1)
 
-with x_0 in the units of y_1, and the mean of eq. 7 is (2 y_t + 3 x_0 / 2) / 4 in the units of y_{t-1}. All masses come
+with x_0 in the units of y_1. In the units of y_{t-1}, the mean of eq. 7 is y_t / 2 + 3/4 x_0 / 2^(t-2). All masses come
 from the integer tables of `nelbo.probability.integer_gaussian`, and xhat_0 from a network of integers.
 """
 

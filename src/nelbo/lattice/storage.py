@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nelbo.diffusion.passes import num_stages
 from nelbo.errors import ConfigurationError, RunError
-from nelbo.lattice.chain import IntegerChain, LinearModel
+from nelbo.lattice.chain import LINEAR_BITS, IntegerChain, LinearModel
 from nelbo.lattice.model import LatticeModel
 from nelbo.networks.exact_pixels import ExactPixelNetwork
 from nelbo.networks.exact_pixels import layer_shapes as pixel_shapes
@@ -20,6 +20,7 @@ from nelbo.networks.pixel_options import PixelOptions
 from nelbo.networks.step_network import IntegerStepNetwork, StepOptions
 from nelbo.networks.step_network import layer_shapes as step_shapes
 from nelbo.options import options_from
+from nelbo.probability.integer_gaussian import SCALES
 
 TABLES = ("mean", "coefficient", "scale", "prior_scale")
 KINDS = {"weight": torch.int8, "bias": torch.int32, "shift": torch.int8}
@@ -92,6 +93,13 @@ def _check_tables(linear: LinearModel, shape: tuple[int, ...], chain: StepOption
     for name, expected in wanted.items():
         if tuple(getattr(linear, name).shape) != expected or len(shape) != 3:
             raise RunError(f"the archive's tensor linear.{name} has another shape than {expected}; {REMEDY}")
+    limits = {"prior_scale": SCALES - 1, "scale": SCALES - 1, "coefficient": 1 << LINEAR_BITS}
+    for name, most in limits.items():
+        table = getattr(linear, name)
+        if int(table.min()) < 0 or int(table.max()) > most:
+            raise RunError(f"the archive's tensor linear.{name} has values outside 0..{most}; {REMEDY}")
+    if int(linear.mean.abs().max()) >= linear.levels or linear.levels > 256:
+        raise RunError(f"the archive's tensor linear.mean does not fit {linear.levels} levels; {REMEDY}")
     if shape[0] != chain.channels or any(side % 2**chain.halvings for side in shape[1:]):
         raise RunError(f"the archive's model is for images {shape}, which its network does not take; {REMEDY}")
 

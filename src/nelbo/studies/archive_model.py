@@ -121,7 +121,7 @@ def _trained(
         on_progress=lambda step: listener.on_stage(stage, int(1000 * step.fraction), 1000),
     )
     trainer.run()
-    return trainer.stopped_by or kept[-1]
+    return trainer.stopped_by or kept[-1].cpu()
 
 
 def linear_model(images: ImageDataset, listener: Listener) -> LinearModel:

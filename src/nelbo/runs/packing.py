@@ -1,0 +1,226 @@
+"""An archive written block by block, so that a writer that was stopped goes on after the last complete one."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+from filelock import FileLock, Timeout
+from torch import Tensor
+
+from nelbo.codec import ArchiveCodec
+from nelbo.codec.archive_codec import HASH_BYTES, hash_of_all
+from nelbo.codec.archive_file import FINGERPRINT, HEAD_BYTES, Block, Found, end, header, scan
+from nelbo.codec.archive_index import Member, check_path
+from nelbo.display import Displayed, Frame, counted, data_frame
+from nelbo.errors import CodecError, ConfigurationError, DataError, RunError, option, shown
+from nelbo.progress import Progress, StageProgress, no_stages
+
+MOST_VALUES, MOST_IN_BLOCK = 1 << 20, 4096  # of the pixels of a block, unless it has one image; images in it
+
+Packed = tuple[Member, Tensor]
+
+
+@dataclass(frozen=True)
+class ArchiveReport(Displayed):
+    """An archive that was written.
+
+    Attributes:
+        path: the file.
+        num_images, num_blocks: what it holds.
+        num_bytes: its size.
+        num_dims: number of values of all pixels.
+    """
+
+    path: Path
+    num_images: int
+    num_blocks: int
+    num_bytes: int
+    num_dims: int
+
+    @property
+    def bits_per_dim(self) -> float:
+        """Size of the file over the number of values of all pixels."""
+        return 8 * self.num_bytes / max(self.num_dims, 1)
+
+    def summary(self) -> dict[str, str]:
+        """Return what the archive holds and its size."""
+        return {
+            "archive": f"{self.path}: {counted(self.num_images, 'image')} in {counted(self.num_blocks, 'block')}",
+            "size": f"{self.num_bytes:,} bytes, {self.bits_per_dim:.4f} bits/dim",
+        }
+
+    def to_pandas(self) -> Frame:
+        """Return a data frame of pandas with one row.
+
+        Raises:
+            ConfigurationError: pandas is not installed.
+        """
+        values = {**vars(self), "path": str(self.path), "bits_per_dim": self.bits_per_dim}
+        return data_frame({name: [value] for name, value in values.items()})
+
+
+def pack(
+    images: Iterable[Packed], codec: ArchiveCodec, target: Path, progress: StageProgress = no_stages
+) -> ArchiveReport:
+    """Write an archive of images, or go on with one that was stopped: the file equals an unbroken one.
+
+    The blocks are written to a hidden file beside `target`, which is renamed at the end.
+
+    Args:
+        images: read one by one; their paths must be different.
+        progress: called with the block, and the tiles done and in total.
+
+    Raises:
+        ConfigurationError: `target` exists; or two images have the same path.
+        DataError: there are no images.
+        CodecError: a path that an archive cannot hold.
+        RunError: the file cannot be written, or another process writes it.
+    """
+    _refuse_existing(target)
+    part, paths, num_dims, blocks = target.with_name(f".{target.name}.part"), set[str](), 0, 0
+    with _alone(part, target), _opened(part, target) as file:
+        done, place = _begun(file, codec), HEAD_BYTES
+        for number, group in enumerate(_grouped(images)):
+            members, pixels = [member for member, _ in group], [image for _, image in group]
+            first = len(paths)
+            for member in members:
+                if check_path(member.path) in paths:
+                    raise ConfigurationError(f"several images have the name {shown(member.path)}; rename one.")
+                paths.add(member.path)
+            num_dims, blocks = num_dims + sum(image.numel() for image in pixels), number + 1
+            if number < len(done) and _holds(file, done[number], members, pixels):
+                place = done[number].after
+            else:
+                done = []
+                content = codec.encode(pixels, _of_block(progress, number))
+                block = Block(number, first, members, content).to_bytes()
+                _check_back(block, members)
+                with _writing(target):
+                    place = _written(file, place, block)
+        if not paths:
+            raise DataError(f"there are no images to pack into {target}.")
+        with _writing(target):
+            _written(file, place, end(blocks, len(paths)))
+            os.fsync(file.fileno())
+            _refuse_existing(target)
+            os.replace(part, target)
+    return ArchiveReport(target, len(paths), blocks, target.stat().st_size, num_dims)
+
+
+def _refuse_existing(target: Path) -> None:
+    if target.exists():
+        raise ConfigurationError(f"{target} exists already; choose another {option('out')}, or delete it.")
+
+
+def _of_block(progress: StageProgress, number: int) -> Progress:
+    return lambda done, total: progress(f"packing block {number + 1}", done, total)
+
+
+@contextmanager
+def _alone(part: Path, target: Path) -> Iterator[None]:
+    """Lock the hidden file of an archive against a second writer; at the end, remove it if it has no block.
+
+    Raises:
+        RunError: another process has the lock, or the folder cannot be written.
+    """
+    lock = FileLock(f"{part}.lock")
+    try:
+        part.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise RunError(
+            f"another process is writing {target}; wait for it, or choose another {option('out')}."
+        ) from error
+    except OSError as error:
+        raise RunError(f"{target} could not be written: {error.strerror or error}.") from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            if part.exists() and part.stat().st_size <= HEAD_BYTES:
+                part.unlink()
+            Path(f"{part}.lock").unlink()
+        lock.release()
+
+
+@contextmanager
+def _writing(target: Path) -> Iterator[None]:
+    """Turn the error of a write within the block into a `RunError`."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"{target} could not be written: {error.strerror or error}.") from error
+
+
+def _check_back(block: bytes, members: Sequence[Member]) -> None:
+    """Check that a reader finds a block.
+
+    Raises:
+        CodecError: it doesn't, because the block exceeds a limit of the format.
+    """
+    found = scan(BytesIO(header(bytes(FINGERPRINT)) + block)).blocks
+    if not found or list(found[0].members) != list(members):
+        raise CodecError(
+            f"an archive cannot hold {members[0].path} and the images beside it: their block is too large."
+        )
+
+
+def _opened(part: Path, target: Path) -> BinaryIO:
+    """Open the hidden file of an archive, new or as it was left."""
+    with _writing(target):
+        return open(part, "r+b" if part.exists() else "w+b")
+
+
+def _written(file: BinaryIO, place: int, content: bytes) -> int:
+    """Write bytes at a place, which become the last ones of the file; return the place after them."""
+    file.seek(place)
+    file.write(content)
+    file.truncate()
+    file.flush()
+    return place + len(content)
+
+
+def _begun(file: BinaryIO, codec: ArchiveCodec) -> list[Found]:
+    """Return the first complete blocks of an archive that the same model began; write its header if there are none."""
+    start, done = header(codec.fingerprint), list[Found]()
+    file.seek(0)
+    if file.read(len(start)) == start:
+        for block in scan(file).blocks:
+            place = done[-1].after if done else HEAD_BYTES
+            if block.number != len(done) or block.start != place or not _is_intact(file, block):
+                break
+            done.append(block)
+    if not done:
+        _written(file, 0, start)
+    return done
+
+
+def _is_intact(file: BinaryIO, block: Found) -> bool:
+    try:
+        block.read(file)
+    except CodecError:
+        return False
+    return True
+
+
+def _holds(file: BinaryIO, block: Found, members: Sequence[Member], pixels: Sequence[Tensor]) -> bool:
+    """Return whether a block that was written before holds these images."""
+    file.seek(block.place)
+    return list(block.members) == list(members) and file.read(HASH_BYTES) == hash_of_all(pixels)
+
+
+def _grouped(images: Iterable[Packed]) -> Iterator[list[Packed]]:
+    """Group images into blocks."""
+    group, total = list[Packed](), 0
+    for member, pixels in images:
+        if group and (total + pixels.numel() > MOST_VALUES or len(group) == MOST_IN_BLOCK):
+            yield group
+            group, total = [], 0
+        group.append((member, pixels))
+        total += pixels.numel()
+    if group:
+        yield group
