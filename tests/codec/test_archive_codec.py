@@ -103,6 +103,16 @@ def test_images_of_any_size_come_back_through_the_stack():
     assert all(torch.equal(a, b) for a, b in zip(back, images, strict=True))
 
 
+def test_block_is_never_longer_than_its_images_without_the_model():
+    from nelbo.codec import RawImage
+
+    codec = ArchiveCodec(tiny_model(), FINGERPRINT)
+    noise = torch.randint(0, 17, (40, 1, 8, 8), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    for images in (list(noise), list(digits(40)), list(torch.zeros_like(noise)), list(noise[:1])):
+        raw = sum(len(RawImage(image).to_bytes()) for image in images)
+        assert len(codec.encode(images)) <= raw + HASH_BYTES + 3 + 2 * len(images)
+
+
 def test_images_that_are_shorter_without_the_model_are_stored_so():
     codec, images = ArchiveCodec(tiny_model(), FINGERPRINT), list(torch.zeros(60, 1, 8, 8, dtype=torch.uint8))
     block = codec.encode(images)
@@ -136,13 +146,13 @@ def test_every_damage_of_the_block_is_an_error():
     codec = ArchiveCodec(tiny_model(), FINGERPRINT)
     images = list(digits(24))
     block, generator = pushed(codec, images, 16), np.random.default_rng(0)
-    places = generator.choice(len(block), 80, replace=False)
+    places = generator.choice(len(block), 150, replace=False)
     for place in places:
         damaged = bytearray(block)
         damaged[place] ^= 1 << int(generator.integers(8))
         with pytest.raises(CodecError):
             codec.decode(bytes(damaged), sizes_of(images))
-    for cut in generator.choice(len(block), 20, replace=False):
+    for cut in generator.choice(len(block), 50, replace=False):
         with pytest.raises(CodecError):
             codec.decode(block[:cut], sizes_of(images))
 

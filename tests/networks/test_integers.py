@@ -83,6 +83,11 @@ def test_filter_one_beyond_the_edge_is_refused():
         IntegerConv(*edge(1), LIMIT)
 
 
+def test_weight_of_more_than_8_bits_is_refused():
+    with pytest.raises(ConfigurationError, match="a weight of 128 has more than 8 bits"):
+        IntegerConv(torch.full((1, 1, 1, 1), -128.0), torch.zeros(1, 1), torch.ones(1), LIMIT)
+
+
 @given(st.integers(0, 10**6), st.floats(-12, 6), st.sampled_from([1, 3]))
 def test_every_trained_layer_stays_exact(seed, exponent, side):
     layer = layer_of(seed, (4, 96, side), scale=2.0**exponent)

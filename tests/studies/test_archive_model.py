@@ -1,4 +1,4 @@
-"""Training of the model of archives: stopped and gone on with, and better than no network."""
+"""Training of the model of archives: stopped and continued, and better than no network."""
 
 import signal
 
@@ -36,7 +36,7 @@ def test_trained_model_codes_digits_in_fewer_bits(tmp_path):
     stages = list[str]()
     listener = Listener(on_stage=lambda stage, done, total: stages.append(stage))
     data = digits(400)
-    model = train_archive_model(data, tmp_path, ArchiveOptions(steps=60), listener)
+    model = train_archive_model(data, tmp_path, ArchiveOptions(steps=120), listener)
     assert isinstance(model, LatticeModel)
     assert list(dict.fromkeys(stages)) == [
         "reading images",

@@ -79,7 +79,7 @@ def codec(
 
 
 def _train_archive(model: DiffusionRun, run: str, options: ArchiveOptions, again: bool) -> None:
-    """Train the model of archives, or go on with a training that was stopped."""
+    """Train the model of archives, or continue a training that was stopped."""
     from nelbo.paths import check_target
     from nelbo.runs import bundled_models
     from nelbo.runs.archive import ARCHIVE_FILE, save_archive_model
@@ -99,7 +99,7 @@ def _train_archive(model: DiffusionRun, run: str, options: ArchiveOptions, again
         images = data_of(model, listener).train
         trained = train_archive_model(images, model.folder / FOLDER, options, listener)
     if isinstance(trained, str):
-        say(f"stopped by {trained}; the same command goes on")
+        say(f"stopped by {trained}; the same command continues")
         raise typer.Exit(1)
     save_archive_model(trained, model.folder)
     shutil.rmtree(model.folder / FOLDER, ignore_errors=True)  # so that --again trains anew

@@ -6,7 +6,6 @@ the first images draw: if the images are small, some of them, stored without the
 
 import hashlib
 import math
-import zlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -58,22 +57,22 @@ class ArchiveCodec:
     @torch.no_grad()
     @exact_float32()
     def encode(self, images: Sequence[Tensor], progress: Progress | None = None) -> bytes:
-        """Encode images (C, H, W) uint8 of any size as a block.
-
-        A block that zlib would make shorter has all its images without the model, if that is shorter.
+        """Encode images (C, H, W) uint8 of any size as a block, never longer than the images stored without the model.
 
         Raises:
-            ShapeError: an image is empty or not uint8, or has other channels or levels than the model.
+            ShapeError: an image is empty or not uint8, or has other channels or levels than the model; or the images
+                are so plain that a reader would not trust the block.
         """
         images = [self._checked(image) for image in images]
-        if not images:
-            return self._head(images, [], 0)
-        block = self._with_model(images, progress)
-        content = b"".join(image.contiguous().numpy().tobytes() for image in images)
-        if len(zlib.compress(content, 1)) >= len(block):
-            return block
         raw = [RawImage(image).to_bytes() for image in images]
-        return min(block, self._head(images, raw, 0) + b"".join(raw), key=len)
+        block = self._head(images, raw, 0) + b"".join(raw)
+        if images:
+            block = min(block, self._with_model(images, progress), key=len)
+        if not self._may_hold(block, [(image.shape[1], image.shape[2]) for image in images]):
+            raise ShapeError(
+                f"{len(images)} images in {len(block)} bytes exceed the limit of an archive; cut them first."
+            )
+        return block
 
     def _with_model(self, images: Sequence[Tensor], progress: Progress | None) -> bytes:
         """Encode images with a stack that begins with the fewest bytes that are enough."""
@@ -83,7 +82,7 @@ class ArchiveCodec:
                 return self._head(images, raw, num_words) + self._pushed(raw, num_words, images[num:], progress)
             except Exhausted:
                 continue
-        raise AssertionError("unreachable: the last beginning is enough for any model")
+        raise CodecError("the images need more bits to begin with than any draw takes; the model is damaged.")
 
     def _beginnings(self, images: Sequence[Tensor]) -> Iterator[tuple[int, int]]:
         """Yield what a stack may begin with, from less to more: a number of images, and of words that are not stored.
@@ -129,7 +128,7 @@ class ArchiveCodec:
         expected, num = reader.take(HASH_BYTES), reader.varint()
         if num > len(sizes):
             raise CodecError(f"the block is damaged: it states {num} raw images of {len(sizes)}.")
-        if self._padded_pixels(sizes) > PIXELS_A_BYTE * len(block) + FREE_PIXELS:  # before memory is allocated
+        if not self._may_hold(block, sizes):  # before memory is allocated
             raise CodecError(f"the block is damaged: {len(block)} bytes are too few for {len(sizes)} images.")
         lengths, num_words = [reader.varint() for _ in range(num)], reader.varint()
         rest, images = reader.rest(), list[Tensor]()
@@ -180,9 +179,9 @@ class ArchiveCodec:
             )
         return image
 
-    def _padded_pixels(self, sizes: Sequence[Size]) -> int:
-        """Return the number of pixels of images of these sizes, with the padding of their tiles."""
-        return sum(self._tiling(*size).num_pixels for size in sizes)
+    def _may_hold(self, block: bytes, sizes: Sequence[Size]) -> bool:
+        """Return whether a block has bytes enough for images of these sizes, with the padding of their tiles."""
+        return sum(self._tiling(*size).num_pixels for size in sizes) <= PIXELS_A_BYTE * len(block) + FREE_PIXELS
 
 
 def group_sizes(num: int) -> list[int]:

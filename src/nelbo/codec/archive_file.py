@@ -1,7 +1,7 @@
 """The archive: a header and blocks of images, each with its own index and check sums. docs/format.md specifies it.
 
 A damaged block loses its own images only: the next one is found by its mark. Blocks are complete or absent, so that a
-writer that was stopped goes on after the last complete one.
+writer that was stopped continues after the last complete one.
 """
 
 import os

@@ -48,7 +48,7 @@ class IntegerConv(Brief):
         stride: 1 with zero padding of k // 2, or k without padding.
 
     Raises:
-        ConfigurationError: a sum of some filter could reach 2^24.
+        ConfigurationError: a sum of some filter could reach 2^24, or a weight has more than 8 bits.
     """
 
     weight: Tensor
@@ -58,6 +58,8 @@ class IntegerConv(Brief):
     stride: int = 1
 
     def __post_init__(self) -> None:
+        if (most := int(self.weight.abs().max())) > LARGEST_WEIGHT:
+            raise ConfigurationError(f"a weight of {most} has more than 8 bits; use weights within +-{LARGEST_WEIGHT}.")
         largest = int(self.largest_sums().max())
         if largest >= EXACT:
             raise ConfigurationError(
@@ -94,11 +96,11 @@ class IntegerConv(Brief):
 
     def _added(self, step: int) -> Tensor:
         """Return the bias of a step and the rounding term, (O,)."""
-        return self.bias[min(step, len(self.bias) - 1)] + torch.exp2(self.shift - 1)
+        return self.bias[step if len(self.bias) > 1 else 0] + torch.exp2(self.shift - 1)
 
 
 def _summed(x: Tensor, weight: Tensor, padding: int, stride: int) -> Tensor:
-    """Convolve without a bias: on a CPU directly, and elsewhere as a matrix product.
+    """Convolve without a bias: float32 on a CPU directly, and everything else as a matrix product.
 
     A library may choose Winograd or Fourier for a convolution, which are inexact. PyTorch never does so on a CPU:
     oneDNN is asked for the direct algorithm, and without oneDNN it is a matrix product.

@@ -1,4 +1,4 @@
-"""An archive written block by block, so that a writer that was stopped goes on after the last complete one."""
+"""An archive written block by block, so that a writer that was stopped continues after the last complete one."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,7 +16,7 @@ from nelbo.codec.archive_codec import HASH_BYTES, hash_of_all
 from nelbo.codec.archive_file import FINGERPRINT, HEAD_BYTES, Block, Found, end, header, scan
 from nelbo.codec.archive_index import Member, check_path
 from nelbo.display import Displayed, Frame, counted, data_frame
-from nelbo.errors import CodecError, ConfigurationError, DataError, RunError, option, shown
+from nelbo.errors import CodecError, ConfigurationError, DataError, RunError, ShapeError, option, shown
 from nelbo.progress import Progress, StageProgress, no_stages
 
 MOST_VALUES, MOST_IN_BLOCK = 1 << 20, 4096  # of the pixels of a block, unless it has one image; images in it
@@ -66,7 +66,7 @@ class ArchiveReport(Displayed):
 def pack(
     images: Iterable[Packed], codec: ArchiveCodec, target: Path, progress: StageProgress = no_stages
 ) -> ArchiveReport:
-    """Write an archive of images, or go on with one that was stopped: the file equals an unbroken one.
+    """Write an archive of images, or continue one that was stopped: the file equals an unbroken one.
 
     The blocks are written to a hidden file beside `target`, which is renamed at the end.
 
@@ -77,6 +77,7 @@ def pack(
     Raises:
         ConfigurationError: `target` exists; or two images have the same path.
         DataError: there are no images.
+        ShapeError: an image has another size than its member states.
         CodecError: a path that an archive cannot hold.
         RunError: the file cannot be written, or another process writes it.
     """
@@ -87,7 +88,11 @@ def pack(
         for number, group in enumerate(_grouped(images)):
             members, pixels = [member for member, _ in group], [image for _, image in group]
             first = len(paths)
-            for member in members:
+            for member, image in group:
+                if member.size != tuple(image.shape[1:]):
+                    raise ShapeError(
+                        f"{shown(member.path)} is {tuple(image.shape)}, not {member.size} (height, width)."
+                    )
                 if check_path(member.path) in paths:
                     raise ConfigurationError(f"several images have the name {shown(member.path)}; rename one.")
                 paths.add(member.path)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from nelbo.data import ImageDataset
 from nelbo.diffusion import PixelObjective
 from nelbo.diffusion.passes import num_stages, walk
+from nelbo.diffusion.pixel_objective import PARTS
 from nelbo.errors import ConfigurationError, option
 from nelbo.lattice import ChainObjective, IntegerChain, Known, LatticeModel, LinearModel, centred, evidence, simulate
 from nelbo.lattice.sizes import SIDE, STEPS, pixel_options, spacing_of, step_options
@@ -27,8 +28,7 @@ FOLDER = "archive"
 CHAIN_SHARE = 0.6  # of the budget
 STATISTICS = 1024  # images whose mean and variance are added at once
 GATHERED = 100  # images whose examples are computed at once
-PARTS = 32  # units of the examples in a half level
-BATCH, PIXEL_BATCH = 32, 32
+BATCH = 32  # images
 
 
 @dataclass(frozen=True)
@@ -50,17 +50,17 @@ class ArchiveOptions:
 
     def of_chain(self) -> TrainerOptions:
         """Return the options of the chain's training."""
-        return self._options(CHAIN_SHARE, learning_rate=4e-3, batch_size=BATCH)
+        return self._options(CHAIN_SHARE, learning_rate=3e-3)
 
     def of_pixels(self) -> TrainerOptions:
         """Return the options of the pixel network's training."""
-        return self._options(1 - CHAIN_SHARE, learning_rate=5e-3, batch_size=PIXEL_BATCH)
+        return self._options(1 - CHAIN_SHARE, learning_rate=5e-3)
 
-    def _options(self, share: float, learning_rate: float, batch_size: int) -> TrainerOptions:
+    def _options(self, share: float, learning_rate: float) -> TrainerOptions:
         return TrainerOptions(
             steps=self.steps,
             minutes=None if self.minutes is None else share * self.minutes,
-            batch_size=batch_size,
+            batch_size=BATCH,
             learning_rate=learning_rate,
             optimizer="muon",
             betas=(0.9, 0.99),
@@ -81,8 +81,7 @@ def train_archive_model(
         The model, or the name of the signal that stopped the training.
     """
     linear = linear_model(images, listener)
-    seed = derived_seed(options.seed, INITIALISATION, 2)
-    torch.manual_seed(seed)
+    torch.manual_seed(derived_seed(options.seed, INITIALISATION, 2))
     network = StepNetwork(step_options(images.shape))
     trained = _trained(network, ChainObjective(linear, SIDE), images, options.of_chain(), folder / "chain", listener)
     if isinstance(trained, str):
