@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nelbo.data import describe, load_data, load_for_model, read_picture, read_pictures
+from nelbo.data import Picture, Reject, describe, load_data, load_for_model, read_picture, read_pictures
 from nelbo.data.shards import find_shards
 from nelbo.errors import ConfigurationError, DataError, RunError
 from nelbo.paths import check_target
@@ -25,6 +25,19 @@ def test_link_to_itself_in_a_folder_is_no_image(tmp_path: Path, save) -> None:
     report = describe(str(tmp_path))
     assert report.count == 1
     assert [reject.reason for reject in report.rejects] == ["a broken link"]
+
+
+@pytest.mark.filterwarnings("ignore::nelbo.data.DataWarning")
+def test_pictures_of_every_part_are_read_and_broken_links_named(tmp_path: Path, save) -> None:
+    """What compresses or packs a folder may not leave out an image silently."""
+    for name in ("train/1.png", "val/2.png", "test/3.png"):
+        save(name)
+    (tmp_path / "gone.png").symlink_to("nowhere")
+    assert load_data(str(tmp_path)).test is not None
+    found = list(read_pictures(tmp_path))
+    assert sorted(each.name for each in found if isinstance(each, Picture)) == ["1.png", "2.png", "3.png"]
+    assert [each.reason for each in found if isinstance(each, Reject)] == ["a broken link"]
+    assert len(list(read_pictures(tmp_path, 2))) == 2
 
 
 @pytest.mark.parametrize(

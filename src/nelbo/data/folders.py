@@ -47,6 +47,7 @@ class Listing:
         held_out: the paths of the images in a held-out part of its own; empty if it has none.
         note: how the folders were understood, if that may not be expected, for a warning.
         unread: endings of ignored files that are pictures by their content.
+        unused: the images of parts that are not used.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Listing:
     held_out: Set[str] = frozenset()
     note: str = ""
     unread: set[str] = field(default_factory=set)
+    unused: list[StoredImage] = field(default_factory=list)
 
     def warn(self) -> None:
         """Issue a `DataWarning` with the note, and one for pictures that are not read."""
@@ -96,10 +98,11 @@ class Listing:
         self.classes.extend([name] * len(pages))
 
     def where(self, kept: Sequence[bool]) -> "Listing":
-        """Return the listing of some of the images (one entry of `kept` per image)."""
+        """Return the listing of some of the images (one entry of `kept` per image); the others are unused."""
         images = [image for image, keep in zip(self.images, kept, strict=True) if keep]
         classes = [name for name, keep in zip(self.classes, kept, strict=True) if keep]
-        return replace(self, images=images, classes=classes)
+        unused = [image for image, keep in zip(self.images, kept, strict=True) if not keep]
+        return replace(self, images=images, classes=classes, unused=self.unused + unused)
 
 
 def list_folder(root: Path) -> Listing:

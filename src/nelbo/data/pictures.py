@@ -85,6 +85,9 @@ def read_pictures(
 ) -> Iterator[Picture | Reject]:
     """Yield the images that `spec` names (see `load_data`) in order, and a `Reject` for each file that is unreadable.
 
+    Of a folder, these are all images, whatever part of a data set they are in. Of an array or a built-in set with a
+    held-out part, they are the held-out ones.
+
     Args:
         num: the largest number of images, evenly spread over the source; None for all.
         limits: the values that become black and white in an image of more than 8 bits; None for those of its depth.
@@ -107,9 +110,11 @@ def read_pictures(
             yield Picture(f"{i:05d}", some.images([i])[0], label=label)
         return
     source.listing.warn_of_unread()
-    files = list(source.listing.images)
+    files = [*source.listing.images, *source.listing.unused]
     if num is not None and num < len(files):
         files = [files[i] for i in torch.linspace(0, len(files) - 1, num).long().tolist()]
+    else:
+        yield from source.listing.rejects
     for stored in files:
         try:
             yield Picture.of(stored.file_name, decode(stored, limits=limits), stored.path)
