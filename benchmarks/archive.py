@@ -20,7 +20,8 @@ from nelbo.lattice import LatticeModel, centred, simulate
 from nelbo.probability.integer_gaussian import MASS
 from nelbo.progress import bars
 from nelbo.runs import find_run
-from nelbo.runs.archive import Archive, load_archive
+from nelbo.runs.archive import Archive
+from nelbo.runs.integer_model import IntegerModel
 from nelbo.runs.packing import pack
 
 TOGETHER = 50
@@ -59,7 +60,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    codec = load_archive(find_run(options.model))
+    codec = IntegerModel.load(find_run(options.model)).archive_codec()
     dataset = load_data(options.data).require_test().spread(options.num)
     images = dataset.images(range(len(dataset)))
     path = options.out / "archive.nelbos"

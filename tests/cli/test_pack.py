@@ -1,8 +1,12 @@
-"""`nelbo codec --archive`, `pack`, `unpack` and `list`."""
+"""`nelbo codec --integers`, `pack`, `unpack` and `list`."""
 
+import contextlib
 import json
 import os
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +16,16 @@ from PIL import Image
 from nelbo.data import load_data
 from nelbo.lattice import sizes
 from nelbo.runs import packing
-from nelbo.runs.archive import ARCHIVE_FILE, Archive, save_archive_model
-from tests.lattice.tiny import tiny_model
+from nelbo.runs.archive import Archive
+from nelbo.runs.integer_model import INTEGER_FILE
+from tests.lattice.tiny import tiny_integer_model
 
 
 @pytest.fixture
 def model(with_codec, tmp_path) -> Path:
     """A run on digits of 17 levels that can pack."""
     folder = Path(shutil.copytree(with_codec, tmp_path / "runs" / "digits"))
-    save_archive_model(tiny_model(), folder)
+    tiny_integer_model().save(folder)
     return folder
 
 
@@ -129,15 +134,15 @@ def test_damaged_block_loses_its_images_only(nelbo_cli, model, folder, tmp_path,
 
 def test_mistakes_are_one_sentence(nelbo_cli, model, folder, with_codec, tmp_path):
     assert "must end in .nelbos" in nelbo_cli("pack", folder, "-m", model, "-o", "a.zip").err
-    assert "nelbo codec --archive" in nelbo_cli("pack", folder, "-m", with_codec, "-o", "a.nelbos").err
+    assert "nelbo codec --integers" in nelbo_cli("pack", folder, "-m", with_codec, "-o", "a.nelbos").err
     assert "cannot be read: No such file" in nelbo_cli("unpack", "none.nelbos", "-o", "x").err
     (tmp_path / "x.nelbos").write_bytes(b"text")
     assert "not an archive" in nelbo_cli("list", "x.nelbos").err
     nelbo_cli("pack", folder, "-m", model, "-o", "a.nelbos")
     assert "exists already" in nelbo_cli("pack", folder, "-m", model, "-o", "a.nelbos").err
-    (model / ARCHIVE_FILE).unlink()
+    (model / INTEGER_FILE).unlink()
     assert "fingerprint" in nelbo_cli("unpack", "a.nelbos", "-o", "x").err
-    assert "add --archive" in nelbo_cli("codec", model, "--minutes", 3).err
+    assert "add --integers" in nelbo_cli("codec", model, "--minutes", 3).err
 
 
 @pytest.fixture
@@ -151,9 +156,83 @@ def small_networks(monkeypatch):
 @pytest.mark.usefixtures("small_networks")
 def test_model_is_trained_and_packs(nelbo_cli, with_codec, folder, tmp_path):
     run = Path(shutil.copytree(with_codec, tmp_path / "mine"))
-    trained = nelbo_cli("codec", run, "--archive", "--minutes", 0.05)
-    assert trained.code == 0 and "can pack now" in trained.out
+    trained = nelbo_cli("codec", run, "--integers", "--minutes", 0.05)
+    assert trained.code == 0 and "can pack and compress now" in trained.out
+    name = next(folder.glob("even/*.png"))
+    assert nelbo_cli("compress", name, "-m", run, "-o", "a.nelbo").code == 0
+    assert (tmp_path / "a.nelbo").read_bytes()[1] & 0x80  # of version 2
+    assert nelbo_cli("decompress", "a.nelbo", "-o", "a.png", "-m", run).code == 0
+    assert np.array_equal(pixels_of(tmp_path / "a.png"), pixels_of(name))
+    assert "x_10" in nelbo_cli("inspect", "a.nelbo", "-m", run).out
     assert nelbo_cli("pack", folder, "-m", run, "-o", "a.nelbos").code == 1
     assert nelbo_cli("unpack", "a.nelbos", "-o", "back", "-m", run).code == 0
-    again = nelbo_cli("codec", run, "--archive", "--minutes", 0.05)
+    again = nelbo_cli("codec", run, "--integers", "--minutes", 0.05)
     assert again.code == 2 and "--again replaces it" in again.err
+
+
+PACK = """
+import sys
+from nelbo.runs import packing
+packing.MOST_IN_BLOCK = 8
+from nelbo.cli import main
+main()
+"""
+
+
+@pytest.mark.slow
+def test_killed_pack_continues_where_it_was(model, tmp_path):
+    """SIGKILL at 20 random moments; the archive equals one that was never killed."""
+    for i, image in enumerate(load_data("digits").train.images(range(400))):
+        (tmp_path / "many").mkdir(exist_ok=True)
+        Image.fromarray(image[0].numpy()).save(tmp_path / "many" / f"{i:03d}.png")
+        os.utime(tmp_path / "many" / f"{i:03d}.png", (10**9, 10**9))
+
+    def packing_into(name: str) -> subprocess.Popen:
+        words = ["pack", tmp_path / "many", "-m", model, "-o", tmp_path / name]
+        return subprocess.Popen([sys.executable, "-c", PACK, *map(str, words)], stderr=subprocess.DEVNULL)
+
+    start = time.monotonic()
+    assert packing_into("whole.nelbos").wait() == 0
+    whole, generator = time.monotonic() - start, np.random.default_rng(0)
+    for _ in range(20):
+        process = packing_into("a.nelbos")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(whole * generator.uniform(0.2, 0.9))
+        process.kill()
+        process.wait()
+        if (tmp_path / "a.nelbos").exists():
+            assert (tmp_path / "a.nelbos").read_bytes() == (tmp_path / "whole.nelbos").read_bytes()
+            (tmp_path / "a.nelbos").unlink()
+    assert packing_into("a.nelbos").wait() == 0
+    assert (tmp_path / "a.nelbos").read_bytes() == (tmp_path / "whole.nelbos").read_bytes()
+
+
+def test_run_with_a_plan_and_an_integer_model(nelbo_cli, with_codec, folder, tmp_path):
+    """Each file is read by the model that made it, also if the other one is damaged."""
+    run, image = Path(shutil.copytree(with_codec, tmp_path / "both")), next(folder.glob("even/*.png"))
+    words = ("compress", image, "-m", run, "--lossy-only", "-o")
+    assert nelbo_cli(*words, "before.nelbo").code == 0
+    parts = nelbo_cli("inspect", "before.nelbo", "-m", run).out
+    tiny_integer_model().save(run)
+    assert nelbo_cli(*words, "integers.nelbo").code == 0
+    assert nelbo_cli(*words, "again.nelbo", "--no-integers").code == 0
+    before, integers, again = ((tmp_path / f"{name}.nelbo").read_bytes() for name in ("before", "integers", "again"))
+    assert before == again and before[1] == 0x61 and integers[1] & 0x80
+    for name in ("before", "integers"):
+        assert nelbo_cli("decompress", f"{name}.nelbo", "-o", f"{name}.png", "-m", run).code == 0
+    assert nelbo_cli("inspect", "before.nelbo", "-m", run).out == parts
+    assert "x_4" in nelbo_cli("inspect", "integers.nelbo", "-m", run).out
+    (run / INTEGER_FILE).write_bytes(b"damage")
+    assert nelbo_cli("decompress", "before.nelbo", "-o", "c.png", "-m", run).code == 0
+    refused = nelbo_cli("decompress", "integers.nelbo", "-o", "d.png", "-m", run)
+    assert refused.code == 2 and "made by the model" in refused.err
+    broken = nelbo_cli("compress", image, "-m", run, "-o", "e.nelbo")
+    assert broken.code == 2 and INTEGER_FILE in broken.err
+
+
+def test_integer_model_decodes_without_the_network(nelbo_cli, model, folder, tmp_path):
+    image = next(folder.glob("even/*.png"))
+    assert nelbo_cli("compress", image, "-m", model, "--lossy-only", "-o", "a.nelbo").code == 0
+    (model / "model.safetensors").unlink()
+    assert nelbo_cli("decompress", "a.nelbo", "-o", "a.png").code == 0
+    assert "x_4" in nelbo_cli("inspect", "a.nelbo").out

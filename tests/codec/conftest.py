@@ -9,10 +9,14 @@ import torch
 from PIL import Image
 
 from nelbo.codec import FittingOptions, ProgressiveCodec
+from nelbo.codec.channel_fitting import fit_channel
 from nelbo.data import ImageDataset, load_data
 from nelbo.runs import DiffusionRun, fit_codec, load_as
+from nelbo.runs.integer_model import IntegerModel
 from nelbo.studies import data_of, train
 from tests.conftest import made_once
+from tests.lattice.tiny import digits as digits_of_training
+from tests.lattice.tiny import trained_model
 
 TINY = {
     "schedule.num_steps": 60,
@@ -88,6 +92,19 @@ def colour_codec_run(folder: Path, overrides: Mapping[str, object] | None = None
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> DiffusionRun:
     return load_as(DiffusionRun, tiny_codec_folder(tmp_path_factory), device="cpu")
+
+
+@pytest.fixture(scope="session")
+def integer_run(tmp_path_factory: pytest.TempPathFactory) -> IntegerModel:
+    """A trained integer model of the digits with its channel."""
+
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        model = trained_model()
+        IntegerModel(model, fit_channel(model, digits_of_training(64))).save(folder)
+
+    torch.set_num_threads(1)
+    return IntegerModel.load(made_once(tmp_path_factory, "tiny-integers", make))
 
 
 @pytest.fixture(scope="session")

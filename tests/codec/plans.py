@@ -3,7 +3,7 @@
 import torch
 
 from nelbo.codec import CodecPlan
-from nelbo.codec.plan import BUCKETS, SURPRISES
+from nelbo.codec.channel_plan import BUCKETS, SURPRISES
 from nelbo.networks.pixel_options import PixelOptions
 from nelbo.networks.pixels import IntegerNetwork, weight_shapes
 
@@ -23,4 +23,7 @@ def random_plan(shape: tuple[int, int, int] = (1, 4, 5), levels: int = 17, num_s
     expected = integers(0, 900, 2, shape[0] * shape[1] * shape[2])
     index_counts, number_counts = integers(1, 90, BUCKETS), integers(1, 90, SURPRISES)
     pixels = IntegerNetwork(options, weights, biases)
-    return CodecPlan(torch.tensor([2, 5, num_steps]), expected, index_counts, number_counts, pixels)
+    steps = torch.tensor([2, 5, num_steps])
+    return CodecPlan(
+        steps=steps, expected=expected, index_counts=index_counts, number_counts=number_counts, pixels=pixels
+    )

@@ -42,7 +42,7 @@ def pushed_exactly(codec: ArchiveCodec, images: list[torch.Tensor]) -> bytes:
 
 def pushed(codec: ArchiveCodec, images: list[torch.Tensor], num_raw: int = 4) -> bytes:
     """Encode a block with a stack, also if the images without the model would be shorter."""
-    from nelbo.codec.bitstream import RawImage
+    from nelbo.codec.raw_image import RawImage
 
     raw = [RawImage(image).to_bytes() for image in images[:num_raw]]
     return codec._head(images, raw, 0) + codec._pushed(raw, 0, images[num_raw:], None)
@@ -72,8 +72,8 @@ def test_stack_grows_by_the_bound_of_its_draws():
     for mixture, chosen in reversed(list(model.passes(y, x, everything(x)))):
         stack.push(mixture, x[chosen].numpy())
     for t in range(2, chain.steps + 1):
-        further = torch.from_numpy(stack.pop(chain.next(y))).view(x.shape)
-        bits += np.log2(chain.next(y).interval(further.reshape(-1).numpy())[1] / MASS).sum()
+        further = torch.from_numpy(stack.pop(chain.next(y, t))).view(x.shape)
+        bits += np.log2(chain.next(y, t).interval(further.reshape(-1).numpy())[1] / MASS).sum()
         p = chain.previous(further, t, chain.estimate(further, t))
         bits -= np.log2(p.interval(y.reshape(-1).numpy())[1] / MASS).sum()
         stack.push(p, y.reshape(-1).numpy())

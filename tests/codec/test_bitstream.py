@@ -8,8 +8,11 @@ import pytest
 import torch
 
 from nelbo.codec import Bitstream, RawImage
-from nelbo.codec.bitstream import LARGEST_IMAGE, PIXELS_A_BYTE, SMALL_IMAGE, fewest_bytes, varint
+from nelbo.codec.bitstream import PIXELS_A_BYTE, SMALL_IMAGE, fewest_bytes, varint
+from nelbo.codec.raw_image import LARGEST_IMAGE
 from nelbo.errors import CodecError
+
+BOTH = pytest.mark.parametrize("version", [1, 2])
 
 
 def file_of(length: int, size: tuple[int, int] | None = None, **changes) -> Bitstream:
@@ -28,32 +31,60 @@ def test_varints_use_7_bits_a_byte(value, content):
 
 @pytest.mark.parametrize("length", [0, 1, 127, 128, 16383, 16384])
 @pytest.mark.parametrize("size", [None, (1, 1), (127, 128), (16384, 1)])
-def test_files_round_trip(length, size):
-    file = file_of(length, size)
+@pytest.mark.parametrize("kind", [{}, {"pixel_hash": None}, {"pixel_hash": None, "prefix": True}])
+@BOTH
+def test_files_round_trip(length, size, kind, version):
+    file = file_of(length, size, version=version, **kind)
     found = Bitstream.from_bytes(file.to_bytes())
     assert replace(found, check=None) == file and not found.truncated
     found.verify()
     assert file.overhead == len(file.to_bytes()) - length
 
 
+@BOTH
 @pytest.mark.parametrize("effort", [1, 9])
-def test_efforts_1_and_9_are_read(effort):
-    assert Bitstream.from_bytes(file_of(5, effort=effort).to_bytes()).effort == effort
+def test_efforts_1_and_9_are_read(effort, version):
+    assert Bitstream.from_bytes(file_of(5, effort=effort, version=version).to_bytes()).effort == effort
 
 
-@pytest.mark.parametrize("effort", [0, 10])
-def test_efforts_0_and_10_are_refused(effort):
+@BOTH
+@pytest.mark.parametrize("effort", [0, 10, 15])
+def test_efforts_0_and_10_are_refused(effort, version):
     with pytest.raises(CodecError, match="header is invalid"):
-        Bitstream.from_bytes(file_of(5, effort=effort).to_bytes())
+        Bitstream.from_bytes(file_of(5, effort=effort, version=version).to_bytes())
 
 
-def test_lossless_prefix_is_refused():
+@BOTH
+def test_lossless_prefix_is_refused(version):
     with pytest.raises(CodecError, match="header is invalid"):
-        Bitstream.from_bytes(file_of(5, prefix=True).to_bytes())
+        Bitstream.from_bytes(file_of(5, prefix=True, version=version).to_bytes())
 
 
-def test_one_byte_too_many_is_damage():
-    content = file_of(5).to_bytes()
+def test_whoever_knows_the_pixels_can_check_a_file_of_version_2():
+    """Damage changes the hash that the file states, because the CRC of the message is added to it."""
+    content = file_of(20, version=2).to_bytes()
+    for place in range(2, len(content)):
+        damaged = bytearray(content)
+        damaged[place] ^= 4
+        try:
+            found = Bitstream.from_bytes(bytes(damaged))
+        except CodecError:
+            continue  # its length is wrong
+        assert found.pixel_hash != bytes(4) or found.truncated
+
+
+@BOTH
+def test_first_bytes_are_those_of_the_file(version):
+    content = file_of(20, version=version).to_bytes()
+    whole = Bitstream.from_bytes(content)
+    for num in range(whole.overhead, len(content) + 1):
+        assert whole.first(num).to_bytes() == content[:num]
+        assert Bitstream.from_bytes(content[:num]).to_bytes() == content[:num]
+
+
+@BOTH
+def test_one_byte_too_many_is_damage(version):
+    content = file_of(5, version=version).to_bytes()
     with pytest.raises(CodecError, match="it has 1 bytes too many"):
         Bitstream.from_bytes(content + b"\0")
     assert Bitstream.from_bytes(content[:-1]).truncated

@@ -88,6 +88,26 @@ def test_narrow_targets_share_the_candidates():
         assert torch.equal(i, j) and torch.equal(z, w)
 
 
+def test_each_dimension_may_have_its_own_ratio():
+    """With equal ratios, the same candidates are chosen; the KL is the sum of those of the dimensions."""
+    shift = torch.randn(3, 20, generator=torch.Generator().manual_seed(0)) * 0.4
+    one, each = Target(shift, 0.8), Target(shift, torch.full((3, 20), 0.8))
+    assert torch.equal(choose([one], 5, 2, 10, seed=1)[0][0], choose([each], 5, 2, 10, seed=1)[0][0])
+    torch.testing.assert_close(each.kl(), one.kl(), rtol=1e-6, atol=1e-7)
+    mixed = Target(shift, torch.linspace(0.3, 1.0, 60).view(3, 20))
+    alone = Target(shift[:, 4:5], float(mixed.ratio[1, 4]))
+    torch.testing.assert_close(mixed.kl()[1, 4], alone.kl()[1, 0])
+    assert torch.equal(mixed.of([2, 0], slice(3, 6)).ratio, mixed.ratio[[2, 0], 3:6])
+
+
+def test_chosen_candidates_have_the_ratio_of_their_dimension():
+    """Of two dimensions with one KL each, the chosen z spread as q does in each."""
+    ratio = torch.tensor([[0.4, 0.9]])
+    wanted = Target(torch.zeros(1, 2), ratio)
+    z = torch.cat([choose([wanted], step, 0, 9, seed=7)[0][1] for step in range(1500)])
+    assert z.std(0).tolist() == pytest.approx(ratio[0].tolist(), rel=0.07)  # 3.8 standard errors
+
+
 def test_many_tiles_take_fewer_candidates_at_once(monkeypatch):
     wanted, scored = Target(torch.randn(40, 6, generator=torch.Generator().manual_seed(0)) * 0.4, 0.8), []
     whole = choose([wanted], 5, 2, 10, seed=1)[0]

@@ -104,7 +104,7 @@ def test_damaged_file_decodes_unverified_on_request(codec, digits):
 
 @given(st.binary(max_size=80))
 def test_any_bytes_are_a_header_or_refused(data):
-    for content in (data, bytes([0x9D, 0x61]) + data):
+    for content in (data, bytes([0x9D, 0x61]) + data, bytes([0x9D, 0xA9]) + data):
         try:
             Bitstream.from_bytes(content)
         except CodecError as error:
@@ -116,7 +116,8 @@ def test_any_bytes_are_a_header_or_refused(data):
     [
         (b"", "cut short"),
         (b"\x89PNG\r\n", "not a .nelbo file: it does not start with the bytes 9D 6x"),
-        (bytes([0x9D, 0x62, 0x51, 0, 0, 0, 0]), "version 2 of the format"),
+        (bytes([0x9D, 0x63, 0x51, 0, 0, 0, 0]), "version 3 of the format"),
+        (bytes([0x9D, 0x62, 0x51, 0, 0, 0, 0]), "header is invalid"),
         (bytes([0x9D, 0x61, 0x53]) + bytes(8) + bytes([0xFF] * 5), "too long"),
         (
             bytes([0x9D, 0x61, 0x52]) + bytes(8) + b"\xff\xff\xff\xff\x07\xff\xff\xff\xff\x07" + bytes(9),

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nelbo.codec.channel_plan import MIDDLE
 from nelbo.codec.chunks import EFFORTS, candidate_bits, chunk_bits, chunk_units
 from nelbo.codec.expectation import Expectation, folded, unfolded
-from nelbo.codec.lattice import BLOCK, OFFSETS
+from nelbo.codec.grid import BLOCK, OFFSETS
 from nelbo.codec.message import (
     ESCAPE,
     ESCAPE_BITS,
@@ -20,8 +21,7 @@ from nelbo.codec.message import (
     write_pass,
     write_step,
 )
-from nelbo.codec.plan import MIDDLE
-from nelbo.codec.range_coder import Exhausted, RangeDecoder, RangeEncoder
+from nelbo.codec.range_coder import NARROW, WIDE, Exhausted, RangeDecoder, RangeEncoder
 from nelbo.errors import ConfigurationError
 from nelbo.probability.logistic import LogisticMixture
 from tests.codec.plans import random_plan
@@ -161,24 +161,29 @@ def mixture(num: int, levels: int = 17) -> LogisticMixture:
     return LogisticMixture.read(rows, generator.integers(0, 2 * (levels - 1) + 1, num), levels)
 
 
-def test_passes_round_trip():
+VERSIONS = pytest.mark.parametrize(("fine", "width"), [(False, NARROW), (True, WIDE)])
+
+
+@VERSIONS
+def test_passes_round_trip(fine, width):
     levels = np.array([0, 16, *np.random.default_rng(0).integers(0, 17, 30)])
-    encoder = RangeEncoder()
-    write_pass(encoder, mixture(32), levels)
-    assert read_pass(RangeDecoder(encoder.finish()), mixture(32), 0) == levels.tolist()
+    encoder = RangeEncoder(width)
+    write_pass(encoder, mixture(32), levels, fine=fine)
+    assert read_pass(RangeDecoder(encoder.finish(), width=width), mixture(32), 0, fine=fine) == levels.tolist()
 
 
-def test_truncated_pass_continues_at_the_next_pixel():
+@VERSIONS
+def test_truncated_pass_continues_at_the_next_pixel(fine, width):
     levels = np.random.default_rng(0).integers(0, 17, 32)
-    encoder = RangeEncoder()
-    write_pass(encoder, mixture(32), levels)
+    encoder = RangeEncoder(width)
+    write_pass(encoder, mixture(32), levels, fine=fine)
     content = encoder.finish()
     for cut in range(len(content)):
-        decoder = RangeDecoder(content[:cut], complete=False)
-        found = read_pass(decoder, mixture(32), 0)
+        decoder = RangeDecoder(content[:cut], complete=False, width=width)
+        found = read_pass(decoder, mixture(32), 0, fine=fine)
         assert found == levels[: len(found)].tolist() and len(found) < 32
         decoder.feed(content[cut:], complete=True)
-        assert found + read_pass(decoder, mixture(32), len(found)) == levels.tolist()
+        assert found + read_pass(decoder, mixture(32), len(found), fine=fine) == levels.tolist()
 
 
 @pytest.mark.parametrize("number", range(-20, 20))

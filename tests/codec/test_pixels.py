@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from nelbo.codec.lattice import OFFSETS, rounded, safe_offset
+from nelbo.codec.grid import OFFSETS, rounded, safe_offset
 from nelbo.diffusion.passes import passes, walk
 from nelbo.diffusion.pixel_decoder import features, log2_masses
 from nelbo.networks.pixel_options import PixelOptions

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nelbo.codec import CodecPlan
-from nelbo.codec.plan import BUCKETS, SURPRISES
+from nelbo.codec.channel_plan import BUCKETS, SURPRISES
 from nelbo.errors import RunError
 from tests.codec.plans import random_plan
 

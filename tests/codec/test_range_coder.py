@@ -8,22 +8,40 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nelbo.codec.range_coder import TOTAL, Exhausted, RangeDecoder, RangeEncoder, table_of
+from nelbo.codec.range_coder import NARROW, TOTAL, WIDE, Exhausted, RangeDecoder, RangeEncoder, table_of
+from nelbo.probability.integer_gaussian import MASS
 
 tables = st.lists(st.integers(0, 1000), min_size=1, max_size=40).map(table_of)
 
 
 @st.composite
+def fine_tables(draw):
+    """Draw tables of total 2^24, most of them with symbols of mass 1."""
+    inner = draw(st.sets(st.integers(1, MASS - 1) | st.integers(1, 9) | st.integers(MASS - 9, MASS - 1), max_size=40))
+    return [0, *sorted(inner), MASS]
+
+
+@st.composite
 def streams(draw):
-    """Draw symbols, each with its own table."""
-    some = draw(st.lists(tables, min_size=1, max_size=60))
-    return [(draw(st.integers(0, len(table) - 2)), table) for table in some]
+    """Draw symbols, each with its own table; with the wide range, tables of both totals."""
+    width = draw(st.sampled_from([NARROW, WIDE]))
+    some = draw(st.lists(tables if width == NARROW else tables | fine_tables(), min_size=1, max_size=60))
+    return Stream(width, [(draw(st.integers(0, len(table) - 2)), table) for table in some])
+
+
+class Stream(list):
+    """Symbols and their tables, with the width of their coder."""
+
+    def __init__(self, width, symbols):
+        super().__init__(symbols)
+        self.width = width
 
 
 def encoded(stream):
-    encoder = RangeEncoder()
+    encoder = RangeEncoder(getattr(stream, "width", NARROW))
     for symbol, table in stream:
-        encoder.symbol(symbol, table)
+        start, end = table[symbol], table[symbol + 1]
+        encoder.interval(start, end - start, table[-1].bit_length() - 1)
     return encoder.finish()
 
 
@@ -38,14 +56,15 @@ def test_table_gives_every_symbol_a_share(counts):
 def test_symbols_round_trip(stream):
     data = encoded(stream)
     for padding in (b"", b"\0\0"):
-        decoder = RangeDecoder(data + padding)
+        decoder = RangeDecoder(data + padding, width=stream.width)
         assert [decoder.symbol(table) for _, table in stream] == [symbol for symbol, _ in stream]
 
 
 @given(streams(), st.data())
 def test_truncated_stream_gives_correct_symbols_then_stops(stream, data):
     content = encoded(stream)
-    decoder = RangeDecoder(content[: data.draw(st.integers(0, len(content)))], complete=False)
+    cut = data.draw(st.integers(0, len(content)))
+    decoder = RangeDecoder(content[:cut], complete=False, width=stream.width)
     for symbol, table in stream:
         try:
             assert decoder.symbol(table) == symbol
@@ -90,11 +109,12 @@ def test_empty_stream_takes_no_bytes():
 
 
 @pytest.mark.parametrize("symbol", [0, 1])
-def test_carries_pass_through_full_bytes(symbol):
-    # symbol 1 is the last 1/65536 of the range: many of it leave bytes of 0xff, which a later carry can change
-    table = [0, TOTAL - 1, TOTAL]
-    stream = [(1, table)] * 30 + [(symbol, table)] * 400 + [(1, table)] * 5
-    decoder = RangeDecoder(encoded(stream))
+@pytest.mark.parametrize(("width", "total"), [(NARROW, TOTAL), (WIDE, TOTAL), (WIDE, MASS)])
+def test_carries_pass_through_full_bytes(symbol, width, total):
+    # symbol 1 is the last part of the range: many of it leave bytes of 0xff, which a later carry can change
+    table = [0, total - 1, total]
+    stream = Stream(width, [(1, table)] * 30 + [(symbol, table)] * 400 + [(1, table)] * 5)
+    decoder = RangeDecoder(encoded(stream), width=width)
     assert [decoder.symbol(t) for _, t in stream] == [s for s, _ in stream]
 
 
@@ -109,11 +129,20 @@ def test_plain_bits_round_trip(pairs):
     assert [decoder.bits(num) for num, _ in pairs] == [value for _, value in pairs]
 
 
-@given(st.binary(max_size=50), st.lists(tables, max_size=60))
-def test_any_bytes_decode_to_valid_symbols(data, some):
-    decoder = RangeDecoder(data)
+@given(st.binary(max_size=50), st.lists(tables, max_size=60), st.sampled_from([NARROW, WIDE]))
+def test_any_bytes_decode_to_valid_symbols(data, some, width):
+    decoder = RangeDecoder(data, width=width)
     for table in some:
         assert 0 <= decoder.symbol(table) < len(table) - 1
+
+
+@pytest.mark.parametrize(("width", "total"), [(NARROW, TOTAL), (WIDE, MASS)])
+def test_damage_never_leaves_the_range(width, total):
+    """Beyond the last symbol, the code would grow by a byte with each one that is read."""
+    decoder = RangeDecoder(b"\xff" * 5000, width=width)
+    for _ in range(1000):
+        assert decoder.symbol([0, total - 1, total]) in (0, 1)
+        assert decoder._code < decoder._range
 
 
 @settings(max_examples=50)
@@ -121,7 +150,7 @@ def test_any_bytes_decode_to_valid_symbols(data, some):
 def test_stream_decodes_in_pieces(stream, data):
     content = encoded(stream)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(content)), min_size=1, max_size=4)))
-    decoder, found = RangeDecoder(content[: cuts[0]], complete=False), []
+    decoder, found = RangeDecoder(content[: cuts[0]], complete=False, width=stream.width), []
     pieces = [content[a:b] for a, b in zip(cuts, [*cuts[1:], len(content)], strict=True)]
     for _, table in stream:
         while True:
@@ -147,6 +176,6 @@ def test_fed_decoder_waits_for_no_more_than_a_fresh_one(stream, data):
                 found += 1
         return found
 
-    fed = RangeDecoder(content[:cut], complete=False)
+    fed = RangeDecoder(content[:cut], complete=False, width=stream.width)
     fed.feed(content[cut:end], complete=False)
-    assert read(fed) == read(RangeDecoder(content[:end], complete=False))
+    assert read(fed) == read(RangeDecoder(content[:end], complete=False, width=stream.width))

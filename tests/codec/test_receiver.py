@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from nelbo.codec import Bitstream, RawImage, SegmentKind, cut_to_error, report_files, rmse, segments
-from nelbo.codec.receiver import Finished, NeedsGrid, NeedsPass, NeedsPrediction, NeedsStep, predict, receive
+from nelbo.codec.receiver import predict, receive
+from nelbo.codec.states import Finished, NeedsGrid, NeedsPass, NeedsPrediction, NeedsStep
 from nelbo.codec.tiling import Tiling
 from nelbo.diffusion.passes import passes
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nelbo.codec.chunks import ChunkLayout
-from nelbo.codec.lattice import BLOCK, OFFSETS, centers, safe_offset, safe_offsets
+from nelbo.codec.grid import BLOCK, OFFSETS, centers, safe_offset, safe_offsets
 from nelbo.codec.sender import _number_of_chunks, send_steps
 from nelbo.diffusion.pixel_decoder import on_grid, top_place
 from nelbo.errors import NonFiniteError

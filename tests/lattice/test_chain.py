@@ -8,14 +8,13 @@ import torch
 
 from nelbo.diffusion.passes import num_stages, walk
 from nelbo.lattice import ChainObjective, Estimate, IntegerChain, Known, LinearModel, centred, simulate
+from nelbo.lattice.chain import PARTS, unit_of
 from nelbo.lattice.objective import LARGEST_SCALE, Clamped, step_kl
 from nelbo.lattice.sizes import pixel_options, spacing_of, step_options
 from nelbo.networks.step_network import StepNetwork, StepOptions
 from nelbo.probability import DiagonalGaussian, kl_divergence
 from nelbo.probability.integer_gaussian import MASS
 from tests.lattice.tiny import STEPS, digits, linear_of, tiny_model, trained_chain
-
-ROOT_3 = math.sqrt(3)
 
 
 def chain_without_network(linear: LinearModel) -> IntegerChain:
@@ -28,13 +27,14 @@ def noise(x: torch.Tensor, steps: int, seed: int = 0) -> list[torch.Tensor]:
     return [torch.randn(x.shape, generator=generator) for _ in range(steps)]
 
 
-def test_noise_doubles_at_each_step():
-    """y_t / unit is x_0 plus noise of two units (eq. 4), up to the variance 1/12 of a rounding at each step."""
+def test_variance_of_the_noise_doubles_at_each_step():
+    """u_t y_t is x_0 plus noise of two units (eq. 4), up to the variance 1/12 of a rounding at each step."""
     x_0 = torch.full((200_000, 1, 1, 1), 37)
-    for t, y in enumerate(simulate(x_0, 4, noise(x_0, 5)), 1):
-        unit = 4 * 2 ** (t - 1)
+    for t, y in enumerate(simulate(x_0, 4, noise(x_0, 6)), 1):
+        unit = unit_of(4, t) / PARTS
+        assert unit == pytest.approx(4 * 2 ** ((t - 1) / 2), abs=0.5 / PARTS)
         assert float((y * unit).double().mean()) == pytest.approx(37, abs=5 * 2 * unit / 200_000**0.5)
-        assert float(y.double().var()) == pytest.approx(4 + 1 / 12 * sum(4.0**-j for j in range(t)), rel=0.015)
+        assert float(y.double().var()) == pytest.approx(4 + 1 / 12 * sum(2.0**-j for j in range(t)), rel=0.015)
 
 
 def test_drawn_integers_have_the_masses_that_code_them():
@@ -44,7 +44,7 @@ def test_drawn_integers_have_the_masses_that_code_them():
     first, second = simulate(x_0, chain.linear.spacing, noise(x_0, 2))
     value = int(first.mode(0).values)
     given = second[first == value]
-    for drawn, q in ((first.flatten(), chain.first(x_0[:1])), (given, chain.next(torch.full((1, 1, 1, 1), value)))):
+    for drawn, q in ((first.flatten(), chain.first(x_0[:1])), (given, chain.next(torch.full((1, 1, 1, 1), value), 2))):
         places = np.arange(-20, 21)
         mass = np.concatenate([q.interval(np.array([place]))[1] for place in places])
         expected = len(drawn) * mass / MASS
@@ -59,25 +59,25 @@ def test_drawn_integers_have_the_masses_that_code_them():
 def test_mean_of_the_previous_step_is_that_of_the_posterior():
     """q(y_{t-1}|y_t, x_0) by Bayes: two Gaussians multiplied, in the units of y_{t-1}."""
     chain = chain_without_network(linear_of(digits(200)))
-    unit = chain.linear.unit(2)
+    linear = chain.linear
+    finer, unit = linear.unit(2) / PARTS, linear.unit(3) / PARTS
     y, x_0 = 3.0, 9.0
-    prior_mean, prior_variance = x_0 / unit, 4.0  # y_2 given x_0
-    slope, noise_variance = 0.5, 3.0  # y_3 given y_2
+    prior_mean, prior_variance = x_0 / finer, 4.0  # y_2 given x_0
+    slope, noise_variance = finer / unit, 2.0  # y_3 given y_2
     variance = 1 / (1 / prior_variance + slope**2 / noise_variance)
     mean = variance * (prior_mean / prior_variance + slope * y / noise_variance)
-    assert variance == pytest.approx(3)
-    assert mean == pytest.approx(y / 2 + 3 / 4 * x_0 / unit)
-    linear = chain.linear
+    assert variance == pytest.approx(2, rel=0.03)  # units are rounded
+    assert mean == pytest.approx((unit * y + x_0) / 2 / finer, rel=0.03)
     shape = (1, *linear.mean.shape)
     estimate = Estimate(torch.full(shape, int(x_0)), torch.full(shape, 8))
     p = chain.previous(torch.full(shape, int(y)), 3, estimate)
-    assert (p.mean == math.floor(64 * mean)).all()
+    assert (p.mean == math.floor(64 * (unit * y + x_0) / 2 / finer)).all()
 
 
 def test_kl_of_a_step():
     error, octaves = torch.randn(50).double(), torch.rand(50).double() * 4
-    q = DiagonalGaussian(error, torch.full_like(error, 3.0))
-    p = DiagonalGaussian(torch.zeros_like(error), 3 * 4.0**octaves)
+    q = DiagonalGaussian(error, torch.full_like(error, 2.0))
+    p = DiagonalGaussian(torch.zeros_like(error), 2 * 4.0**octaves)
     torch.testing.assert_close(step_kl(error, octaves), kl_divergence(q, p))
 
 
@@ -94,18 +94,18 @@ def test_zero_network_is_the_best_linear_model():
     generator = torch.Generator().manual_seed(0)
     deviation, mean = 30.0, 128.0
     x = (mean + deviation * torch.randn(2000, 1, 8, 8, generator=generator)).round().clamp(0, 255)
-    steps = StepOptions(channels=1, steps=6, widths=(8,), bottom=1)  # one stage
+    steps = StepOptions(channels=1, steps=12, widths=(8,), bottom=1)  # one stage
     shape = (1, 8, 8)
-    linear = LinearModel.of(256, 4, 6, 1, torch.full(shape, mean).double(), torch.full(shape, deviation**2).double())
+    linear = LinearModel.of(256, 4, 12, 1, torch.full(shape, mean).double(), torch.full(shape, deviation**2).double())
     chain = IntegerChain(linear, StepNetwork(steps).exact())
     x_0 = centred(x, 256)
-    chains = simulate(x_0, 4, noise(x_0, 6, seed=1))
+    chains = simulate(x_0, 4, noise(x_0, 12, seed=1))
     bits = -np.log2(chain.prior(len(x)).interval(chains[-1].reshape(-1).numpy())[1] / MASS).mean()
-    for t in range(6, 1, -1):
+    for t in range(12, 1, -1):
         y, nearer = chains[t - 1], chains[t - 2]
         p = chain.previous(y, t, chain.estimate(y, t))
         bits -= np.log2(p.interval(nearer.reshape(-1).numpy())[1] / MASS).mean()
-        bits += np.log2(chain.next(nearer).interval(y.reshape(-1).numpy())[1] / MASS).mean()
+        bits += np.log2(chain.next(nearer, t).interval(y.reshape(-1).numpy())[1] / MASS).mean()
     bits += np.log2(chain.first(x_0).interval(chains[0].reshape(-1).numpy())[1] / MASS).mean()
     noise_of_first = 2 * 4 / 2  # two units of 4 half levels, in levels
     information = 0.5 * math.log2(1 + deviation**2 / noise_of_first**2)
@@ -178,7 +178,7 @@ def test_images_of_a_batch_do_not_depend_on_one_another(t):
 
 
 def test_sizes_fit_the_images():
-    assert (spacing_of(256), spacing_of(17), spacing_of(2)) == (64, 4, 1)
+    assert (spacing_of(256), spacing_of(17), spacing_of(2)) == (32, 2, 1)
     assert step_options((1, 28, 28)).widths == (32, 64, 128)
     assert step_options((3, 30, 64)).widths == (32, 64)
     assert step_options((3, 31, 64)).widths == (32,)

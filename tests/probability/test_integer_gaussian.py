@@ -11,7 +11,7 @@ from nelbo.probability.integer_gaussian import (
     LEAST,
     MASS,
     MOST,
-    ROOT_3,
+    ROOT_2,
     SCALES,
     TWO,
     Z_REACH,
@@ -38,11 +38,12 @@ def test_table_of_phi_is_rounded_correctly():
 
 def test_deviations():
     deviations = Z_STEPS * 2**16 / 64 / inverse_deviations()
-    np.testing.assert_allclose(deviations[:SCALES], math.sqrt(3) * 2.0 ** (np.arange(SCALES) / 8), rtol=1e-4)
-    assert deviations[ROOT_3] == pytest.approx(math.sqrt(3), rel=1e-5) and deviations[TWO] == pytest.approx(2)
+    np.testing.assert_allclose(deviations, math.sqrt(2) * 2.0 ** (np.arange(SCALES) / 8), rtol=1e-4)
+    assert deviations[ROOT_2] == pytest.approx(math.sqrt(2), rel=1e-5)
+    assert deviations[TWO] == pytest.approx(2, rel=1e-5)
 
 
-@given(st.integers(-64 * 150, 64 * 150), st.integers(0, TWO), st.booleans())
+@given(st.integers(-64 * 150, 64 * 150), st.integers(0, SCALES - 1), st.booleans())
 def test_masses_sum_to_one(mean, scale, everywhere):
     low, mass = one(mean, scale, everywhere).interval(EVERY)
     assert mass.sum() == MASS and low[0] == 0
@@ -50,9 +51,9 @@ def test_masses_sum_to_one(mean, scale, everywhere):
     np.testing.assert_array_equal(low[1:], np.cumsum(mass)[:-1])
 
 
-@pytest.mark.parametrize("scale", [0, 6, 24, TWO])
+@pytest.mark.parametrize("scale", [ROOT_2, TWO, 6, 24])
 def test_masses_are_those_of_the_normal_distribution(scale):
-    mean, deviation = 7.25, 2 if scale == TWO else 3**0.5 * 2 ** (scale / 8)
+    mean, deviation = 7.25, 2 ** (1 / 2 + scale / 8)
     edges = (np.arange(LEAST, MOST + 2) - 0.5 - mean) / deviation
     below = np.array([0.5 * math.erfc(-z / math.sqrt(2)) for z in edges])
     _, mass = one(round(64 * mean), scale, False).interval(EVERY)
@@ -60,7 +61,7 @@ def test_masses_are_those_of_the_normal_distribution(scale):
     np.testing.assert_allclose(mass / MASS, np.diff(below), rtol=0, atol=rounding + 1e-6)
 
 
-@given(st.integers(-5000, 5000), st.integers(0, TWO), st.booleans(), st.integers(0, MASS - 1))
+@given(st.integers(-5000, 5000), st.integers(0, SCALES - 1), st.booleans(), st.integers(0, MASS - 1))
 def test_every_mass_is_found(mean, scale, everywhere, mass):
     distribution = IntegerGaussian(np.array([mean]), np.array([scale]), everywhere)
     found = distribution.find(np.array([mass]))

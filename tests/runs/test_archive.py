@@ -13,9 +13,11 @@ from nelbo.errors import CodecError, ConfigurationError, DataError, RunError
 from nelbo.files import read_tensors, write_tensors
 from nelbo.lattice.storage import fingerprint_of, model_from, settings_of, tensors_of
 from nelbo.runs import find_model, packing
-from nelbo.runs.archive import ARCHIVE_FILE, Archive, codec_of, load_archive, save_archive_model
+from nelbo.runs.archive import Archive, codec_of
+from nelbo.runs.codec_plan import MADE_ARCHIVES
+from nelbo.runs.integer_model import INTEGER_FILE, IntegerModel
 from nelbo.runs.packing import pack
-from tests.lattice.tiny import digits, tiny_model
+from tests.lattice.tiny import digits, tiny_integer_model, tiny_model
 
 
 @pytest.fixture
@@ -162,23 +164,23 @@ def test_files_that_are_no_archive_are_refused(tmp_path):
 def test_model_is_stored_and_found(tmp_path, monkeypatch, codec):
     folder = tmp_path / "runs" / "mine"
     folder.mkdir(parents=True)
-    with pytest.raises(ConfigurationError, match="train it once with `nelbo codec --archive"):
-        load_archive(folder)
-    save_archive_model(codec.model, folder)
+    with pytest.raises(ConfigurationError, match="train it once with `nelbo codec --integers"):
+        IntegerModel.load(folder)
+    tiny_integer_model().save(folder)
     (folder / "config.json").write_text("{}")
-    loaded = load_archive(folder)
+    loaded = IntegerModel.load(folder).archive_codec()
     assert loaded.fingerprint == codec.fingerprint
     block = codec.encode(list(digits(20)))
     assert all(torch.equal(a, b) for a, b in zip(loaded.decode(block, [(8, 8)] * 20), digits(20), strict=True))
     pack(images(3), codec, tmp_path / "a.nelbos")
     monkeypatch.chdir(tmp_path)
-    assert find_model(codec.fingerprint[:8], ARCHIVE_FILE) == Path("runs/mine")
+    assert find_model(codec.fingerprint[:8], MADE_ARCHIVES) == Path("runs/mine")
     assert codec_of(Archive.open(tmp_path / "a.nelbos"), None).fingerprint == codec.fingerprint
 
 
 def test_damaged_model_is_refused(tmp_path, codec):
-    save_archive_model(codec.model, tmp_path)
-    tensors, metadata = read_tensors(tmp_path / ARCHIVE_FILE)
+    tiny_integer_model().save(tmp_path)
+    tensors, metadata = read_tensors(tmp_path / INTEGER_FILE)
     for name, change in (
         ("pixels.0.weight", lambda t: t + 1),
         ("pixels.0.weight", lambda t: t.int()),
@@ -188,12 +190,12 @@ def test_damaged_model_is_refused(tmp_path, codec):
         ("chain.output.shift", lambda t: -t - 1),
         ("linear.prior_scale", lambda t: t + 60),
     ):
-        write_tensors(tmp_path / ARCHIVE_FILE, {**tensors, name: change(tensors[name])}, metadata)
-        with pytest.raises(RunError, match=r"archive\.safetensors"):
-            load_archive(tmp_path)
-    write_tensors(tmp_path / ARCHIVE_FILE, {k: v for k, v in tensors.items() if k != "linear.mean"}, metadata)
+        write_tensors(tmp_path / INTEGER_FILE, {**tensors, name: change(tensors[name])}, metadata)
+        with pytest.raises(RunError, match=r"integers\.safetensors"):
+            IntegerModel.load(tmp_path)
+    write_tensors(tmp_path / INTEGER_FILE, {k: v for k, v in tensors.items() if k != "linear.mean"}, metadata)
     with pytest.raises(RunError, match=r"linear\.mean"):
-        load_archive(tmp_path)
+        IntegerModel.load(tmp_path)
 
 
 def test_stored_model_is_the_model(codec):

@@ -70,7 +70,11 @@ class _Ending:
 
 def compress(
     images: Annotated[
-        str, typer.Argument(help="Image, folder of images, .npy or .npz file, or the name of a built-in data set.")
+        str,
+        typer.Argument(
+            help="Image, folder of images, .npy or .npz file, or a built-in data set, of which the held-out images are "
+            "compressed."
+        ),
     ],
     model: ModelOption,
     target: Annotated[
@@ -79,6 +83,15 @@ def compress(
             "--out",
             "-o",
             help="Output file (.nelbo), or a folder for several images. Required unless --report is given.",
+        ),
+    ] = None,
+    integers: Annotated[
+        bool | None,
+        typer.Option(
+            "--integers/--no-integers",
+            help="Code with the integer model of `nelbo codec --integers`, or with the diffusion network. Default: the "
+            "integer model, if the run has one.",
+            show_default=False,
         ),
     ] = None,
     effort: Annotated[
@@ -133,7 +146,7 @@ def compress(
     if target is not None:  # its name is checked when the number of images is known
         (check_folder if target.is_dir() else check_target)(target)
     run = load_as(DiffusionRun, model, device=device)
-    codec = run.codec(batch_size)
+    codec = run.codec(batch_size, integers=integers)
     found = Images.of(images, num, run, model)
     if report:
         _check_sizes(run, found.known)
@@ -213,8 +226,10 @@ def _report(run: DiffusionRun, codec: ProgressiveCodec, images: Images, files: l
     from nelbo.codec import report_files
 
     levels = torch.stack([pixels for _, pixels in images.pixels(range(len(images.known)))])
-    bound = run.bound(levels, steps_per_image=BOUND_STEPS, progress=bar.of("bound"))
-    return report_files(codec, [each.file for each in files if each.file is not None], levels, bound.total)
+    bound = None
+    if not codec.chain.exact:
+        bound = run.bound(levels, steps_per_image=BOUND_STEPS, progress=bar.of("bound")).total
+    return report_files(codec, [each.file for each in files if each.file is not None], levels, bound)
 
 
 def _name_losses(images: list[Known]) -> None:

@@ -79,7 +79,7 @@ def existing(
         ConfigurationError: files hold other images, losslessly: they may be the only copies.
     """
     from nelbo.codec import Bitstream
-    from nelbo.codec.bitstream import hash_of
+    from nelbo.codec.raw_image import hash_of
 
     kept: dict[int, Coded] = {}
     others = []

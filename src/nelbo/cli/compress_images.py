@@ -25,7 +25,7 @@ class Known:
         place: its number in the source.
         name, path: see `nelbo.data.Picture`.
         shape: (C, H, W).
-        pixel_hash: see `nelbo.codec.bitstream.hash_of`.
+        pixel_hash: see `nelbo.codec.raw_image.hash_of`.
         changed: what the pixels or the .nelbo file lack, in words; "" if nothing.
     """
 
@@ -39,7 +39,7 @@ class Known:
     @classmethod
     def of(cls, place: int, picture: Picture) -> Known:
         """Keep what is needed of a picture."""
-        from nelbo.codec.bitstream import hash_of
+        from nelbo.codec.raw_image import hash_of
 
         changed = "; ".join(filter(None, (picture.lost, picture.metadata)))
         shape = tuple(picture.pixels.shape)
@@ -95,7 +95,7 @@ class Images:
         Raises:
             DataError: an image is not the one of the first reading.
         """
-        from nelbo.codec.bitstream import hash_of
+        from nelbo.codec.raw_image import hash_of
         from nelbo.data import Reject
 
         wanted = {self.known[number].place: number for number in numbers}

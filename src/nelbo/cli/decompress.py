@@ -153,21 +153,21 @@ def _decoded(fingerprint: bytes, group: Group, options: _Options, bar: Bars) -> 
     Raises:
         NelboError: --model cannot be used. It is one mistake of the user, not an error of each file.
     """
-    from nelbo.runs import DiffusionRun, find_model, load_as
+    from nelbo.runs import codec_for, find_model, find_run
 
     if not fingerprint:
         for path in group:
             yield _raw(path, options)
         return
     try:
-        run = load_as(DiffusionRun, options.model or find_model(fingerprint), device=options.device)
-        codec = run.codec(options.batch_size, maker=fingerprint)
+        folder = find_run(options.model) if options.model else find_model(fingerprint)
+        codec = codec_for(folder, fingerprint, options.batch_size, options.device)
     except NelboError as error:
         if options.model is not None and not isinstance(error, CodecError):  # another model made these files
             raise
         yield from ((path, None, error) for path in group)
         return
-    for paths in batches(group, lambda path: run.shape[0] * math.prod(group[path] or run.shape[1:])):
+    for paths in batches(group, lambda path: codec.shape[0] * math.prod(group[path] or codec.shape[1:])):
         yield from _by_codec(codec, paths, options, bar)
 
 

@@ -35,7 +35,7 @@ def targets_of(paths: Sequence[Path], target: Path, several: bool) -> dict[Path,
 def holds(target: Path, file: File) -> bool | None:
     """Return whether the image at `target` has the pixels of a file; None if only decoding can show it."""
     from nelbo.codec import RawImage
-    from nelbo.codec.bitstream import hash_of
+    from nelbo.codec.raw_image import hash_of
 
     pixels = _pixels_at(target)
     if pixels is None:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from nelbo.codec import Bitstream, RawImage, Segment
     from nelbo.data.names import Range
-    from nelbo.runs import DiffusionRun
 
 
 def inspect_(
@@ -33,19 +32,21 @@ def inspect_(
     """Show the parts of a .nelbo file, in the order in which they are stored."""
     check_outputs({"--json": json}, [file, original], model)
     from nelbo.codec import RawImage, segments
-    from nelbo.runs import DiffusionRun, find_model, load_as
+    from nelbo.runs import codec_for, find_model, find_run, read_config
 
     stream = read_file(file)
     if isinstance(stream, RawImage):
         _show_raw(file, stream, None if original is None else _only_image(original, None), json)
         return
-    run = load_as(DiffusionRun, model or find_model(stream.fingerprint), device=device)
-    pixels = None if original is None else _only_image(original, run.config.data.range)
-    parts = segments(run.codec(), stream, pixels)
+    folder = find_run(model) if model else find_model(stream.fingerprint)
+    codec = codec_for(folder, stream.fingerprint, device=device)
+    pixels = None if original is None else _only_image(original, read_config(folder).data.range)
+    parts = segments(codec, stream, pixels)
+    height, width = stream.size or codec.shape[1:]
     if prints_table(json):
-        show(_summary(file, stream, run))
+        show(f"{file}: {_kind(stream)}, {width}x{height}, model {folder} {_summary(stream)}")
         out.print(_table(parts, with_error=pixels is not None))
-    write_results(versioned(_plain(stream, run, parts)), json)
+    write_results(versioned(_plain(stream, (height, width), parts)), json)
 
 
 def _show_raw(file: Path, image: RawImage, original: Tensor | None, json: Path | None) -> None:
@@ -65,11 +66,11 @@ def _kind(stream: Bitstream) -> str:
     return "lossless" if stream.pixel_hash else "lossy"
 
 
-def _plain(stream: Bitstream, run: DiffusionRun, parts: list[Segment]) -> dict[str, object]:
+def _plain(stream: Bitstream, size: tuple[int, int], parts: list[Segment]) -> dict[str, object]:
     """The properties and parts of a file as plain values."""
     return {
         "kind": _kind(stream),
-        "size": list(stream.size or run.shape[1:]),
+        "size": list(size),
         "effort": stream.effort,
         "fingerprint": stream.fingerprint.hex(),
         "truncated": stream.truncated,
@@ -77,14 +78,10 @@ def _plain(stream: Bitstream, run: DiffusionRun, parts: list[Segment]) -> dict[s
     }
 
 
-def _summary(file: Path, stream: Bitstream, run: DiffusionRun) -> str:
-    """The properties of a file in a line."""
-    height, width = stream.size or run.shape[1:]
+def _summary(stream: Bitstream) -> str:
+    """The properties of a file that its header states."""
     truncated = f", truncated: {len(stream.message)} of {stream.length} bytes of its message"
-    return (
-        f"{file}: {_kind(stream)}, {width}x{height}, model {run.folder} ({stream.fingerprint.hex()}), effort "
-        f"{stream.effort}{truncated if stream.truncated else ''}"
-    )
+    return f"({stream.fingerprint.hex()}), effort {stream.effort}{truncated if stream.truncated else ''}"
 
 
 def _table(parts: list[Segment], with_error: bool) -> Table:

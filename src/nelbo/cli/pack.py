@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 
 
 def pack(
-    images: Annotated[str, typer.Argument(help="Folder of images, .npy or .npz file, or a built-in data set.")],
+    images: Annotated[
+        str,
+        typer.Argument(
+            help="Image, folder of images, .npy or .npz file, or a built-in data set, of which the held-out images are "
+            "packed."
+        ),
+    ],
     model: ModelOption,
     target: Annotated[Path, typer.Option("--out", "-o", help="Archive to write (.nelbos).")],
     num: Annotated[
@@ -31,18 +37,18 @@ def pack(
 ) -> None:
     """Pack images into one archive, losslessly, in the bits that the bound of the model promises.
 
-    The model needs `nelbo codec --archive` once. Names and times of files are kept. If the command was interrupted, run
-    it again: complete blocks are kept. Exit code 1: an image was skipped.
+    The model needs `nelbo codec --integers` once. Names and times of files are kept. If the command was interrupted,
+    run it again: complete blocks are kept. Exit code 1: an image was skipped.
     """
     if target.suffix != ".nelbos":
         raise ConfigurationError(f"--out {target} must end in .nelbos.")
     check_outputs({"--out": target}, [images], model)
     from nelbo.runs import find_run, read_config
-    from nelbo.runs.archive import load_archive
+    from nelbo.runs.integer_model import IntegerModel
     from nelbo.runs.packing import pack as write
 
     folder = find_run(model)
-    codec, data = load_archive(folder), read_config(folder).data
+    codec, data = IntegerModel.load(folder).archive_codec(), read_config(folder).data
     rejects: list[Reject] = []
     changed: list[tuple[str, str]] = []
     with bars() as bar:
@@ -63,7 +69,7 @@ def _members(
 ) -> Iterator[tuple[Member, Tensor]]:
     """Read images one by one; `rejects` gets those that the model cannot code, and `changed` what others lack."""
     from nelbo.codec.archive_index import problem_of
-    from nelbo.codec.bitstream import LARGEST_IMAGE
+    from nelbo.codec.raw_image import LARGEST_IMAGE
     from nelbo.data import Reject, read_pictures
 
     kinds = {1: "grey", 3: "in colour"}

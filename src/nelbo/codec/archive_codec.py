@@ -15,8 +15,9 @@ from torch import Tensor
 
 from nelbo.codec.ans import LANES, Exhausted, Stack, words_of
 from nelbo.codec.bits_back import pop_images, push_images
-from nelbo.codec.bitstream import LARGEST_IMAGE, Bitstream, RawImage, pixels_on_cpu, shape_of_raw
+from nelbo.codec.bitstream import Bitstream
 from nelbo.codec.header import HeaderReader, varint
+from nelbo.codec.raw_image import LARGEST_IMAGE, RawImage, pixels_on_cpu, shape_of_raw
 from nelbo.codec.tiling import Tiling
 from nelbo.errors import CodecError, ShapeError
 from nelbo.lattice import LatticeModel
@@ -44,12 +45,7 @@ class ArchiveCodec:
     """
 
     def __init__(self, model: LatticeModel, fingerprint: bytes) -> None:
-        with exact_float32():
-            if not all(layer.is_exact_here() for layer in model.layers()):
-                raise CodecError(
-                    "this machine does not compute sums of integers exactly in float32; unset settings such as "
-                    "DNNL_DEFAULT_FPMATH_MODE, or use another machine."
-                )
+        model.require_exact()
         self.model, self.fingerprint = model, fingerprint
         channels, height, width = model.chain.linear.mean.shape
         self.shape = (channels, height, width)

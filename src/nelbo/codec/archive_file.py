@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from nelbo.codec.archive_index import MOST_INDEX, Member, packed, unpacked
-from nelbo.codec.bitstream import MAGIC
 from nelbo.codec.header import RESTORE, HeaderReader, varint
+from nelbo.codec.raw_image import MAGIC
 from nelbo.errors import CodecError
 
 ARCHIVE_MARK, ARCHIVE_FORMAT = 0x70, 1

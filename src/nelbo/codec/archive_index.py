@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 
-from nelbo.codec.bitstream import LARGEST_IMAGE
+from nelbo.codec.raw_image import LARGEST_IMAGE
 from nelbo.errors import CodecError, shown
 
 MOST_INDEX = 1 << 22  # bytes of an index, packed and unpacked

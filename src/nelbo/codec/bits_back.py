@@ -25,7 +25,7 @@ def push_images(stack: Stack, model: LatticeModel, x: Tensor, real: Tensor) -> N
     for mixture, chosen in reversed(list(model.passes(y, x, real))):
         stack.push(mixture, x[chosen].numpy())
     for t in range(2, chain.steps + 1):
-        further = torch.from_numpy(stack.pop(chain.next(y))).view(x.shape)
+        further = torch.from_numpy(stack.pop(chain.next(y, t))).view(x.shape)
         stack.push(chain.previous(further, t, chain.estimate(further, t)), y.reshape(-1).numpy())
         y = further
     stack.push(chain.prior(len(x)), y.reshape(-1).numpy())
@@ -44,7 +44,7 @@ def pop_images(stack: Stack, model: LatticeModel, real: Tensor) -> Tensor:
     y = torch.from_numpy(stack.pop(chain.prior(len(real)))).view(shape)
     for t in range(chain.steps, 1, -1):
         nearer = torch.from_numpy(stack.pop(chain.previous(y, t, chain.estimate(y, t)))).view(shape)
-        stack.push(chain.next(nearer), y.reshape(-1).numpy())
+        stack.push(chain.next(nearer, t), y.reshape(-1).numpy())
         y = nearer
     x = torch.zeros(shape, dtype=torch.int64)
     for mixture, chosen in model.passes(y, x, real):

@@ -1,24 +1,17 @@
 """The file: a header, a checksum, and a message from coarse to fine. docs/format.md specifies it."""
 
-import hashlib
-import lzma
 import zlib
 from dataclasses import dataclass, replace
 
-import numpy as np
-import torch
-from torch import Tensor
-
 from nelbo.codec.header import RESTORE, CutShort, HeaderReader, varint
-from nelbo.codec.version import FORMAT
-from nelbo.errors import CodecError, ShapeError, option
+from nelbo.codec.raw_image import LARGEST_IMAGE, MAGIC, RAW, VERSION_MARK, RawImage
+from nelbo.codec.version import FORMAT, INTEGER_FORMAT
+from nelbo.errors import CodecError, option
 
-MAGIC, VERSION_MARK = 0x9D, 0x60
 FINGERPRINT, LONG_FINGERPRINT = 3, 8  # bytes; the long one is in files that state a size
-LOSSLESS, SIZED, RAW, PREFIX = 1, 2, 4, 8  # flags in the byte of the effort
-LARGEST_IMAGE = 1 << 28  # bytes of pixels
+LOSSLESS, SIZED, PREFIX = 1, 2, 8  # flags in the byte of the effort
+INTEGER_MARK = 0x80  # of version 2: its second byte has this bit, the effort, and the flags, with a prefix as 4
 SMALL_IMAGE, PIXELS_A_BYTE = 1 << 18, 1 << 12  # pixels; a larger image needs a byte in its file for each 4,096
-STORED, DEFLATED, LZMA = range(3)
 
 
 @dataclass(frozen=True)
@@ -33,7 +26,9 @@ class Bitstream:
         message: the range coder's output, or its first bytes.
         length: of the whole message, bytes.
         prefix: whether the message is the beginning of a longer one that was cut on purpose.
-        check: CRC-32 of everything else, with the whole message, as read from a file; None for a new file.
+        check: CRC-32 of everything else, with the whole message, as read from a file; None for a new file, and for a
+            lossless one of version 2, which stores its hash with the CRC-32 added bit by bit.
+        version: of the format.
     """
 
     fingerprint: bytes
@@ -44,6 +39,7 @@ class Bitstream:
     length: int
     prefix: bool = False
     check: int | None = None
+    version: int = FORMAT
 
     @property
     def truncated(self) -> bool:
@@ -58,6 +54,8 @@ class Bitstream:
     def to_bytes(self) -> bytes:
         """Return the file's bytes."""
         head = self._head()
+        if self.version != FORMAT and self.pixel_hash is not None:
+            return head + _mixed(self.pixel_hash, zlib.crc32(head + self.message)) + self.message
         check = self.check if self.truncated and self.check is not None else self._crc(head)
         return head + check.to_bytes(4, "big") + (self.pixel_hash or b"") + self.message
 
@@ -67,8 +65,13 @@ class Bitstream:
         return len(self.to_bytes()) - len(self.message)
 
     def _head(self) -> bytes:
-        flags = (LOSSLESS if self.pixel_hash else 0) | (SIZED if self.size else 0) | (PREFIX if self.prefix else 0)
-        head = bytes([MAGIC, VERSION_MARK | FORMAT, self.effort << 4 | flags])
+        flags = (LOSSLESS if self.pixel_hash else 0) | (SIZED if self.size else 0)
+        if self.version == FORMAT:
+            flags |= PREFIX if self.prefix else 0
+            head = bytes([MAGIC, VERSION_MARK | FORMAT, self.effort << 4 | flags])
+        else:
+            flags |= PREFIX >> 1 if self.prefix else 0
+            head = bytes([MAGIC, INTEGER_MARK | self.effort << 3 | flags])
         head += self.fingerprint[: LONG_FINGERPRINT if self.size else FINGERPRINT]
         if self.size:
             head += varint(self.size[0]) + varint(self.size[1])
@@ -98,20 +101,26 @@ class Bitstream:
                 f"got {type(data).__name__}; expected the bytes of a .nelbo file: Path(name).read_bytes()."
             )
         reader = HeaderReader(data)
-        magic, version, mode = reader.take(3)
-        if magic != MAGIC or version & 0xF0 != VERSION_MARK:
+        magic, mark = reader.take(2)
+        if magic != MAGIC or not (mark & 0xF0 == VERSION_MARK or mark & INTEGER_MARK):
             raise CodecError(
-                "this is not a .nelbo file: it does not start with the bytes 9D 6x; choose a file written by "
-                "`nelbo compress`."
+                "this is not a .nelbo file: it does not start with the bytes 9D 6x, or 9D and a byte of at least 80; "
+                "choose a file written by `nelbo compress`."
             )
-        if version & 0x0F != FORMAT:
+        if mark & INTEGER_MARK:
+            version, effort, flags = INTEGER_FORMAT, mark >> 3 & 0xF, mark & 3 | (mark & 4) << 1
+        elif mark & 0x0F > INTEGER_FORMAT:
             raise CodecError(
-                f"the file has version {version & 0x0F} of the format, and this nelbo reads version {FORMAT}; "
-                "upgrade nelbo to read it."
+                f"the file has version {mark & 0x0F} of the format, and this nelbo reads versions {FORMAT} and "
+                f"{INTEGER_FORMAT}; upgrade nelbo to read it."
             )
-        if mode & 0x0F == RAW:
-            return RawImage.read(reader)
-        effort, flags = mode >> 4, mode & 0x0F
+        elif mark & 0x0F != FORMAT:
+            raise CodecError(f"the file is damaged: its header is invalid; {RESTORE}")
+        else:
+            mode = reader.take(1)[0]
+            if mode & 0x0F == RAW:
+                return RawImage.read(reader)
+            version, effort, flags = FORMAT, mode >> 4, mode & 0x0F
         if not 1 <= effort <= 9 or flags & RAW or (flags & LOSSLESS and flags & PREFIX):
             raise CodecError(f"the file is damaged: its header is invalid; {RESTORE}")
         fingerprint = reader.take(LONG_FINGERPRINT if flags & SIZED else FINGERPRINT)
@@ -121,16 +130,20 @@ class Bitstream:
                 f"the file is damaged: its header states an image of {size[0]} x {size[1]} pixels; {RESTORE}"
             )
         length = reader.varint()
-        check = int.from_bytes(reader.take(4), "big")
+        mixed = version != FORMAT and flags & LOSSLESS
+        head = bytes(data[: reader.place])
+        check = None if mixed else int.from_bytes(reader.take(4), "big")
         pixel_hash = reader.take(4) if flags & LOSSLESS else None
         message = data[reader.place :]
+        if mixed and pixel_hash:
+            pixel_hash = _mixed(pixel_hash, zlib.crc32(head + bytes(message)))
         if len(data) < fewest_bytes(size):
             raise CutShort(
                 f"the file is cut short: {len(data)} bytes are too few for an image of {size} pixels; {RESTORE}"
             )
         if len(message) > length:
             raise CodecError(f"the file is damaged: it has {len(message) - length} bytes too many; {RESTORE}")
-        return cls(fingerprint, effort, size, pixel_hash, message, length, bool(flags & PREFIX), check)
+        return cls(fingerprint, effort, size, pixel_hash, message, length, bool(flags & PREFIX), check, version)
 
     @classmethod
     def beginning(cls, data: bytes) -> "Bitstream | RawImage | None":
@@ -142,8 +155,11 @@ class Bitstream:
 
     def first(self, num_bytes: int) -> "Bitstream":
         """Return the file as if it were cut to `num_bytes`, but with the whole header."""
-        check = self._crc(self._head()) if self.check is None else self.check
-        return replace(self, message=self.message[: max(num_bytes - self.overhead, 0)], check=check)
+        head, message = self._head(), self.message[: max(num_bytes - self.overhead, 0)]
+        if self.version != FORMAT and self.pixel_hash is not None:
+            change = zlib.crc32(head + self.message) ^ zlib.crc32(head + message)
+            return replace(self, message=message, pixel_hash=_mixed(self.pixel_hash, change))
+        return replace(self, message=message, check=self._crc(head) if self.check is None else self.check)
 
     def cut(self, max_bytes: int) -> "Bitstream":
         """Return a complete lossy file of at most `max_bytes` whose message is a prefix of this one's; self if it fits.
@@ -174,6 +190,11 @@ class Bitstream:
         return cut
 
 
+def _mixed(pixel_hash: bytes, crc: int) -> bytes:
+    """Return a hash and a CRC-32 added bit by bit; the same again gives the hash back."""
+    return (int.from_bytes(pixel_hash, "big") ^ crc).to_bytes(4, "big")
+
+
 def fewest_bytes(size: tuple[int, int] | None) -> int:
     """Return the fewest bytes that a file of an image of a size (None: the model's) may have.
 
@@ -181,99 +202,3 @@ def fewest_bytes(size: tuple[int, int] | None) -> int:
     """
     pixels = 0 if size is None else size[0] * size[1]
     return 0 if pixels <= SMALL_IMAGE else -(-pixels // PIXELS_A_BYTE)
-
-
-def pixels_on_cpu(image: Tensor) -> Tensor:
-    """Return an image (C, H, W) uint8 on the CPU.
-
-    Raises:
-        ShapeError: it is empty, has other dimensions, or is not uint8: a file holds whole levels.
-    """
-    if not isinstance(image, Tensor) or image.dtype != torch.uint8 or image.ndim != 3 or image.numel() == 0:
-        given = f"{image.dtype} {tuple(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
-        raise ShapeError(f"an image to compress must be a uint8 tensor (C, H, W) that is not empty, got {given}.")
-    return image.cpu()
-
-
-def hash_of(pixels: Tensor) -> bytes:
-    """Return 4 bytes of SHA-256 over the shape and the pixels (C, H, W) uint8."""
-    content = str(tuple(pixels.shape)).encode() + pixels.contiguous().numpy().tobytes()
-    return hashlib.sha256(content).digest()[:4]
-
-
-@dataclass(frozen=True)
-class RawImage:
-    """An image stored without the model: its pixels (C, H, W) uint8, plain or compressed by zlib or LZMA."""
-
-    pixels: Tensor
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "pixels", pixels_on_cpu(self.pixels))
-
-    def to_bytes(self) -> bytes:
-        """Return the file's bytes, at most 14 more than the pixels."""
-        content = self.pixels.contiguous().numpy().tobytes()
-        packed = {
-            STORED: content,
-            DEFLATED: zlib.compress(content, 9),
-            LZMA: lzma.compress(content, lzma.FORMAT_RAW, filters=_filters(len(content))),
-        }
-        kind = min(packed, key=lambda k: len(packed[k]))
-        head = bytes([MAGIC, VERSION_MARK | FORMAT, RAW | kind << 4])
-        head += b"".join(varint(side) for side in self.pixels.shape)
-        return head + zlib.crc32(head + packed[kind]).to_bytes(4, "big") + packed[kind]
-
-    @classmethod
-    def read(cls, reader: HeaderReader) -> "RawImage":
-        """Read the rest of a file after its first three bytes."""
-        kind = reader.data[2] >> 4
-        shape = tuple(reader.varint() for _ in range(3))
-        num = int(np.prod(shape, dtype=object))
-        if kind not in (STORED, DEFLATED, LZMA) or not min(shape) >= 1 or num > LARGEST_IMAGE:
-            raise CodecError(f"the file is damaged: its header is invalid; {RESTORE}")
-        head = reader.data[: reader.place]
-        check = int.from_bytes(reader.take(4), "big")
-        packed = reader.data[reader.place :]
-        if zlib.crc32(head + packed) != check:
-            raise CutShort(f"the file is cut short or damaged: its checksum does not match; {RESTORE}")
-        content = _unpacked(kind, packed, num)
-        return cls(torch.from_numpy(np.frombuffer(content, dtype=np.uint8).copy()).view(shape))
-
-
-_FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9}]
-
-
-def _filters(num_bytes: int) -> list[dict[str, int]]:
-    """Return the filters for writing: a dictionary of the content's size gives the same bytes, much faster."""
-    size = min(max(1 << (num_bytes - 1).bit_length(), 1 << 12), 1 << 26)
-    return [{**_FILTERS[0], "dict_size": size}]
-
-
-def shape_of_raw(data: bytes) -> tuple[int, ...] | None:
-    """Return the shape that a raw file states, without unpacking it; None if it is no raw file.
-
-    Raises:
-        CodecError: its header is damaged.
-    """
-    reader = HeaderReader(data)
-    magic, version, mode = reader.take(3)
-    if (magic, version, mode & 0x0F) != (MAGIC, VERSION_MARK | FORMAT, RAW):
-        return None
-    return tuple(reader.varint() for _ in range(3))
-
-
-def _unpacked(kind: int, packed: bytes, num: int) -> bytes:
-    """Unpack to exactly `num` bytes, without unpacking more than one byte beyond them."""
-    try:
-        if kind == DEFLATED:
-            unpacking = zlib.decompressobj()
-            packed = unpacking.decompress(packed, num + 1)
-            if len(packed) == num and (not unpacking.eof or unpacking.unused_data):
-                raise CodecError(f"the file is damaged: its pixels do not end with the file; {RESTORE}")
-        elif kind == LZMA:
-            packed = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_FILTERS).decompress(packed, num + 1)
-    except (zlib.error, lzma.LZMAError) as error:
-        raise CodecError(f"the file is damaged ({error}); {RESTORE}") from error
-    if len(packed) != num:
-        raise CodecError(f"the file is damaged: it unpacks to {len(packed)} bytes of pixels, expected {num}; {RESTORE}")
-    return packed

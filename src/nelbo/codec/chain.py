@@ -1,58 +1,110 @@
-"""The chain of reverse steps that sender and receiver run."""
+"""The chain of reverse steps that sender and receiver run: what the two versions of the format share.
 
-import copy
-from dataclasses import replace
+The steps are counted as in Algorithms 3 and 4: x_t with t = k + 1 is known to every receiver, step t - 2 of the plan
+sends x_{t-1} given x_t, and x_0 is encoded pixel by pixel given x_1. `nelbo.codec.float_chain` is the chain of version
+1, and `nelbo.codec.lattice_chain` that of version 2.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from nelbo.codec.candidates import UNIT, start
-from nelbo.codec.plan import CodecPlan
-from nelbo.diffusion import Prediction, ReverseProcess
-from nelbo.diffusion.pixel_decoder import evidence, on_grid
-from nelbo.probability import DiagonalGaussian
+from nelbo.codec.channel import Target
+from nelbo.codec.channel_plan import ChannelPlan
+from nelbo.diffusion.passes import Pass
+from nelbo.probability.logistic import LogisticMixture
 
 
-class Chain:
-    """The plan's steps of the reverse process, in float64: two machines then differ by far less than `MARGIN`.
+class SharedChain(Protocol):
+    """The steps of a model and the distributions of its pixels, the same for sender and receiver.
 
-    Args:
-        reverse: p_theta over its full schedule.
-        plan: the steps to keep, and their tables.
-        batch_size: tiles in a call of the network; on a CPU, 8 are as fast as more.
+    Attributes:
+        version: of the format.
+        exact: whether all machines compute the same. Else sender and receiver round the evidence to a grid.
+        plan: tables of the channel.
+        levels: K.
+        side: of the squares whose pixels become known one by one.
+        num_steps: k.
+        batch_size: tiles in a call of the network.
     """
 
-    def __init__(self, reverse: ReverseProcess, plan: CodecPlan, batch_size: int) -> None:
-        network = copy.deepcopy(reverse.network).double() if isinstance(reverse.network, nn.Module) else reverse.network
-        schedule = reverse.schedule.strided(plan.steps.tolist())
-        self.reverse = replace(reverse, network=network, schedule=schedule)
-        self.plan, self.batch_size = plan, batch_size
-        self.num_steps = schedule.num_steps - 1  # sent through the channel
+    version: int
+    exact: bool
+    levels: int
+    side: int
+    num_steps: int
+    batch_size: int
 
-    def predictions(self, x: Tensor, t: int) -> Prediction:
-        """Predict x_0 from tiles x_t (B, C, H, W), batch by batch."""
-        parts = []
-        for some in x.split(self.batch_size):
-            time = torch.full((len(some),), t, dtype=torch.int64, device=some.device)
-            parts.append(self.reverse.predict(some, time))
-        variance = parts[0].variance[:1]
-        return Prediction(torch.cat([p.x_0 for p in parts]), torch.cat([p.noise for p in parts]), variance)
-
-    def transition(self, prediction: Prediction, x: Tensor, t: int) -> DiagonalGaussian:
-        """Return p_theta(x_{t-1}|x_t): the same variance for every pixel and tile."""
-        time = torch.full((len(x),), t, dtype=torch.int64, device=x.device)
-        return self.reverse.transition_of(prediction, x, time)
+    @property
+    def plan(self) -> ChannelPlan: ...
 
     def beginning(self, num: int, shape: tuple[int, ...]) -> Tensor:
-        """Return x_T (num, C, H, W), the same for every tile and every file."""
-        z = torch.from_numpy(start(shape[0] * shape[1] * shape[2])).double() * UNIT
-        return z.view(1, *shape).expand(num, -1, -1, -1).clone().to(self.reverse.schedule.device)
+        """Return x_{k+1} (num, C, H, W), which is never sent."""
+        ...
 
-    def evidence(self, prediction: Prediction, x_1: Tensor) -> Tensor:
-        """Return the evidence that the pixel network reads, (B, VC, H, W) in units of the grid, before rounding."""
-        seen = evidence(self.plan.pixels.options, prediction.x_0, x_1, self.reverse.schedule.signal[1])
-        return self.grid(seen)
+    def draw(self, tiles: Tensor, t: int, generator: torch.Generator) -> Tensor:
+        """Draw x_t ~ q(x_t|x_0) of levels (B, C, H, W)."""
+        ...
 
-    def grid(self, x_0: Tensor) -> Tensor:
-        """Return data (B, ...) in units of the grid, before rounding: float64 on the CPU."""
-        return on_grid(x_0, self.reverse.levels).cpu()
+    def predictions(self, x: Tensor, t: int) -> Any:
+        """Predict x_0 from tiles x_t (B, C, H, W), batch by batch."""
+        ...
+
+    def divided(self, prediction: Any, sizes: Sequence[int]) -> list[Any]:
+        """Divide a prediction into those of `sizes` tiles each."""
+        ...
+
+    def target(self, prediction: Any, x: Tensor, t: int, tiles: Tensor) -> Target:
+        """Return q(x_{t-1}|x_t, x_0) of levels (B, C, H, W) in units of p(x_{t-1}|x_t)."""
+        ...
+
+    def step(self, prediction: Any, x: Tensor, t: int, z: Tensor) -> Tensor:
+        """Return x_{t-1}: the mean of p(x_{t-1}|x_t) plus z (B, C, H, W) of its standard deviations."""
+        ...
+
+    def picture(self, prediction: Any) -> Tensor:
+        """Return the prediction of x_0 as levels (B, C, H, W) float64."""
+        ...
+
+    def evidence(self, prediction: Any, x_1: Tensor) -> Tensor:
+        """Return what the pixel network reads at the first pass, (B, VC, H, W) in half levels.
+
+        It is int64 if the chain is exact, and else float64, before it is rounded; see `nelbo.codec.grid`.
+        """
+        ...
+
+    def renewed(self, center: Tensor, x_1: Tensor, x: Tensor, known: Tensor, now: Pass) -> Tensor:
+        """Return what the pixel network reads at a pass, (B, VC, H, W) int64, given that of the pass before."""
+        ...
+
+    def mixture(
+        self, center: Tensor, x: Tensor, known: Tensor, now: Pass, real: Tensor
+    ) -> tuple[LogisticMixture, Tensor]:
+        """Return the mixtures of the pixels of a pass, and where they are; see `nelbo.diffusion.mixture_of`."""
+        ...
+
+    def filled(self, center: Tensor, x: Tensor, known: Tensor, real: Tensor, remaining: Sequence[Pass]) -> Tensor:
+        """Return levels (B, C, H, W) float64 for a preview: x where it is known, and means elsewhere.
+
+        Args:
+            remaining: the passes with unknown pixels; each takes the means of the passes before it as known.
+        """
+        ...
+
+    def name(self, step: int) -> str:
+        """Return the name of what a step of the plan sends, with the model's own t."""
+        ...
+
+
+def means_filled(
+    chain: SharedChain, center: Tensor, x: Tensor, known: Tensor, real: Tensor, remaining: Sequence[Pass]
+) -> Tensor:
+    """Do what `SharedChain.filled` does, pass by pass."""
+    for each in remaining:
+        mixture, chosen = chain.mixture(center, x, known, each, real & ~known)
+        x = x.clone()
+        x[chosen] = torch.from_numpy(mixture.expected().round()).long()
+        known = known | chosen
+    return x.double()

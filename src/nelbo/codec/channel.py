@@ -24,15 +24,15 @@ MOST_SCORES = 1 << 26  # candidates times examples in memory at once; a large im
 
 @dataclass(frozen=True)
 class Target:
-    """The distribution q of one step in units of p: x = mean_p + stddev_p z, and q(z) = N(shift, ratio^2 I).
+    """The distribution q of one step in units of p: x = mean_p + stddev_p z, and q(z) = N(shift, ratio^2).
 
     Attributes:
         shift: (B, D) (mean_q - mean_p) / stddev_p, float32, on the CPU.
-        ratio: stddev_q / stddev_p, below 1.
+        ratio: stddev_q / stddev_p, at most 1: one for all dimensions, or (B, D) float32.
     """
 
     shift: Tensor
-    ratio: float
+    ratio: float | Tensor
 
     @classmethod
     def between(cls, q: DiagonalGaussian, p: DiagonalGaussian) -> "Target":
@@ -41,10 +41,15 @@ class Target:
         ratio = (q.variance.flatten()[0].double() / p.variance.flatten()[0].double()).sqrt()
         return cls(shift, float(ratio))
 
+    def of(self, examples: list[int] | slice, dims: slice | Tensor) -> "Target":
+        """Return the target of some examples and dimensions."""
+        ratio = self.ratio[examples][:, dims].contiguous() if isinstance(self.ratio, Tensor) else self.ratio
+        return Target(self.shift[examples][:, dims].contiguous(), ratio)
+
     def kl(self) -> Tensor:
         """Return KL(q || p) of each dimension, (B, D) float64 in nats."""
         shift = self.shift.double()
-        q = DiagonalGaussian(shift, shift.new_tensor(self.ratio**2))
+        q = DiagonalGaussian(shift, torch.as_tensor(self.ratio**2, dtype=shift.dtype))
         return kl_divergence(q, DiagonalGaussian(shift.new_zeros(()), shift.new_ones(())))
 
 
@@ -80,11 +85,24 @@ def choose(
         widths = {target.shift.shape[1] for target in targets}
         squares = {width: torch.linalg.vecdot(z[:, :width], z[:, :width])[:, None] for width in widths}
         for target, found in zip(targets, best, strict=True):
-            own, precision = z[:, : target.shift.shape[1]], target.ratio**-2
-            # log arrival time minus log q(z) / p(z), without the terms that every candidate shares
-            scores = torch.addmm(times[first : first + rows, None], own, target.shift.T, alpha=-precision)
-            found.consider(scores.add_(squares[own.shape[1]], alpha=(precision - 1) / 2), own, first)
+            own = z[:, : target.shift.shape[1]]
+            found.consider(_scores(times[first : first + rows, None], own, squares[own.shape[1]], target), own, first)
     return [(found.index, found.z) for found in best]
+
+
+def _scores(times: Tensor, z: Tensor, squares: Tensor, target: Target) -> Tensor:
+    """Return log arrival times minus log q(z) / p(z), without the terms that every candidate shares, (rows, B).
+
+    Args:
+        times: (rows, 1) log arrival times.
+        z: (rows, D) candidates.
+        squares: (rows, 1) the sums of their squares.
+    """
+    precision = target.ratio**-2
+    if isinstance(precision, Tensor):
+        scores = torch.addmm(times, z, (precision * target.shift).T, alpha=-1)
+        return scores.addmm_(z.square(), (precision - 1).T, alpha=1 / 2)
+    return torch.addmm(times, z, target.shift.T, alpha=-precision).add_(squares, alpha=(precision - 1) / 2)
 
 
 class _Best:

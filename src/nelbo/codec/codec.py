@@ -5,8 +5,8 @@ A file is decoded in this order:
 1. `Bitstream.from_bytes` (bitstream.py) splits the bytes into header (fingerprint, size, hash) and message.
 2. `ProgressiveCodec.decode` compares the fingerprint and the checksum, and starts a `Receiver` (receiver.py) per file.
 3. `receive` (receiver.py) runs Algorithm 4 from x_T to x_1: for each step a prediction, then `read_step` (message.py).
-4. In a lossless file, `read_grid` rounds the last prediction to integers, and `read_pass`
-   (both in `message.py`) reads the exact pixels.
+4. In a lossless file, `read_pass` reads the exact pixels. In one of version 1, `read_grid` rounds the last prediction
+   to integers before (both in `message.py`).
 5. `ProgressiveCodec.decode` compares the pixels with the hash.
 """
 
@@ -16,18 +16,18 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from nelbo.codec.bitstream import LARGEST_IMAGE, Bitstream, RawImage, hash_of, pixels_on_cpu
-from nelbo.codec.chain import Chain
+from nelbo.codec.bitstream import Bitstream
+from nelbo.codec.chain import SharedChain
 from nelbo.codec.chunks import chunk_bits
-from nelbo.codec.plan import CodecPlan
+from nelbo.codec.header import RESTORE
+from nelbo.codec.raw_image import LARGEST_IMAGE, RawImage, hash_of, pixels_on_cpu
 from nelbo.codec.receiver import Receiver, predict, receive
-from nelbo.codec.sender import send_steps, write_message
+from nelbo.codec.sender import send_steps, write_messages
 from nelbo.codec.tiling import Tiling
-from nelbo.diffusion import ReverseProcess
+from nelbo.codec.version import FORMAT
 from nelbo.display import Displayed, counted, pngs
 from nelbo.errors import CodecError, ShapeError
 from nelbo.options import check_whole
-from nelbo.probability import levels_to_data
 from nelbo.progress import Progress
 
 
@@ -63,28 +63,13 @@ class ProgressiveCodec:
     """Algorithms 3 and 4 for one model.
 
     Args:
-        reverse: p_theta over its full schedule, with the calibrated variance and xhat_0 clipped.
-        plan: measured for this model by `fit_plan`.
+        chain: that sender and receiver run, such as `FloatChain` or `LatticeChain`.
         fingerprint: at least 8 bytes that identify the model.
         shape: (C, H, W) of the model's images.
-        batch_size: tiles in a call of the network.
-
-    Raises:
-        RunError: the plan was measured for a model of other images or of another schedule.
     """
 
-    def __init__(
-        self,
-        reverse: ReverseProcess,
-        plan: CodecPlan,
-        fingerprint: bytes,
-        shape: tuple[int, int, int],
-        batch_size: int = 8,
-    ) -> None:
-        check_whole("batch_size", batch_size)
-        plan.check_model(shape, reverse.levels, reverse.schedule.num_steps)
-        self.chain = Chain(reverse, plan, batch_size)
-        self.fingerprint, self.shape = fingerprint, shape
+    def __init__(self, chain: SharedChain, fingerprint: bytes, shape: tuple[int, int, int]) -> None:
+        self.chain, self.fingerprint, self.shape = chain, fingerprint, shape
 
     @torch.no_grad()
     def encode(
@@ -119,19 +104,14 @@ class ProgressiveCodec:
         images = [pixels_on_cpu(image) for image in images]
         tilings = [self._tiling(image) for image in images]
         tiles = torch.cat([tiling.split(image) for tiling, image in zip(tilings, images, strict=True)])
-        x_0 = levels_to_data(tiles, self.chain.reverse.levels, torch.float64)
-        x_0 = x_0.to(self.chain.reverse.schedule.device)
-        sent, x = send_steps(self.chain, x_0, effort, seed, progress)
-        seen = self.chain.evidence(self.chain.predictions(x, 1), x) if lossless else None
-        files, first = [], 0
-        for image, tiling in zip(images, tilings, strict=True):
-            own = slice(first, first + tiling.num_tiles)
-            first = own.stop
-            last = None if seen is None else seen[own]
-            message = write_message(self.chain, effort, [step[own] for step in sent], tiles[own], tiling.real(), last)
-            size = None if tuple(image.shape) == self.shape else (tiling.height, tiling.width)
-            pixel_hash = hash_of(image) if lossless else None
-            files.append(Bitstream(self.fingerprint, effort, size, pixel_hash, message, len(message)))
+        sent, x = send_steps(self.chain, tiles, effort, seed, progress)
+        last = (x, self.chain.evidence(self.chain.predictions(x, 1), x)) if lossless else None
+        reals = [tiling.real() for tiling in tilings]
+        files = list[Bitstream]()
+        for image, message in zip(images, write_messages(self.chain, effort, sent, tiles, reals, last), strict=True):
+            size = None if tuple(image.shape) == self.shape else (int(image.shape[1]), int(image.shape[2]))
+            pixel_hash, version = hash_of(image) if lossless else None, self.chain.version
+            files.append(Bitstream(self.fingerprint, effort, size, pixel_hash, message, len(message), version=version))
         if not (lossless and raw):
             return list(files)
         return self._or_raw(files, images, verify)
@@ -240,10 +220,10 @@ class ProgressiveCodec:
                 f"the image is {kinds.get(given[0], given)} ({given}), and the model's images are "
                 f"{kinds.get(self.shape[0], self.shape)} ({self.shape}, C x H x W); choose a model of the same kind."
             )
-        if int(image.max()) >= self.chain.reverse.levels:
+        if int(image.max()) >= self.chain.levels:
             raise ShapeError(
                 f"the image has a level of {int(image.max())}, and the model's levels are "
-                f"0..{self.chain.reverse.levels - 1}; choose a model with more levels, or scale the image."
+                f"0..{self.chain.levels - 1}; choose a model with more levels, or scale the image."
             )
         tiling = Tiling(int(image.shape[1]), int(image.shape[2]), self.shape)
         if tiling.num_pixels > LARGEST_IMAGE:
@@ -251,7 +231,12 @@ class ProgressiveCodec:
         return tiling
 
     def receiver(self, file: Bitstream) -> Receiver:
-        """Return a receiver at the start of the message of a file."""
+        """Return a receiver at the start of the message of a file.
+
+        Raises:
+            CodecError: the file is by another model, or states an image that is too large.
+        """
+        self._check(file, verify=False)
         height, width = file.size or self.shape[1:]
         tiling = Tiling(height, width, self.shape)
         if tiling.num_pixels > LARGEST_IMAGE:  # before memory is allocated for the tiles
@@ -260,7 +245,10 @@ class ProgressiveCodec:
         return Receiver(self.chain, tiling, file.effort, file.message, lossless=lossless, complete=file.complete)
 
     def _check(self, file: Bitstream, verify: bool = True) -> None:
-        if self.fingerprint[: len(file.fingerprint)] != file.fingerprint[: len(self.fingerprint)]:
+        if (
+            file.version != self.chain.version
+            or self.fingerprint[: len(file.fingerprint)] != file.fingerprint[: len(self.fingerprint)]
+        ):
             raise made_by_another(file.fingerprint, self.fingerprint.hex())
         if verify:
             file.verify()
@@ -275,11 +263,12 @@ class ProgressiveCodec:
         if file.pixel_hash is None:
             return Decoded(image, "lossy", used)
         if hash_of(image) != file.pixel_hash:
-            raise CodecError(
-                "the decoded pixels do not match the file's hash: this machine's arithmetic differs too much from that "
-                "of the machine that made the file, or the file is damaged."
-            )
+            why = OTHER_ARITHMETIC if file.version == FORMAT else ""
+            raise CodecError(f"the decoded pixels do not match the file's hash: {why}the file is damaged; {RESTORE}")
         return Decoded(image, "lossless", used)
+
+
+OTHER_ARITHMETIC = "this machine's arithmetic differs too much from that of the machine that made the file, or "
 
 
 def _too_large(tiling: Tiling) -> str:

@@ -7,15 +7,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from nelbo.codec.chain import Chain
 from nelbo.codec.channel import Target
-from nelbo.codec.chunks import KL_UNIT, chunk_bits, chunk_units
-from nelbo.codec.expectation import Expectation, folded
+from nelbo.codec.chunks import KL_UNIT, chunk_bits
+from nelbo.codec.float_chain import FloatChain
 from nelbo.codec.options import FittingOptions
 from nelbo.codec.pixel_training import train_pixels
-from nelbo.codec.plan import BUCKETS, MIDDLE, SURPRISES, CodecPlan
-from nelbo.codec.sender import send_steps
+from nelbo.codec.plan import CodecPlan
 from nelbo.codec.step_costs import best_steps
+from nelbo.codec.symbol_counts import EFFORT, flat_counts, symbol_counts
 from nelbo.data import ImageDataset
 from nelbo.diffusion import Calibrated, ReverseProcess, VariationalBound
 from nelbo.errors import ConfigurationError, option, setting
@@ -24,8 +23,6 @@ from nelbo.probability import levels_to_data
 from nelbo.progress import StageProgress, no_stages
 from nelbo.randomness import CODEC, derived_seed, standard_normal
 
-EFFORT = 5  # at which the plan is fitted
-SEEN = 8  # added to the count of a symbol each time it is sent; every count starts at 1
 MOST_PRIOR_NATS = 0.01  # L_T of an image
 
 
@@ -168,25 +165,13 @@ class Fitting:
     @torch.no_grad()
     def counted(self, plan: CodecPlan, levels: Tensor) -> CodecPlan:
         """Return the plan with tables of indices and numbers of chunks, counted while images (N, C, H, W) are sent."""
-        bits, index = chunk_bits(EFFORT), torch.ones(BUCKETS, dtype=torch.int64)
-        number = torch.ones(SURPRISES, dtype=torch.int64)
-        chain, expected = Chain(self.reverse, plan, 8), [Expectation() for _ in levels]
-        sent, _ = send_steps(
-            chain,
-            levels_to_data(levels, self.reverse.levels, torch.float64).to(self.reverse.schedule.device),
-            EFFORT,
+        counts = symbol_counts(
+            FloatChain(self.reverse, plan, 8),
+            levels,
             self.options.seed,
             lambda done, total: self.progress("counting symbols", done, total),
         )
-        for step, tiles in zip(range(len(plan.expected) - 1, -1, -1), sent, strict=True):
-            units = plan.layout.total(step)
-            for tile, indices in enumerate(tiles):
-                surprise = folded(len(indices) - expected[tile].of(units, chunk_units(EFFORT)))
-                number[min(surprise, SURPRISES - 1)] += SEEN
-                expected[tile] = expected[tile].after(len(indices), units)
-                for i in indices:
-                    index[MIDDLE - bits + i.bit_length()] += SEEN
-        return replace(plan, index_counts=index, number_counts=number)
+        return replace(plan, index_counts=counts["index_counts"], number_counts=counts["number_counts"])
 
 
 def fit_plan(
@@ -212,8 +197,7 @@ def fit_plan(
     steps, pixels = fitting.own_end() if reverse.pixels is not None else fitting.trained_end()
     strided = replace(reverse, schedule=reverse.schedule.strided(steps))
     expected = fitting.expected_kl(strided, fitting.spread(own.table_images))
-    flat = torch.ones(BUCKETS, dtype=torch.int64), torch.ones(SURPRISES, dtype=torch.int64)
-    plan = CodecPlan(torch.tensor(steps), expected, *flat, pixels)
+    plan = CodecPlan(expected=expected, **flat_counts(), steps=torch.tensor(steps), pixels=pixels)
     return fitting.counted(plan, fitting.spread(own.sent_images))
 
 

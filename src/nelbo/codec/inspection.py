@@ -10,7 +10,8 @@ from torch import Tensor
 from nelbo.codec.bitstream import Bitstream, fewest_bytes
 from nelbo.codec.chunks import KL_UNIT
 from nelbo.codec.codec import ProgressiveCodec
-from nelbo.codec.receiver import NeedsPass, NeedsPrediction, NeedsStep, Receiver, predict
+from nelbo.codec.receiver import Receiver, predict
+from nelbo.codec.states import NeedsPass, NeedsPrediction, NeedsStep
 from nelbo.errors import ShapeError, option
 
 
@@ -101,7 +102,7 @@ def _next_element(codec: ProgressiveCodec, receiver: Receiver) -> tuple[SegmentK
     if isinstance(state, NeedsStep):
         step = state.t - 2
         expected_bits = plan.layout.total(step) * KL_UNIT * len(state.x)
-        return SegmentKind.STEP, f"x_{int(plan.steps[step])}", expected_bits
+        return SegmentKind.STEP, codec.chain.name(step), expected_bits
     if isinstance(state, NeedsPass):
         return SegmentKind.PASS, f"x_0, pass {state.number + 1}", None
     return SegmentKind.GRID, "grid", None

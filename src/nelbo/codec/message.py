@@ -1,7 +1,8 @@
 """The grammar of a message: how each element is written and read, writer and reader side by side.
 
     message = step ... step                      a lossy image
-            | step ... step grid pass ... pass   a lossless image
+            | step ... step grid pass ... pass   a lossless image of version 1
+            | step ... step pass ... pass        a lossless image of version 2
     step    = the number of chunks of each tile, then each index of each tile
     number  = symbol | escape, 16 bits
     index   = its bit length, the bits below the highest
@@ -17,11 +18,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from nelbo.codec.channel_plan import SURPRISES, ChannelPlan
 from nelbo.codec.chunks import candidate_bits, chunk_bits, chunk_units
 from nelbo.codec.expectation import Expectation, folded, unfolded
-from nelbo.codec.lattice import BLOCK, OFFSETS
-from nelbo.codec.plan import SURPRISES, CodecPlan
-from nelbo.codec.range_coder import RangeDecoder, RangeEncoder, Table, table_of
+from nelbo.codec.grid import BLOCK, OFFSETS
+from nelbo.codec.range_coder import PRECISION, RangeDecoder, RangeEncoder, Table, table_of
+from nelbo.probability.integer_gaussian import MASS_BITS
 from nelbo.probability.logistic import LogisticMixture
 
 ESCAPE, ESCAPE_BITS = SURPRISES - 1, 16
@@ -33,7 +35,7 @@ Indices = Sequence[Sequence[int]]
 
 def write_step(
     encoder: RangeEncoder,
-    plan: CodecPlan,
+    plan: ChannelPlan,
     step: int,
     effort: int,
     expected: Sequence[Expectation],
@@ -58,7 +60,7 @@ def write_step(
 
 
 def read_step(
-    decoder: RangeDecoder, plan: CodecPlan, step: int, effort: int, expected: Sequence[Expectation]
+    decoder: RangeDecoder, plan: ChannelPlan, step: int, effort: int, expected: Sequence[Expectation]
 ) -> tuple[list[list[int]], list[Expectation]]:
     """Read the output of `write_step`: the indices of each tile, and the expectation of its next number of chunks.
 
@@ -77,7 +79,7 @@ def read_step(
     return indices, [expectation.after(number, units) for expectation, number in zip(expected, numbers, strict=True)]
 
 
-def _full(plan: CodecPlan, step: int, number: int) -> list[bool]:
+def _full(plan: ChannelPlan, step: int, number: int) -> list[bool]:
     """Return whether each chunk has dimensions; no index is sent for one without."""
     cuts = plan.layout.cuts(step, number)
     return [cuts[chunk] < cuts[chunk + 1] for chunk in range(number)]
@@ -109,7 +111,7 @@ def _read_index(decoder: RangeDecoder, table: Table) -> int:
 
 
 def write_grid(encoder: RangeEncoder, offsets: Sequence[Sequence[int]]) -> None:
-    """Write the offset of each block of each tile; see `nelbo.codec.lattice`."""
+    """Write the offset of each block of each tile; see `nelbo.codec.grid`."""
     table = _offset_table()
     for own in offsets:
         for offset in own:
@@ -132,12 +134,17 @@ def _offset_table() -> list[int]:
     return table_of([*(int(OFFSET_UNIT * OFFSET_SHARE**i) for i in range(OFFSETS)), 1])
 
 
-def write_pass(encoder: RangeEncoder, mixture: LogisticMixture, levels: NDArray[np.int64]) -> None:
-    """Write the levels (n,) of the pixels of one pass, given their mixtures."""
-    low, high = (mixture.cumulative(levels[:, None] + d)[:, 0] for d in (0, 1))
-    encoder.intervals(low, high - low)
+def write_pass(encoder: RangeEncoder, mixture: LogisticMixture, levels: NDArray[np.int64], *, fine: bool) -> None:
+    """Write the levels (n,) of the pixels of one pass, given their mixtures.
+
+    Args:
+        fine: with masses in units of 2^-24, and not of 2^-16.
+    """
+    table = mixture.fine if fine else mixture.cumulative
+    low, high = (table(levels[:, None] + d)[:, 0] for d in (0, 1))
+    encoder.intervals(low, high - low, MASS_BITS if fine else PRECISION)
 
 
-def read_pass(decoder: RangeDecoder, mixture: LogisticMixture, first: int) -> list[int]:
+def read_pass(decoder: RangeDecoder, mixture: LogisticMixture, first: int, *, fine: bool) -> list[int]:
     """Read the output of `write_pass` from pixel `first` on: as many levels as the bytes at hand determine."""
-    return decoder.symbols(mixture.tables()[first:])
+    return decoder.symbols(mixture.tables(fine=fine)[first:])

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from nelbo.codec.lattice import OFFSETS, rounded
+from nelbo.codec.grid import OFFSETS, rounded
 from nelbo.codec.options import FittingOptions
 from nelbo.diffusion.passes import passes
 from nelbo.diffusion.pixel_decoder import features, log2_masses, on_grid, top_place

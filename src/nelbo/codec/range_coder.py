@@ -1,7 +1,8 @@
 """A range coder over integers: a decoder with the same tables reads the same symbols on every machine.
 
-The method is Martin's (1979), with carries held back as in LZMA. Every symbol is an interval of 2^16 and no float is
-involved. The bytes come in the order of the symbols, so that the first bytes can be decoded without the rest.
+The method is Martin's (1979), with carries held back as in LZMA. Every symbol is an interval of 2^16, or of 2^24 with a
+range of 40 bits, and no float is involved. The bytes come in the order of the symbols, so that the first bytes can be
+decoded without the rest.
 """
 
 from bisect import bisect_right
@@ -14,9 +15,9 @@ from numpy.typing import NDArray
 from nelbo.probability.integer_tables import TOTAL
 
 PRECISION = TOTAL.bit_length() - 1  # bits of a table's total
-_RANGE, _TOP = 32, 1 << 24  # bits of the range, and the smallest range between two symbols
+NARROW, WIDE = 32, 40  # bits of the range, for totals of up to 2^16 and up to 2^24
 
-Table = Sequence[int]  # cumulative: 0 = table[0] < table[1] < ... < table[K] = 2^16
+Table = Sequence[int]  # cumulative: 0 = table[0] < table[1] < ... < table[K] = 2^16 or 2^24
 
 
 class Exhausted(Exception):
@@ -24,19 +25,24 @@ class Exhausted(Exception):
 
 
 class RangeEncoder:
-    """Symbols in, bytes out."""
+    """Symbols in, bytes out.
 
-    def __init__(self) -> None:
-        self._low, self._range = 0, (1 << _RANGE) - 1
+    Args:
+        width: bits of the range, `NARROW` or `WIDE`. Between two symbols it is at least 2^(width - 8).
+    """
+
+    def __init__(self, width: int = NARROW) -> None:
+        self._width, self._top = width, 1 << width - 8
+        self._low, self._range = 0, (1 << width) - 1
         self._held, self._full = -1, 0  # the last byte, and the number of 0xff after it; a carry may still change them
         self._bytes = bytearray()
 
-    def interval(self, start: int, size: int) -> None:
-        """Encode the interval [start, start + size) of 2^16."""
-        unit = self._range >> PRECISION
+    def interval(self, start: int, size: int, precision: int = PRECISION) -> None:
+        """Encode the interval [start, start + size) of 2^precision."""
+        unit = self._range >> precision
         self._low += unit * start
         self._range = unit * size
-        while self._range < _TOP:
+        while self._range < self._top:
             self._range <<= 8
             self._shift()
 
@@ -44,10 +50,10 @@ class RangeEncoder:
         """Encode one symbol of a cumulative table."""
         self.interval(table[symbol], table[symbol + 1] - table[symbol])
 
-    def intervals(self, starts: NDArray[np.int64], sizes: NDArray[np.int64]) -> None:
-        """Encode intervals (n,) in order."""
+    def intervals(self, starts: NDArray[np.int64], sizes: NDArray[np.int64], precision: int = PRECISION) -> None:
+        """Encode intervals (n,) of 2^precision in order."""
         for start, size in zip(starts.tolist(), sizes.tolist(), strict=True):
-            self.interval(start, size)
+            self.interval(start, size, precision)
 
     def bits(self, value: int, num: int) -> None:
         """Encode the lowest `num` bits of `value` without a table, the highest first."""
@@ -58,18 +64,18 @@ class RangeEncoder:
 
     def finish(self) -> bytes:
         """Return the fewest bytes that determine every symbol when zeros follow them."""
-        for zeros in range(_RANGE, -1, -1):
+        for zeros in range(self._width, -1, -1):
             low = -(-self._low >> zeros) << zeros
             if low < self._low + self._range:
                 break
         self._low = low
-        for _ in range(_RANGE // 8 + 1):
+        for _ in range(self._width // 8 + 1):
             self._shift()
         return bytes(self._bytes).rstrip(b"\0")
 
     def _shift(self) -> None:
         """Move the top byte out of `_low`; output it once no carry can change it."""
-        byte, carry = (self._low >> 24) & 0xFF, self._low >> _RANGE
+        byte, carry = (self._low >> self._width - 8) & 0xFF, self._low >> self._width
         if byte < 0xFF or carry:
             if self._held >= 0:
                 self._bytes.append(self._held + carry & 0xFF)
@@ -77,7 +83,7 @@ class RangeEncoder:
             self._held, self._full = byte, 0
         else:
             self._full += 1
-        self._low = (self._low & (_TOP - 1)) << 8
+        self._low = (self._low & (self._top - 1)) << 8
 
 
 class RangeDecoder:
@@ -87,13 +93,15 @@ class RangeDecoder:
         data: the output of `RangeEncoder.finish`, or its first bytes.
         complete: whether `data` is the whole output. Otherwise reading raises `Exhausted` at the first symbol that the
             missing bytes could change.
+        width: see `RangeEncoder`.
     """
 
-    def __init__(self, data: bytes, *, complete: bool = True) -> None:
+    def __init__(self, data: bytes, *, complete: bool = True, width: int = NARROW) -> None:
+        self._top = 1 << width - 8
         self._data, self._place, self._complete = data, 0, complete
         # the missing bytes can raise the code by at most `_slack`
-        self._range, self._code, self._slack = (1 << _RANGE) - 1, 0, 0
-        for _ in range(_RANGE // 8):
+        self._range, self._code, self._slack = (1 << width) - 1, 0, 0
+        for _ in range(width // 8):
             self._next()
 
     def feed(self, more: bytes, *, complete: bool) -> None:
@@ -107,7 +115,7 @@ class RangeDecoder:
 
     @property
     def position(self) -> int:
-        """Number of bytes that the symbols read so far depend on, up to 3 more than the fewest."""
+        """Number of bytes that the symbols read so far depend on, up to 4 more than the fewest."""
         return min(self._place, len(self._data))
 
     def symbol(self, table: Table) -> int:
@@ -116,14 +124,16 @@ class RangeDecoder:
         Raises:
             Exhausted: the bytes at hand do not determine it. Nothing is read.
         """
-        unit = self._range >> PRECISION
-        found = bisect_right(table, self._target(self._code, unit), 0, len(table) - 1) - 1
+        total = table[-1]
+        unit = self._range >> total.bit_length() - 1
+        self._code = min(self._code, unit * total - 1)  # only damage leads beyond, and would never end there
+        found = bisect_right(table, self._code // unit, 0, len(table) - 1) - 1
         start, end = table[found], table[found + 1]
-        if self._slack and self._target(self._code + self._slack, unit) >= end:
+        if self._slack and min((self._code + self._slack) // unit, total - 1) >= end:
             raise Exhausted
         self._code -= unit * start
         self._range = unit * (end - start)
-        while self._range < _TOP:
+        while self._range < self._top:
             self._range <<= 8
             self._next()
         return found
@@ -161,10 +171,6 @@ class RangeDecoder:
         except Exhausted:
             self._place, self._range, self._code, self._slack = before
             raise
-
-    @staticmethod
-    def _target(code: int, unit: int) -> int:
-        return min(code // unit, TOTAL - 1)
 
     def _next(self) -> None:
         missing = self._place >= len(self._data)

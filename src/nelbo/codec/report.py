@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nelbo.codec.bitstream import Bitstream, RawImage
+from nelbo.codec.bitstream import Bitstream
 from nelbo.codec.codec import ProgressiveCodec
 from nelbo.codec.inspection import SegmentKind, segments
-from nelbo.diffusion import VariationalBound, bits_per_dim
+from nelbo.codec.raw_image import RawImage
+from nelbo.diffusion import bits_per_dim
 from nelbo.display import Displayed, Frame, bars, counted, data_frame
-from nelbo.probability import levels_to_data
-from nelbo.randomness import CODEC, derived_seed, standard_normal
+from nelbo.randomness import CODEC, derived_seed
 
 
 @dataclass(frozen=True)
@@ -91,14 +91,14 @@ class CodecReport(Displayed):
 
 @torch.no_grad()
 def report_files(
-    codec: ProgressiveCodec, files: Sequence[Bitstream | RawImage], images: Tensor, bound: float, seed: int = 0
+    codec: ProgressiveCodec, files: Sequence[Bitstream | RawImage], images: Tensor, bound: float | None, seed: int = 0
 ) -> CodecReport:
     """Report the size of lossless files.
 
     Args:
         files: of the images, in order.
         images: (N, C, H, W) uint8 of the model's size.
-        bound: of the full chain on these images, in bits/dim.
+        bound: of the full chain on these images, in bits/dim; None for an integer chain, which is sent whole.
         seed: of the draws that measure the KL.
     """
     num_dims, streams = images[0].numel(), [file for file in files if isinstance(file, Bitstream)]
@@ -108,14 +108,15 @@ def report_files(
             bits[part.kind] += part.bits
             chunks += part.chunks
     share = 1 / (max(len(streams), 1) * num_dims)
+    divergence, end = _divergence(codec, images, seed), (bits[SegmentKind.GRID] + bits[SegmentKind.PASS]) * share
     return CodecReport(
         total=8 * sum(len(file.to_bytes()) for file in files) / images.numel(),
         header=bits[SegmentKind.HEADER] * share,
         channel=bits[SegmentKind.STEP] * share,
-        divergence=_divergence(codec, images, seed),
-        end=(bits[SegmentKind.GRID] + bits[SegmentKind.PASS]) * share,
+        divergence=divergence,
+        end=end,
         chunks=chunks / max(len(streams), 1),
-        bound=bound,
+        bound=divergence + end if bound is None else bound,
         num_images=len(files),
         num_raw=len(files) - len(streams),
     )
@@ -123,11 +124,10 @@ def report_files(
 
 def _divergence(codec: ProgressiveCodec, images: Tensor, seed: int) -> float:
     """Return the KL of the channel's steps in bits/dim, from one draw of x_t for each image and step."""
-    reverse, generator = codec.chain.reverse, torch.Generator().manual_seed(derived_seed(seed, CODEC))
-    bound, nats = VariationalBound(reverse), 0.0
-    for some in images.split(codec.chain.batch_size):
-        x_0 = levels_to_data(some, reverse.levels, torch.float64).to(reverse.schedule.device)
-        for t in range(2, reverse.schedule.num_steps + 1):
-            time = torch.full((len(x_0),), t, dtype=torch.int64, device=x_0.device)
-            nats += float(bound.step(x_0, time, standard_normal(x_0.shape, generator, x_0)).sum())
+    chain, generator = codec.chain, torch.Generator().manual_seed(derived_seed(seed, CODEC))
+    nats = 0.0
+    for some in images.split(chain.batch_size):
+        for t in range(2, chain.num_steps + 2):
+            x = chain.draw(some, t, generator)
+            nats += float(chain.target(chain.predictions(x, t), x, t, some).kl().sum())
     return float(bits_per_dim(torch.tensor(nats / len(images), dtype=torch.float64), images[0].numel()))

@@ -37,7 +37,16 @@ class Pass:
     @property
     def stage(self) -> int:
         """How often the number of known places has doubled before this one: 0, 1, 2, 2, 3, 3, 3, 3, 4, ..."""
-        return CORNERS[self.side].index((self.row, self.column)).bit_length()
+        return self._place.bit_length()
+
+    @property
+    def begins_stage(self) -> bool:
+        """Whether the pass before is of an earlier stage, or there is none."""
+        return self.channel == 0 and self._place & self._place - 1 == 0
+
+    @property
+    def _place(self) -> int:
+        return CORNERS[self.side].index((self.row, self.column))
 
     def mask(self, shape: tuple[int, ...]) -> Tensor:
         """Return a (C, H, W) bool mask of the pixels of the pass."""

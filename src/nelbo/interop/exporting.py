@@ -130,7 +130,7 @@ def export_program(model: Run, folder: Path) -> tuple[str, ...]:
 
 
 def export_run(model: Run, folder: Path) -> tuple[str, ...]:
-    """Copy the run's configuration, weights and valid codec plan, without the path of its images on this machine."""
+    """Copy the configuration, the weights, a valid codec plan and the integer model, without the path of the images."""
     stale = is_stale(model.folder)
     for name in RUN_FILES[1:]:
         if (model.folder / name).is_file() and not (stale and name == PLAN_FILE):

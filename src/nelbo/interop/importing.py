@@ -19,11 +19,11 @@ from nelbo.interop.weights import from_diffusers, swap_sines
 from nelbo.networks import UNet
 from nelbo.paths import check_folder, expanded
 from nelbo.recipes import Recipe
-from nelbo.runs import PLAN_FILE, DataOptions, RunConfig, load
+from nelbo.runs import INTEGER_FILE, PLAN_FILE, DataOptions, RunConfig, load
 from nelbo.runs.folder import CONFIG_FILE, MODEL_FILE, UNKNOWN_DATA
 from nelbo.runs.run import save_model
 
-RUN_FILES = (CONFIG_FILE, MODEL_FILE, PLAN_FILE)
+RUN_FILES = (CONFIG_FILE, MODEL_FILE, PLAN_FILE, INTEGER_FILE)
 LEVELS = 256  # of the images that diffusers models
 ASSUMED = (
     "there is no scheduler_config.json: the paper's schedule is assumed (1000 steps, beta from 0.0001 to 0.02, noise "

@@ -1,15 +1,17 @@
 """The integer chain: a diffusion model of few steps, whose every number that two machines must share is an integer.
 
-The noise doubles at each step. With the integer y_t for x_t / sqrt(alphas_bar_t) in units of half its noise, eq. 2 is
+The variance of the noise doubles at each step. With the integer y_t for x_t / sqrt(alphas_bar_t) in units u_t of half
+its noise, eq. 2 is
 
-    y_1 = round(x_0 + 2 e),  y_t = round(y_{t-1} / 2 + sqrt(3) e),  e ~ N(0, 1)
+    y_1 = round(x_0 / u_1 + 2 e),  y_t = round(y_{t-1} u_{t-1} / u_t + sqrt(2) e),  e ~ N(0, 1)
 
-with x_0 in the units of y_1. In the units of y_{t-1}, the mean of eq. 7 is y_t / 2 + 3/4 x_0 / 2^(t-2). All masses come
+and eq. 7 has the mean (u_t y_t + x_0) / 2, halfway between x_t and x_0, and the variance 2 u_{t-1}^2. All masses come
 from the integer tables of `nelbo.probability.integer_gaussian`, and xhat_0 from a network of integers.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import isqrt
 
 import numpy as np
 import torch
@@ -22,7 +24,7 @@ from nelbo.probability.integer_gaussian import (
     LEAST,
     MEAN_PARTS,
     MOST,
-    ROOT_3,
+    ROOT_2,
     SCALES,
     SCALES_AN_OCTAVE,
     TWO,
@@ -30,6 +32,7 @@ from nelbo.probability.integer_gaussian import (
 )
 
 LINEAR_BITS = 9  # of a coefficient of the linear estimate
+PARTS = 16  # of a half level, in which u_t is a whole number
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +43,7 @@ class LinearModel(Brief):
 
     Attributes:
         levels: K.
-        spacing: half levels in a unit of y_1, a power of two.
+        spacing: u_1 in half levels, a power of two.
         mean: (C, H, W) int64, of x_0.
         coefficient: (k, C, H, W) int64, how much of y_t - mean the estimate keeps, in units of 2^-9.
         scale: (k, C, H, W) int64, the index of the standard deviation of p(y_{t-1}|y_t) with this estimate.
@@ -60,19 +63,17 @@ class LinearModel(Brief):
     def of(cls, levels: int, spacing: int, steps: int, stages: int, mean: Tensor, variance: Tensor) -> "LinearModel":
         """Build it from the mean and variance (C, H, W) of the data, in levels; float64."""
         variance = 4 * variance.double()
-        units = [spacing << t for t in range(steps)]  # of y_1 .. y_k
-        noises = [(2.0 * unit) ** 2 for unit in units]
-        kept = [variance / (variance + noise) for noise in noises]
-        errors = [noise * share for noise, share in zip(noises, kept, strict=True)]
-        finer = [unit / 2 for unit in units]  # of y_{t-1}
-        scales = [_scale_of(3 + 9 / 16 * error / unit**2) for error, unit in zip(errors, finer, strict=True)]
+        noises = [(2 * unit_of(spacing, t) / PARTS) ** 2 for t in range(steps + 1)]
+        kept = [variance / (variance + noise) for noise in noises[1:]]
+        errors = [noise * share for noise, share in zip(noises[1:], kept, strict=True)]
+        scales = [_scale_of(2 + error / finer) for error, finer in zip(errors, noises[:-1], strict=True)]
         return cls(
             levels,
             spacing,
             (2 * mean.double() - (levels - 1)).round().long(),
             torch.stack([(share * 2**LINEAR_BITS).round().long() for share in kept]),
             torch.stack(scales),
-            _scale_of(4 + variance / units[-1] ** 2),
+            _scale_of(4 * (1 + variance / noises[-1])),
             stages,
         )
 
@@ -92,14 +93,23 @@ class LinearModel(Brief):
         )
 
     def unit(self, t: int) -> int:
-        """Return the half levels in a unit of y_t."""
-        return self.spacing << t - 1
+        """Return u_t, in 1/16 of a half level."""
+        return unit_of(self.spacing, t)
+
+    def value(self, y: Tensor, t: Tensor | int) -> Tensor:
+        """Return y_t (B, C, H, W) in half levels, rounded down."""
+        units = torch.tensor([self.unit(step) for step in range(self.steps + 1)], device=y.device)
+        return y * units[torch.as_tensor(t, device=y.device)].view(-1, 1, 1, 1) // PARTS
+
+    def drawn(self, x_0: Tensor, t: int, generator: torch.Generator) -> Tensor:
+        """Draw y_t ~ q(y_t|x_0) of x_0 (B, C, H, W) in half levels, without the roundings of earlier steps."""
+        noise = torch.randn(x_0.shape, generator=generator)
+        return (PARTS * x_0 / self.unit(t) + 2 * noise).round().clamp(LEAST, MOST).long()
 
     def estimate(self, y: Tensor, t: Tensor | int) -> Tensor:
         """Return the linear estimate of x_0 (B, C, H, W) int64 in half levels, from y_t (B, C, H, W) int64."""
-        step = torch.as_tensor(t) - 1
-        beyond = y * (self.spacing * 2**step).view(-1, 1, 1, 1) - self.mean
-        return self.mean + (beyond * self.coefficient[step] + (1 << LINEAR_BITS - 1) >> LINEAR_BITS)
+        beyond = self.value(y, t) - self.mean
+        return self.mean + (beyond * self.coefficient[torch.as_tensor(t) - 1] + (1 << LINEAR_BITS - 1) >> LINEAR_BITS)
 
     def inputs(self, y: Tensor, estimate: Tensor, known: Tensor) -> Tensor:
         """Return the input of the network (B, 3C, H, W), integers as float32.
@@ -171,14 +181,15 @@ class IntegerChain(Brief):
         """Return q(y_1|x_0) of x_0 (B, C, H, W) in half levels."""
         return _gaussian(MEAN_PARTS * x_0 // self.linear.spacing, torch.tensor(TWO), False)
 
-    def next(self, y: Tensor) -> IntegerGaussian:
-        """Return q(y_t|y_{t-1}) of y_{t-1} (B, C, H, W)."""
-        return _gaussian(MEAN_PARTS // 2 * y, torch.tensor(ROOT_3), False)
+    def next(self, y: Tensor, t: int) -> IntegerGaussian:
+        """Return q(y_t|y_{t-1}) of y_{t-1} (B, C, H, W), for t > 1."""
+        unit = self.linear.unit
+        return _gaussian(MEAN_PARTS * unit(t - 1) * y // unit(t), torch.tensor(ROOT_2), False)
 
     def prior(self, num: int) -> IntegerGaussian:
         """Return p(y_k) of `num` images."""
         linear = self.linear
-        mean = MEAN_PARTS * linear.mean // linear.unit(self.steps)
+        mean = MEAN_PARTS * PARTS * linear.mean // linear.unit(self.steps)
         return _gaussian(mean.expand(num, *mean.shape), linear.prior_scale, True)
 
     @torch.no_grad()
@@ -193,8 +204,18 @@ class IntegerChain(Brief):
 
     def previous(self, y: Tensor, t: int, estimate: Estimate) -> IntegerGaussian:
         """Return p(y_{t-1}|y_t) for t > 1."""
-        mean = MEAN_PARTS // 2 * y + 3 * MEAN_PARTS // 4 * estimate.x_0 // self.linear.unit(t - 1)
+        unit = self.linear.unit
+        mean = MEAN_PARTS // 2 * (unit(t) * y + PARTS * estimate.x_0) // unit(t - 1)
         return _gaussian(mean, estimate.scale, True)
+
+    def posterior(self, x_0: Tensor, y: Tensor, t: int) -> IntegerGaussian:
+        """Return q(y_{t-1}|y_t, x_0) of x_0 (B, C, H, W) in half levels, or q(y_k|x_0) at t = k + 1; see `previous`.
+
+        It is that of the chain without its roundings, for the sender of a channel.
+        """
+        if t > self.steps:
+            return _gaussian(MEAN_PARTS * PARTS * x_0 // self.linear.unit(self.steps), torch.tensor(TWO), False)
+        return self.previous(y, t, Estimate(x_0, torch.full_like(x_0, ROOT_2)))
 
 
 def centred(levels: Tensor, num_levels: int) -> Tensor:
@@ -205,14 +226,24 @@ def centred(levels: Tensor, num_levels: int) -> Tensor:
 def simulate(x_0: Tensor, spacing: int, noise: Sequence[Tensor]) -> list[Tensor]:
     """Draw y_1 .. y_k of x_0 (B, C, H, W) in half levels, from standard normals of its shape, one for each step."""
     found = [(x_0 / spacing + 2 * noise[0]).round()]
-    for e in noise[1:]:
-        found.append((found[-1] / 2 + 3**0.5 * e).round())
+    for t, e in enumerate(noise[1:], 2):
+        found.append((found[-1] * unit_of(spacing, t - 1) / unit_of(spacing, t) + 2**0.5 * e).round())
     return [y.clamp(LEAST, MOST).long() for y in found]
+
+
+def unit_of(spacing: int, t: int) -> int:
+    """Return u_t = u_1 * 2^((t - 1) / 2) in 1/16 of a half level, rounded.
+
+    >>> [unit_of(1, t) for t in range(5)]
+    [11, 16, 23, 32, 45]
+    """
+    doubled = isqrt(2 * (PARTS * spacing) ** 2 << t)  # 2 u_t, rounded down
+    return (doubled + 1) // 2
 
 
 def _scale_of(variance: Tensor) -> Tensor:
     """Return the index of the nearest standard deviation."""
-    return (SCALES_AN_OCTAVE / 2 * (variance / 3).log2()).round().long().clamp(0, SCALES - 1)
+    return (SCALES_AN_OCTAVE / 2 * (variance / 2).log2()).round().long().clamp(0, SCALES - 1)
 
 
 def _gaussian(mean: Tensor, scale: Tensor, everywhere: bool) -> IntegerGaussian:

@@ -15,15 +15,16 @@ from nelbo.objective import NATS, Draws, Losses
 from nelbo.probability.integer_gaussian import SCALES, SCALES_AN_OCTAVE
 
 LARGEST_SCALE = (SCALES - 1) / SCALES_AN_OCTAVE
-OF_Q = 3.0  # variance of q(y_{t-1}|y_t, x_0), the least of p
+OF_Q = 2.0  # variance of q(y_{t-1}|y_t, x_0), the least of p
 
 
 @dataclass
 class ChainObjective:
     """The KL of one step of the chain for each image, times the number of places of the network, nats per dimension.
 
-    At t = 1, the step would lead to a chain of half the noise: it trains the estimate on which the pixels depend, with
-    a part of the pixels known. The mean over the places is therefore not the bound, but the bound falls with it.
+    At t = 1, the step would lead to a chain whose noise has half the variance: it trains the estimate on which the
+    pixels depend, with a part of the pixels known. The mean over the places is therefore not the bound, but the bound
+    falls with it.
 
     Attributes:
         linear: of the chain.
@@ -63,7 +64,7 @@ class ChainObjective:
         known = self.known[stage] & (t == 1).view(-1, 1, 1, 1)
         guess = torch.where(known, x_0, linear.estimate(y, t))
         shift, octaves = network(linear.inputs(y, guess, known), place).chunk(2, 1)
-        error = 3 / 4 * (x_0 - guess - shift) / (linear.spacing * 2.0 ** (t - 2)).view(-1, 1, 1, 1)
+        error = (x_0 - guess - shift) / (linear.spacing * 2.0 ** (t / 2)).view(-1, 1, 1, 1)
         octaves = Clamped.apply(linear.scale[t - 1] / SCALES_AN_OCTAVE + octaves / UNIT)  # type: ignore[no-untyped-call]
         places = self.stages + linear.steps - 1
         nats = (step_kl(error, octaves) * ~known).flatten(1).mean(1) * places
@@ -98,5 +99,5 @@ class Clamped(torch.autograd.Function):
 
 
 def step_kl(error: Tensor, octaves: Tensor) -> Tensor:
-    """Return KL(N(error, 3) || N(0, 3 * 4^octaves)), nats."""
+    """Return KL(N(error, 2) || N(0, 2 * 4^octaves)), nats."""
     return octaves * math.log(2) + (1 + error.square() / OF_Q) / (2 * 4.0**octaves) - 1 / 2

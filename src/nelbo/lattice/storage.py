@@ -24,7 +24,7 @@ from nelbo.probability.integer_gaussian import SCALES
 
 TABLES = ("mean", "coefficient", "scale", "prior_scale")
 KINDS = {"weight": torch.int8, "bias": torch.int32, "shift": torch.int8}
-REMEDY = "restore the file from a copy, or make it again with `nelbo codec --archive --again`."
+REMEDY = "restore the file from a copy, or make it again with `nelbo codec --integers --again`."
 
 
 def tensors_of(model: LatticeModel) -> dict[str, Tensor]:
@@ -68,7 +68,7 @@ def model_from(settings: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> La
         levels, spacing = int(settings["levels"]), int(settings["spacing"])
         chain, pixels = options_from(StepOptions, settings["chain"]), options_from(PixelOptions, settings["pixels"])
         if levels < 2 or spacing < 1 or spacing & spacing - 1 or pixels.levels != levels or pixels.blocks < 1:
-            raise RunError(f"the archive's model has the levels {levels} and the spacing {spacing}; {REMEDY}")
+            raise RunError(f"the integer model has the levels {levels} and the spacing {spacing}; {REMEDY}")
         shape = tuple(_taken(tensors, "linear.mean", torch.int32).shape)
         tables = {name: _taken(tensors, f"linear.{name}", torch.int32).long() for name in TABLES}
         linear = LinearModel(levels, spacing, **tables, stages=num_stages(pixels.side))
@@ -82,7 +82,7 @@ def model_from(settings: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> La
         ]
     except (KeyError, TypeError, ValueError, ConfigurationError) as error:
         text = error.marked if isinstance(error, ConfigurationError) else repr(error)
-        raise RunError(f"the archive's model is damaged: {text}; {REMEDY}") from error
+        raise RunError(f"the integer model is damaged: {text}; {REMEDY}") from error
     return LatticeModel(IntegerChain(linear, IntegerStepNetwork(chain, layers)), ExactPixelNetwork(pixels, rows))
 
 
@@ -92,16 +92,16 @@ def _check_tables(linear: LinearModel, shape: tuple[int, ...], chain: StepOption
     wanted = {"mean": shape, "prior_scale": shape, "coefficient": (steps, *shape), "scale": (steps, *shape)}
     for name, expected in wanted.items():
         if tuple(getattr(linear, name).shape) != expected or len(shape) != 3:
-            raise RunError(f"the archive's tensor linear.{name} has another shape than {expected}; {REMEDY}")
+            raise RunError(f"the integer model's tensor linear.{name} has another shape than {expected}; {REMEDY}")
     limits = {"prior_scale": SCALES - 1, "scale": SCALES - 1, "coefficient": 1 << LINEAR_BITS}
     for name, most in limits.items():
         table = getattr(linear, name)
         if int(table.min()) < 0 or int(table.max()) > most:
-            raise RunError(f"the archive's tensor linear.{name} has values outside 0..{most}; {REMEDY}")
+            raise RunError(f"the integer model's tensor linear.{name} has values outside 0..{most}; {REMEDY}")
     if int(linear.mean.abs().max()) >= linear.levels or linear.levels > 256:
-        raise RunError(f"the archive's tensor linear.mean does not fit {linear.levels} levels; {REMEDY}")
+        raise RunError(f"the integer model's tensor linear.mean does not fit {linear.levels} levels; {REMEDY}")
     if shape[0] != chain.channels or any(side % 2**chain.halvings for side in shape[1:]):
-        raise RunError(f"the archive's model is for images {shape}, which its network does not take; {REMEDY}")
+        raise RunError(f"the integer model is for images {shape}, which its network does not take; {REMEDY}")
 
 
 def _layer(
@@ -112,12 +112,12 @@ def _layer(
     weight, bias, shift = (_taken(tensors, f"{name}.{kind}", dtype) for kind, dtype in KINDS.items())
     expected = (width_out, width_in, side, side), (steps, width_out), (width_out,)
     if (tuple(weight.shape), tuple(bias.shape), tuple(shift.shape)) != expected or int(shift.min()) < 0:
-        raise RunError(f"the archive's layer {name} has an unexpected shape; {REMEDY}")
+        raise RunError(f"the integer model's layer {name} has an unexpected shape; {REMEDY}")
     return IntegerConv(weight.float(), bias.float(), shift.float(), limit, stride)
 
 
 def _taken(tensors: Mapping[str, Tensor], name: str, dtype: torch.dtype) -> Tensor:
     found = tensors[name]
     if found.dtype != dtype or found.numel() == 0:
-        raise RunError(f"the archive's tensor {name} is {found.dtype} {tuple(found.shape)}; {REMEDY}")
+        raise RunError(f"the integer model's tensor {name} is {found.dtype} {tuple(found.shape)}; {REMEDY}")
     return found

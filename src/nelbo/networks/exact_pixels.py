@@ -1,4 +1,4 @@
-"""The pixel network of an archive: that of `nelbo.networks.pixels` with residual blocks, exact in float32.
+"""The pixel network of an integer model: that of `nelbo.networks.pixels` with residual blocks, exact in float32.
 
 Its weights have 8 bits, and its values are in units of 1/64.
 """

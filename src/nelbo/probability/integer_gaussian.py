@@ -19,9 +19,10 @@ MASS_BITS = 24
 MASS = 1 << MASS_BITS  # the integer that stands for a mass of 1
 MEAN_PARTS = 64  # units of a mean in one integer
 LEAST, MOST = -128, 127  # the integers that have a mass
-SCALES, SCALES_AN_OCTAVE = 48, 8  # standard deviations sqrt(3) * 2^0 .. sqrt(3) * 2^5.9
-ROOT_3, TWO = 0, SCALES  # indices of the standard deviations sqrt(3) and 2; the latter follows the others
+SCALES, SCALES_AN_OCTAVE = 48, 8  # standard deviations sqrt(2) * 2^0 .. sqrt(2) * 2^5.9
+ROOT_2, TWO = 0, 4  # indices of the standard deviations sqrt(2) and 2
 Z_STEPS, Z_REACH = 1024, 8  # entries of the table of Phi per standard deviation, and standard deviations
+Z_UNIT = 1 << 12  # the integer that stands for one standard deviation, and the unit of `deviations`
 
 
 @cache
@@ -36,10 +37,23 @@ def inverse_deviations() -> NDArray[np.int64]:
     """Return for each standard deviation the steps of the table of Phi in 1/64, in units of 2^-16, rounded."""
     with localcontext() as context:
         context.prec = 30
-        unit, octave = Decimal(Z_STEPS * 2**16) / MEAN_PARTS, Decimal(2).ln() / SCALES_AN_OCTAVE
-        deviations = [*(Decimal(3).sqrt() * (octave * i).exp() for i in range(SCALES)), Decimal(2)]
-        values = [int((unit / deviation).to_integral_value()) for deviation in deviations]
+        unit = Decimal(Z_STEPS * 2**16) / MEAN_PARTS
+        values = [int((unit / deviation).to_integral_value()) for deviation in _deviations()]
     return np.array(values, dtype=np.int64)
+
+
+@cache
+def deviations() -> NDArray[np.int64]:
+    """Return the standard deviations in units of 2^-12, rounded."""
+    with localcontext() as context:
+        context.prec = 30
+        values = [int((deviation * Z_UNIT).to_integral_value()) for deviation in _deviations()]
+    return np.array(values, dtype=np.int64)
+
+
+def _deviations() -> list[Decimal]:
+    octave = Decimal(2).ln() / SCALES_AN_OCTAVE
+    return [Decimal(2).sqrt() * (octave * i).exp() for i in range(SCALES)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +62,7 @@ class IntegerGaussian(Brief):
 
     Attributes:
         mean: (n,) in units of 1/64.
-        scale: (n,) index of its standard deviation: sqrt(3) * 2^(scale/8), or `TWO`.
+        scale: (n,) index of its standard deviation: sqrt(2) * 2^(scale/8).
         everywhere: whether every integer has a mass of at least 1, so that it can be coded.
     """
 
@@ -61,6 +75,18 @@ class IntegerGaussian(Brief):
 
     def __getitem__(self, part: slice) -> "IntegerGaussian":
         return IntegerGaussian(self.mean[part], self.scale[part], self.everywhere)
+
+    @property
+    def deviation(self) -> NDArray[np.float64]:
+        """The standard deviations (n,)."""
+        found: NDArray[np.float64] = deviations()[self.scale] / Z_UNIT
+        return found
+
+    def at(self, z: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the integer (n,) nearest to z (n,) standard deviations from the mean; z is in units of 2^-12."""
+        parts = self.mean * (Z_UNIT**2 // MEAN_PARTS) + z * deviations()[self.scale]
+        found: NDArray[np.int64] = np.clip(parts + Z_UNIT**2 // 2 >> 24, LEAST, MOST)
+        return found
 
     def below(self, value: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the mass (n,) of all integers below `value` (n,) in -128..128."""

@@ -1,5 +1,6 @@
 """A mixture of logistic distributions over K levels, in integers: a pixel for coding, exact everywhere."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,7 @@ from nelbo.probability.integer_tables import (
 )
 
 HALVES = 2  # places of a rounded xhat_0 in one level
+NUMBERS = ("weight", "mean", "scale")  # of a mixture
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +54,12 @@ class LogisticMixture(Brief):
         index = np.clip((scale * 8 + 128 >> 8) + SCALES // 2, 0, SCALES - 1)
         return cls(exponentials()[behind], mean, index, levels)
 
+    @classmethod
+    def joined(cls, parts: "Sequence[LogisticMixture]") -> "LogisticMixture":
+        """Return the mixtures of all pixels of parts with the same levels, in order."""
+        weight, mean, scale = (np.concatenate([getattr(part, name) for part in parts]) for name in NUMBERS)
+        return cls(weight, mean, scale, parts[0].levels)
+
     def cumulative(self, level: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the cumulative table at levels (n, m) in 0..K: 0 at 0, 2^16 at K, rising by at least 1 a level."""
         mixed, weight = self._mixed(level)
@@ -72,12 +80,16 @@ class LogisticMixture(Brief):
     def __getitem__(self, part: slice) -> "LogisticMixture":
         return LogisticMixture(self.weight[part], self.mean[part], self.scale[part], self.levels)
 
-    def below(self, level: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the mass (n,) of the levels below `level` (n,) in 0..K, in units of 2^-24; each has at least 1."""
-        mixed, weight = self._mixed(level[:, None])
-        mass = (mixed * (MASS // LOGISTIC_UNIT) // weight)[:, 0]
+    def fine(self, level: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the mass below levels (n, m) in 0..K, in units of 2^-24; each level has at least 1."""
+        mixed, weight = self._mixed(level)
+        mass = mixed * (MASS // LOGISTIC_UNIT) // weight
         mass = (mass * (MASS - self.levels) >> MASS_BITS) + level
         return np.where(level <= 0, 0, np.where(level >= self.levels, MASS, mass))
+
+    def below(self, level: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the mass (n,) of the levels below `level` (n,), see `fine`."""
+        return self.fine(level[:, None])[:, 0]
 
     def interval(self, level: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the mass below each level (n,) and its own mass, in units of 2^-24."""
@@ -88,9 +100,10 @@ class LogisticMixture(Brief):
         """Return the level (n,) in whose interval each mass (n,) of 0..2^24 - 1 lies."""
         return bisected(self.below, mass, 0, self.levels)
 
-    def tables(self) -> NDArray[np.int64]:
-        """Return the cumulative table (n, K + 1) of every pixel."""
-        return self.cumulative(np.broadcast_to(np.arange(self.levels + 1), (len(self.mean), self.levels + 1)))
+    def tables(self, *, fine: bool = False) -> NDArray[np.int64]:
+        """Return the table (n, K + 1) of every pixel, `cumulative` or `fine`."""
+        levels = np.broadcast_to(np.arange(self.levels + 1), (len(self.mean), self.levels + 1))
+        return self.fine(levels) if fine else self.cumulative(levels)
 
     def expected(self) -> NDArray[np.float64]:
         """Return the mean level (n,), for previews and not for coding."""

@@ -1,4 +1,4 @@
-"""Archives: the model of a run that codes them, and their reading; `nelbo.runs.packing` writes them."""
+"""Reading of archives; `nelbo.runs.packing` writes them."""
 
 import unicodedata
 from collections.abc import Iterator
@@ -12,48 +12,11 @@ from nelbo.codec import ArchiveCodec
 from nelbo.codec.archive_file import Contents, Found, read_header, scan
 from nelbo.codec.archive_index import Member, problem_of
 from nelbo.data.names import IMAGE_ENDINGS
-from nelbo.errors import CodecError, ConfigurationError, DataError, RunError
-from nelbo.files import read_tensors, write_tensors
-from nelbo.lattice import LatticeModel
-from nelbo.lattice.storage import fingerprint_of, model_from, settings_of, tensors_of
+from nelbo.errors import CodecError, DataError
 from nelbo.progress import Progress
-from nelbo.runs.codec_plan import find_model
+from nelbo.runs.codec_plan import MADE_ARCHIVES, find_model
 from nelbo.runs.folder import find_run
-
-ARCHIVE_FILE = "archive.safetensors"
-
-
-def save_archive_model(model: LatticeModel, folder: Path) -> None:
-    """Write the model of archives into a run folder."""
-    write_tensors(
-        folder / ARCHIVE_FILE,
-        tensors_of(model),
-        {"fingerprint": fingerprint_of(model).hex(), "settings": settings_of(model)},
-    )
-
-
-def load_archive(folder: Path) -> ArchiveCodec:
-    """Return the codec of archives of a run.
-
-    Raises:
-        ConfigurationError: its model has not been trained.
-        RunError: its file is damaged.
-    """
-    path = folder / ARCHIVE_FILE
-    if not path.is_file():
-        raise ConfigurationError(
-            f"{folder} has no model for archives: {ARCHIVE_FILE} is missing; train it once with `nelbo codec --archive "
-            f"{folder}`, on the run's training images."
-        )
-    tensors, metadata = read_tensors(path)
-    try:
-        model = model_from(metadata.get("settings", {}), tensors)
-    except RunError as error:
-        raise RunError(f"{path}: {error.marked}") from error
-    fingerprint = fingerprint_of(model)
-    if metadata.get("fingerprint") != fingerprint.hex():
-        raise RunError(f"{path} is damaged: its tensors do not match its fingerprint; restore it from a copy.")
-    return ArchiveCodec(model, fingerprint)
+from nelbo.runs.integer_model import IntegerModel
 
 
 @dataclass(frozen=True)
@@ -140,6 +103,7 @@ def codec_of(archive: Archive, model: str | None) -> ArchiveCodec:
     """Return the codec of an archive: of a run that is named, or found by the fingerprint.
 
     Raises:
-        NelboError: see `load_archive` and `find_model`.
+        NelboError: see `IntegerModel.load` and `find_model`.
     """
-    return load_archive(find_run(model) if model else find_model(archive.fingerprint, ARCHIVE_FILE))
+    folder = find_run(model) if model else find_model(archive.fingerprint, MADE_ARCHIVES)
+    return IntegerModel.load(folder).archive_codec()

@@ -5,6 +5,7 @@ import json
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,15 +14,21 @@ import torch
 
 from nelbo.codec import CodecPlan, FittingOptions, ProgressiveCodec, fit_plan
 from nelbo.codec.codec import made_by_another
+from nelbo.codec.float_chain import FloatChain
 from nelbo.data import Images, as_dataset
 from nelbo.errors import CodecError, ConfigurationError, NelboError, NelboWarning, RunError, option, setting
 from nelbo.files import read_metadata, read_tensors, write_tensors
+from nelbo.options import check_whole
 from nelbo.paths import expanded
 from nelbo.progress import StageProgress, reported_stages
 from nelbo.runs.diffusion_model import DiffusionModel
 from nelbo.runs.folder import CONFIG_FILE, MODEL_FILE, bundled_models, why_no_decoder, why_not_calibrated
+from nelbo.runs.integer_model import ARCHIVES, FILES, INTEGER_FILE, IntegerModel
 
 PLAN_FILE = "codec.safetensors"
+# The files of a run that state a fingerprint, and where: of the models of .nelbo files, and of those of archives.
+MADE_FILES = ((PLAN_FILE, "fingerprint"), (INTEGER_FILE, FILES))
+MADE_ARCHIVES = ((INTEGER_FILE, ARCHIVES),)
 MODELS_VARIABLE = "NELBO_MODELS"
 # The network options that the weights do not determine. An option added later enters the hash only where it differs
 # from its default, so that fingerprints of earlier models stay as they are.
@@ -79,23 +86,31 @@ def fit_codec(
     return plan
 
 
-def load_codec(run: ModelInFolder, batch_size: int = 8, maker: bytes | None = None) -> ProgressiveCodec:
-    """Return the codec of a run. A class-conditional model is called without a class, so a file stores none.
+def load_codec(
+    run: ModelInFolder, batch_size: int = 8, maker: bytes | None = None, integers: bool | None = None
+) -> ProgressiveCodec:
+    """Return the codec of a run: by its integer model if it has one, or else by its diffusion network.
+
+    A class-conditional model is called without a class, so a file stores none.
 
     Args:
         maker: the fingerprint in the files to decode, or None.
+        integers: without a maker, whether to code with the integer model; None for what the run has.
 
     Raises:
         CodecError: the files were made by another model; this comes before what is wrong with the plan of this one.
-        ConfigurationError: the plan has not been measured yet, or the codec does not support the model.
+        ConfigurationError: the plan has not been measured yet, or the codec does not support the model; or there is no
+            integer model, and `integers` is True.
         RunError: the plan is damaged, or was measured for other weights; or the model is not calibrated; or, without a
-            maker, its decoder is not trained.
+            maker, its decoder is not trained; or the integer model is damaged.
     """
     path = run.folder / PLAN_FILE
-    if maker is not None:
-        stored = str(read_metadata(path).get("fingerprint", "")) if path.is_file() else ""
-        if not stored.startswith(maker.hex()):
-            raise made_by_another(maker, stored)
+    if integers is None and maker is None:
+        integers = (run.folder / INTEGER_FILE).is_file()
+    if integers if maker is None else made_by_integers(run.folder, maker):
+        return IntegerModel.load(run.folder).codec(batch_size)
+    if maker is not None and not (stored := _stated(path, "fingerprint")).startswith(maker.hex()):
+        raise made_by_another(maker, stored or _stated(run.folder / INTEGER_FILE, FILES))
     _require_support(run)
     if maker is None:  # files that exist do not depend on the network of the decoder, only on the plan
         _require_decoder(run)
@@ -115,7 +130,10 @@ def load_codec(run: ModelInFolder, batch_size: int = 8, maker: bytes | None = No
             f"{path} was measured for other weights than those of {run.folder / MODEL_FILE}, for example "
             f"because the run was trained further afterwards; {_remedy(run.folder)}"
         )
-    return ProgressiveCodec(run.model.reverse(clip=True), plan, known, run.model.data.shape, batch_size)
+    shape, reverse = run.model.data.shape, run.model.reverse(clip=True)
+    plan.check_model(shape, reverse.levels, reverse.schedule.num_steps)
+    check_whole("batch_size", batch_size)
+    return ProgressiveCodec(FloatChain(reverse, plan, batch_size), known, shape)
 
 
 def mark_stale(folder: Path) -> bool:
@@ -194,24 +212,38 @@ def _hashed(options: Mapping[str, Any], names: Sequence[str], since: Mapping[str
     return {name: options[name] for name in (*names, *later) if name in options}
 
 
-def find_model(start: bytes, part: str = PLAN_FILE) -> Path:
+def made_by_integers(folder: Path, maker: bytes) -> bool:
+    """Return whether the integer model of a run made the files whose fingerprint begins with `maker`."""
+    stated = _stated(folder / INTEGER_FILE, FILES)
+    return bool(stated) and stated.startswith(maker.hex())
+
+
+def _stated(path: Path, entry: str) -> str:
+    """Return the fingerprint that a file of a run states, "" if there is none or the file is damaged."""
+    if path.is_file():
+        with suppress(NelboError):
+            return str(read_metadata(path).get(entry, ""))
+    return ""
+
+
+def find_model(start: bytes, parts: Sequence[tuple[str, str]] = MADE_FILES) -> Path:
     """Find the folder of the model whose fingerprint begins with `start`: bundled, in ./runs, or in $NELBO_MODELS.
 
     A valid plan comes before one that has become stale.
 
     Args:
-        part: the file that has the fingerprint, of .nelbo files or of archives.
+        parts: where it is, for .nelbo files or for archives.
 
     Raises:
         CodecError: there is none.
     """
     stale = []
-    for folder in _known_folders(part):
+    for folder, name, entry in _known_parts(parts):
         try:
-            metadata = read_metadata(folder / part)
+            metadata = read_metadata(folder / name)
         except NelboError:
             continue  # a damaged plan of another run does not stop the search
-        if str(metadata.get("fingerprint", "")).startswith(start.hex()):
+        if str(metadata.get(entry, "")).startswith(start.hex()):
             if not metadata.get("stale"):
                 return folder
             stale.append(folder)
@@ -229,11 +261,13 @@ def find_model(start: bytes, part: str = PLAN_FILE) -> Path:
     )
 
 
-def _known_folders(part: str) -> Iterator[Path]:
-    """Yield every run folder with a file of this name, in the order of the search."""
-    yield from (path for path in bundled_models().values() if (path / part).is_file())
+def _known_parts(parts: Sequence[tuple[str, str]]) -> Iterator[tuple[Path, str, str]]:
+    """Yield every run folder with one of these files, in the order of the search, and the file and its entry."""
     places = [Path("runs"), *(expanded(p) for p in os.environ.get(MODELS_VARIABLE, "").split(os.pathsep) if p)]
+    folders = [*bundled_models().values()]
     for place in places:
-        for plan in [place / part, *sorted(place.glob(f"*/{part}"))]:
-            if plan.is_file() and (plan.parent / CONFIG_FILE).is_file():
-                yield plan.parent
+        folders += [place, *sorted(path.parent for path in place.glob(f"*/{CONFIG_FILE}"))]
+    for folder in folders:
+        for name, entry in parts:
+            if (folder / name).is_file() and (folder / CONFIG_FILE).is_file():
+                yield folder, name, entry

@@ -127,19 +127,22 @@ class DiffusionRun(MeasuredDiffusion):
         self.check_number(chosen.num, chosen.batch_size)
         return restore(self.model, image, chosen)
 
-    def codec(self, batch_size: int = 8, *, maker: bytes | None = None) -> ProgressiveCodec:
-        """Return Algorithms 3 and 4 for this model. The codec holds a float64 copy of the network: build it once.
+    def codec(
+        self, batch_size: int = 8, *, maker: bytes | None = None, integers: bool | None = None
+    ) -> ProgressiveCodec:
+        """Return Algorithms 3 and 4 for this model, by its integer model if it has one. Build the codec once.
 
         Args:
             batch_size: tiles that pass through the network together.
             maker: the fingerprint in the files to decode, or None.
+            integers: without a maker, whether to code with the integer model; None for what the run has.
 
         Raises:
             CodecError: these files were made by another model.
-            ConfigurationError: the codec plan has not been measured yet.
-            RunError: the plan is damaged, or belongs to earlier weights.
+            ConfigurationError: the codec plan has not been measured yet, or there is no integer model.
+            RunError: the plan is damaged, or belongs to earlier weights; or the integer model is damaged.
         """
-        return load_codec(self, batch_size, maker)
+        return load_codec(self, batch_size, maker, integers)
 
     def compress(
         self, image: Single, *, effort: int = 5, lossless: bool = True, progress: Progress | bool | None = None

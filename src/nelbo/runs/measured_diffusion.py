@@ -29,6 +29,7 @@ from nelbo.runs.codec_plan import PLAN_FILE
 from nelbo.runs.decoder import load_pixels, pixel_tensors
 from nelbo.runs.diffusion_model import CALIBRATION, DiffusionModel, calibration_of
 from nelbo.runs.folder import RunConfig, why_no_decoder
+from nelbo.runs.integer_model import INTEGER_FILE
 from nelbo.runs.run import Run, held_out_record
 
 GLANCE_STEPS = 4
@@ -77,8 +78,9 @@ class MeasuredDiffusion(Run):
     def state(self) -> list[str]:
         """Return in words how far the model is trained, calibrated and ready to compress."""
         plan = "has a codec plan" if (self.folder / PLAN_FILE).is_file() else "no codec plan"
+        integers = ["has an integer model"] if (self.folder / INTEGER_FILE).is_file() else []
         decoder = ["decoder not trained"] if self.model.lacks_decoder else []
-        return [*super().state(), *decoder, "calibrated" if self.calibrated else "not calibrated", plan]
+        return [*super().state(), *decoder, "calibrated" if self.calibrated else "not calibrated", plan, *integers]
 
     def require_decoder(self) -> None:
         """Check that the pixel network of the decoder is trained, if the recipe has one: see `Run.require_decoder`."""

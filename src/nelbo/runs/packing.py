@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
+from math import prod
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,7 +20,8 @@ from nelbo.display import Displayed, Frame, counted, data_frame
 from nelbo.errors import CodecError, ConfigurationError, DataError, RunError, ShapeError, option, shown
 from nelbo.progress import Progress, StageProgress, no_stages
 
-MOST_VALUES, MOST_IN_BLOCK = 1 << 20, 4096  # of the pixels of a block, unless it has one image; images in it
+MOST_IN_BLOCK = 4096  # images
+FEW_VALUES, MOST_TILES = 1 << 18, 256  # a block is full at this many values, and at the values of this many tiles
 
 Packed = tuple[Member, Tensor]
 
@@ -85,7 +87,7 @@ def pack(
     part, paths, num_dims, blocks = target.with_name(f".{target.name}.part"), set[str](), 0, 0
     with _alone(part, target), _opened(part, target) as file:
         done, place = _begun(file, codec), HEAD_BYTES
-        for number, group in enumerate(_grouped(images)):
+        for number, group in enumerate(_grouped(images, max(FEW_VALUES, MOST_TILES * prod(codec.shape)))):
             members, pixels = [member for member, _ in group], [image for _, image in group]
             first = len(paths)
             for member, image in group:
@@ -218,11 +220,11 @@ def _holds(file: BinaryIO, block: Found, members: Sequence[Member], pixels: Sequ
     return list(block.members) == list(members) and file.read(HASH_BYTES) == hash_of_all(pixels)
 
 
-def _grouped(images: Iterable[Packed]) -> Iterator[list[Packed]]:
-    """Group images into blocks."""
+def _grouped(images: Iterable[Packed], most: int) -> Iterator[list[Packed]]:
+    """Group images into blocks of at most `most` values, unless a block has one image."""
     group, total = list[Packed](), 0
     for member, pixels in images:
-        if group and (total + pixels.numel() > MOST_VALUES or len(group) == MOST_IN_BLOCK):
+        if group and (total + pixels.numel() > most or len(group) == MOST_IN_BLOCK):
             yield group
             group, total = [], 0
         group.append((member, pixels))

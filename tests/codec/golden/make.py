@@ -15,7 +15,8 @@ import torch
 
 from nelbo.codec import Bitstream, ProgressiveCodec, RawImage
 from nelbo.data import load_data
-from nelbo.runs import DiffusionRun, load_as, read_config
+from nelbo.files import read_metadata
+from nelbo.runs import PLAN_FILE, DiffusionRun, load_as, read_config
 from nelbo.runs.folder import UNKNOWN_DATA
 from tests.codec.conftest import TINY, colour_codec_run, ramps, tiny_codec_run
 
@@ -32,7 +33,9 @@ def main() -> None:
     wide = torch.cat([digits[0], digits[1], digits[2][:, :, :3]], 2)[:, :7]
     shirts = load_data("fashion-mnist").require_test().images(range(3))
     former = load_as(DiffusionRun, HERE / "fashion-mnist-v1", device="cpu").codec()
-    bundled = load_as(DiffusionRun, "fashion-mnist", device="cpu").codec()
+    bundled = load_as(DiffusionRun, "fashion-mnist", device="cpu")
+    stored = read_metadata(bundled.folder / PLAN_FILE)["fingerprint"]
+    bundled = bundled.codec(maker=bytes.fromhex(stored))  # and not its integer model
     keep("digit", tiny.encode([digits[0]])[0], tiny)
     keep("digit-effort-1", tiny.encode([digits[1]], effort=1)[0], tiny)
     keep("digit-effort-9", tiny.encode([digits[1]], effort=9)[0], tiny)

@@ -1,4 +1,4 @@
-"""Training of the integer model with which `nelbo pack` codes: first its chain, then its pixel network."""
+"""Training of the integer model by which archives and files are coded: first its chain, then its pixel network."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from nelbo.training import Trainer, TrainerOptions
 
 Module = TypeVar("Module", bound=nn.Module)
 
-FOLDER = "archive"
+FOLDER = "integers"
 CHAIN_SHARE = 0.6  # of the budget
 STATISTICS = 1024  # images whose mean and variance are added at once
 GATHERED = 100  # images whose examples are computed at once
@@ -32,8 +32,8 @@ BATCH = 32  # images
 
 
 @dataclass(frozen=True)
-class ArchiveOptions:
-    """How long the model of an archive is trained.
+class IntegerOptions:
+    """How long an integer model is trained.
 
     Raises:
         ConfigurationError: no budget, or two.
@@ -72,8 +72,8 @@ class ArchiveOptions:
         )
 
 
-def train_archive_model(
-    images: ImageDataset, folder: Path, options: ArchiveOptions, listener: Listener
+def train_integer_model(
+    images: ImageDataset, folder: Path, options: IntegerOptions, listener: Listener
 ) -> LatticeModel | str:
     """Train a model on images, or resume in the same folder.
 
@@ -145,12 +145,12 @@ def _examples(chain: IntegerChain, images: ImageDataset, seed: int, listener: Li
         generator = torch.Generator().manual_seed(derived_seed(seed, CODEC, start))
         x_0 = centred(levels, images.levels)
         y = simulate(x_0, chain.linear.spacing, [torch.randn(x_0.shape, generator=generator)])[0]
-        found.append(torch.cat([levels.to(torch.int16), PARTS * _seen(chain, x_0, y)], 1))
+        found.append(torch.cat([levels.to(torch.int16), PARTS * evidence_by_stage(chain, x_0, y)], 1))
         listener.on_stage("predicting for the pixels", min(start + GATHERED, num), num)
     return DecoderExamples(torch.cat(found), images.levels)
 
 
-def _seen(chain: IntegerChain, x_0: Tensor, y: Tensor) -> Tensor:
+def evidence_by_stage(chain: IntegerChain, x_0: Tensor, y: Tensor) -> Tensor:
     """Return xhat_0 at each stage, then y_1: (B, (S + 1) C, H, W) int16 half levels."""
     channels, masks = x_0.shape[1], dict[int, Tensor]()
     for mask, now in walk(tuple(x_0.shape[1:]), SIDE):

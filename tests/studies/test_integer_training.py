@@ -10,8 +10,8 @@ from nelbo.data import load_data
 from nelbo.errors import ConfigurationError
 from nelbo.lattice import LatticeModel, sizes
 from nelbo.lattice.storage import fingerprint_of
-from nelbo.studies import Listener, archive_model
-from nelbo.studies.archive_model import ArchiveOptions, linear_model, train_archive_model
+from nelbo.studies import Listener, integer_training
+from nelbo.studies.integer_training import IntegerOptions, linear_model, train_integer_model
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +25,7 @@ def digits(num: int):
 
 
 def test_statistics_are_those_of_all_images(monkeypatch):
-    monkeypatch.setattr(archive_model, "STATISTICS", 7)
+    monkeypatch.setattr(integer_training, "STATISTICS", 7)
     data = digits(50)
     linear, values = linear_model(data, Listener()), data.images(range(50)).double()
     torch.testing.assert_close(linear.mean, (2 * values.mean(0) - 16).round().long())
@@ -36,7 +36,7 @@ def test_trained_model_codes_digits_in_fewer_bits(tmp_path):
     stages = list[str]()
     listener = Listener(on_stage=lambda stage, done, total: stages.append(stage))
     data = digits(400)
-    model = train_archive_model(data, tmp_path, ArchiveOptions(steps=120), listener)
+    model = train_integer_model(data, tmp_path, IntegerOptions(steps=120), listener)
     assert isinstance(model, LatticeModel)
     assert list(dict.fromkeys(stages)) == [
         "reading images",
@@ -53,8 +53,8 @@ def test_trained_model_codes_digits_in_fewer_bits(tmp_path):
 
 
 def test_stopped_training_goes_on_to_the_same_model(tmp_path):
-    data, options = digits(60), ArchiveOptions(steps=12)
-    whole = train_archive_model(data, tmp_path / "whole", options, Listener())
+    data, options = digits(60), IntegerOptions(steps=12)
+    whole = train_integer_model(data, tmp_path / "whole", options, Listener())
     assert isinstance(whole, LatticeModel)
     stops = [("training the chain", 400), ("training the pixels", 500)]
 
@@ -63,7 +63,7 @@ def test_stopped_training_goes_on_to_the_same_model(tmp_path):
             stops.pop(0)
             signal.raise_signal(signal.SIGTERM)
 
-    results = [train_archive_model(data, tmp_path / "parts", options, Listener(on_stage=stop)) for _ in range(3)]
+    results = [train_integer_model(data, tmp_path / "parts", options, Listener(on_stage=stop)) for _ in range(3)]
     assert results[:2] == ["SIGTERM", "SIGTERM"] and isinstance(results[2], LatticeModel)
     assert fingerprint_of(results[2]) == fingerprint_of(whole)
 
@@ -71,4 +71,4 @@ def test_stopped_training_goes_on_to_the_same_model(tmp_path):
 @pytest.mark.parametrize("given", [{}, {"minutes": 1.0, "steps": 3}])
 def test_one_budget_is_needed(given):
     with pytest.raises(ConfigurationError, match="give minutes or steps"):
-        ArchiveOptions(**given)
+        IntegerOptions(**given)
