@@ -214,7 +214,8 @@ def test_run_with_a_plan_and_an_integer_model(nelbo_cli, with_codec, folder, tmp
     assert nelbo_cli(*words, "before.nelbo").code == 0
     parts = nelbo_cli("inspect", "before.nelbo", "-m", run).out
     tiny_integer_model().save(run)
-    assert nelbo_cli(*words, "integers.nelbo").code == 0
+    by_integers = nelbo_cli(*words, "integers.nelbo")
+    assert by_integers.code == 0 and "coding with the integer model" in by_integers.err
     assert nelbo_cli(*words, "again.nelbo", "--no-integers").code == 0
     before, integers, again = ((tmp_path / f"{name}.nelbo").read_bytes() for name in ("before", "integers", "again"))
     assert before == again and before[1] == 0x61 and integers[1] & 0x80

@@ -36,7 +36,8 @@ def test_kl_of_the_channel_is_that_of_the_integers(integer_run):
         y = chain.draw(levels, t, generator)
         kl += float(chain.target(chain.predictions(y, t), y, t, levels).kl().sum()) / math.log(2)
     x_0 = centred(levels, chain.levels)
-    drawn = simulate(x_0, model.chain.linear.spacing, [torch.randn(x_0.shape) for _ in range(chain.num_steps)])
+    noise = [torch.randn(x_0.shape, generator=generator) for _ in range(chain.num_steps)]
+    drawn = simulate(x_0, model.chain.linear.spacing, noise)
 
     def bits(distribution, values):
         return -np.log2(distribution.interval(values.reshape(-1).numpy())[1] / MASS).sum()

@@ -58,7 +58,7 @@ def test_drawn_integers_have_the_masses_that_code_them():
 
 def test_mean_of_the_previous_step_is_that_of_the_posterior():
     """q(y_{t-1}|y_t, x_0) by Bayes: two Gaussians multiplied, in the units of y_{t-1}."""
-    chain = chain_without_network(linear_of(digits(200)))
+    chain = chain_without_network(linear_of(digits(200), spacing=64))
     linear = chain.linear
     finer, unit = linear.unit(2) / PARTS, linear.unit(3) / PARTS
     y, x_0 = 3.0, 9.0
@@ -66,8 +66,8 @@ def test_mean_of_the_previous_step_is_that_of_the_posterior():
     slope, noise_variance = finer / unit, 2.0  # y_3 given y_2
     variance = 1 / (1 / prior_variance + slope**2 / noise_variance)
     mean = variance * (prior_mean / prior_variance + slope * y / noise_variance)
-    assert variance == pytest.approx(2, rel=0.03)  # units are rounded
-    assert mean == pytest.approx((unit * y + x_0) / 2 / finer, rel=0.03)
+    assert variance == pytest.approx(2, rel=1e-3)  # units are rounded
+    assert mean == pytest.approx((unit * y + x_0) / 2 / finer, rel=1e-3)
     shape = (1, *linear.mean.shape)
     estimate = Estimate(torch.full(shape, int(x_0)), torch.full(shape, 8))
     p = chain.previous(torch.full(shape, int(y)), 3, estimate)

@@ -141,12 +141,14 @@ def compress(
     check_outputs({"--json": json}, [images], model)
     from nelbo.cli.compress_tables import show_sizes
     from nelbo.paths import check_folder, check_target
-    from nelbo.runs import DiffusionRun, load_as
+    from nelbo.runs import PLAN_FILE, DiffusionRun, load_as
 
     if target is not None:  # its name is checked when the number of images is known
         (check_folder if target.is_dir() else check_target)(target)
     run = load_as(DiffusionRun, model, device=device)
     codec = run.codec(batch_size, integers=integers)
+    if codec.chain.exact and integers is None and (run.folder / PLAN_FILE).is_file():
+        say(f"note: coding with the integer model of {model}; --no-integers codes with its diffusion network")
     found = Images.of(images, num, run, model)
     if report:
         _check_sizes(run, found.known)
