@@ -1,6 +1,7 @@
 """Files that are complete or absent: written to a temporary file in the same folder, flushed, then renamed."""
 
 import errno
+import hashlib
 import io
 import json
 import os
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import safetensors
+import torch
 from filelock import FileLock, Timeout
 from safetensors.torch import save
 from torch import Tensor
@@ -259,3 +261,10 @@ def _first(names: Collection[str]) -> str:
     """List the first few names."""
     listed = list(names)[:MOST_NAMED]
     return ", ".join(listed + (["..."] if len(names) > MOST_NAMED else []))
+
+
+def hash_tensors(digest: "hashlib._Hash", tensors: Mapping[str, Tensor]) -> None:
+    """Add tensors to a hash in the order of their names: name, dtype, shape and bytes."""
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nelbo.diffusion.passes import num_stages
 from nelbo.errors import ConfigurationError, RunError
+from nelbo.files import hash_tensors
 from nelbo.lattice.chain import LINEAR_BITS, IntegerChain, LinearModel
 from nelbo.lattice.model import LatticeModel
 from nelbo.networks.exact_pixels import ExactPixelNetwork
@@ -52,9 +53,7 @@ def settings_of(model: LatticeModel) -> dict[str, Any]:
 def fingerprint_of(model: LatticeModel) -> bytes:
     """Return 32 bytes of SHA-256 over the sizes and the tensors of a model."""
     digest = hashlib.sha256(json.dumps(settings_of(model), sort_keys=True).encode())
-    for name, tensor in sorted(tensors_of(model).items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    hash_tensors(digest, tensors_of(model))
     return digest.digest()
 
 

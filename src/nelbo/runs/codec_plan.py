@@ -10,14 +10,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
-
 from nelbo.codec import CodecPlan, FittingOptions, ProgressiveCodec, fit_plan
 from nelbo.codec.codec import made_by_another
 from nelbo.codec.float_chain import FloatChain
 from nelbo.data import Images, as_dataset
 from nelbo.errors import CodecError, ConfigurationError, NelboError, NelboWarning, RunError, option, setting
-from nelbo.files import read_metadata, read_tensors, write_tensors
+from nelbo.files import hash_tensors, read_metadata, read_tensors, write_tensors
 from nelbo.options import check_whole
 from nelbo.paths import expanded
 from nelbo.progress import StageProgress, reported_stages
@@ -200,9 +198,7 @@ def fingerprint(model: DiffusionModel, plan: CodecPlan) -> bytes:
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     assert model.mse is not None
     tensors = {**model.network.state_dict(), "mse": model.mse, **{f"plan.{k}": v for k, v in plan.tensors().items()}}
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    hash_tensors(digest, tensors)
     return digest.digest()
 
 

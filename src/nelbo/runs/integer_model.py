@@ -5,14 +5,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from nelbo.codec import ArchiveCodec, ProgressiveCodec
 from nelbo.codec.channel_plan import ChannelPlan
 from nelbo.codec.lattice_chain import LatticeChain
 from nelbo.display import Brief
 from nelbo.errors import ConfigurationError, RunError
-from nelbo.files import read_tensors, write_tensors
+from nelbo.files import hash_tensors, read_tensors, write_tensors
 from nelbo.lattice import LatticeModel
 from nelbo.lattice.storage import REMEDY, fingerprint_of, model_from, settings_of, tensors_of
 from nelbo.options import check_whole
@@ -43,9 +41,7 @@ class IntegerModel(Brief):
     def file_fingerprint(self) -> bytes:
         """32 bytes that identify the model of a file: SHA-256 over `fingerprint` and the tables of the channel."""
         digest = hashlib.sha256(self.fingerprint)
-        for name, tensor in sorted(self.plan.tensors().items()):
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        hash_tensors(digest, self.plan.tensors())
         return digest.digest()
 
     def save(self, folder: Path) -> None:
