@@ -52,6 +52,7 @@ COMMANDS = {
     "plot": ("nelbo.cli.plot", "plot"),
     "table2": ("nelbo.cli.table2", "table2"),
     "presets": ("nelbo.cli.presets", "presets"),
+    "studio": ("nelbo.cli.studio", "studio"),
     "info": ("nelbo.cli.info", "info"),
     "demo": ("nelbo.cli.demo", "demo"),
 }

@@ -54,8 +54,12 @@ class VariationalBound(Brief):
 
     def prior(self, x_0: Tensor) -> Tensor:
         """Return L_T = KL(q(x_T|x_0) || p(x_T)) of eq. 5, (B,). It needs no network and no random draw."""
+        return sum_dims(self.prior_by_dim(x_0))
+
+    def prior_by_dim(self, x_0: Tensor) -> Tensor:
+        """Return the part of each dimension in L_T, (B, ...)."""
         last = torch.full((len(x_0),), self.reverse.schedule.num_steps, dtype=torch.int64, device=x_0.device)
-        return sum_dims(kl_divergence(self.reverse.forward_process.marginal(x_0, last), self.reverse.prior))
+        return kl_divergence(self.reverse.forward_process.marginal(x_0, last), self.reverse.prior)
 
     def step(self, x_0: Tensor, t: Tensor, noise: Tensor, label: Tensor | None = None) -> Tensor:
         """Return one draw of L_{t-1} of eq. 5 (eqs. 8 and 22) per example, (B,), each at its own t.
@@ -67,17 +71,21 @@ class VariationalBound(Brief):
 
     def step_of(self, prediction: Prediction, x_0: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
         """Return what `step` returns, from a prediction that was already made at x_t."""
+        return sum_dims(self.step_by_dim(prediction, x_0, x_t, t))
+
+    def step_by_dim(self, prediction: Prediction, x_0: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
+        """Return the part of each dimension in what `step_of` returns, (B, ...)."""
         transition = self.reverse.transition_of(prediction, x_t, t)
         posterior = self.reverse.forward_process.posterior(x_0, x_t, t)
         # At t = 1 the posterior is a point. A variance of 1 keeps the KL finite there; L_0 replaces it below.
         variance = torch.where(posterior.variance == 0, 1.0, posterior.variance)
-        nats = sum_dims(kl_divergence(DiagonalGaussian(posterior.mean, variance), transition))
+        nats = kl_divergence(DiagonalGaussian(posterior.mean, variance), transition)
         first = (t == 1).nonzero().squeeze(1)
         if len(first) == 0:
             return nats
         some = (each.expand_as(x_t)[first] for each in (prediction.x_0, prediction.noise, prediction.variance))
         decoder = self.reverse.decoder_of(Prediction(*some), x_t[first])
-        return nats.index_copy(0, first, -sum_dims(decoder.log_prob(x_0[first])))
+        return nats.index_copy(0, first, -decoder.log_prob(x_0[first]))
 
     def decoder(self, x_0: Tensor, noise: Tensor, label: Tensor | None = None) -> Tensor:
         """Return one draw of L_0 = -log p_theta(x_0|x_1) of eq. 5 per example, (B,)."""

@@ -12,8 +12,9 @@ from .frechet import (
     require_comparison,
     require_torchmetrics,
 )
+from .heat_map import HeatMap, evaluate_heat_map
 from .histogram import HistogramDivergence, coarser, counts_of, histogram_divergence
-from .image_codecs import CodecPoint, available_codecs, codec_curve
+from .image_codecs import CodecPoint, Encoding, available_codecs, codec_curve, encode_image
 from .likelihood import LikelihoodReport, ProbabilityFlow, evaluate_likelihood
 from .neighbours import Neighbours, nearest_neighbours, require_neighbours
 from .score_fields import ScoreField, score_field
@@ -22,10 +23,12 @@ __all__ = [
     "Baselines",
     "BoundReport",
     "CodecPoint",
+    "Encoding",
     "FeatureModule",
     "FormEstimate",
     "FormsReport",
     "FrechetReport",
+    "HeatMap",
     "HistogramDivergence",
     "LikelihoodReport",
     "Neighbours",
@@ -42,7 +45,9 @@ __all__ = [
     "compare_forms",
     "counts_of",
     "draws_after",
+    "encode_image",
     "evaluate_bound",
+    "evaluate_heat_map",
     "evaluate_likelihood",
     "expected_terms",
     "features_of",

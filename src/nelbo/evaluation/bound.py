@@ -57,7 +57,7 @@ def evaluate_bound(
     if steps_per_image is not None:
         check_whole("steps_per_image", steps_per_image)
     num_steps, num_dims = reverse.schedule.num_steps, math.prod(images.shape)
-    probabilities = _probabilities(num_steps, proposal)
+    probabilities = probabilities_of_t(num_steps, proposal)
     if num_steps == 1:
         steps_per_image = 0
     elif steps_per_image is None or steps_per_image >= num_steps - 1:
@@ -112,7 +112,7 @@ def expected_terms(reverse: ReverseProcess, mse: Tensor) -> Tensor:
     return terms.cpu()
 
 
-def _probabilities(num_steps: int, proposal: Tensor | None) -> Tensor:
+def probabilities_of_t(num_steps: int, proposal: Tensor | None) -> Tensor:
     """Return the probabilities of t = 2..T, (T-1,): nine tenths of the proposal and one tenth of uniform."""
     if num_steps == 1:
         return torch.ones(0, dtype=torch.float64)
@@ -161,20 +161,34 @@ def _terms(
     twice = torch.stack([drawn(first), drawn(first)])
     decoders, decoder = twice[:, 0], recorded(first, twice.mean(0))
     strata = [torch.zeros(len(x_0), dtype=torch.float64)] * 2 if num_steps == 1 else []
-    if steps_per_image is None:
-        every = (torch.full((len(x_0),), t) for t in range(2, num_steps + 1))
-        strata += [recorded(t, drawn(t)) for t in every]
-    else:
-        cumulative = probabilities.cumsum(0)
-        for stratum in range(steps_per_image):
-            within = torch.stack([torch.rand((), generator=g, dtype=torch.float64) for g in generators])
-            index = torch.searchsorted(cumulative, (stratum + within) / steps_per_image, right=True)
-            index = index.clamp(max=num_steps - 2)
-            t = index + 2
-            strata.append(recorded(t, drawn(t)) / (steps_per_image * probabilities[index]))
+    for t, expected in strata_of_t(generators, num_steps, steps_per_image, probabilities):
+        strata.append(recorded(t, drawn(t)) / expected)
     parts = torch.stack(strata)
     variance = decoders.diff(dim=0).square().squeeze(0) / 4 + _variance_of_sum(parts)
     return torch.stack([bound.prior(x_0).double().cpu(), parts.sum(0), decoder, variance], 1)
+
+
+def strata_of_t(
+    generators: list[torch.Generator], num_steps: int, steps_per_image: int | None, probabilities: Tensor
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield t >= 2 for each image, (B,) int64, and the expected number of draws of this t, (B,).
+
+    The caller draws the noise of each t before it asks for the next one: both come from the image's own generator.
+
+    Args:
+        steps_per_image: number of strata; None yields every t.
+        probabilities: (T-1,) of t = 2..T.
+    """
+    if steps_per_image is None:
+        for each in range(2, num_steps + 1):
+            yield torch.full((len(generators),), each), torch.ones(len(generators), dtype=torch.float64)
+        return
+    cumulative = probabilities.cumsum(0)
+    for stratum in range(steps_per_image):
+        within = torch.stack([torch.rand((), generator=g, dtype=torch.float64) for g in generators])
+        index = torch.searchsorted(cumulative, (stratum + within) / steps_per_image, right=True)
+        index = index.clamp(max=num_steps - 2)
+        yield index + 2, steps_per_image * probabilities[index]
 
 
 def _variance_of_sum(parts: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from PIL import Image, features
 from torch import Tensor
 
@@ -21,6 +22,24 @@ class CodecPoint:
     codec: str
     quality: int | None
     bits_per_dim: float
+    rmse: float
+
+
+@dataclass(frozen=True, eq=False)
+class Encoding:
+    """One image in one format at one quality.
+
+    Attributes:
+        codec, quality: see `CodecPoint`.
+        num_bytes: of the file.
+        image: (C, H, W) uint8, as it is decoded.
+        rmse: on the pixel scale 0..255.
+    """
+
+    codec: str
+    quality: int | None
+    num_bytes: int
+    image: Tensor
     rmse: float
 
 
@@ -53,16 +72,21 @@ def codec_curve(codec: str, images: Tensor, qualities: Sequence[int | None] = QU
         )
     points = []
     for quality in qualities:
-        bits, squares = 0, 0.0
-        for image in images:
-            pixels = image[0].numpy() if len(image) == 1 else image.permute(1, 2, 0).numpy()
-            content = _encoded(Image.fromarray(pixels), codec, quality)
-            back = np.asarray(Image.open(io.BytesIO(content)).convert("L" if len(image) == 1 else "RGB"))
-            bits += 8 * len(content)
-            squares += float(np.square(back.astype(np.float64) - pixels).mean())
-        rmse = math.sqrt(squares / len(images))
-        points.append(CodecPoint(codec, quality, bits / images.numel(), rmse))
+        found = [encode_image(codec, image, quality) for image in images]
+        bits = 8 * sum(each.num_bytes for each in found) / images.numel()
+        rmse = math.sqrt(sum(each.rmse**2 for each in found) / len(found))
+        points.append(CodecPoint(codec, quality, bits, rmse))
     return points
+
+
+def encode_image(codec: str, image: Tensor, quality: int | None) -> Encoding:
+    """Write an image (C, H, W) uint8 of 256 levels, grey or RGB, in a format, and decode it again."""
+    pixels = image[0].numpy() if len(image) == 1 else image.permute(1, 2, 0).numpy()
+    content = _encoded(Image.fromarray(pixels), codec, quality)
+    back = np.array(Image.open(io.BytesIO(content)).convert("L" if len(image) == 1 else "RGB"))
+    rmse = math.sqrt(float(np.square(back.astype(np.float64) - pixels).mean()))
+    decoded = torch.from_numpy(back)[None] if len(image) == 1 else torch.from_numpy(back).permute(2, 0, 1)
+    return Encoding(codec, quality, len(content), decoded, rmse)
 
 
 def _encoded(image: Image.Image, codec: str, quality: int | None) -> bytes:

@@ -1,5 +1,5 @@
 from .animation import Animation, animate, animate_images, rasterised
-from .bound import per_step_bound
+from .bound import CURVE_LEFT, CURVE_RIGHT, per_step_bound, step_curve
 from .calls import curves_against_calls
 from .codec import codec_curves
 from .counts import count_bars
@@ -15,7 +15,7 @@ from .reconstructions import reconstruction_grid
 from .restoration import restoration_strip
 from .samplers import samplers_table
 from .samples import picture_of
-from .saving import Picture, check_ending, save
+from .saving import Picture, check_ending, figure_png, save
 from .schedule import schedule_curves
 from .scores import score_histogram
 from .shared import shared_table
@@ -23,6 +23,8 @@ from .table2 import HeatTable, heat_tables, samples_by_cell
 from .trajectory import evenly, trajectory_strip
 
 __all__ = [
+    "CURVE_LEFT",
+    "CURVE_RIGHT",
     "Animation",
     "HeatTable",
     "Picture",
@@ -35,6 +37,7 @@ __all__ = [
     "count_bars",
     "curves_against_calls",
     "evenly",
+    "figure_png",
     "forward_strip",
     "heat_tables",
     "interpolation_table",
@@ -57,5 +60,6 @@ __all__ = [
     "score_histogram",
     "shared_table",
     "single_image",
+    "step_curve",
     "trajectory_strip",
 ]

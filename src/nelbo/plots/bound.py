@@ -13,6 +13,7 @@ from nelbo.plots.style import BLUE, INK, ORANGE, dress, logarithmic, new_figure
 
 Array = NDArray[np.float64]
 SHARE, LABEL_WIDTH = 0.9, 0.06
+CURVE_LEFT, CURVE_RIGHT = 0.11, 0.98  # of the width of `step_curve`: where t = 1 and t = T are
 
 
 def per_step_bound(per_step: Sequence[Mapping[str, Any]]) -> Figure:
@@ -41,6 +42,31 @@ def per_step_bound(per_step: Sequence[Mapping[str, Any]]) -> Figure:
     logarithmic(below, "x", t[0], t[-1])
     if len(t) > 1 and all(record.get("log_snr") is not None for record in records):
         _add_log_snr_axis(top, t, np.array([record["log_snr"] for record in records], dtype=np.float64))
+    return figure
+
+
+def step_curve(per_step: Sequence[Mapping[str, Any]], num_steps: int) -> Figure:
+    """Draw bits/dim of the steps t > 1 against t, with t = 1 and t = T at known places.
+
+    Args:
+        per_step: {"t", "bits_per_dim"} of each step that was evaluated.
+        num_steps: T.
+
+    Raises:
+        DataError: no step t > 1 with bits above zero.
+    """
+    drawn = sorted((int(each["t"]), float(each["bits_per_dim"])) for each in per_step if int(each["t"]) > 1)
+    drawn = [(t, bits) for t, bits in drawn if np.isfinite(bits) and bits > 0]
+    if not drawn:
+        raise DataError("no step t > 1 has bits above zero: there is no curve to draw; evaluate the model again.")
+    t, bits = np.array(drawn).T
+    figure = new_figure(6.4, 2.2)
+    figure.set_layout_engine("none")
+    axes = figure.add_axes((CURVE_LEFT, 0.22, CURVE_RIGHT - CURVE_LEFT, 0.64))
+    axes.plot(t, bits, color=BLUE, linewidth=1.3, marker="o", markersize=2.5)
+    dress(axes, "$L_{t-1}$ of this image, bits/dim", "t", "")
+    logarithmic(axes, "y", bits.min(), bits.max())
+    axes.set_xlim(1, num_steps)
     return figure
 
 

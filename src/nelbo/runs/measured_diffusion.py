@@ -6,21 +6,24 @@ from typing import Any, ClassVar, Self, cast
 
 from torch import Tensor, nn
 
-from nelbo.data import ImageDataset, Images
+from nelbo.data import ImageDataset, Images, Single
 from nelbo.diffusion import NoiseSchedule, ReverseProcess
 from nelbo.errors import RunError
 from nelbo.evaluation import (
     BoundReport,
     FormsReport,
+    HeatMap,
     LikelihoodReport,
     calibrate,
     compare_forms,
     draws_after,
     evaluate_bound,
+    evaluate_heat_map,
     evaluate_likelihood,
     expected_terms,
 )
 from nelbo.networks import PixelNetwork
+from nelbo.options import check_whole
 from nelbo.progress import Progress, reported
 from nelbo.randomness import chosen_seed
 from nelbo.recipes.assembly import build_schedule
@@ -209,6 +212,29 @@ class MeasuredDiffusion(Run):
         """Score each image: (N,) float64 bits/dim. A larger `steps_per_image` makes the scores less noisy."""
         options: dict[str, Any] = {"seed": seed, "batch_size": batch_size, "progress": progress}
         return self.bound(images, steps_per_image=steps_per_image, **options).scores
+
+    def heat_map(
+        self,
+        image: Single,
+        *,
+        seed: int | None = 0,
+        steps_per_image: int | None = 32,
+        progress: Progress | bool | None = None,
+    ) -> HeatMap:
+        """Return the bits of each pixel of an image (C, H, W), whose mean is its score alone: see `score`.
+
+        Raises:
+            RunError: the decoder is not trained yet.
+            ShapeError: an image of another shape than the model's.
+        """
+        self.require_decoder()
+        if steps_per_image is not None:
+            check_whole("steps_per_image", steps_per_image)
+        [pixels], seed, reverse = self.dataset_of([image]).images([0]), chosen_seed(seed), self.reverse()
+        proposal = None if self.mse is None else expected_terms(reverse, self.mse)
+        options: dict[str, Any] = {"steps_per_image": steps_per_image, "proposal": proposal, "seed": seed}
+        with reported(progress, "scoring") as report:
+            return evaluate_heat_map(reverse, pixels, progress=report, **options)
 
     def glance(self, images: ImageDataset) -> dict[str, float | None]:
         """Estimate the bound from few values of t; without L_0 if the pixel network of the decoder is not trained."""

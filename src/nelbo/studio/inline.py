@@ -1,0 +1,65 @@
+"""Pictures and words as HTML that needs no further file: a change of a slider is one answer."""
+
+import base64
+import html
+from collections.abc import Iterable
+from io import BytesIO
+from typing import Any
+
+from torch import Tensor
+
+from nelbo.display import pngs
+from nelbo.plots import figure_png, sample_grid
+
+WIDTH = 220  # pixels of a picture on the page
+
+
+def source(png: bytes) -> str:
+    """Return a PNG file as the address of an image."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
+
+
+def picture(image: Tensor, levels: int, caption: str, *, width: int = WIDTH, note: str = "") -> str:
+    """Return an image (C, H, W) of levels, enlarged without smoothing, with a caption.
+
+    Args:
+        note: a second line.
+    """
+    [png] = pngs(image[None], levels)
+    more = f"<br><small>{html.escape(note)}</small>" if note else ""
+    return (
+        f"<figure class='picture' style='width:{width}px'><img alt='{html.escape(caption, quote=True)}' "
+        f"src='{source(png)}'><figcaption>{html.escape(caption)}{more}</figcaption></figure>"
+    )
+
+
+def row(pictures: Iterable[str]) -> str:
+    """Return pictures beside each other; on a narrow screen, below each other."""
+    return f"<div class='pictures'>{''.join(pictures)}</div>"
+
+
+def drawn(figure: Any, alt: str) -> str:
+    """Return a figure of `nelbo.plots` as HTML, at most as wide as the page."""
+    return f"<img class='figure' alt='{html.escape(alt, quote=True)}' src='{source(figure_png(figure))}'>"
+
+
+def table(rows: Iterable[tuple[str, str]]) -> str:
+    """Return names and values as a table."""
+    lines = (f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>" for name, value in rows)
+    return f"<table class='facts'>{''.join(lines)}</table>"
+
+
+def said(text: str) -> str:
+    """Return a sentence as a paragraph."""
+    return f"<p class='said'>{html.escape(text)}</p>"
+
+
+def grid(images: Tensor, levels: int, caption: str, *, note: str = "") -> str:
+    """Return images (N, C, H, W) uint8 as one picture, row by row, with a caption."""
+    file = BytesIO()
+    sample_grid(images, levels).save(file, "PNG", compress_level=1)
+    more = f"<br><small>{html.escape(note)}</small>" if note else ""
+    return (
+        f"<figure class='picture grid'><img alt='{html.escape(caption, quote=True)}' src='{source(file.getvalue())}'>"
+        f"<figcaption>{html.escape(caption)}{more}</figcaption></figure>"
+    )
