@@ -37,7 +37,7 @@ def bound(model: LatticeModel, images: Tensor, seed: int) -> dict[str, float]:
         y = simulate(x_0, chain.linear.spacing, noise)
         sent += _bits(chain.prior(len(x)), y[-1]) - _bits(chain.first(x_0), y[0])
         for t in range(chain.steps, 1, -1):
-            p, q = chain.previous(y[t - 1], t, chain.estimate(y[t - 1], t)), chain.next(y[t - 2])
+            p, q = chain.previous(y[t - 1], t, chain.estimate(y[t - 1], t)), chain.next(y[t - 2], t)
             sent += _bits(p, y[t - 2]) - _bits(q, y[t - 1])
         for mixture, chosen in model.passes(y[0], x, torch.ones(x.shape, dtype=torch.bool)):
             pixels += _bits(mixture, x[chosen])
