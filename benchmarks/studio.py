@@ -68,7 +68,7 @@ def prepare(page: Page, name: str) -> None:
     open_tab(page, name)
     if name == "Sample":
         page.get_by_role("button", name="Draw").click()
-        page.locator("#sample-view", has_text="steps in").wait_for()
+        page.locator("#sample-state", has_text="steps in").wait_for()
     elif name == "Bits":
         page.locator("#bits-view figure").first.wait_for()
         page.get_by_role("button", name="How surprising is it?").click()

@@ -10,7 +10,7 @@ from PIL import Image
 
 from nelbo.codec import rmse
 from nelbo.diffusion import VariationalBound, bits_per_dim
-from nelbo.errors import DataError
+from nelbo.errors import ConfigurationError, DataError
 from nelbo.evaluation import encode_image
 from nelbo.plots import picture_of
 from nelbo.probability import FAMILIES, levels_to_data, probabilities_of
@@ -58,8 +58,9 @@ def test_two_settings_start_from_the_same_noise(run):
     assert torch.equal(frames[0].steps[0].x_t, frames[0].steps[1].x_t)
     assert len(frames) == 7 and [frame.done for frame in frames] == [2, 4, 6, 7, 8, 9, 9]
     assert frames[-1].steps[0].t == frames[-1].steps[1].t == 0
-    page = sample.show(run, frames[0], noisy=True)
-    assert "first setting" in page and "second setting" in page and "step 2 of 9" in page
+    page = sample.show(run, frames[0], settings, noisy=True)
+    assert "dpm-solver++sde, 3 steps, class by frequency" in page and "ddim, 6 steps" in page
+    assert frames[0].words.startswith("step 2 of 9")
 
 
 def test_files_hold_the_images_and_the_trajectory(run, tmp_path):
@@ -84,14 +85,34 @@ def test_command_and_python_lines_draw_the_same_images(run, model, setting, nelb
     assert torch.equal(space["images"], expected)
 
 
-def test_defaults_of_the_model_are_not_named(run):
-    usual = sample.usual_options(run, "dpm-solver++sde", sample.BY_FREQUENCY)
-    setting = sample.Setting.of(run, "dpm-solver++sde", usual.steps, sample.BY_FREQUENCY, usual.guidance or 1)
+def test_empty_fields_are_the_defaults(run):
+    setting = sample.Setting.of("dpm-solver++sde", "", sample.BY_FREQUENCY, " ")
     assert setting == sample.Setting() and setting.command("m", 2, 0) == "nelbo sample m --num 2 --seed 0"
-    changed = sample.Setting.of(run, "ddim", 7.0, "2", 3.0)
+    changed = sample.Setting.of("ddim", "7", "2", "3.0")
     assert changed.command("my run", 2, 1) == (
         "nelbo sample 'my run' --num 2 --seed 1 --sampler ddim --steps 7 --guidance 3 --label 2"
     )
+    assert changed.words(run) == "ddim, 7 steps, class 2, guidance 3"
+
+
+@pytest.mark.parametrize(
+    ("steps", "guidance", "message"),
+    [
+        ("many", "", "steps is 'many'; expected a whole number, or nothing for the default"),
+        ("2.5", "", "steps is '2.5'; expected a whole number"),
+        ("", "strong", "guidance is 'strong'; expected a number"),
+    ],
+)
+def test_field_without_a_number_is_an_error(steps, guidance, message):
+    with pytest.raises(ConfigurationError, match=re.escape(message)):
+        sample.Setting.of("ddim", steps, sample.BY_FREQUENCY, guidance)
+
+
+@pytest.mark.parametrize(("value", "given"), [(None, "empty"), (0, "0"), (65, "65"), (float("nan"), "nan")])
+def test_number_of_images_is_checked(value, given):
+    with pytest.raises(ConfigurationError, match=f"images is {given}; enter a whole number within 1..64"):
+        sample.whole(value, "the number of images", 1, 64)
+    assert sample.whole(3.0, "the number of images", 1, 64) == 3
 
 
 def test_bits_are_those_of_the_bound_and_of_score(run, image):
@@ -129,6 +150,7 @@ def test_every_byte_shows_what_decoding_its_beginning_gives(sent, run, image):
         assert found.num_bytes <= num_bytes
         assert found.rmse == pytest.approx(255 / 16 * rmse(found.image, image))
     assert sent.at("nelbo", 1) is None
+    assert sent.after(1) is sent.previews["nelbo"][0] and sent.after(len(sent.content)) is None
 
 
 def test_other_formats_show_the_best_picture_within_the_bytes(sent, run, image):
@@ -203,16 +225,16 @@ def test_kl_is_that_of_the_library():
     table = torch.tensor(given, dtype=torch.float64)
     for name in ("uniform", "binomial"):
         nats = FAMILIES[name](table).divergence(probabilities_of(table))
-        shown = dict(facts)[f"KL(counts || {name})"]
+        shown = dict(facts)[f"KL(observed || {name})"]
         assert float(re.match(r"[\d.]+", shown)[0]) == pytest.approx(nats / np.log(2), abs=1e-4)
-    assert figure.startswith("<img") and "KL(uniform || counts)" in dict(facts)
+    assert figure.startswith("<img") and "KL(uniform || observed)" in dict(facts)
     with pytest.raises(DataError, match="all counts are 0"):
         counts.compare([0.0] * 6)
 
 
 def test_missing_value_makes_the_reverse_divergence_infinite():
     facts = dict(counts.compare([0.0, 1.0, 2.0, 1.0, 0.0, 0.0])[1])
-    assert facts["KL(uniform || counts)"] == "infinite" and facts["KL(counts || uniform)"] != "infinite"
+    assert facts["KL(uniform || observed)"] == "infinite" and facts["KL(observed || uniform)"] != "infinite"
 
 
 def test_plane_shows_the_mean_of_the_decoder(collection, vae):

@@ -80,6 +80,7 @@ def launch(
         theme=theme(),
         css_paths=CSS,
         quiet=True,
+        show_error=True,
         max_file_size=MOST_UPLOADED,
         footer_links=["gradio", "settings"],
         prevent_thread_lock=True,

@@ -79,15 +79,16 @@ def ranked(run: DiffusionRun, images: Tensor) -> list[tuple[int, float]]:
 def tab(collection: Collection, start: Start) -> None:
     """Build the tab; `start` is what shows it first."""
     gr.Markdown(
-        "The bound of eq. 5 is the number of bits in which the model could store the image. An image with many bits "
-        "surprises the model."
+        "The variational bound (eq. 5 of Ho et al. 2020) is the number of bits in which the model could store the "
+        "image, here for each value of a pixel (bits/dim). An image with many bits surprises the model. The prior L_T, "
+        "the steps L_{t-1} and the decoder L_0 are its parts, from noise to the exact pixels."
     )
     chooser = Chooser.build(collection, collection.diffusion_names)
-    view = gr.HTML(elem_id="bits-view")
     with gr.Row():
         compare = gr.Button("How surprising is it?")
         order = gr.Button("Put the ten images in order")
-    placed = gr.HTML(elem_id="bits-place")
+    placed, ordered = gr.HTML(elem_id="bits-place"), gr.HTML(elem_id="bits-order")
+    view = gr.HTML(elem_id="bits-view")
 
     @speaking
     def begin(name: str, image: Tensor) -> tuple[str, str]:
@@ -105,9 +106,12 @@ def tab(collection: Collection, start: Start) -> None:
     def in_order(name: str) -> str:
         run, images = collection.diffusion(name), collection.examples(name).images
         found = ranked(run, images)
-        pictures = [picture(images[i], run.levels, f"{score:.3f} bits/dim", width=100) for i, score in found]
+        pictures = [
+            picture(images[i], run.levels, f"{score:.3f} bits/dim", width=100, note=f"image {i + 1}")
+            for i, score in found
+        ]
         return said("The most surprising image comes first:") + row(pictures)
 
     chooser.on_choice(begin, [view, placed], start)
     compare.click(place, [chooser.model, chooser.image], placed)
-    order.click(in_order, chooser.model, placed)
+    order.click(in_order, chooser.model, ordered)

@@ -31,7 +31,7 @@ class Chooser:
     image: gr.State
     caption: gr.Markdown
     gallery: gr.Gallery
-    upload: gr.Image
+    upload: gr.File
 
     @classmethod
     def build(cls, collection: Collection, names: Sequence[str]) -> "Chooser":
@@ -55,9 +55,7 @@ class Chooser:
                     elem_classes="thumbnails",
                     buttons=[],
                 )
-            upload = gr.Image(
-                type="filepath", sources=["upload", "clipboard"], label="or your own image", height=150, scale=1
-            )
+            upload = gr.File(type="filepath", file_types=["image"], label="or your own image", height=150, scale=1)
         return cls(collection, model, gr.State(examples.images[0]), caption, gallery, upload)
 
     def on_choice(self, begin: Callable[[str, Tensor], tuple[Any, ...]], outputs: Sequence[Any], start: Start) -> None:
@@ -90,7 +88,7 @@ class Chooser:
         parts = [self.caption, self.gallery, self.image, self.upload]
         self.model.input(other_model, self.model, parts).success(begin, given, found)
         self.gallery.select(chosen, self.model, self.image).success(begin, given, found)
-        self.upload.input(uploaded, [self.model, self.upload], self.image).success(begin, given, found)
+        self.upload.change(uploaded, [self.model, self.upload], self.image).success(begin, given, found)
         start(first, [fresh, *given], [fresh, *found])
 
 

@@ -35,14 +35,14 @@ def compare(counts: list[float]) -> tuple[str, list[tuple[str, str]]]:
         back = float(categorical_kl(fit.probabilities / fit.probabilities.sum(), observed))
         fitted = ", ".join(f"{name} = {number:.4g}" for name, number in fit.parameters.items())
         facts += [
-            (f"KL(counts || {fit.name})", f"{_bits(value)}, with {fitted}"),
-            (f"KL({fit.name} || counts)", _bits(back)),
+            (f"KL(observed || {fit.name})", f"{_bits(value)}, with {fitted}"),
+            (f"KL({fit.name} || observed)", _bits(back)),
         ]
     return drawn(count_bars(observed, fits, nats), "the counts and the fitted distributions"), facts
 
 
 def _bits(nats: float) -> str:
-    return f"{nats / math.log(2):.4f} bits" if math.isfinite(nats) else "infinite"
+    return f"{nats / math.log(2):.4f} bits = {nats:.4f} nats" if math.isfinite(nats) else "infinite"
 
 
 def tab(start: Start) -> None:

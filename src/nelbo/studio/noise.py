@@ -91,7 +91,7 @@ def shown(run: DiffusionRun, image: Tensor, t: int, address: str) -> str:
     facts = [
         ("t", f"{t} of {run.schedule.num_steps}"),
         ("log SNR", f"{found.log_snr:.2f}"),
-        (f"{term}, one draw", f"{found.bits:.5f} bits/dim"),
+        (f"{term}, one draw", f"{found.bits:.3g} bits/dim"),
         ("error of the prediction", f"{found.rmse:.1f} grey levels of 255"),
     ]
     main = [
@@ -107,8 +107,9 @@ def shown(run: DiffusionRun, image: Tensor, t: int, address: str) -> str:
         picture(_levels(x_t, levels), levels, name, width=150, note=f"log SNR {log_snr:.2f}")
         for name, log_snr, x_t in compared(run, image, t)
     )
+    note = said("The curve has one draw at each of 64 steps t > 1; the decoder's L_0, at t = 1, is far above it.")
     title = said(f"The same noise at t = {t} by three schedules:")
-    return f"{row(main)}{table(facts)}{marked}{title}{row(others)}"
+    return f"{row(main)}{table(facts)}{marked}{note}{title}{row(others)}"
 
 
 def _noise(like: Tensor) -> Tensor:
@@ -122,8 +123,9 @@ def _levels(x: Tensor, levels: int) -> Tensor:
 def tab(collection: Collection, start: Start) -> None:
     """Build the tab; `start` is what shows it first."""
     gr.Markdown(
-        "The forward process adds noise to an image, step by step (eq. 4). Move the slider to see the noisy image "
-        "x_t, and what the network predicts from it."
+        "The forward process adds noise to an image, step by step (eq. 4 of Ho et al. 2020). Move the slider to see "
+        "the noisy image x_t, and what the network predicts from it. The signal-to-noise ratio (SNR) falls with t, and "
+        "L_{t-1} is what the step t costs in a file."
     )
     chooser = Chooser.build(collection, collection.diffusion_names)
     steps = collection.diffusion(collection.diffusion_names[0]).schedule.num_steps
@@ -137,8 +139,9 @@ def tab(collection: Collection, start: Start) -> None:
         return found, gr.update(maximum=run.schedule.num_steps, value=t), shown(run, image, t, found)
 
     @speaking
-    def move(name: str, image: Tensor, t: int, found: str) -> str:
-        return shown(collection.diffusion(name), image, int(t), found)
+    def move(name: str, image: Tensor, t: float | None, found: str) -> str:
+        run = collection.diffusion(name)
+        return shown(run, image, min(max(int(t or 1), 1), run.schedule.num_steps), found)
 
     chooser.on_choice(begin, [address, slider, view], start)
     slider.input(

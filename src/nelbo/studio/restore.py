@@ -183,9 +183,9 @@ def tab(collection: Collection, start: Start) -> None:
         return shown(run, image, seen, found)
 
     def fitting(damage: str) -> tuple[Any, ...]:
-        return tuple(gr.update(visible=damage == each) for each in (INPAINT, DENOISE, ENLARGE))
+        return (*(gr.update(visible=damage == each) for each in (INPAINT, DENOISE, ENLARGE)), "")
 
-    damage.change(fitting, damage, [editor, noise, factor], queue=False)
+    damage.change(fitting, damage, [editor, noise, factor, view], queue=False)
     chooser.on_choice(begin, [editor, damage, view], start)
     inputs = [chooser.model, chooser.image, editor, damage, noise, factor, num]
     drawing = draws.click(draw, inputs, view)

@@ -12,6 +12,7 @@ from typing import Any
 import gradio as gr
 import torch
 
+from nelbo.errors import ConfigurationError, shown
 from nelbo.plots import animate_images, sample_grid, save
 from nelbo.probability import data_to_levels
 from nelbo.runs import DiffusionRun, SamplingOptions
@@ -26,6 +27,7 @@ from nelbo.studio.speaking import speaking
 MOST = 64  # images at once
 FRAMES = 48  # of an animation, at most
 BY_FREQUENCY = "by frequency"  # of the classes in training
+LARGEST_SEED = 2**32 - 1
 FINAL = 5  # times that the last frame of an animation is kept
 
 
@@ -39,12 +41,26 @@ class Setting:
     guidance: float | None = None
 
     @classmethod
-    def of(cls, run: DiffusionRun, sampler: str, steps: float | None, label: str, guidance: float | None) -> "Setting":
-        """Read what the components hold; what equals the default of the model is left out."""
-        usual = usual_options(run, sampler, label)
-        chosen = None if steps is None or int(steps) == usual.steps else int(steps)
-        scale = None if guidance is None or guidance == (usual.guidance or 1) else float(guidance)
-        return cls(sampler, chosen, None if label == BY_FREQUENCY else label, scale)
+    def of(cls, sampler: str, steps: str, label: str, guidance: str) -> "Setting":
+        """Read what the components hold; an empty field is the default.
+
+        Raises:
+            ConfigurationError: a field holds no number.
+        """
+        return cls(
+            sampler,
+            _number(steps, "steps", int),
+            None if label == BY_FREQUENCY else label,
+            _number(guidance, "guidance", float),
+        )
+
+    def words(self, run: DiffusionRun) -> str:
+        """Return the setting in words, with the defaults of the model."""
+        usual = usual_options(run, self)
+        guidance = usual.guidance if self.guidance is None else self.guidance
+        classes = f", class {self.label or BY_FREQUENCY}" if run.recipe.conditional else ""
+        guided = f", guidance {guidance:g}" if guidance not in (None, 1) else ""
+        return f"{self.sampler}, {usual.steps if self.steps is None else self.steps} steps{classes}{guided}"
 
     @property
     def options(self) -> SamplingOptions:
@@ -97,7 +113,7 @@ class Progress:
 def draw(run: DiffusionRun, num: int, seed: int, settings: Sequence[Setting]) -> Iterator[Progress]:
     """Draw images by each setting, from the same noise; a shorter walk waits at its end."""
     walks = [run.trajectory(num, seed=seed, label=each.label, options=each.options) for each in settings]
-    total = sum(usual_steps(run, each) for each in settings)
+    total = sum(each.steps or usual_options(run, each).steps or 0 for each in settings)
     began, done, last = time.perf_counter(), 0, list[Step]()
     with torch.no_grad():
         for steps in zip_longest(*walks):
@@ -106,19 +122,18 @@ def draw(run: DiffusionRun, num: int, seed: int, settings: Sequence[Setting]) ->
             yield Progress(last, done, total, time.perf_counter() - began)
 
 
-def show(run: DiffusionRun, progress: Progress, noisy: bool) -> str:
+def show(run: DiffusionRun, progress: Progress, settings: Sequence[Setting], noisy: bool) -> str:
     """Return the pictures of each setting as HTML.
 
     Args:
         noisy: show x_t instead of the predicted image.
     """
-    names = ("first setting", "second setting") if len(progress.steps) > 1 else ("",)
     pictures = []
-    for name, step in zip(names, progress.steps, strict=True):
+    for setting, step in zip(settings, progress.steps, strict=True):
         x = step.x_t if noisy else step.x_0
         levels = pixels_of(x, run.levels) if step.t == 0 else data_to_levels(x.clamp(-1, 1), run.levels).byte().cpu()
-        pictures.append(grid(levels, run.levels, name or "samples", note=f"t = {step.t}"))
-    return said(progress.words) + row(pictures)
+        pictures.append(grid(levels, run.levels, setting.words(run), note=f"t = {step.t}"))
+    return row(pictures)
 
 
 def files(run: DiffusionRun, frames: Sequence[Sequence[Step]], folder: Path) -> tuple[Path, Path]:
@@ -146,29 +161,70 @@ def _classes(run: DiffusionRun) -> list[str]:
     return [BY_FREQUENCY, WITHOUT, IN_TURN, *run.config.data.class_names] if run.recipe.conditional else [BY_FREQUENCY]
 
 
-def usual_steps(run: DiffusionRun, setting: Setting) -> int:
-    """Return the number of steps of a setting."""
-    usual = usual_options(run, setting.sampler, setting.label or BY_FREQUENCY).steps or run.schedule.num_steps
-    return usual if setting.steps is None else setting.steps
+def usual_options(run: DiffusionRun, setting: Setting) -> SamplingOptions:
+    """Return the options of the sampler and the class of a setting with the defaults of the model."""
+    return run.model.with_defaults(SamplingOptions.of(sampler=setting.sampler), labelled=setting.label != WITHOUT)
 
 
-def usual_options(run: DiffusionRun, sampler: str, label: str) -> SamplingOptions:
-    """Return the options of a sampler and a class with the defaults of the model filled in."""
-    return run.model.with_defaults(SamplingOptions.of(sampler=sampler), labelled=label != WITHOUT)
+def _number(text: str, name: str, kind: type[int] | type[float]) -> Any:
+    """Read a field; None if it is empty.
+
+    Raises:
+        ConfigurationError: it holds no number.
+    """
+    if not text.strip():
+        return None
+    try:
+        return kind(text)
+    except ValueError:
+        what = "a whole number" if kind is int else "a number"
+        raise ConfigurationError(f"{name} is {shown(text)}; expected {what}, or nothing for the default.") from None
+
+
+def whole(value: float | None, name: str, least: int, most: int) -> int:
+    """Return the whole number of a field.
+
+    Raises:
+        ConfigurationError: it is empty, or outside its range.
+    """
+    if value is None or not least <= value <= most:
+        given = "empty" if value is None else f"{value:g}"
+        raise ConfigurationError(f"{name} is {given}; enter a whole number within {least}..{most}.")
+    return int(value)
 
 
 def _setting(run: DiffusionRun, title: str) -> list[Any]:
-    """Build the components of one setting: sampler, steps, class and guidance, with their defaults."""
-    usual = usual_options(run, DEFAULT_SAMPLER, BY_FREQUENCY)
+    """Build the components of one setting: sampler, steps, class and guidance; empty fields are the defaults."""
+    usual = usual_options(run, Setting())
     gr.Markdown(title)
     with gr.Row():
         parts = [
             gr.Dropdown(list(SAMPLER_NAMES), value=DEFAULT_SAMPLER, label="sampler", filterable=False),
-            gr.Number(usual.steps, label="steps", precision=0, minimum=1, maximum=run.schedule.num_steps),
+            gr.Textbox("", label="steps", placeholder=f"{usual.steps} (the default)", max_lines=1),
             gr.Dropdown(_classes(run), value=BY_FREQUENCY, label="class", filterable=False),
-            gr.Number(usual.guidance or 1, label="guidance (1: none)", minimum=0, step=0.1),
+            gr.Textbox("", label="guidance", placeholder=f"{usual.guidance or 1:g} (the default)", max_lines=1),
         ]
     return parts
+
+
+def _fit(collection: Collection, model: Any, first: Sequence[Any], second: Sequence[Any]) -> None:
+    """Let the classes and the defaults that are shown follow the model, the sampler and the class."""
+
+    def usual(name: str, sampler: str, label: str) -> tuple[Any, Any]:
+        options = usual_options(collection.diffusion(name), Setting.of(sampler, "", label, ""))
+        values = options.steps, f"{options.guidance or 1:g}"
+        steps, guidance = (gr.update(placeholder=f"{value} (the default)") for value in values)
+        return steps, guidance
+
+    @speaking
+    def other_model(name: str) -> tuple[Any, ...]:
+        choices = gr.update(choices=_classes(collection.diffusion(name)), value=BY_FREQUENCY)
+        return (choices, *usual(name, DEFAULT_SAMPLER, BY_FREQUENCY)) * 2
+
+    model.input(other_model, model, [parts[i] for parts in (first, second) for i in (2, 1, 3)], queue=False)
+    for parts in (first, second):
+        for changed in (parts[0], parts[2]):
+            changed.change(usual, [model, parts[0], parts[2]], [parts[1], parts[3]], queue=False)
 
 
 def tab(collection: Collection) -> None:
@@ -177,17 +233,17 @@ def tab(collection: Collection) -> None:
     gr.Markdown("The reverse process turns noise into images. Watch what the network predicts at each step.")
     with gr.Row():
         model = gr.Dropdown(names, value=names[0], label="model", visible=len(names) > 1, filterable=False)
-        num = gr.Number(16, label=f"images (1 to {MOST})", precision=0, minimum=1, maximum=MOST)
-        seed = gr.Number(0, label="seed", precision=0, minimum=0)
+        num = gr.Number(16, label=f"images (1 to {MOST})", precision=0)
+        seed = gr.Number(0, label="seed", precision=0)
         noisy = gr.Checkbox(False, label="show the noisy images x_t")
     first = _setting(collection.diffusion(names[0]), "**Setting**")
     beside = gr.Checkbox(False, label="compare with a second setting, from the same noise")
     with gr.Group(visible=False) as group:
         second = _setting(collection.diffusion(names[0]), "**Second setting**")
-    beside.change(lambda on: gr.update(visible=on), beside, group, queue=False)
+    beside.input(lambda on, *own: (gr.update(visible=on), *own), [beside, *first], [group, *second], queue=False)
     with gr.Row():
         start, stop = gr.Button("Draw", variant="primary"), gr.Button("Stop")
-    view = gr.HTML(elem_id="sample-view")
+    state, view = gr.HTML(elem_id="sample-state"), gr.HTML(elem_id="sample-view")
     with gr.Row():
         png = gr.DownloadButton("Download PNG", interactive=False)
         gif = gr.DownloadButton("Download GIF", interactive=False)
@@ -197,38 +253,23 @@ def tab(collection: Collection) -> None:
 
     @speaking
     def begin(
-        name: str, num: float, seed: float, noisy: bool, beside: bool, *parts: Any
-    ) -> Iterator[tuple[Any, Any, Any, str, str]]:
-        run, given = collection.diffusion(name), (int(num), int(seed))
-        settings = [Setting.of(run, *parts[:4]), *([Setting.of(run, *parts[4:])] if beside else [])]
+        name: str, num: float | None, seed: float | None, noisy: bool, beside: bool, *parts: Any
+    ) -> Iterator[tuple[Any, ...]]:
+        run = collection.diffusion(name)
+        given = whole(num, "the number of images", 1, MOST), whole(seed, "the seed", 0, LARGEST_SEED)
+        settings = [Setting.of(*parts[:4]), *([Setting.of(*parts[4:])] if beside else [])]
         commands = "\n".join(each.command(name, *given) for each in settings)
         lines = "\n\n".join(each.python(name, *given) for each in settings)
-        waiting = gr.update(interactive=False)
-        frames = list[Sequence[Step]]()
+        waiting, frames = gr.update(interactive=False), list[Sequence[Step]]()
         for progress in draw(run, *given, settings):
             frames.append(progress.steps)
-            yield show(run, progress, noisy), waiting, waiting, commands, lines
+            pictures = show(run, progress, settings, noisy)
+            yield said(progress.words), pictures, waiting, waiting, commands, lines
         folder = Path(tempfile.mkdtemp(prefix="nelbo-studio-"))
         ready = [gr.update(value=str(path), interactive=True) for path in files(run, frames, folder)]
-        yield show(run, progress, noisy), ready[0], ready[1], commands, lines
+        yield said(progress.words), pictures, *ready, commands, lines
 
     inputs = [model, num, seed, noisy, beside, *first, *second]
-    drawing = start.click(begin, inputs, [view, png, gif, command, python], show_progress="hidden")
-    stop.click(lambda: gr.Info("stopped"), cancels=[drawing], queue=False)
-
-    @speaking
-    def other_model(name: str) -> tuple[Any, ...]:
-        run = collection.diffusion(name)
-        return (gr.update(choices=_classes(run), value=BY_FREQUENCY), *usual(name, DEFAULT_SAMPLER, BY_FREQUENCY)) * 2
-
-    @speaking
-    def usual(name: str, sampler: str, label: str) -> tuple[Any, ...]:
-        run = collection.diffusion(name)
-        options = usual_options(run, sampler, label)
-        return gr.update(value=options.steps, maximum=run.schedule.num_steps), options.guidance or 1
-
-    order = [parts[i] for parts in (first, second) for i in (2, 1, 3)]
-    model.input(other_model, model, order, queue=False)
-    for parts in (first, second):
-        for changed in (parts[0], parts[2]):
-            changed.input(usual, [model, parts[0], parts[2]], [parts[1], parts[3]], queue=False)
+    drawing = start.click(begin, inputs, [state, view, png, gif, command, python], show_progress="hidden")
+    stop.click(lambda: said("Stopped."), None, state, cancels=[drawing], queue=False)
+    _fit(collection, model, first, second)

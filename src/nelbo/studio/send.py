@@ -18,7 +18,7 @@ from nelbo.files import write_bytes
 from nelbo.runs import DiffusionRun, codec_for, find_model
 from nelbo.studio.choosing import Chooser, Start
 from nelbo.studio.collection import Collection
-from nelbo.studio.inline import picture, row, table
+from nelbo.studio.inline import picture, row, said, table
 from nelbo.studio.speaking import BAR, speaking
 
 QUALITIES = range(1, 101)
@@ -45,16 +45,22 @@ class Sent:
     """An image in every format.
 
     Attributes:
+        image: (C, H, W) uint8 levels.
         content: the .nelbo file.
         previews: for each format, its pictures by ascending bytes; "nelbo" comes first.
         num_dims: of the image.
         levels: K.
     """
 
+    image: Tensor
     content: bytes
     previews: dict[str, Sequence[Preview]]
     num_dims: int
     levels: int
+
+    def after(self, num_bytes: int) -> Preview | None:
+        """Return the next picture of the .nelbo file that needs more bytes; None at the end."""
+        return next((each for each in self.previews["nelbo"] if each.num_bytes > num_bytes), None)
 
     def at(self, name: str, num_bytes: int) -> Preview | None:
         """Return the best picture of a format within a number of bytes; None if there is none."""
@@ -75,7 +81,7 @@ def send(
         found[name] = _by_size([encode_image(name, shown, quality) for quality in QUALITIES])
         if name != "JPEG":
             found[name] = _by_size([*found[name], encode_image(name, shown, None)])
-    return Sent(content, found, image.numel(), run.levels)
+    return Sent(image, content, found, image.numel(), run.levels)
 
 
 def _beginnings(codec: ProgressiveCodec, file: Bitstream | RawImage, image: Tensor, scale: float) -> Iterator[Preview]:
@@ -95,7 +101,7 @@ def _by_size(found: Sequence[Any]) -> list[Preview]:
 
 def shown(sent: Sent, num_bytes: int) -> str:
     """Return the pictures of all formats within a number of bytes as HTML."""
-    pictures = []
+    pictures, following = [picture(sent.image, sent.levels, "original", width=190)], sent.after(num_bytes)
     for name, own in sent.previews.items():
         found, levels = sent.at(name, num_bytes), sent.levels if name == "nelbo" else 256
         if found is None:
@@ -103,10 +109,11 @@ def shown(sent: Sent, num_bytes: int) -> str:
             pictures.append(f"<figure class='picture absent'><div></div><figcaption>{name}{note}</figcaption></figure>")
             continue
         bits = 8 * found.num_bytes / sent.num_dims
-        error = "exact" if found.rmse == 0 else f"RMSE {found.rmse:.1f}"
+        error = "exact" if found.rmse == 0 else f"RMSE {found.rmse:.1f} grey levels"
         note = f"{found.num_bytes:,} bytes, {bits:.2f} bits/dim, {error}"
         pictures.append(picture(found.image, levels, name, width=190, note=note))
-    return row(pictures)
+    next_one = "" if following is None else said(f"The next picture of nelbo needs {following.num_bytes:,} bytes.")
+    return row(pictures) + next_one
 
 
 def facts(sent: Sent) -> str:
@@ -120,7 +127,8 @@ def facts(sent: Sent) -> str:
     for name, own in sent.previews.items():
         if name != "nelbo" and own[-1].rmse == 0:
             rows.append((f"{name}, lossless", f"{own[-1].num_bytes:,} bytes"))
-    return table(rows)
+    rows.append(("PNG", f"{encode_image('PNG', to_bytes(sent.image, sent.levels), None).num_bytes:,} bytes"))
+    return table(rows) + said("A file is larger than the bound: it has a header, and an index for each chunk.")
 
 
 def received(path: str) -> tuple[Tensor, int, str]:

@@ -11,16 +11,18 @@ from nelbo.errors import SETTING, NelboError, NelboWarning
 
 BAR = gr.Progress()  # the default of a handler's argument `progress`, which Gradio replaces
 
+NAMES = {"label": "the class", "num": "the number of images"}  # of fields of the page
+
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 
 def on_page(name: str, value: str | None) -> str:
     """Write an option as the page does.
 
-    >>> on_page("steps", "0"), on_page("recipe.training.minutes", None)
-    ('steps 0', 'training minutes')
+    >>> on_page("steps", "0"), on_page("recipe.training.minutes", None), on_page("label", None)
+    ('steps 0', 'training minutes', 'the class')
     """
-    words = name.removeprefix(SETTING).replace("_", " ").replace(".", " ")
+    words = NAMES.get(name) or name.removeprefix(SETTING).replace("_", " ").replace(".", " ")
     return words if value is None else f"{words} {value}"
 
 
