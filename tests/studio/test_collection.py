@@ -27,7 +27,7 @@ def test_model_without_its_data_offers_samples(model, monkeypatch):
     monkeypatch.setattr(module, "data_of", missing)
     found = Collection([model], device="cpu")
     examples = found.examples(model)
-    assert examples.origin == "samples of the model, whose images are not on this computer"
+    assert examples.origin == "samples of the model, because its images cannot be read here"
     assert torch.equal(examples.images, found.diffusion(model).sample(10, seed=1))
 
 

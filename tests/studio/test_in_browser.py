@@ -133,7 +133,7 @@ def test_send(page, run, images, tmp_path):
     used = int(re.search(r"([\d,]+) bytes", page.locator("#send-view figcaption").nth(1).inner_text())[1])
     assert used <= len(content) // 2
     page.get_by_text("Open a .nelbo file").click()
-    page.locator("input[type=file]").last.set_input_files(tmp_path / "image.nelbo")
+    page.locator("#send-file input[type=file]").set_input_files(tmp_path / "image.nelbo")
     page.locator("#send-decoded", has_text="lossless").wait_for()
 
 
@@ -142,7 +142,7 @@ def test_send_says_that_a_file_is_damaged(page, tmp_path):
     page.locator("#send-view figure").first.wait_for()
     (tmp_path / "broken.nelbo").write_bytes(b"no file of nelbo")
     page.get_by_text("Open a .nelbo file").click()
-    page.locator("input[type=file]").last.set_input_files(tmp_path / "broken.nelbo")
+    page.locator("#send-file input[type=file]").set_input_files(tmp_path / "broken.nelbo")
     page.locator(".toast-body", has_text="not a .nelbo file").wait_for()
 
 

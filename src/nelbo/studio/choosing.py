@@ -78,8 +78,8 @@ class Chooser:
             return images[min(int(event.index), len(images) - 1)]
 
         @speaking
-        def uploaded(name: str, path: str | None) -> Tensor:
-            return collection.examples(name).images[0] if path is None else collection.upload(name, path)
+        def uploaded(name: str, path: str) -> Tensor:
+            return collection.upload(name, path)
 
         def first(fresh: bool, name: str, image: Tensor) -> Any:
             return (False, *begin(name, image)) if fresh else tuple(gr.skip() for _ in range(1 + len(outputs)))
@@ -88,7 +88,7 @@ class Chooser:
         parts = [self.caption, self.gallery, self.image, self.upload]
         self.model.input(other_model, self.model, parts).success(begin, given, found)
         self.gallery.select(chosen, self.model, self.image).success(begin, given, found)
-        self.upload.change(uploaded, [self.model, self.upload], self.image).success(begin, given, found)
+        self.upload.upload(uploaded, [self.model, self.upload], self.image).success(begin, given, found)
         start(first, [fresh, *given], [fresh, *found])
 
 

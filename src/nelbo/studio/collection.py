@@ -110,7 +110,7 @@ class Collection:
         return self._once(("codec", name), lambda: self.diffusion(name).codec())
 
     def examples(self, name: str) -> Examples:
-        """Return ten held-out images of a model, or samples of it if its images are not on this computer."""
+        """Return ten held-out images of a model, or samples of it if its images cannot be read."""
         return self._once(("examples", name), lambda: self._images(name, EXAMPLES))
 
     def scores(self, name: str, progress: Progress | None = None) -> Scores:
@@ -140,7 +140,7 @@ class Collection:
             if len(held_out) == 0:
                 raise DataError(f"{name} has no held-out images.")
         except NelboError:
-            return Examples(run.sample(num, seed=1), "samples of the model, whose images are not on this computer")
+            return Examples(run.sample(num, seed=1), "samples of the model, because its images cannot be read here")
         some = held_out.spread(min(num, len(held_out)))
         return Examples(some.images(torch.arange(len(some))), "held-out images")
 

@@ -107,7 +107,7 @@ def shown(run: DiffusionRun, image: Tensor, t: int, address: str) -> str:
         picture(_levels(x_t, levels), levels, name, width=150, note=f"log SNR {log_snr:.2f}")
         for name, log_snr, x_t in compared(run, image, t)
     )
-    note = said("The curve has one draw at each of 64 steps t > 1; the decoder's L_0, at t = 1, is far above it.")
+    note = said("The curve has few draws at each t, so a single draw lies beside it. L_0, at t = 1, is not on it.")
     title = said(f"The same noise at t = {t} by three schedules:")
     return f"{row(main)}{table(facts)}{marked}{note}{title}{row(others)}"
 

@@ -19,7 +19,7 @@ from nelbo.runs import DiffusionRun, codec_for, find_model
 from nelbo.studio.choosing import Chooser, Start
 from nelbo.studio.collection import Collection
 from nelbo.studio.inline import picture, row, said, table
-from nelbo.studio.speaking import BAR, speaking
+from nelbo.studio.speaking import BAR, on_page, speaking
 
 QUALITIES = range(1, 101)
 MOST_BYTES = 1 << 20  # of a file that a visitor gives
@@ -151,22 +151,33 @@ def received(path: str) -> tuple[Tensor, int, str]:
     return decoded.image, codec.chain.levels, decoded.status
 
 
+def why_not(collection: Collection, name: str) -> str:
+    """Return why a model cannot compress, or "" if it can."""
+    try:
+        collection.codec(name)
+    except NelboError as error:
+        return error.message(on_page)
+    return ""
+
+
 def tab(collection: Collection, start: Start) -> None:
     """Build the tab; `start` is what shows it first."""
-    names = [name for name in collection.diffusion_names if _can_send(collection, name)]
+    names = [name for name in collection.diffusion_names if not why_not(collection, name)]
     gr.Markdown(
         "A .nelbo file sends an image from coarse to fine: its first bytes are a preview, and the whole file is exact. "
-        "Move the slider to see what fits into so many bytes."
+        "Move the slider to see the picture that each number of bytes gives."
     )
+    for name in collection.diffusion_names:
+        if why := why_not(collection, name):
+            gr.Markdown(f"`{name}` cannot compress here: {why}")
     if not names:
-        gr.Markdown("None of the models can compress yet. Run `nelbo codec RUN`, and start the studio again.")
         return
     chooser = Chooser.build(collection, names)
     slider = gr.Slider(1, 1000, 100, step=1, label="bytes", elem_id="send-bytes")
     view, sizes, state = gr.HTML(elem_id="send-view"), gr.HTML(elem_id="send-facts"), gr.State(None)
     download = gr.DownloadButton("Download the .nelbo file")
     with gr.Accordion("Open a .nelbo file", open=False):
-        given = gr.File(label=".nelbo file", file_types=[".nelbo"], type="filepath")
+        given = gr.File(label=".nelbo file", file_types=[".nelbo"], type="filepath", elem_id="send-file")
         decoded = gr.HTML(elem_id="send-decoded")
 
     @speaking
@@ -195,11 +206,3 @@ def tab(collection: Collection, start: Start) -> None:
     chooser.on_choice(begin, [state, slider, view, sizes, download], start)
     slider.input(move, [state, slider], view, queue=False, show_progress="hidden", trigger_mode="always_last")
     given.change(open_file, given, decoded)
-
-
-def _can_send(collection: Collection, name: str) -> bool:
-    try:
-        collection.codec(name)
-    except NelboError:
-        return False
-    return True
