@@ -238,7 +238,7 @@ def test_missing_value_makes_the_reverse_divergence_infinite():
 
 
 def test_plane_shows_the_mean_of_the_decoder(collection, vae):
-    plane = latent.Planes(collection).of(vae)
+    plane = latent.plane_of(collection, vae)
     [image] = plane.at(torch.tensor([1.0]), torch.tensor([-0.5]))
     z = torch.zeros(1, 4)
     z[0, plane.dims[0]], z[0, plane.dims[1]] = 1.0, -0.5

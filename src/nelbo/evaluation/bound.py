@@ -58,10 +58,7 @@ def evaluate_bound(
         check_whole("steps_per_image", steps_per_image)
     num_steps, num_dims = reverse.schedule.num_steps, math.prod(images.shape)
     probabilities = probabilities_of_t(num_steps, proposal)
-    if num_steps == 1:
-        steps_per_image = 0
-    elif steps_per_image is None or steps_per_image >= num_steps - 1:
-        steps_per_image = None
+    steps_per_image = num_strata(steps_per_image, num_steps)
     rows, by_step = [], torch.zeros(4, num_steps + 1, dtype=torch.float64)  # count, sum, sum of squares, x_0's error
     for start in range(0, len(images), batch_size):
         chosen = torch.arange(start, min(start + batch_size, len(images)))
@@ -166,6 +163,13 @@ def _terms(
     parts = torch.stack(strata)
     variance = decoders.diff(dim=0).square().squeeze(0) / 4 + _variance_of_sum(parts)
     return torch.stack([bound.prior(x_0).double().cpu(), parts.sum(0), decoder, variance], 1)
+
+
+def num_strata(steps_per_image: int | None, num_steps: int) -> int | None:
+    """Return the number of strata, or None where every t = 2..T is evaluated; 0 for a chain of one step."""
+    if num_steps == 1:
+        return 0
+    return None if steps_per_image is None or steps_per_image >= num_steps - 1 else steps_per_image
 
 
 def strata_of_t(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nelbo.diffusion import ReverseProcess, VariationalBound
 from nelbo.display import Displayed, pngs
-from nelbo.evaluation.bound import probabilities_of_t, strata_of_t
+from nelbo.evaluation.bound import num_strata, probabilities_of_t, strata_of_t
 from nelbo.probability import levels_to_data
 from nelbo.progress import Progress
 from nelbo.randomness import SCORING, image_generators, standard_normal
@@ -83,8 +83,7 @@ def evaluate_heat_map(
     bound, num_steps = VariationalBound(reverse), reverse.schedule.num_steps
     x_0 = levels_to_data(image[None], reverse.levels).to(reverse.schedule.device)
     generators = image_generators(seed, 0, 1, SCORING)
-    if steps_per_image is not None and steps_per_image >= num_steps - 1:
-        steps_per_image = None if num_steps > 1 else 0
+    steps_per_image = num_strata(steps_per_image, num_steps)
     wanted = num_steps - 1 if steps_per_image is None else steps_per_image
     done = 0
 

@@ -15,10 +15,11 @@ from .reconstructions import reconstruction_grid
 from .restoration import restoration_strip
 from .samplers import samplers_table
 from .samples import picture_of
-from .saving import Picture, check_ending, figure_png, save
+from .saving import Picture, check_ending, save
 from .schedule import schedule_curves
 from .scores import score_histogram
 from .shared import shared_table
+from .style import figure_png
 from .table2 import HeatTable, heat_tables, samples_by_cell
 from .trajectory import evenly, trajectory_strip
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nelbo.errors import ShapeError
 from nelbo.plots.grid import GAP_LEVEL, sample_grid
-from nelbo.plots.style import INK
+from nelbo.plots.style import INK, figure_png
 from nelbo.probability import data_to_levels
 
 FRAME, REST = 90, 1800  # milliseconds
@@ -63,6 +63,4 @@ def captioned(image: Image.Image, caption: str) -> Image.Image:
 
 def rasterised(figure: Figure) -> Image.Image:
     """Return a figure as pixels."""
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png")
-    return Image.open(buffer).convert("RGB")
+    return Image.open(BytesIO(figure_png(figure))).convert("RGB")

@@ -39,13 +39,6 @@ def save(picture: Picture, path: str | Path) -> Path:
     return path
 
 
-def figure_png(figure: Figure, dpi: int = 110) -> bytes:
-    """Return a figure as a PNG file."""
-    file = BytesIO()
-    figure.savefig(file, format="png", dpi=dpi)
-    return file.getvalue()
-
-
 def check_ending(path: Path, *, animation: bool = False, image: bool = False, name: str = "out") -> Path:
     """Return the path if `save` can write a figure to it. Call it before long work.
 

@@ -1,6 +1,7 @@
 """The common style of all figures: Okabe and Ito's colour-blind safe palette, two spines, a light grid."""
 
 import math
+from io import BytesIO
 from typing import Literal
 
 from matplotlib.axes import Axes
@@ -20,6 +21,13 @@ def new_figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), dpi=150, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     return figure
+
+
+def figure_png(figure: Figure, dpi: float | Literal["figure"] = "figure") -> bytes:
+    """Return a figure as a PNG file, at its own dots per inch or others."""
+    file = BytesIO()
+    figure.savefig(file, format="png", dpi=dpi)
+    return file.getvalue()
 
 
 def dress(axes: Axes, title: str, x_label: str, y_label: str) -> None:

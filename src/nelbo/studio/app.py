@@ -10,7 +10,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 import gradio as gr
 
-from nelbo.errors import NelboWarning
+from nelbo.errors import ConfigurationError, NelboWarning, option
 from nelbo.studio import bits, counts, latent, noise, restore, sample, send, training
 from nelbo.studio.collection import Collection
 from nelbo.studio.guard import GUARDS
@@ -59,34 +59,41 @@ def launch(
     device: str | None = None,
     *,
     open_browser: bool = False,
-    on_ready: Callable[[], None] = lambda: None,
+    on_ready: Callable[[str], None] = lambda address: None,
 ) -> None:
     """Open the page on this computer, and serve it until a signal stops it.
 
     Args:
         names: see `Collection`.
-        port: of the page; None for a free one.
+        port: of the page; None for the first free one from 7860.
         device: of the networks.
-        on_ready: called when the page can be used.
+        on_ready: called with the address when the page can be used.
+
+    Raises:
+        ConfigurationError: the port cannot be used, or no port is free.
     """
     trainings = Trainings()
     page = build(Collection(names, device), trainings)
     warnings.simplefilter("always", NelboWarning)  # each visitor sees it
     warnings.showwarning = warn_on_page
-    page.launch(
-        server_name=HOST,
-        server_port=port,
-        inbrowser=open_browser,
-        theme=theme(),
-        css_paths=CSS,
-        quiet=True,
-        show_error=True,
-        max_file_size=MOST_UPLOADED,
-        footer_links=["gradio", "settings"],
-        prevent_thread_lock=True,
-        app_kwargs={"middleware": GUARDS},
-    )
-    on_ready()
+    try:
+        page.launch(
+            server_name=HOST,
+            server_port=port,
+            inbrowser=open_browser,
+            theme=theme(),
+            css_paths=CSS,
+            quiet=True,
+            show_error=True,
+            max_file_size=MOST_UPLOADED,
+            footer_links=["gradio", "settings"],
+            prevent_thread_lock=True,
+            app_kwargs={"middleware": GUARDS},
+        )
+    except OSError as error:
+        place = "no port is free" if port is None else f"{option('port', port)} cannot be used"
+        raise ConfigurationError(f"{place}: {error}; choose another {option('port')}.") from error
+    on_ready(page.local_url)
     try:
         threading.Event().wait()
     except KeyboardInterrupt:

@@ -1,9 +1,11 @@
 """The models that the studio shows: each is loaded once, with its codec, some images and their scores."""
 
 import math
+import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -68,6 +70,7 @@ class Collection:
 
     def __init__(self, names: Sequence[str] = (), device: str | None = None) -> None:
         self.names, self.device = list(dict.fromkeys(names)) or _bundled_names(), device
+        self._scratch = tempfile.TemporaryDirectory(prefix="nelbo-studio-")  # removed when the program ends
         self._made, self._locks, self._lock = dict[Any, Any](), dict[Any, threading.Lock](), threading.Lock()
         for name in self.names:
             self.run(name)
@@ -82,7 +85,7 @@ class Collection:
                 raise ConfigurationError(f"{name} is a model of points; the studio shows models of images.")
             return run
 
-        return self._once(("run", name), make)
+        return self.once(("run", name), make)
 
     def diffusion(self, name: str) -> DiffusionRun:
         """Return a diffusion model.
@@ -107,11 +110,11 @@ class Collection:
 
     def codec(self, name: str) -> ProgressiveCodec:
         """Return the codec of a diffusion model."""
-        return self._once(("codec", name), lambda: self.diffusion(name).codec())
+        return self.once(("codec", name), lambda: self.diffusion(name).codec())
 
     def examples(self, name: str) -> Examples:
         """Return ten held-out images of a model, or samples of it if its images cannot be read."""
-        return self._once(("examples", name), lambda: self._images(name, EXAMPLES))
+        return self.once(("examples", name), lambda: self._images(name, EXAMPLES))
 
     def scores(self, name: str, progress: Progress | None = None) -> Scores:
         """Return the scores of held-out images, or of samples; they are computed once."""
@@ -121,7 +124,7 @@ class Collection:
             values = self.diffusion(name).score(found.images, progress=progress)
             return Scores(values.sort().values, found.origin)
 
-        return self._once(("scores", name), make)
+        return self.once(("scores", name), make)
 
     def upload(self, name: str, path: str) -> Tensor:
         """Read an image that a visitor gave, as the model's own images: (C, H, W) uint8.
@@ -133,6 +136,20 @@ class Collection:
         pixels: Tensor = self.run(name).dataset_of([path]).images([0])[0]
         return pixels
 
+    def once(self, key: tuple[str, str], make: Callable[[], Made]) -> Made:
+        """Return what `make` returned the first time; a second caller waits for the first."""
+        with self._lock:
+            lock = self._locks.setdefault(key, threading.Lock())
+        with lock:
+            if key not in self._made:
+                self._made[key] = make()
+            made: Made = self._made[key]
+            return made
+
+    def folder(self) -> Path:
+        """Return a new empty folder for files that a visitor downloads."""
+        return Path(tempfile.mkdtemp(dir=self._scratch.name))
+
     def _images(self, name: str, num: int) -> Examples:
         run = self.run(name)
         try:
@@ -143,16 +160,6 @@ class Collection:
             return Examples(run.sample(num, seed=1), "samples of the model, because its images cannot be read here")
         some = held_out.spread(min(num, len(held_out)))
         return Examples(some.images(torch.arange(len(some))), "held-out images")
-
-    def _once(self, key: tuple[str, str], make: Callable[[], Made]) -> Made:
-        """Return what `make` returned the first time; a second caller waits for the first."""
-        with self._lock:
-            lock = self._locks.setdefault(key, threading.Lock())
-        with lock:
-            if key not in self._made:
-                self._made[key] = make()
-            made: Made = self._made[key]
-            return made
 
 
 def _bundled_names() -> list[str]:

@@ -12,6 +12,7 @@ from nelbo.display import pngs
 from nelbo.plots import figure_png, sample_grid
 
 WIDTH = 220  # pixels of a picture on the page
+DPI = 110  # of a figure on the page
 
 
 def source(png: bytes) -> str:
@@ -26,11 +27,20 @@ def picture(image: Tensor, levels: int, caption: str, *, width: int = WIDTH, not
         note: a second line.
     """
     [png] = pngs(image[None], levels)
-    more = f"<br><small>{html.escape(note)}</small>" if note else ""
-    return (
-        f"<figure class='picture' style='width:{width}px'><img alt='{html.escape(caption, quote=True)}' "
-        f"src='{source(png)}'><figcaption>{html.escape(caption)}{more}</figcaption></figure>"
-    )
+    return _captioned(png, caption, note, f"class='picture' style='width:{width}px'")
+
+
+def grid(images: Tensor, levels: int, caption: str, *, note: str = "") -> str:
+    """Return images (N, C, H, W) uint8 as one picture, row by row, with a caption."""
+    file = BytesIO()
+    sample_grid(images, levels).save(file, "PNG", compress_level=1)
+    return _captioned(file.getvalue(), caption, note, "class='picture grid'")
+
+
+def _captioned(png: bytes, caption: str, note: str, attributes: str) -> str:
+    caption, more = html.escape(caption, quote=True), f"<br><small>{html.escape(note)}</small>" if note else ""
+    image = f"<img alt='{caption}' src='{source(png)}'>"
+    return f"<figure {attributes}>{image}<figcaption>{caption}{more}</figcaption></figure>"
 
 
 def row(pictures: Iterable[str]) -> str:
@@ -40,7 +50,7 @@ def row(pictures: Iterable[str]) -> str:
 
 def drawn(figure: Any, alt: str) -> str:
     """Return a figure of `nelbo.plots` as HTML, at most as wide as the page."""
-    return f"<img class='figure' alt='{html.escape(alt, quote=True)}' src='{source(figure_png(figure))}'>"
+    return f"<img class='figure' alt='{html.escape(alt, quote=True)}' src='{source(figure_png(figure, DPI))}'>"
 
 
 def table(rows: Iterable[tuple[str, str]]) -> str:
@@ -52,14 +62,3 @@ def table(rows: Iterable[tuple[str, str]]) -> str:
 def said(text: str) -> str:
     """Return a sentence as a paragraph."""
     return f"<p class='said'>{html.escape(text)}</p>"
-
-
-def grid(images: Tensor, levels: int, caption: str, *, note: str = "") -> str:
-    """Return images (N, C, H, W) uint8 as one picture, row by row, with a caption."""
-    file = BytesIO()
-    sample_grid(images, levels).save(file, "PNG", compress_level=1)
-    more = f"<br><small>{html.escape(note)}</small>" if note else ""
-    return (
-        f"<figure class='picture grid'><img alt='{html.escape(caption, quote=True)}' src='{source(file.getvalue())}'>"
-        f"<figcaption>{html.escape(caption)}{more}</figcaption></figure>"
-    )

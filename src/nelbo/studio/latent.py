@@ -1,9 +1,6 @@
 """The tab VAE: the plane of the two busiest dimensions of z, and what the decoder makes of a point on it."""
 
-import tempfile
-import threading
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -11,9 +8,8 @@ import torch
 from torch import Tensor
 
 from nelbo.errors import ConfigurationError
-from nelbo.options import known
 from nelbo.probability import levels_to_data
-from nelbo.runs import VAERun
+from nelbo.runs import Run, VAERun
 from nelbo.runs.sampling import pixels_of
 from nelbo.studies import Listener, data_of, train
 from nelbo.studio.collection import Collection
@@ -41,7 +37,7 @@ class Plane:
 
     @classmethod
     def of(cls, run: VAERun) -> "Plane":
-        """Choose the two dimensions that held-out images use most."""
+        """Choose the two dimensions that training images use most."""
         images = data_of(run).train.spread(SEEN)
         x_0 = levels_to_data(images.images(torch.arange(len(images))), run.levels)
         return cls(run, busiest(run.network, x_0.to(run.network.log_stddev.device), 2).sort().values)
@@ -60,63 +56,49 @@ class Plane:
         return self.at(across.flatten(), up.flatten())
 
 
-class Planes:
-    """The planes of the VAEs of the page; one of the digits is trained when it is asked for first."""
+def plane_of(collection: Collection, name: str, progress: Any = None) -> Plane:
+    """Return the plane of a VAE of the page, or of one of the digits, which is trained when it is asked for first.
 
-    def __init__(self, collection: Collection) -> None:
-        self.collection, self._lock, self._planes = collection, threading.Lock(), dict[str, Plane]()
-        self.names = [*collection.vae_names, SMALL]
+    Raises:
+        ConfigurationError: a name that the page does not have, or that of another kind of model.
+    """
 
-    def of(self, name: str, progress: Any = None) -> Plane:
-        """Return the plane of a VAE.
-
-        Raises:
-            ConfigurationError: a name that the page does not have.
-        """
-        known(name, self.names, "model")
-        with self._lock:
-            if name not in self._planes:
-                self._planes[name] = Plane.of(_small(progress) if name == SMALL else self._vae(name))
-            return self._planes[name]
-
-    def _vae(self, name: str) -> VAERun:
-        run = self.collection.run(name)
+    def make() -> Plane:
+        run = _small(collection, progress) if name == SMALL else collection.run(name)
         if not isinstance(run, VAERun):
             raise ConfigurationError(f"{name} is no VAE.")
-        return run
+        return Plane.of(run)
+
+    return collection.once(("plane", name), make)
 
 
-def _small(progress: Any) -> VAERun:
+def _small(collection: Collection, progress: Any) -> Run:
     """Train a VAE of the digits with two dimensions of z."""
 
     def step(done: Any) -> None:
         if progress is not None:
             progress(done.fraction, desc="training a small VAE, once")
 
-    folder = Path(tempfile.mkdtemp(prefix="nelbo-studio-")) / "vae"
-    overrides = {"network.latent": 2}
-    run = train(
+    return train(
         "digits",
-        folder,
+        collection.folder() / "vae",
         preset="vae-digits",
         steps=STEPS,
-        overrides=overrides,
+        overrides={"network.latent": 2},
         pictures=False,
         listener=Listener(on_step=step),
     )
-    assert isinstance(run, VAERun)
-    return run
 
 
 def tab(collection: Collection) -> None:
     """Build the tab."""
-    planes = Planes(collection)
+    names = [*collection.vae_names, SMALL]
     gr.Markdown(
         "A variational autoencoder draws z from a normal distribution and decodes it. The map shows the decoded images "
         "over two dimensions of z; move the sliders to walk on it."
     )
     with gr.Row():
-        name = gr.Dropdown(planes.names, value=planes.names[0], label="model", filterable=False)
+        name = gr.Dropdown(names, value=names[0], label="model", filterable=False)
         start = gr.Button("Show the map", variant="primary")
     with gr.Row():
         across = gr.Slider(-REACH, REACH, 0, step=0.05, label="across", elem_id="vae-across")
@@ -125,14 +107,14 @@ def tab(collection: Collection) -> None:
 
     @speaking
     def show(name: str, across: float, up: float, progress: Any = BAR) -> tuple[str, str]:
-        plane = planes.of(name, progress)
+        plane = plane_of(collection, name, progress)
         first, second = plane.dims.tolist()
         text = said(f"Dimension {first} of z across, dimension {second} up, from -{REACH:g} to {REACH:g}.")
         return _point(plane, across, up), text + row([grid(plane.map(), plane.run.levels, "the plane")])
 
     @speaking
     def move(name: str, across: float, up: float) -> str:
-        return _point(planes.of(name), across, up)
+        return _point(plane_of(collection, name), across, up)
 
     start.click(show, [name, across, up], [point, whole])
     for slider in (across, up):

@@ -13,7 +13,7 @@ from nelbo.randomness import standard_normal
 from nelbo.runs import DiffusionRun
 from nelbo.studio.choosing import Chooser, Start
 from nelbo.studio.collection import Collection
-from nelbo.studio.inline import picture, row, said, source, table
+from nelbo.studio.inline import DPI, picture, row, said, source, table
 from nelbo.studio.speaking import speaking
 
 SEED = 0  # of the noise: the same at every t, so that x_t changes smoothly
@@ -80,7 +80,7 @@ def compared(run: DiffusionRun, image: Tensor, t: int) -> list[tuple[str, float,
 def curve(run: DiffusionRun, image: Tensor) -> str:
     """Return the curve of L_{t-1} of an image as the address of a picture."""
     report = run.bound(image[None], steps_per_image=min(CURVE_STEPS, max(run.schedule.num_steps - 1, 1)))
-    return source(figure_png(step_curve([vars(step) for step in report.per_step], run.schedule.num_steps)))
+    return source(figure_png(step_curve([vars(step) for step in report.per_step], run.schedule.num_steps), DPI))
 
 
 def shown(run: DiffusionRun, image: Tensor, t: int, address: str) -> str:

@@ -1,7 +1,6 @@
 """The tab Sample: the reverse process as it runs, and two settings side by side from the same noise."""
 
 import shlex
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -56,16 +55,19 @@ class Setting:
 
     def words(self, run: DiffusionRun) -> str:
         """Return the setting in words, with the defaults of the model."""
-        usual = usual_options(run, self)
-        guidance = usual.guidance if self.guidance is None else self.guidance
+        resolved = self.resolved(run)
         classes = f", class {self.label or BY_FREQUENCY}" if run.recipe.conditional else ""
-        guided = f", guidance {guidance:g}" if guidance not in (None, 1) else ""
-        return f"{self.sampler}, {usual.steps if self.steps is None else self.steps} steps{classes}{guided}"
+        guided = f", guidance {resolved.guidance:g}" if resolved.guidance not in (None, 1) else ""
+        return f"{self.sampler}, {resolved.steps} steps{classes}{guided}"
 
     @property
     def options(self) -> SamplingOptions:
         """The same for `DiffusionRun.sample`."""
         return SamplingOptions.of(**self._given())
+
+    def resolved(self, run: DiffusionRun) -> SamplingOptions:
+        """Return the options with the defaults of a model filled in."""
+        return run.model.with_defaults(self.options, labelled=self.label != WITHOUT)
 
     def _given(self) -> dict[str, Any]:
         sampler = None if self.sampler == DEFAULT_SAMPLER else self.sampler
@@ -113,7 +115,7 @@ class Progress:
 def draw(run: DiffusionRun, num: int, seed: int, settings: Sequence[Setting]) -> Iterator[Progress]:
     """Draw images by each setting, from the same noise; a shorter walk waits at its end."""
     walks = [run.trajectory(num, seed=seed, label=each.label, options=each.options) for each in settings]
-    total = sum(each.steps or usual_options(run, each).steps or 0 for each in settings)
+    total = sum(each.resolved(run).steps or 0 for each in settings)
     began, done, last = time.perf_counter(), 0, list[Step]()
     with torch.no_grad():
         for steps in zip_longest(*walks):
@@ -161,11 +163,6 @@ def _classes(run: DiffusionRun) -> list[str]:
     return [BY_FREQUENCY, WITHOUT, IN_TURN, *run.config.data.class_names] if run.recipe.conditional else [BY_FREQUENCY]
 
 
-def usual_options(run: DiffusionRun, setting: Setting) -> SamplingOptions:
-    """Return the options of the sampler and the class of a setting with the defaults of the model."""
-    return run.model.with_defaults(SamplingOptions.of(sampler=setting.sampler), labelled=setting.label != WITHOUT)
-
-
 def _number(text: str, name: str, kind: type[int] | type[float]) -> Any:
     """Read a field; None if it is empty.
 
@@ -195,7 +192,7 @@ def whole(value: float | None, name: str, least: int, most: int) -> int:
 
 def _setting(run: DiffusionRun, title: str) -> list[Any]:
     """Build the components of one setting: sampler, steps, class and guidance; empty fields are the defaults."""
-    usual = usual_options(run, Setting())
+    usual = Setting().resolved(run)
     gr.Markdown(title)
     with gr.Row():
         parts = [
@@ -211,7 +208,7 @@ def _fit(collection: Collection, model: Any, first: Sequence[Any], second: Seque
     """Let the classes and the defaults that are shown follow the model, the sampler and the class."""
 
     def usual(name: str, sampler: str, label: str) -> tuple[Any, Any]:
-        options = usual_options(collection.diffusion(name), Setting.of(sampler, "", label, ""))
+        options = Setting.of(sampler, "", label, "").resolved(collection.diffusion(name))
         values = options.steps, f"{options.guidance or 1:g}"
         steps, guidance = (gr.update(placeholder=f"{value} (the default)") for value in values)
         return steps, guidance
@@ -265,8 +262,7 @@ def tab(collection: Collection) -> None:
             frames.append(progress.steps)
             pictures = show(run, progress, settings, noisy)
             yield said(progress.words), pictures, waiting, waiting, commands, lines
-        folder = Path(tempfile.mkdtemp(prefix="nelbo-studio-"))
-        ready = [gr.update(value=str(path), interactive=True) for path in files(run, frames, folder)]
+        ready = [gr.update(value=str(path), interactive=True) for path in files(run, frames, collection.folder())]
         yield said(progress.words), pictures, *ready, commands, lines
 
     inputs = [model, num, seed, noisy, beside, *first, *second]

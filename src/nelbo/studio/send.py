@@ -1,6 +1,5 @@
 """The tab Send: an image as a file whose first bytes are a preview, beside other formats at the same bytes."""
 
-import tempfile
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -187,7 +186,7 @@ def tab(collection: Collection, start: Start) -> None:
         sent = send(run, collection.codec(name), image, report)
         first, last = sent.previews["nelbo"][0].num_bytes, len(sent.content)
         middle = (first + last) // 4
-        path = Path(tempfile.mkdtemp(prefix="nelbo-studio-")) / "image.nelbo"
+        path = collection.folder() / "image.nelbo"
         write_bytes(path, sent.content)
         moved = gr.update(minimum=first, maximum=last, value=max(middle, first))
         return sent, moved, shown(sent, max(middle, first)), facts(sent), str(path)

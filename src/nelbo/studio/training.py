@@ -1,6 +1,5 @@
 """The tab Train: follow a run while it trains, and start, stop and resume a small one."""
 
-import atexit
 import shutil
 import subprocess
 import sys
@@ -88,9 +87,6 @@ class Trainings:
 
     place: Path = field(default_factory=lambda: Path("runs"))
     jobs: dict[str, Job] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        atexit.register(self.stop_all)
 
     def begin(self, minutes: float, images: Sequence[str] = (), side: int = 32) -> str:
         """Start a training of the digits, or of images that were uploaded; return its name.
