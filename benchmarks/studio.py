@@ -92,7 +92,9 @@ def prepare(page: Page, name: str) -> None:
         page.locator("#restore-view", has_text="draw 4").wait_for()
     elif name == "Train":
         page.get_by_role("button", name="Start a new run").click()
-        page.locator("#train-view img").nth(1).wait_for()
+        page.locator("#train-view img").nth(2).wait_for()  # loss, bound and samples
+        page.get_by_role("button", name="Stop").last.click()
+        page.locator("#train-state", has_text="not running").wait_for()
     elif name == "VAE":
         page.get_by_role("button", name="Show the map").click()
         page.locator("#vae-map img").wait_for()
