@@ -56,6 +56,7 @@ def test_successful_command_leaves_no_gloo_thread(tmp_path):
     assert [(tmp_path / f"found-{rank}").read_text() for rank in (0, 1)] == ["0 False", "0 False"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lacking", [0, 1])
 def test_machine_without_the_run_stops_all(lacking, tmp_path):
     """Two machines, simulated on one: each prints its own error, and none waits for one that has ended."""

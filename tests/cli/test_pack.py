@@ -163,7 +163,7 @@ def test_model_is_trained_and_packs(nelbo_cli, with_codec, folder, tmp_path):
     assert (tmp_path / "a.nelbo").read_bytes()[1] & 0x80  # of version 2
     assert nelbo_cli("decompress", "a.nelbo", "-o", "a.png", "-m", run).code == 0
     assert np.array_equal(pixels_of(tmp_path / "a.png"), pixels_of(name))
-    assert "x_10" in nelbo_cli("inspect", "a.nelbo", "-m", run).out
+    assert f"x_{sizes.STEPS}" in nelbo_cli("inspect", "a.nelbo", "-m", run).out
     assert nelbo_cli("pack", folder, "-m", run, "-o", "a.nelbos").code == 1
     assert nelbo_cli("unpack", "a.nelbos", "-o", "back", "-m", run).code == 0
     again = nelbo_cli("codec", run, "--integers", "--minutes", 0.05)

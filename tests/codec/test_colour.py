@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from nelbo.codec import Bitstream, rmse
-from tests.codec.conftest import colour_codec_run, ramps
+from nelbo.runs import DiffusionRun, load_as
+from tests.codec.conftest import GOLDEN, ramps
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    torch.set_num_threads(1)
-    return colour_codec_run(tmp_path_factory.mktemp("colour"))
+def run():
+    return load_as(DiffusionRun, GOLDEN / "colour", device="cpu")
 
 
 def test_colour_image_of_another_size_round_trips(run):

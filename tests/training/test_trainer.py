@@ -219,10 +219,10 @@ def test_previews_take_at_most_a_twentieth(trainer, tmp_path, monkeypatch):
 
     def slowly(network, step):
         seen.append(step)
-        time.sleep(0.2)
+        time.sleep(0.1)
         return {}
 
-    trainer(tmp_path / "clock", steps=None, minutes=2.5 / 60, on_preview=slowly).run()
+    trainer(tmp_path / "clock", steps=None, minutes=1.25 / 60, on_preview=slowly).run()
     assert len(seen) == 2  # the first, and the one at the end
     seen.clear()
     monkeypatch.setattr("nelbo.training.budget.FEWEST_STEPS", 2)
