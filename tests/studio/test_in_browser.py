@@ -72,6 +72,17 @@ def test_noise(page, run, images):
     page.locator("#noise-view", has_text=f"{found.bits:.3g} bits/dim").wait_for()
 
 
+def test_chosen_image_is_shown_on_the_next_tab(page, run, images):
+    page.locator(".thumbnails button").nth(4).click()
+    page.locator("#noise-view", has_text=f"{look(run, images[4], 250).bits:.3g} bits/dim").wait_for()
+    open_tab(page, "Bits")
+    page.locator("#bits-view", has_text=f"{Account.of(run, images[4]).report.total:.4f} bits/dim").wait_for()
+    page.locator(".thumbnails button:visible").nth(2).click()
+    page.locator("#bits-view", has_text=f"{Account.of(run, images[2]).report.total:.4f} bits/dim").wait_for()
+    open_tab(page, "Noise")
+    page.locator("#noise-view", has_text=f"{look(run, images[2], 250).bits:.3g} bits/dim").wait_for()
+
+
 def test_sample(page, run, tmp_path):
     open_tab(page, "Sample")
     page.get_by_label("images (1 to 64)").fill("4")

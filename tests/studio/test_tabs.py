@@ -248,3 +248,10 @@ def test_plane_shows_the_mean_of_the_decoder(collection, vae):
     whole = plane.map()
     assert whole.shape == (121, 1, 8, 8)
     assert torch.equal(whole[0], plane.at(torch.tensor([-2.5]), torch.tensor([2.5]))[0])  # the top left
+
+
+def test_mark_lies_on_the_image_of_its_point():
+    """The first image of the map is at the top left; each takes an eleventh of a side."""
+    assert latent.place(-2.5, 2.5) == pytest.approx((0.5 / 11, 0.5 / 11))
+    assert latent.place(0.0, 0.0) == pytest.approx((0.5, 0.5))
+    assert latent.place(2.0, -1.0) == pytest.approx((9.5 / 11, 7.5 / 11))

@@ -4,6 +4,7 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
@@ -37,13 +38,14 @@ def build(collection: Collection, trainings: Trainings | None = None) -> gr.Bloc
     with gr.Blocks(title="nelbo studio", analytics_enabled=False) as page:
         gr.Markdown("# nelbo studio")
         if collection.diffusion_names:
-            with gr.Tab("Noise"):
-                noise.tab(collection, page.load)
+            last = gr.State(None)
+            with gr.Tab("Noise") as first:
+                noise.tab(collection, partial(gr.on, [page.load, first.select]), last)
             with gr.Tab("Sample"):
                 sample.tab(collection)
             for name, tab in {"Bits": bits.tab, "Send": send.tab, "Restore": restore.tab}.items():
                 with gr.Tab(name) as shown:
-                    tab(collection, shown.select)
+                    tab(collection, shown.select, last)
         with gr.Tab("Train"):
             training.tab(collection, trainings)
         with gr.Tab("KL") as shown:

@@ -76,14 +76,14 @@ def ranked(run: DiffusionRun, images: Tensor) -> list[tuple[int, float]]:
     return sorted(enumerate(scores), key=lambda pair: -pair[1])
 
 
-def tab(collection: Collection, start: Start) -> None:
-    """Build the tab; `start` is what shows it first."""
+def tab(collection: Collection, start: Start, last: gr.State) -> None:
+    """Build the tab; `start` is what shows it, and `last` the last choice on any tab."""
     gr.Markdown(
         "The variational bound (eq. 5 of Ho et al. 2020) is the number of bits in which the model could store the "
         "image, here for each value of a pixel (bits/dim). An image with many bits surprises the model. The prior L_T, "
         "the steps L_{t-1} and the decoder L_0 are its parts, from noise to the exact pixels."
     )
-    chooser = Chooser.build(collection, collection.diffusion_names)
+    chooser = Chooser.build(collection, collection.diffusion_names, last)
     with gr.Row():
         compare = gr.Button("How surprising is it?")
         order = gr.Button("Put the ten images in order")

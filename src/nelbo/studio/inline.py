@@ -30,16 +30,23 @@ def picture(image: Tensor, levels: int, caption: str, *, width: int = WIDTH, not
     return _captioned(png, caption, note, f"class='picture' style='width:{width}px'")
 
 
-def grid(images: Tensor, levels: int, caption: str, *, note: str = "") -> str:
-    """Return images (N, C, H, W) uint8 as one picture, row by row, with a caption."""
+def grid(images: Tensor, levels: int, caption: str, *, note: str = "", mark: tuple[float, float] | None = None) -> str:
+    """Return images (N, C, H, W) uint8 as one picture, row by row, with a caption.
+
+    Args:
+        mark: the place of a ring on it, in shares of the width from the left and of the height from the top.
+    """
     file = BytesIO()
     sample_grid(images, levels).save(file, "PNG", compress_level=1)
-    return _captioned(file.getvalue(), caption, note, "class='picture grid'")
+    return _captioned(file.getvalue(), caption, note, "class='picture grid'", mark)
 
 
-def _captioned(png: bytes, caption: str, note: str, attributes: str) -> str:
+def _captioned(png: bytes, caption: str, note: str, attributes: str, mark: tuple[float, float] | None = None) -> str:
     caption, more = html.escape(caption, quote=True), f"<br><small>{html.escape(note)}</small>" if note else ""
     image = f"<img alt='{caption}' src='{source(png)}'>"
+    if mark is not None:
+        place = f"left:{100 * mark[0]:.1f}%;top:{100 * mark[1]:.1f}%"
+        image = f"<div class='marked'>{image}<div class='mark' style='{place}'></div></div>"
     return f"<figure {attributes}>{image}<figcaption>{caption}{more}</figcaption></figure>"
 
 

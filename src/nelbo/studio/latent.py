@@ -110,15 +110,21 @@ def tab(collection: Collection) -> None:
         plane = plane_of(collection, name, progress)
         first, second = plane.dims.tolist()
         text = said(f"Dimension {first} of z across, dimension {second} up, from -{REACH:g} to {REACH:g}.")
-        return _point(plane, across, up), text + row([grid(plane.map(), plane.run.levels, "the plane")])
-
-    @speaking
-    def move(name: str, across: float, up: float) -> str:
-        return _point(plane_of(collection, name), across, up)
+        drawn = grid(plane.map(), plane.run.levels, "the plane", mark=place(across, up))
+        return _point(plane, across, up), text + row([drawn])
 
     start.click(show, [name, across, up], [point, whole])
     for slider in (across, up):
-        slider.release(move, [name, across, up], point, show_progress="hidden", trigger_mode="always_last")
+        slider.release(show, [name, across, up], [point, whole], show_progress="hidden", trigger_mode="always_last")
+
+
+def place(across: float, up: float) -> tuple[float, float]:
+    """Return where a point lies on the map, in shares of its width from the left and of its height from the top."""
+    return _share(across), _share(-up)
+
+
+def _share(coordinate: float) -> float:
+    return ((coordinate / REACH + 1) / 2 * (POINTS - 1) + 1 / 2) / POINTS
 
 
 def _point(plane: Plane, across: float, up: float) -> str:

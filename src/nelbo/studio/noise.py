@@ -120,14 +120,14 @@ def _levels(x: Tensor, levels: int) -> Tensor:
     return data_to_levels(x.clamp(-1, 1), levels)
 
 
-def tab(collection: Collection, start: Start) -> None:
-    """Build the tab; `start` is what shows it first."""
+def tab(collection: Collection, start: Start, last: gr.State) -> None:
+    """Build the tab; `start` is what shows it, and `last` the last choice on any tab."""
     gr.Markdown(
         "The forward process adds noise to an image, step by step (eq. 4 of Ho et al. 2020). Move the slider to see "
         "the noisy image x_t, and what the network predicts from it. The signal-to-noise ratio (SNR) falls with t, and "
         "L_{t-1} is what the step t costs in a file."
     )
-    chooser = Chooser.build(collection, collection.diffusion_names)
+    chooser = Chooser.build(collection, collection.diffusion_names, last)
     steps = collection.diffusion(collection.diffusion_names[0]).schedule.num_steps
     slider = gr.Slider(1, steps, steps // 4, step=1, label="t", elem_id="noise-t")
     view, address = gr.HTML(elem_id="noise-view"), gr.State("")

@@ -138,14 +138,14 @@ def _canvas() -> gr.ImageEditor:
     )
 
 
-def tab(collection: Collection, start: Start) -> None:
-    """Build the tab; `start` is what shows it first."""
+def tab(collection: Collection, start: Start, last: gr.State) -> None:
+    """Build the tab; `start` is what shows it, and `last` the last choice on any tab."""
     names = collection.diffusion_names
     gr.Markdown(
         "Damage an image, and draw what it may have been. The draws agree where the damaged image determines the "
         "result, and differ where it does not."
     )
-    chooser = Chooser.build(collection, names)
+    chooser = Chooser.build(collection, names, last)
     with gr.Row():
         editor = _canvas()
         with gr.Column():

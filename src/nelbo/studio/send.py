@@ -159,8 +159,8 @@ def why_not(collection: Collection, name: str) -> str:
     return ""
 
 
-def tab(collection: Collection, start: Start) -> None:
-    """Build the tab; `start` is what shows it first."""
+def tab(collection: Collection, start: Start, last: gr.State) -> None:
+    """Build the tab; `start` is what shows it, and `last` the last choice on any tab."""
     names = [name for name in collection.diffusion_names if not why_not(collection, name)]
     gr.Markdown(
         "A .nelbo file sends an image from coarse to fine: its first bytes are a preview, and the whole file is exact. "
@@ -171,7 +171,7 @@ def tab(collection: Collection, start: Start) -> None:
             gr.Markdown(f"`{name}` cannot compress here: {why}")
     if not names:
         return
-    chooser = Chooser.build(collection, names)
+    chooser = Chooser.build(collection, names, last)
     slider = gr.Slider(1, 1000, 100, step=1, label="bytes", elem_id="send-bytes")
     view, sizes, state = gr.HTML(elem_id="send-view"), gr.HTML(elem_id="send-facts"), gr.State(None)
     download = gr.DownloadButton("Download the .nelbo file")
