@@ -178,7 +178,7 @@ def test_images_of_a_batch_do_not_depend_on_one_another(t):
 
 
 def test_sizes_fit_the_images():
-    assert (spacing_of(256), spacing_of(17), spacing_of(2)) == (32, 2, 1)
+    assert (spacing_of(256), spacing_of(17), spacing_of(2)) == (64, 4, 1)
     assert step_options((1, 28, 28)).widths == (32, 64, 128)
     assert step_options((3, 30, 64)).widths == (32, 64)
     assert step_options((3, 31, 64)).widths == (32,)

@@ -21,8 +21,8 @@ from nelbo.recipes.assembly import build_pixel_options
 from nelbo.runs import fit_codec
 from nelbo.runs.decoder import PREFIX, DecoderWarning
 from nelbo.runs.folder import MODEL_FILE
-from nelbo.studies import Listener
-from nelbo.studies.decoder_examples import gather_examples, most_examples
+from nelbo.studies import Listener, decoder
+from nelbo.studies.decoder_examples import Gathering, gather_examples, image_order, most_examples
 from nelbo.training import METRICS_FILE, STATE_FILE, MetricsLog, TrainerOptions
 
 SETTINGS = {
@@ -94,7 +94,8 @@ def test_an_example_depends_on_its_number_alone(trained, options):
     images = nelbo.load_data("digits").train
     few, many = (gather_examples(trained, options, images.spread(100), num).examples for num in (200, 300))
     assert torch.equal(few[:192], many[:192])  # whole batches
-    assert torch.equal(many[:100, 0], images.spread(100).images(range(100))[:, 0].short())
+    order = image_order(100, trained.recipe.training.seed)
+    assert torch.equal(many[:100, 0], images.spread(100).images(order)[:, 0].short())
     assert torch.equal(many[:100, 0], many[100:200, 0])  # an image again, with other noise
     assert not torch.equal(many[:100, 1], many[100:200, 1])
     assert len(gather_examples(trained, options, images, 200)) == 200
@@ -110,9 +111,23 @@ def test_gathering_keeps_its_time_and_stops_on_a_signal(trained, options):
     assert gather_examples(trained, options, images, 300, progress=interrupt) == "SIGTERM"
 
 
-def test_memory_limits_the_examples(options):
-    assert most_examples((1, 28, 28), options) == 24_000
-    assert 2 * 9 * 256 * 256 * most_examples((3, 256, 256), options) <= 2**29
+def test_memory_limits_the_examples():
+    assert most_examples((1, 28, 28), 3) == 24_000
+    assert 2 * 9 * 256 * 256 * most_examples((3, 256, 256), 3) <= 2**29
+
+
+def test_budget_limits_the_examples(trained, options):
+    assert decoder._gathering(trained, options, 8) == Gathering(8, 6 * 16 * 4, None)  # 6 steps, each 16 of the decoder
+    timed = replace(trained.recipe, training=replace(trained.recipe.training, steps=None, minutes=20.0))
+    run = replace(trained, config=replace(trained.config, recipe=timed))
+    assert decoder._gathering(run, options, 8) == Gathering(8, 24_000, 0.2 * 60 * 10)  # of ten minutes for the decoder
+
+
+def test_examples_are_of_all_images_in_no_order():
+    """Images of a folder are sorted by class, and time may end the gathering."""
+    order = image_order(1000, seed=1)
+    assert sorted(order.tolist()) == list(range(1000))
+    assert {place // 100 for place in order[:100].tolist()} == set(range(10))
 
 
 def test_a_signal_while_gathering_stops_the_run(tmp_path, trained):

@@ -15,6 +15,7 @@ from nelbo.objective import NATS, Draws, Losses
 from nelbo.probability.integer_gaussian import SCALES, SCALES_AN_OCTAVE
 
 LARGEST_SCALE = (SCALES - 1) / SCALES_AN_OCTAVE
+ROUNDED_AWAY = 1 / (2 * SCALES_AN_OCTAVE)  # of a log scale on average, because the chain rounds it down
 OF_Q = 2.0  # variance of q(y_{t-1}|y_t, x_0), the least of p
 
 
@@ -65,7 +66,8 @@ class ChainObjective:
         guess = torch.where(known, x_0, linear.estimate(y, t))
         shift, octaves = network(linear.inputs(y, guess, known), place).chunk(2, 1)
         error = (x_0 - guess - shift) / (linear.spacing * 2.0 ** (t / 2)).view(-1, 1, 1, 1)
-        octaves = Clamped.apply(linear.scale[t - 1] / SCALES_AN_OCTAVE + octaves / UNIT)  # type: ignore[no-untyped-call]
+        found = linear.scale[t - 1] / SCALES_AN_OCTAVE + octaves / UNIT - ROUNDED_AWAY
+        octaves = Clamped.apply(found)  # type: ignore[no-untyped-call]
         places = self.stages + linear.steps - 1
         nats = (step_kl(error, octaves) * ~known).flatten(1).mean(1) * places
         return Losses(nats, nats.detach(), place / places, unit=NATS)

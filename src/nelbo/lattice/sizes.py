@@ -6,8 +6,10 @@ from nelbo.diffusion.passes import num_stages
 from nelbo.networks.pixel_options import PixelOptions
 from nelbo.networks.step_network import StepOptions
 
-FINEST_NOISE = 1 / 8  # of y_1, in ranges of the levels: a log SNR of about 2.8
-STEPS = 10  # the noise of y_10 is 2.8 times the range of the levels
+# The noise of y_1 in ranges of the levels, a log SNR of about 1.4. With half of it the channel's overhead costs a file
+# 0.04 bits/dim more; with twice of it a file takes 0.035 less, but its first half shows less of the image.
+FINEST_NOISE = 1 / 4
+STEPS = 8  # the noise of y_8 is 2.8 times the range of the levels
 WIDTHS, BOTTOM = (32, 64, 128), 3
 HIDDEN, BLOCKS, SIDE = 192, 3, 4
 HIDDEN_IN_COLOUR = 64  # more features take too long to train: there are three times as many passes
@@ -17,7 +19,7 @@ def spacing_of(levels: int) -> int:
     """Return the half levels in a unit of y_1, half of its noise: a power of two.
 
     >>> spacing_of(256), spacing_of(17), spacing_of(2)
-    (32, 2, 1)
+    (64, 4, 1)
     """
     return 1 << max(round(math.log2(FINEST_NOISE * levels)), 0)
 

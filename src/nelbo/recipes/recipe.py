@@ -193,7 +193,11 @@ class Recipe(AnyRecipe):
         ),
     ] = False
     label_dropout: Annotated[
-        float, Doc("Fraction of the training examples of a conditional model that are shown without their label.")
+        float,
+        Doc(
+            "Fraction of the training examples of a conditional model that are shown without their label. With 0, "
+            "bounds, scores and files, which use no class, are too large."
+        ),
     ] = 0.1
     training: Annotated[TrainerOptions, Doc("How it is trained.")] = field(
         default_factory=lambda: TrainerOptions(steps=800_000)

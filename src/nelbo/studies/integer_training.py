@@ -1,5 +1,6 @@
 """Training of the integer model by which archives and files are coded: first its chain, then its pixel network."""
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -12,20 +13,22 @@ from nelbo.diffusion import PixelObjective
 from nelbo.diffusion.passes import num_stages, walk
 from nelbo.diffusion.pixel_objective import PARTS
 from nelbo.errors import ConfigurationError, option
+from nelbo.files import read_metadata
 from nelbo.lattice import ChainObjective, IntegerChain, Known, LatticeModel, LinearModel, centred, evidence, simulate
 from nelbo.lattice.sizes import SIDE, STEPS, pixel_options, spacing_of, step_options
 from nelbo.networks.exact_pixels import RoundedPixelNetwork
 from nelbo.networks.step_network import StepNetwork
 from nelbo.options import Annotated, Doc, check_types
 from nelbo.randomness import CODEC, INITIALISATION, derived_seed
-from nelbo.studies.decoder_examples import DecoderExamples, most_examples
+from nelbo.studies.decoder_examples import DecoderExamples, Gathering, gathered, image_order, most_examples
 from nelbo.studies.listener import Listener
-from nelbo.training import Trainer, TrainerOptions
+from nelbo.training import STATE_FILE, Trainer, TrainerOptions
 
 Module = TypeVar("Module", bound=nn.Module)
 
 FOLDER = "integers"
-CHAIN_SHARE = 0.6  # of the budget
+CHAIN_SHARE = 0.4  # of the budget
+GATHERING = 0.2  # of the pixel network's minutes
 STATISTICS = 1024  # images whose mean and variance are added at once
 GATHERED = 100  # images whose examples are computed at once
 BATCH = 32  # images
@@ -55,6 +58,15 @@ class IntegerOptions:
     def of_pixels(self) -> TrainerOptions:
         """Return the options of the pixel network's training."""
         return self._options(1 - CHAIN_SHARE, learning_rate=5e-3)
+
+    @property
+    def gathering_seconds(self) -> float | None:
+        """The time in which the pixel network's examples are gathered; None for any."""
+        return None if self.minutes is None else 60 * (1 - CHAIN_SHARE) * GATHERING * self.minutes
+
+    def at_most(self, num: int) -> int:
+        """Return the number of examples, at most `num`: no more than the steps take."""
+        return num if self.steps is None else min(num, self.steps * BATCH)
 
     def _options(self, share: float, learning_rate: float) -> TrainerOptions:
         return TrainerOptions(
@@ -87,11 +99,27 @@ def train_integer_model(
     if isinstance(trained, str):
         return trained
     chain = IntegerChain(linear, trained.exact())
-    examples = _examples(chain, images, options.seed, listener)
+    return _with_pixels(chain, images, folder, options, listener)
+
+
+def _with_pixels(
+    chain: IntegerChain, images: ImageDataset, folder: Path, options: IntegerOptions, listener: Listener
+) -> LatticeModel | str:
+    """Train the pixel network of a finished chain, or resume that; see `train_integer_model`."""
+    step = read_metadata(folder / "chain" / STATE_FILE)["step"]
+    num = most_examples(images.shape, 2 + chain.linear.stages)
+    plan = Gathering(step, options.at_most(num), options.gathering_seconds).kept(folder / "pixels")
+    began = time.monotonic()
+    examples = _examples(chain, images, options.seed, plan, listener)
+    if isinstance(examples, str):
+        return examples
+    plan = plan.done(len(examples), time.monotonic() - began)
+    plan.save(folder / "pixels")
     torch.manual_seed(derived_seed(options.seed, INITIALISATION, 3))
     pixels = RoundedPixelNetwork(pixel_options(images.shape[0], images.levels))
-    objective = PixelObjective(pixels.options, stages=linear.stages)
-    done = _trained(pixels, objective, examples, options.of_pixels(), folder / "pixels", listener)
+    objective = PixelObjective(pixels.options, stages=chain.linear.stages)
+    training = plan.shortened(options.of_pixels())
+    done = _trained(pixels, objective, examples, training, folder / "pixels", listener)
     return done if isinstance(done, str) else LatticeModel(chain, done.exact())
 
 
@@ -135,19 +163,28 @@ def linear_model(images: ImageDataset, listener: Listener) -> LinearModel:
     return LinearModel.of(images.levels, spacing_of(images.levels), STEPS, num_stages(SIDE), mean, variance)
 
 
-def _examples(chain: IntegerChain, images: ImageDataset, seed: int, listener: Listener) -> DecoderExamples:
-    """Return what the pixel network is trained on: levels, xhat_0 and y_1; see `nelbo.diffusion.PixelObjective`."""
-    num = min(most_examples(images.shape, pixel_options(images.shape[0], images.levels)), len(images))
-    found = list[Tensor]()
-    for start in range(0, num, GATHERED):
-        places = torch.arange(start, min(start + GATHERED, num)) * len(images) // num
-        levels = images.images(places)
-        generator = torch.Generator().manual_seed(derived_seed(seed, CODEC, start))
+def _examples(
+    chain: IntegerChain, images: ImageDataset, seed: int, plan: Gathering, listener: Listener
+) -> DecoderExamples | str:
+    """Return what the pixel network is trained on: levels, xhat_0 and y_1; see `nelbo.diffusion.PixelObjective`.
+
+    Returns:
+        The examples, or the name of the signal that stopped the work.
+    """
+    order = image_order(len(images), seed)
+
+    def examples(places: Tensor) -> Tensor:
+        levels = images.images(order[places % len(images)])
+        generator = torch.Generator().manual_seed(derived_seed(seed, CODEC, int(places[0])))
         x_0 = centred(levels, images.levels)
         y = simulate(x_0, chain.linear.spacing, [torch.randn(x_0.shape, generator=generator)])[0]
-        found.append(torch.cat([levels.to(torch.int16), PARTS * evidence_by_stage(chain, x_0, y)], 1))
-        listener.on_stage("predicting for the pixels", min(start + GATHERED, num), num)
-    return DecoderExamples(torch.cat(found), images.levels)
+        return torch.cat([levels.to(torch.int16), PARTS * evidence_by_stage(chain, x_0, y)], 1)
+
+    def report(done: int, total: int) -> None:
+        listener.on_stage("predicting for the pixels", done, total)
+
+    found = gathered(examples, plan.num, GATHERED, plan.seconds, report)
+    return found if isinstance(found, str) else DecoderExamples(found, images.levels)
 
 
 def evidence_by_stage(chain: IntegerChain, x_0: Tensor, y: Tensor) -> Tensor:
