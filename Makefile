@@ -5,6 +5,7 @@ BIN     := $(VENV)/bin
 PIP     := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 TORCH   := $(shell grep '^torch==' constraints.txt)
 WORKERS ?= 2
+HANGS   := -o faulthandler_timeout=240 -o faulthandler_exit_on_timeout=true# a test that hangs says where, and ends the run
 PYTHON  ?= $(shell for p in python3.11 python3 python3.13 python3.12; do \
              $$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
@@ -18,7 +19,7 @@ demo: $(VENV)/.installed ## train on the bundled digits, sample, score, and say 
 	$(BIN)/nelbo demo --out runs/demo
 
 test: lint ## lint, types, import contract, then every test that is quick
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not gpu and not studio" -n $(WORKERS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not gpu and not studio" -n $(WORKERS) --dist loadfile $(HANGS)
 
 test-slow: $(VENV)/.installed-test $(VENV)/.installed-docs ## the tests that take minutes, the site included
 	$(BIN)/python -m pytest -m slow
