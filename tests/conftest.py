@@ -30,7 +30,7 @@ TINY_TRAINING = TrainerOptions(
 )
 
 # Parts of the names of tests that look at figures, or that run whole sequences of commands.
-DRAWN = ("plot", "figure", "rate_distortion", "docs", "stranger", "examples", "notebook")
+DRAWN = ("plot", "figure", "drawn", "table2", "rate_distortion", "docs", "stranger", "examples", "notebook")
 
 
 @pytest.fixture(scope="session")
