@@ -6,8 +6,9 @@ from nelbo.diffusion.passes import num_stages
 from nelbo.networks.pixel_options import PixelOptions
 from nelbo.networks.step_network import StepOptions
 
-# The noise of y_1 in ranges of the levels, a log SNR of about 1.4. With half of it the channel's overhead costs a file
-# 0.04 bits/dim more; with twice of it a file takes 0.035 less, but its first half shows less of the image.
+# The noise of y_1 in ranges of the levels, a log SNR of about 1.4; more with few levels. With half of it the channel's
+# overhead costs a file 0.05 bits/dim more; with twice of it a file takes 0.02 to 0.04 less, but the first half of its
+# bytes shows less of the image (benchmarks/README.md).
 FINEST_NOISE = 1 / 4
 STEPS = 8  # the noise of y_8 is 2.8 times the range of the levels
 WIDTHS, BOTTOM = (32, 64, 128), 3
