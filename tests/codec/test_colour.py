@@ -5,12 +5,15 @@ import torch
 
 from nelbo.codec import Bitstream, rmse
 from nelbo.runs import DiffusionRun, load_as
-from tests.codec.conftest import GOLDEN, ramps
+from tests.codec.conftest import GOLDEN, colour_codec_run, ramps
 
 
-@pytest.fixture(scope="module")
-def run():
-    return load_as(DiffusionRun, GOLDEN / "colour", device="cpu")
+@pytest.fixture(scope="module", params=["golden", pytest.param("trained", marks=pytest.mark.slow)])
+def run(request, tmp_path_factory):
+    if request.param == "golden":
+        return load_as(DiffusionRun, GOLDEN / "colour", device="cpu")
+    torch.set_num_threads(1)
+    return colour_codec_run(tmp_path_factory.mktemp("colour"))
 
 
 def test_colour_image_of_another_size_round_trips(run):

@@ -9,11 +9,12 @@ import torch
 from nelbo.diffusion.passes import num_stages, walk
 from nelbo.lattice import ChainObjective, Estimate, IntegerChain, Known, LinearModel, centred, simulate
 from nelbo.lattice.chain import PARTS, unit_of
-from nelbo.lattice.objective import LARGEST_SCALE, Clamped, step_kl
+from nelbo.lattice.objective import LARGEST_SCALE, ROUNDED_AWAY, Clamped, step_kl
 from nelbo.lattice.sizes import pixel_options, spacing_of, step_options
+from nelbo.networks.integers import UNIT
 from nelbo.networks.step_network import StepNetwork, StepOptions
 from nelbo.probability import DiagonalGaussian, kl_divergence
-from nelbo.probability.integer_gaussian import MASS
+from nelbo.probability.integer_gaussian import MASS, SCALES_AN_OCTAVE
 from tests.lattice.tiny import STEPS, digits, linear_of, tiny_model, trained_chain
 
 
@@ -110,6 +111,19 @@ def test_zero_network_is_the_best_linear_model():
     noise_of_first = 2 * 4 / 2  # two units of 4 half levels, in levels
     information = 0.5 * math.log2(1 + deviation**2 / noise_of_first**2)
     assert bits == pytest.approx(information, rel=0.01)
+
+
+def test_training_expects_the_log_scale_that_the_chain_uses():
+    """The chain rounds the network's log scale down; over all its fractions, `ROUNDED_AWAY` is what that takes."""
+    linear = linear_of(digits(200))
+    for t in range(1, linear.steps + 1):
+        linear.scale[t - 1] = 24  # far from both limits
+    found = torch.rand(1000, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 * UNIT - UNIT
+    whole = found.floor()  # as the last layer of the exact network rounds
+    chain = IntegerChain(linear, lambda inputs, place: torch.cat([torch.zeros_like(whole), whole], 1))
+    coded = chain.estimate(torch.zeros(1000, 1, 8, 8, dtype=torch.int64), 2).scale / SCALES_AN_OCTAVE
+    expected = 24 / SCALES_AN_OCTAVE + found / UNIT - ROUNDED_AWAY
+    assert float((coded - expected).mean()) == pytest.approx(0, abs=1e-3)  # the deviation of the mean is 1.4e-4
 
 
 def test_training_lowers_the_bound():

@@ -14,13 +14,12 @@ from nelbo.networks import PixelNetwork, PixelOptions
 from nelbo.randomness import INITIALISATION, derived_seed
 from nelbo.recipes.assembly import build_pixel_options
 from nelbo.runs.diffusion_run import DiffusionRun
-from nelbo.studies.decoder_examples import Gathering, gather_examples, most_examples
+from nelbo.studies.decoder_examples import GATHERING, Gathering, gather_examples, most_examples
 from nelbo.studies.listener import Listener
 from nelbo.training import STATE_FILE, Processes, Trainer, TrainerOptions
 from nelbo.training.budget import spent_by
 
 FOLDER = "decoder"
-GATHERING = 0.2  # share of the decoder's minutes in which its examples are gathered
 
 
 def train_decoder(run: DiffusionRun, images: ImageDataset, network_step: int, listener: Listener) -> str | None:

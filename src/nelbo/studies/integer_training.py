@@ -20,7 +20,7 @@ from nelbo.networks.exact_pixels import RoundedPixelNetwork
 from nelbo.networks.step_network import StepNetwork
 from nelbo.options import Annotated, Doc, check_types
 from nelbo.randomness import CODEC, INITIALISATION, derived_seed
-from nelbo.studies.decoder_examples import DecoderExamples, Gathering, gathered, image_order, most_examples
+from nelbo.studies.decoder_examples import GATHERING, DecoderExamples, Gathering, gathered, image_order, most_examples
 from nelbo.studies.listener import Listener
 from nelbo.training import STATE_FILE, Trainer, TrainerOptions
 
@@ -28,7 +28,6 @@ Module = TypeVar("Module", bound=nn.Module)
 
 FOLDER = "integers"
 CHAIN_SHARE = 0.4  # of the budget
-GATHERING = 0.2  # of the pixel network's minutes
 STATISTICS = 1024  # images whose mean and variance are added at once
 GATHERED = 100  # images whose examples are computed at once
 BATCH = 32  # images
