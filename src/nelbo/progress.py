@@ -33,6 +33,11 @@ def no_stages(stage: str, done: int, total: int) -> None:
     """Report to nobody: the default where a caller passes no `StageProgress`."""
 
 
+def shifted(progress: Progress | None, before: int, whole: int) -> Progress | None:
+    """Return the progress of a part of the work, which `before` of `whole` steps precede."""
+    return None if progress is None else lambda done, total: progress(before + done, whole)
+
+
 class Bars:
     """Progress bars by name, a `StageProgress`. A bar appears at its first call and disappears when it is complete."""
 

@@ -42,7 +42,7 @@ def test_a_run_uses_its_range_everywhere(nelbo_cli, deep: str, monkeypatch: pyte
         shown = nelbo_cli(*command)
         assert shown.code == 0 and f"{note}, as in training." in shown.err
     assert "its values 0 to 4095 became 8 bits" in nelbo_cli("restore", "deep/0.tif", "-m", "run", "--noise", 9).err
-    found = Images.of(deep, None, run, "run")
+    found = Images.of(deep, None, 1, run.config.data.range, "run")
     assert [pixels[0].tolist() for _, pixels in found.pixels(range(8))] == RIGHT.tolist() and not found.rejects
     assert (run.score(RIGHT[:2, None]) == run.score(VALUES[:2, None])).all()
     encoded = []

@@ -66,7 +66,7 @@ def test_passes_are_those_of_the_archive(integer_run):
     y = chain.draw(digits(3), 1, torch.Generator().manual_seed(0))
     center = chain.evidence(chain.predictions(y, 1), y)
     archive = model.passes(y, x, real)
-    for known, now in walk((1, 8, 8), chain.side):
+    for known, now in walk((1, 8, 8), model.pixels.options.side):
         center = chain.renewed(center, y, x, known & real, now)
         mixture, chosen = chain.mixture(center, x, known, now, real)
         other, places = next(archive)

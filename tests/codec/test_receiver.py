@@ -183,7 +183,7 @@ def test_report_splits_only_the_files_of_the_model(codec, digits):
 
 
 def test_progress_counts_every_prediction(codec, digits):
-    seen, steps = [], codec.chain.num_steps + 1
+    seen, steps = [], codec.chain.num_steps + 1 + len(codec.chain.passes)
     receiver = codec.receiver(codec.encode([digits.images([0])[0]], raw=False)[0])
     receive(codec.chain, [receiver], progress=lambda done, total: seen.append((done, total)))
     assert seen == [(done, steps) for done in range(1, steps + 1)]

@@ -17,10 +17,12 @@ from nelbo.probability import DiscretizedGaussian, levels_to_data
 from nelbo.probability.integer_tables import TOTAL
 
 
-def network(channels: int = 1, levels: int = 3, blocks: int = 2, side: int = 4, scale: float = 0.3) -> PixelNetwork:
+def network(
+    channels: int = 1, levels: int = 3, blocks: int = 2, side: int = 4, scale: float = 0.3, convolved: int = 0
+) -> PixelNetwork:
     """A network whose every output depends on its input."""
     torch.manual_seed(0)
-    made = PixelNetwork(PixelOptions(channels, 6, levels, blocks, side))
+    made = PixelNetwork(PixelOptions(channels, 6, levels, blocks, side, convolved))
     for layer in made.layers[1:]:
         torch.nn.init.normal_(layer.weight, std=scale / math.sqrt(layer.weight[0].numel()))
     made.round_weights()
@@ -38,12 +40,12 @@ def every_image(levels: int, shape: tuple[int, int, int]) -> torch.Tensor:
     return levels_to_data(torch.tensor(rows).view(-1, *shape), levels)
 
 
-@pytest.mark.parametrize(("blocks", "side"), [(0, 2), (2, 4), (1, 2)])
+@pytest.mark.parametrize(("blocks", "side", "convolved"), [(0, 2, 0), (2, 4, 0), (1, 2, 0), (2, 2, 1)])
 @pytest.mark.parametrize(("levels", "shape"), [(3, (1, 2, 3)), (2, (3, 1, 2)), (5, (1, 2, 2))])
-def test_masses_of_all_images_sum_to_one(levels, shape, blocks, side):
+def test_masses_of_all_images_sum_to_one(levels, shape, blocks, side, convolved):
     images = every_image(levels, shape)
     x_0 = 0.3 * torch.randn(1, *shape, generator=torch.Generator().manual_seed(1)).expand(len(images), -1, -1, -1)
-    log_prob = decoder(network(shape[0], levels, blocks, side), x_0).log_prob(images).double()
+    log_prob = decoder(network(shape[0], levels, blocks, side, convolved=convolved), x_0).log_prob(images).double()
     assert float(log_prob.flatten(1).sum(1).exp().sum()) == pytest.approx(1, abs=2e-5)
 
 
@@ -91,9 +93,9 @@ def test_draws_depend_on_their_own_generator():
     assert not torch.equal(drawn[0], drawn[1])
 
 
-@pytest.mark.parametrize("levels", [17, 256])
-def test_masses_are_those_that_the_codec_sends(levels):
-    made, shape = network(1, levels, scale=1.0), (1, 8, 8)
+@pytest.mark.parametrize(("levels", "convolved"), [(17, 0), (256, 0), (256, 1)])
+def test_masses_are_those_that_the_codec_sends(levels, convolved):
+    made, shape = network(1, levels, scale=1.0, convolved=convolved), (1, 8, 8)
     whole, generator = IntegerNetwork.of(made), torch.Generator().manual_seed(1)
     x = torch.randint(levels, (4, *shape), generator=generator)
     x_0 = levels_to_data(x, levels) + 0.05 * torch.randn(4, *shape, generator=generator)
@@ -109,8 +111,9 @@ def test_masses_are_those_that_the_codec_sends(levels):
     assert float((bits - reported).mean().abs()) < 2e-3
 
 
-def test_pass_reads_no_later_pixel():
-    made, shape, levels = network(levels=17), (1, 8, 8), 17
+@pytest.mark.parametrize("convolved", [0, 1])
+def test_pass_reads_no_later_pixel(convolved):
+    made, shape, levels = network(levels=17, convolved=convolved), (1, 8, 8), 17
     x = torch.randint(levels, (1, *shape), generator=torch.Generator().manual_seed(1))
     x_0 = levels_to_data(x, levels)
     before = decoder(made, x_0).log_prob(levels_to_data(x, levels))
@@ -121,6 +124,20 @@ def test_pass_reads_no_later_pixel():
     assert torch.equal(before[0][known | new], after[0][known | new])
     earlier = torch.where(known, (x + 5) % levels, x)
     assert not torch.equal(before[0][new], decoder(made, x_0).log_prob(levels_to_data(earlier, levels))[0][new])
+
+
+@pytest.mark.parametrize(("convolved", "reach"), [(0, 2), (1, 6)])
+def test_convolved_block_reads_the_windows_of_the_neighbours(convolved, reach):
+    """The first pass in squares of side 4: xhat_0 matters within 2 pixels of a pixel, or within 4 more."""
+    made, shape = network(levels=17, convolved=convolved, scale=3.0), (1, 13, 13)
+    x_0, now = torch.zeros(1, *shape), next(walk(shape, 4))[1]
+    before = decoder(made, x_0).log_prob(x_0)
+    for distance in range(9):
+        changed = x_0.clone()
+        changed[..., 4, 4 + distance] = 1
+        after = PixelDecoder(made, changed, decoder(made, x_0).x_1, 0.9).log_prob(x_0)
+        of_pass = now.of(after)[0, 1, 1], now.of(before)[0, 1, 1]
+        assert torch.equal(*of_pass) is (distance > reach)
 
 
 @pytest.mark.parametrize(("blocks", "reads"), [(0, False), (2, True)])

@@ -56,10 +56,11 @@ def test_batches_and_layouts_give_the_same_integers():
     assert torch.equal(turned(x[:, order]), together)  # another order of the sums
 
 
-def test_rows_are_a_convolution_of_one_pixel():
-    layer = layer_of(2, (10, 6, 1))
+@pytest.mark.parametrize("side", [1, 3])
+def test_features_may_come_last(side):
+    layer = layer_of(2, (10, 6, side))
     x = torch.randint(-LIMIT, LIMIT + 1, (2, 6, 4, 5)).float()
-    assert torch.equal(layer.rows(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2), layer(x))
+    assert torch.equal(layer.pixels(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2), layer(x))
 
 
 def edge(beyond: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

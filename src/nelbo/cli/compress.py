@@ -11,9 +11,10 @@ import typer
 
 from nelbo.cli.compress_files import Coded, existing, paths_of
 from nelbo.cli.compress_images import Images, Known
+from nelbo.cli.compress_model import Chosen
 from nelbo.cli.compressed import batches
 from nelbo.cli.console import MOST_NAMED, bars, name_rejects, say
-from nelbo.cli.options import DeviceOption, JsonOption, ModelOption, TilesOption
+from nelbo.cli.options import RUN_HELP, DeviceOption, JsonOption, TilesOption
 from nelbo.cli.outputs import check_outputs
 from nelbo.errors import ConfigurationError, ShapeError
 from nelbo.progress import Bars
@@ -76,7 +77,15 @@ def compress(
             "compressed."
         ),
     ],
-    model: ModelOption,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help=f"{RUN_HELP} Default: the bundled model of colour photographs of any size.",
+            show_default=False,
+        ),
+    ] = None,
     target: Annotated[
         Path | None,
         typer.Option(
@@ -131,6 +140,8 @@ def compress(
 ) -> None:
     """Compress images with a model. Lossless by default.
 
+    Without --model, colour photographs of any size are compressed with a bundled model.
+
     The first bytes of a file decode to a preview. Decompression needs the same model. Images that do not get smaller
     are stored uncompressed or with zlib or LZMA; such files have no preview. If the command was interrupted, run it
     again: lossless files that are complete are kept. Exit code 1: an image was skipped.
@@ -141,17 +152,17 @@ def compress(
     check_outputs({"--json": json}, [images], model)
     from nelbo.cli.compress_tables import show_sizes
     from nelbo.paths import check_folder, check_target
-    from nelbo.runs import PLAN_FILE, DiffusionRun, load_as
+    from nelbo.runs import PLAN_FILE
 
     if target is not None:  # its name is checked when the number of images is known
         (check_folder if target.is_dir() else check_target)(target)
-    run = load_as(DiffusionRun, model, device=device)
-    codec = run.codec(batch_size, integers=integers)
-    if codec.chain.exact and integers is None and (run.folder / PLAN_FILE).is_file():
+    chosen = Chosen.of(model, batch_size, integers, device)
+    codec, run = chosen.codec, chosen.run
+    if run is not None and codec.chain.exact and integers is None and (run.folder / PLAN_FILE).is_file():
         say(f"note: coding with the integer model of {model}; --no-integers codes with its diffusion network")
-    found = Images.of(images, num, run, model)
+    found = Images.of(images, num, codec.shape[0], chosen.limits, chosen.name)
     if report:
-        _check_sizes(run, found.known)
+        _check_sizes(chosen.of_bound(), found.known)
     files: dict[int, Coded] = {}
     paths = None
     if target is not None:
@@ -163,7 +174,7 @@ def compress(
     with bars() as bar:
         files |= _written(codec, found, paths, files.keys(), effort, ending, bar)
         ordered = [files[number] for number in range(len(found.known))]
-        compared = _report(run, codec, found, ordered, bar) if report else None
+        compared = _report(chosen.of_bound(), codec, found, ordered, bar) if report else None
     show_sizes(found.known, ordered, compared, json)
     name_rejects(found.rejects, "")
     _name_losses(found.known)

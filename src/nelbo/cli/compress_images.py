@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from nelbo.data import Picture, Reject
     from nelbo.data.names import Range
-    from nelbo.runs import DiffusionRun
 
 
 @dataclass(frozen=True)
@@ -69,17 +68,22 @@ class Images:
     rejects: list[Reject] = field(default_factory=list)
 
     @classmethod
-    def of(cls, spec: str, num: int | None, run: DiffusionRun, model: str) -> Images:
+    def of(cls, spec: str, num: int | None, channels: int, limits: Range | None, model: str) -> Images:
         """Read all images once.
+
+        Args:
+            spec: see `nelbo.data.read_pictures`, also for `num` and `limits`.
+            channels: of the model's images.
+            model: its name.
 
         Raises:
             DataError: there is no image that the model can compress.
         """
         from nelbo.data import Reject
 
-        images = cls(spec, num, run.config.data.range)
+        images = cls(spec, num, limits)
         for place, found in enumerate(images._read()):
-            each = _fitting(found, run)
+            each = _fitting(found, channels)
             if isinstance(each, Reject):
                 images.rejects.append(each)
             else:
@@ -123,12 +127,12 @@ def _changed(image: Known) -> DataError:
     return DataError(f"{image.path or image.name} has changed since the command began; run it again.")
 
 
-def _fitting(found: Picture | Reject, run: DiffusionRun) -> Picture | Reject:
+def _fitting(found: Picture | Reject, channels: int) -> Picture | Reject:
     """Return an image with the model's number of channels, or why it is rejected."""
     from nelbo.data import Reject
 
-    if isinstance(found, Reject) or len(found.pixels) == run.shape[0]:
+    if isinstance(found, Reject) or len(found.pixels) == channels:
         return found
     kinds = {1: "grey", 3: "in colour"}
-    theirs, ours = kinds.get(len(found.pixels), "?"), kinds.get(run.shape[0], "points")
+    theirs, ours = kinds.get(len(found.pixels), "?"), kinds.get(channels, "points")
     return Reject(found.name, f"{theirs}, and the model's images are {ours}")

@@ -153,14 +153,14 @@ def _decoded(fingerprint: bytes, group: Group, options: _Options, bar: Bars) -> 
     Raises:
         NelboError: --model cannot be used. It is one mistake of the user, not an error of each file.
     """
-    from nelbo.runs import codec_for, find_model, find_run
+    from nelbo.runs import codec_for, find_codec, find_model
 
     if not fingerprint:
         for path in group:
             yield _raw(path, options)
         return
     try:
-        folder = find_run(options.model) if options.model else find_model(fingerprint)
+        folder = find_codec(options.model) if options.model else find_model(fingerprint)
         codec = codec_for(folder, fingerprint, options.batch_size, options.device)
     except NelboError as error:
         if options.model is not None and not isinstance(error, CodecError):  # another model made these files

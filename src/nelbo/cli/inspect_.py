@@ -32,15 +32,16 @@ def inspect_(
     """Show the parts of a .nelbo file, in the order in which they are stored."""
     check_outputs({"--json": json}, [file, original], model)
     from nelbo.codec import RawImage, segments
-    from nelbo.runs import codec_for, find_model, find_run, read_config
+    from nelbo.runs import codec_for, codes_photographs, find_codec, find_model, read_config
 
     stream = read_file(file)
     if isinstance(stream, RawImage):
         _show_raw(file, stream, None if original is None else _only_image(original, None), json)
         return
-    folder = find_run(model) if model else find_model(stream.fingerprint)
+    folder = find_codec(model) if model else find_model(stream.fingerprint)
     codec = codec_for(folder, stream.fingerprint, device=device)
-    pixels = None if original is None else _only_image(original, read_config(folder).data.range)
+    limits = None if codes_photographs(folder) else read_config(folder).data.range
+    pixels = None if original is None else _only_image(original, limits)
     parts = segments(codec, stream, pixels)
     height, width = stream.size or codec.shape[1:]
     if prints_table(json):

@@ -1,8 +1,8 @@
-"""The chain of reverse steps that sender and receiver run: what the two versions of the format share.
+"""The chain of reverse steps that sender and receiver run: what the versions of the format share.
 
 The steps are counted as in Algorithms 3 and 4: x_t with t = k + 1 is known to every receiver, step t - 2 of the plan
 sends x_{t-1} given x_t, and x_0 is encoded pixel by pixel given x_1. `nelbo.codec.float_chain` is the chain of version
-1, and `nelbo.codec.lattice_chain` that of version 2.
+1, and `nelbo.codec.lattice_chain` that of version 2. `nelbo.codec.masking_chain` has passes and no steps.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class SharedChain(Protocol):
         exact: whether all machines compute the same. Else sender and receiver round the evidence to a grid.
         plan: tables of the channel.
         levels: K.
-        side: of the squares whose pixels become known one by one.
+        passes: of the pixels, in order.
         num_steps: k.
         batch_size: tiles in a call of the network.
     """
@@ -33,7 +33,7 @@ class SharedChain(Protocol):
     version: int
     exact: bool
     levels: int
-    side: int
+    passes: list[Pass]
     num_steps: int
     batch_size: int
 

@@ -26,9 +26,9 @@ from nelbo.codec.sender import send_steps, write_messages
 from nelbo.codec.tiling import Tiling
 from nelbo.codec.version import FORMAT
 from nelbo.display import Displayed, counted, pngs
-from nelbo.errors import CodecError, ShapeError
+from nelbo.errors import CodecError, ConfigurationError, ShapeError, option
 from nelbo.options import check_whole
-from nelbo.progress import Progress
+from nelbo.progress import Progress, shifted
 
 
 @dataclass(frozen=True)
@@ -91,24 +91,31 @@ class ProgressiveCodec:
             raw: store an image without the model if its lossless file is longer, or does not decode to the same pixels.
             verify: with `raw`, decode each lossless file and compare its pixels.
             seed: of the sender's draws; the receiver does not need it.
-            progress: called after each step.
+            progress: called after each step and each pass of pixels.
 
         Raises:
-            ConfigurationError: the effort is outside 1..9.
+            ConfigurationError: the effort is outside 1..9, or a lossy file is wanted of a chain without steps.
             ShapeError: an image is empty or not uint8, or has other channels or levels than the model.
             NonFiniteError: the network's output is NaN or infinite.
         """
         chunk_bits(effort)  # refuse a wrong effort before the work
+        if not (lossless or self.chain.num_steps):
+            raise ConfigurationError(
+                f"a model of photographs sends pixels only, and nothing without them; limit {option('max_bytes')} for "
+                "a lossy file."
+            )
         if not images:
             return []
         images = [pixels_on_cpu(image) for image in images]
         tilings = [self._tiling(image) for image in images]
         tiles = torch.cat([tiling.split(image) for tiling, image in zip(tilings, images, strict=True)])
-        sent, x = send_steps(self.chain, tiles, effort, seed, progress)
+        steps, whole = self.chain.num_steps, self.chain.num_steps + (len(self.chain.passes) if lossless else 0)
+        sent, x = send_steps(self.chain, tiles, effort, seed, shifted(progress, 0, whole))
         last = (x, self.chain.evidence(self.chain.predictions(x, 1), x)) if lossless else None
         reals = [tiling.real() for tiling in tilings]
         files = list[Bitstream]()
-        for image, message in zip(images, write_messages(self.chain, effort, sent, tiles, reals, last), strict=True):
+        messages = write_messages(self.chain, effort, sent, tiles, reals, last, shifted(progress, steps, whole))
+        for image, message in zip(images, messages, strict=True):
             size = None if tuple(image.shape) == self.shape else (int(image.shape[1]), int(image.shape[2]))
             pixel_hash, version = hash_of(image) if lossless else None, self.chain.version
             files.append(Bitstream(self.fingerprint, effort, size, pixel_hash, message, len(message), version=version))
@@ -212,6 +219,10 @@ class ProgressiveCodec:
             if not receiver.needs_prediction:
                 yield self._decoded(file, receiver)
 
+    def tiling(self, height: int, width: int) -> Tiling:
+        """Return how an image of a size is cut into tiles."""
+        return Tiling(height, width, self.shape)
+
     def _tiling(self, image: Tensor) -> Tiling:
         if image.ndim != 3 or len(image) != self.shape[0]:
             kinds = {1: "grey", 3: "in colour"}
@@ -225,8 +236,8 @@ class ProgressiveCodec:
                 f"the image has a level of {int(image.max())}, and the model's levels are "
                 f"0..{self.chain.levels - 1}; choose a model with more levels, or scale the image."
             )
-        tiling = Tiling(int(image.shape[1]), int(image.shape[2]), self.shape)
-        if tiling.num_pixels > LARGEST_IMAGE:
+        tiling = self.tiling(int(image.shape[1]), int(image.shape[2]))
+        if tiling.num_values > LARGEST_IMAGE:
             raise ShapeError(f"an image of {tiling.height} x {tiling.width} pixels {_too_large(tiling)}; cut it first.")
         return tiling
 
@@ -238,8 +249,8 @@ class ProgressiveCodec:
         """
         self._check(file, verify=False)
         height, width = file.size or self.shape[1:]
-        tiling = Tiling(height, width, self.shape)
-        if tiling.num_pixels > LARGEST_IMAGE:  # before memory is allocated for the tiles
+        tiling = self.tiling(height, width)
+        if tiling.num_values > LARGEST_IMAGE:  # before memory is allocated for the tiles
             raise CodecError(f"the file is damaged: an image of {height} x {width} pixels {_too_large(tiling)}.")
         lossless = file.pixel_hash is not None or file.prefix
         return Receiver(self.chain, tiling, file.effort, file.message, lossless=lossless, complete=file.complete)
@@ -274,7 +285,7 @@ OTHER_ARITHMETIC = "this machine's arithmetic differs too much from that of the 
 def _too_large(tiling: Tiling) -> str:
     return (
         f"would take {tiling.num_tiles:,} tiles of {tiling.tile[1]} x {tiling.tile[2]}, more than the "
-        f"{LARGEST_IMAGE:,} pixels that a file may have"
+        f"{LARGEST_IMAGE:,} values of pixels that a file may have"
     )
 
 

@@ -13,7 +13,7 @@ from nelbo.codec.channel import Target
 from nelbo.codec.plan import CodecPlan
 from nelbo.codec.version import FORMAT
 from nelbo.diffusion import Prediction, ReverseProcess
-from nelbo.diffusion.passes import Pass
+from nelbo.diffusion.passes import Pass, passes
 from nelbo.diffusion.pixel_decoder import evidence, expected_levels, mixture_of, on_grid
 from nelbo.errors import NonFiniteError
 from nelbo.probability import DiagonalGaussian, levels_to_data
@@ -39,7 +39,8 @@ class FloatChain:
         schedule = reverse.schedule.strided(plan.steps.tolist())
         self.reverse = replace(reverse, network=network, schedule=schedule)
         self.plan, self.batch_size = plan, batch_size
-        self.levels, self.side = reverse.levels, plan.pixels.options.side
+        self.levels = reverse.levels
+        self.passes = passes(plan.pixels.options.channels, plan.pixels.options.side)
         self.num_steps = schedule.num_steps - 1
 
     def beginning(self, num: int, shape: tuple[int, ...]) -> Tensor:

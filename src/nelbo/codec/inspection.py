@@ -98,10 +98,10 @@ def segments(codec: ProgressiveCodec, file: Bitstream, original: Tensor | None =
 
 def _next_element(codec: ProgressiveCodec, receiver: Receiver) -> tuple[SegmentKind, str, float | None]:
     """Return the kind, the name and the expected bits of the element that the receiver reads next."""
-    state, plan = receiver.state, codec.chain.plan
+    state = receiver.state
     if isinstance(state, NeedsStep):
         step = state.t - 2
-        expected_bits = plan.layout.total(step) * KL_UNIT * len(state.x)
+        expected_bits = codec.chain.plan.layout.total(step) * KL_UNIT * len(state.x)
         return SegmentKind.STEP, codec.chain.name(step), expected_bits
     if isinstance(state, NeedsPass):
         return SegmentKind.PASS, f"x_0, pass {state.number + 1}", None

@@ -12,7 +12,7 @@ from nelbo.codec.chain import means_filled
 from nelbo.codec.channel import Target
 from nelbo.codec.channel_plan import ChannelPlan
 from nelbo.codec.version import INTEGER_FORMAT
-from nelbo.diffusion.passes import Pass
+from nelbo.diffusion.passes import Pass, passes
 from nelbo.lattice import Estimate, LatticeModel, centred
 from nelbo.lattice.model import evidence_of
 from nelbo.networks.integers import exact_float32
@@ -39,7 +39,8 @@ class LatticeChain:
     def __init__(self, model: LatticeModel, plan: ChannelPlan, batch_size: int) -> None:
         model.require_exact()
         self.model, self.plan, self.batch_size = model, plan, batch_size
-        self.levels, self.side = model.chain.linear.levels, model.pixels.options.side
+        self.levels = model.chain.linear.levels
+        self.passes = passes(model.pixels.options.channels, model.pixels.options.side)
         self.num_steps = model.chain.steps
 
     def beginning(self, num: int, shape: tuple[int, ...]) -> Tensor:

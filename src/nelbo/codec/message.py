@@ -14,6 +14,7 @@ not at all, except for a pass, whose pixels it reads one by one. Sections 5 to 7
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,8 @@ from nelbo.probability.integer_gaussian import MASS_BITS
 from nelbo.probability.logistic import LogisticMixture
 
 ESCAPE, ESCAPE_BITS = SURPRISES - 1, 16
+PIECE = 4096  # pixels whose tables are in memory together
+WINDOW = 64  # levels around the mean in which most pixels are
 OFFSET_SHARE, OFFSET_UNIT = 0.2, 1 << 16
 
 Indices = Sequence[Sequence[int]]
@@ -147,4 +150,18 @@ def write_pass(encoder: RangeEncoder, mixture: LogisticMixture, levels: NDArray[
 
 def read_pass(decoder: RangeDecoder, mixture: LogisticMixture, first: int, *, fine: bool) -> list[int]:
     """Read the output of `write_pass` from pixel `first` on: as many levels as the bytes at hand determine."""
-    return decoder.symbols(mixture.tables(fine=fine)[first:])
+    found: list[int] = []
+    for start in range(first, len(mixture), PIECE):
+        part = mixture[start : start + PIECE]
+        rows, lows = part.windows(WINDOW, fine=fine)
+        total = 1 << (MASS_BITS if fine else PRECISION)
+        found += decoder.symbols(rows, lows, total, partial(_whole_table, part, fine))
+        if len(found) < start - first + len(part):
+            break
+    return found
+
+
+def _whole_table(mixture: LogisticMixture, fine: bool, pixel: int) -> list[int]:
+    """Return the table of one pixel."""
+    table: list[int] = mixture[pixel : pixel + 1].tables(fine=fine)[0].tolist()
+    return table

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nelbo.codec.chain import SharedChain
-from nelbo.diffusion.passes import walk
+from nelbo.diffusion.passes import known_before
 from nelbo.display import Brief
 from nelbo.probability.logistic import LogisticMixture
 
@@ -38,7 +38,7 @@ class PixelPass(Brief):
             x: (tiles, C, H, W) int64 levels; those of this pass and later ones are ignored.
             real: (tiles, C, H, W) bool, the pixels of the image and not of its padding.
         """
-        known, now = list(walk(tuple(x.shape[1:]), chain.side))[number]
+        known, now = known_before(chain.passes, number, tuple(x.shape[1:])), chain.passes[number]
         centers, mixtures, chosen = list[Tensor](), list[LogisticMixture](), list[Tensor]()
         for start in range(0, len(x), chain.batch_size):
             own = slice(start, start + chain.batch_size)

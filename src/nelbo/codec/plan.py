@@ -80,9 +80,12 @@ class CodecPlan(ChannelPlan):
 
 
 def _sizes(options: PixelOptions) -> list[int]:
-    """Return the fields of the options; the last two only where they differ from their defaults, as in version 1."""
-    sizes = list(astuple(options))
-    return sizes if sizes[3:] != list(astuple(PixelOptions()))[3:] else sizes[:3]
+    """Return the fields of the options, without those that an earlier version did not have if they are the defaults."""
+    sizes, defaults = list(astuple(options)), list(astuple(PixelOptions()))
+    for earlier in (3, 5):
+        if sizes[earlier:] == defaults[earlier:]:
+            return sizes[:earlier]
+    return sizes
 
 
 def _name(kind: str, layer: int) -> str:

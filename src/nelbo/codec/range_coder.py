@@ -6,7 +6,7 @@ decoded without the rest.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -124,11 +124,47 @@ class RangeDecoder:
         Raises:
             Exhausted: the bytes at hand do not determine it. Nothing is read.
         """
-        total = table[-1]
+        unit, target = self._target(table[-1])
+        found = bisect_right(table, target, 0, len(table) - 1) - 1
+        self._take(unit, table[-1], table[found], table[found + 1])
+        return found
+
+    def symbols(
+        self, rows: NDArray[np.int64], first: NDArray[np.int64], total: int, whole: Callable[[int], Table]
+    ) -> list[int]:
+        """Read one symbol of each of n cumulative tables, as many as the bytes at hand determine.
+
+        Args:
+            rows: (n, m + 1), of each table the part where the symbol probably is.
+            first: (n,) the symbols at which the parts begin.
+            total: of all tables.
+            whole: `whole(i)` is the whole table i, for a symbol that is elsewhere.
+        """
+        found: list[int] = []
+        try:
+            for i, (table, low) in enumerate(zip(rows.tolist(), first.tolist(), strict=True)):
+                unit, target = self._target(total)
+                if not table[0] <= target < table[-1]:
+                    table, low = whole(i), 0
+                place = bisect_right(table, target, 0, len(table) - 1) - 1
+                self._take(unit, total, table[place], table[place + 1])
+                found.append(low + place)
+        except Exhausted:
+            pass
+        return found
+
+    def _target(self, total: int) -> tuple[int, int]:
+        """Return the size of a unit of a table with this total, and the unit in which the code lies."""
         unit = self._range >> total.bit_length() - 1
         self._code = min(self._code, unit * total - 1)  # only damage leads beyond, and would never end there
-        found = bisect_right(table, self._code // unit, 0, len(table) - 1) - 1
-        start, end = table[found], table[found + 1]
+        return unit, self._code // unit
+
+    def _take(self, unit: int, total: int, start: int, end: int) -> None:
+        """Read the symbol between start and end of a table.
+
+        Raises:
+            Exhausted: the bytes at hand do not determine it. Nothing is read.
+        """
         if self._slack and min((self._code + self._slack) // unit, total - 1) >= end:
             raise Exhausted
         self._code -= unit * start
@@ -136,17 +172,6 @@ class RangeDecoder:
         while self._range < self._top:
             self._range <<= 8
             self._next()
-        return found
-
-    def symbols(self, tables: NDArray[np.int64]) -> list[int]:
-        """Read one symbol of each row of cumulative tables (n, K + 1), as many as the bytes at hand determine."""
-        found: list[int] = []
-        try:
-            for row in tables:
-                found.append(self.symbol(row.tolist()))
-        except Exhausted:
-            pass
-        return found
 
     def bits(self, num: int) -> int:
         """Read `num` bits that were encoded without a table.

@@ -114,16 +114,21 @@ def share_pass(chain: SharedChain, receivers: Sequence[Receiver]) -> None:
 
 def receive(chain: SharedChain, receivers: Sequence[Receiver], *, progress: Progress | None = None) -> None:
     """Read messages as far as their bytes go; at each element, the tiles of all of them share the networks' calls."""
-    waiting = list(receivers)
+    waiting, passes = list(receivers), len(chain.passes) if any(each.source.lossless for each in receivers) else 0
+    total = chain.num_steps + 1 + passes
     for t in range(chain.num_steps + 1, 0, -1):
         if waiting:
             predict(chain, waiting)
         waiting = [receiver for receiver in waiting if _reads_on(receiver)]
         if progress is not None:
-            progress(chain.num_steps + 2 - t, chain.num_steps + 1)
+            progress(chain.num_steps + 2 - t, total)
+    done = chain.num_steps + 1
     while waiting:
         share_pass(chain, waiting)
         waiting = [receiver for receiver in waiting if receiver.read() and not receiver.done]
+        done += 1
+        if progress is not None:
+            progress(done, total)
 
 
 def _reads_on(receiver: Receiver) -> bool:

@@ -18,7 +18,6 @@ from nelbo.codec.grid import centers, safe_offsets
 from nelbo.codec.message import ESCAPE_BITS, Indices, write_grid, write_pass, write_step
 from nelbo.codec.pixel_passes import PixelPass
 from nelbo.codec.range_coder import NARROW, WIDE, RangeEncoder
-from nelbo.diffusion.passes import passes
 from nelbo.progress import Progress
 
 OVERFULL = 1.0  # bits by which a chunk may exceed its size before the sender adds a chunk
@@ -103,6 +102,7 @@ def write_messages(
     tiles: Tensor,
     reals: Sequence[Tensor],
     last: tuple[Tensor, Tensor] | None,
+    progress: Progress | None = None,
 ) -> list[bytes]:
     """Write the messages of images.
 
@@ -111,6 +111,7 @@ def write_messages(
         tiles: (B, C, H, W) levels of all images in order.
         reals: for each image, (tiles, C, H, W) bool, its pixels and not those of its padding.
         last: x_1 (B, C, H, W) and `SharedChain.evidence` of lossless images; None for lossy ones.
+        progress: called after each pass of pixels.
     """
     encoders, sizes, first = (
         [RangeEncoder(WIDE if chain.exact else NARROW) for _ in reals],
@@ -124,7 +125,7 @@ def write_messages(
             expected = write_step(encoder, chain.plan, step, effort, expected, own)
         first += size
     if last is not None:
-        _write_pixels(encoders, sizes, chain, tiles.long(), torch.cat(list(reals)), *last)
+        _write_pixels(encoders, sizes, chain, tiles.long(), torch.cat(list(reals)), *last, progress)
     return [encoder.finish() for encoder in encoders]
 
 
@@ -136,6 +137,7 @@ def _write_pixels(
     real: Tensor,
     x_1: Tensor,
     center: Tensor,
+    progress: Progress | None,
 ) -> None:
     """Write the exact pixels of all images pass by pass, and before them the grid if the evidence must be rounded."""
     if not chain.exact:
@@ -145,8 +147,10 @@ def _write_pixels(
         for encoder, size in zip(encoders, sizes, strict=True):
             write_grid(encoder, offsets[first : first + size])
             first += size
-    for number in range(len(passes(x.shape[1], chain.side))):
+    for number in range(len(chain.passes)):
         together = PixelPass.of(chain, number, center, x_1, x, real)
         center = together.center
         for encoder, own, levels in zip(encoders, together.divided(sizes), x.split(list(sizes)), strict=True):
             write_pass(encoder, own.mixture, levels[own.chosen].numpy(), fine=chain.exact)
+        if progress is not None:
+            progress(number + 1, len(chain.passes))

@@ -15,7 +15,7 @@ from nelbo.codec.message import read_grid, read_pass, read_step
 from nelbo.codec.pixel_passes import PixelPass
 from nelbo.codec.range_coder import RangeDecoder
 from nelbo.codec.tiling import Tiling
-from nelbo.diffusion.passes import Pass, walk
+from nelbo.diffusion.passes import known_before
 
 
 @dataclass(frozen=True)
@@ -156,21 +156,17 @@ class NeedsPass:
         if len(levels) < int(found.chosen.sum()):
             return replace(self, begun=levels, distributions=found)
         pixels = _with(self.pixels, found.chosen, levels)
-        if len(self._remaining(source)) == 1:
+        if self.number + 1 == len(chain.passes):
             return Finished(pixels.double())
         return NeedsPass(found.center, self.x_1, pixels, self.number + 1)
 
     def levels(self, source: Source) -> Tensor:
         """Return the picture's levels, (tiles, C, H, W) float64: pixels that are read, and the means of the others."""
-        real, remaining = source.tiling.real(), self._remaining(source)
-        known, now = remaining[0]
-        begun = now.mask(tuple(real.shape[1:])) & real
+        real, remaining = source.tiling.real(), source.chain.passes[self.number :]
+        known = known_before(source.chain.passes, self.number, source.tiling.tile)
+        begun = remaining[0].mask(source.tiling.tile) & real
         pixels, known = _with(self.pixels, begun, self.begun), _with(known & real, begun, (True,) * len(self.begun))
-        return source.chain.filled(self.center, pixels, known, real, [each for _, each in remaining])
-
-    def _remaining(self, source: Source) -> list[tuple[Tensor, Pass]]:
-        """Return this pass and the later ones, each with the (C, H, W) mask of the pixels of earlier passes."""
-        return list(walk(source.tiling.tile, source.chain.side))[self.number :]
+        return source.chain.filled(self.center, pixels, known, real, remaining)
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,11 @@ class Tiling:
         """Number of pixels of all tiles, padding included, in one channel."""
         return self.num_tiles * self.tile[1] * self.tile[2]
 
+    @property
+    def num_values(self) -> int:
+        """Number of values of these pixels, in all channels."""
+        return self.tile[0] * self.num_pixels
+
     def split(self, image: Tensor) -> Tensor:
         """Cut an image (C, height, width) into tiles (tiles, C, H, W); padding repeats its last row and column."""
         channels, height, width = self.tile

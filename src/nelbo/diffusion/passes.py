@@ -1,6 +1,6 @@
 """Passes: the order in which pixels become known. A pass is one pixel of every square, in one channel, in one call."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -63,6 +63,14 @@ def num_stages(side: int) -> int:
 def passes(channels: int, side: int = 2) -> list[Pass]:
     """Return the passes in order."""
     return [Pass(row, column, c, side) for (row, column), c in product(CORNERS[side], range(channels))]
+
+
+def known_before(order: Sequence[Pass], number: int, shape: tuple[int, ...]) -> Tensor:
+    """Return a (C, H, W) bool mask of the pixels of the passes before number `number` of an order."""
+    known = torch.zeros(shape, dtype=torch.bool)
+    for a_pass in order[:number]:
+        a_pass.of(known)[:] = True
+    return known
 
 
 def walk(shape: tuple[int, ...], side: int = 2) -> Iterator[tuple[Tensor, Pass]]:

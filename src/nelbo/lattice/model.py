@@ -9,10 +9,9 @@ from torch import Tensor
 from nelbo.diffusion.passes import Pass, walk
 from nelbo.diffusion.pixel_decoder import mixture_of, top_place
 from nelbo.display import Brief
-from nelbo.errors import CodecError
 from nelbo.lattice.chain import Estimate, IntegerChain, Known, centred
 from nelbo.networks.exact_pixels import ExactPixelNetwork
-from nelbo.networks.integers import IntegerConv, exact_float32
+from nelbo.networks.integers import IntegerConv, require_exact
 from nelbo.probability.logistic import LogisticMixture
 
 
@@ -33,17 +32,8 @@ class LatticeModel(Brief):
         return [*self.chain.network.layers.values(), *self.pixels.layers]
 
     def require_exact(self) -> None:
-        """Check that this machine computes the networks exactly.
-
-        Raises:
-            CodecError: it doesn't, so that other machines could not read what it writes.
-        """
-        with exact_float32():
-            if not all(layer.is_exact_here() for layer in self.layers()):
-                raise CodecError(
-                    "this machine does not compute sums of integers exactly in float32; unset settings such as "
-                    "DNNL_DEFAULT_FPMATH_MODE, or use another machine."
-                )
+        """Check that this machine computes the networks exactly; see `nelbo.networks.integers.require_exact`."""
+        require_exact(self.layers())
 
     def passes(self, y: Tensor, x: Tensor, real: Tensor) -> Iterator[tuple[LogisticMixture, Tensor]]:
         """Yield the distributions of the pixels of each pass, given y_1 and all earlier passes, and where they are.

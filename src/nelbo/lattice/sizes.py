@@ -12,7 +12,7 @@ from nelbo.networks.step_network import StepOptions
 FINEST_NOISE = 1 / 4
 STEPS = 8  # the noise of y_8 is 2.8 times the range of the levels
 WIDTHS, BOTTOM = (32, 64, 128), 3
-HIDDEN, BLOCKS, SIDE = 192, 3, 4
+HIDDEN, BLOCKS, SIDE, CONVOLVED = 192, 3, 4, 1
 HIDDEN_IN_COLOUR = 64  # more features take too long to train: there are three times as many passes
 
 
@@ -34,4 +34,4 @@ def step_options(shape: tuple[int, int, int]) -> StepOptions:
 
 def pixel_options(channels: int, levels: int) -> PixelOptions:
     """Return the size of the pixel network."""
-    return PixelOptions(channels, HIDDEN if channels == 1 else HIDDEN_IN_COLOUR, levels, BLOCKS, SIDE)
+    return PixelOptions(channels, HIDDEN if channels == 1 else HIDDEN_IN_COLOUR, levels, BLOCKS, SIDE, CONVOLVED)

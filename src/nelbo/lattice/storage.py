@@ -16,7 +16,7 @@ from nelbo.lattice.chain import LINEAR_BITS, IntegerChain, LinearModel
 from nelbo.lattice.model import LatticeModel
 from nelbo.networks.exact_pixels import ExactPixelNetwork
 from nelbo.networks.exact_pixels import layer_shapes as pixel_shapes
-from nelbo.networks.integers import IntegerConv
+from nelbo.networks.layer_storage import layer_of, layer_tensors
 from nelbo.networks.pixel_options import PixelOptions
 from nelbo.networks.step_network import IntegerStepNetwork, StepOptions
 from nelbo.networks.step_network import layer_shapes as step_shapes
@@ -24,7 +24,6 @@ from nelbo.options import options_from
 from nelbo.probability.integer_gaussian import SCALES
 
 TABLES = ("mean", "coefficient", "scale", "prior_scale")
-KINDS = {"weight": torch.int8, "bias": torch.int32, "shift": torch.int8}
 REMEDY = "restore the file from a copy, or make it again with `nelbo codec --integers --again`."
 
 
@@ -34,8 +33,7 @@ def tensors_of(model: LatticeModel) -> dict[str, Tensor]:
     found = {f"linear.{name}": getattr(linear, name).to(torch.int32) for name in TABLES}
     for part, layers in (("chain", model.chain.network.layers), ("pixels", dict(enumerate(model.pixels.layers)))):
         for name, layer in layers.items():
-            for kind, dtype in KINDS.items():
-                found[f"{part}.{name}.{kind}"] = getattr(layer, kind).to(dtype)
+            found |= layer_tensors(f"{part}.{name}", layer)
     return found
 
 
@@ -46,7 +44,12 @@ def settings_of(model: LatticeModel) -> dict[str, Any]:
         "levels": linear.levels,
         "spacing": linear.spacing,
         "chain": asdict(model.chain.network.options),
-        "pixels": asdict(model.pixels.options),
+        "pixels": {
+            # left out as in models from before it, so that their fingerprints stay the same
+            name: value
+            for name, value in asdict(model.pixels.options).items()
+            if value or name != "convolved"
+        },
     }
 
 
@@ -73,11 +76,12 @@ def model_from(settings: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> La
         linear = LinearModel(levels, spacing, **tables, stages=num_stages(pixels.side))
         _check_tables(linear, shape, chain)
         layers = {
-            name: _layer(tensors, f"chain.{name}", dims, **layout)
+            name: layer_of(tensors, f"chain.{name}", dims, **layout)
             for name, (dims, layout) in step_shapes(chain).items()
         }
         rows = [
-            _layer(tensors, f"pixels.{place}", dims, limit) for place, (dims, limit) in enumerate(pixel_shapes(pixels))
+            layer_of(tensors, f"pixels.{place}", dims, limit)
+            for place, (dims, limit) in enumerate(pixel_shapes(pixels))
         ]
     except (KeyError, TypeError, ValueError, ConfigurationError) as error:
         text = error.marked if isinstance(error, ConfigurationError) else repr(error)
@@ -101,18 +105,6 @@ def _check_tables(linear: LinearModel, shape: tuple[int, ...], chain: StepOption
         raise RunError(f"the integer model's tensor linear.mean does not fit {linear.levels} levels; {REMEDY}")
     if shape[0] != chain.channels or any(side % 2**chain.halvings for side in shape[1:]):
         raise RunError(f"the integer model is for images {shape}, which its network does not take; {REMEDY}")
-
-
-def _layer(
-    tensors: Mapping[str, Tensor], name: str, shape: tuple[int, int, int], limit: int, steps: int = 1, stride: int = 1
-) -> IntegerConv:
-    """Read one layer; it refuses weights whose sums are not exact."""
-    width_out, width_in, side = shape
-    weight, bias, shift = (_taken(tensors, f"{name}.{kind}", dtype) for kind, dtype in KINDS.items())
-    expected = (width_out, width_in, side, side), (steps, width_out), (width_out,)
-    if (tuple(weight.shape), tuple(bias.shape), tuple(shift.shape)) != expected or int(shift.min()) < 0:
-        raise RunError(f"the integer model's layer {name} has an unexpected shape; {REMEDY}")
-    return IntegerConv(weight.float(), bias.float(), shift.float(), limit, stride)
 
 
 def _taken(tensors: Mapping[str, Tensor], name: str, dtype: torch.dtype) -> Tensor:

@@ -3,7 +3,6 @@
 Its weights have 8 bits, and its values are in units of 1/64.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,25 +12,17 @@ from torch import Tensor, nn
 
 from nelbo.networks.integers import UNIT, IntegerConv, RoundedConv
 from nelbo.networks.pixel_options import PixelOptions
-from nelbo.networks.pixels import COMPONENTS, INPUT, WINDOW, Place, run_layers, windows
+from nelbo.networks.pixels import COMPONENTS, INPUT, Place, run_pass, weight_shapes
 
 LARGEST_HIDDEN = (1 << 10) - 1
 OUTPUT_UNIT = 256 // UNIT  # the unit of the mixtures' parameters is 1/256
 
 
 def layer_shapes(options: PixelOptions) -> list[tuple[tuple[int, int, int], int]]:
-    """Return the (O, I, 1) of each layer, and the largest absolute value of its input."""
-    inputs, hidden, outputs = options.inputs, options.hidden, 3 * COMPONENTS * options.channels
-    inner = [((hidden, hidden, 1), LARGEST_HIDDEN)] * (2 * options.blocks)
-    first = (hidden, inputs * WINDOW**2, 1), max(2 * (options.levels - 1), INPUT)  # INPUT says that a pixel is known
-    return [first, *inner, ((outputs, hidden, 1), LARGEST_HIDDEN)]
-
-
-def run_pass(layer: Callable[[int, Tensor], Tensor], x: Tensor, place: Place, options: PixelOptions) -> Tensor:
-    """Run the network on its input x (B, I, H, W) for the pixels of a pass: (B, 3, components, h, w)."""
-    h = run_layers(layer, windows(x, place, options.side), options.blocks, LARGEST_HIDDEN).permute(0, 3, 1, 2)
-    shaped: Tensor = h.unflatten(1, (options.channels, 3, COMPONENTS))
-    return shaped[:, place.channel]
+    """Return the (O, I, k) of each layer, and the largest absolute value of its input."""
+    first = max(2 * (options.levels - 1), INPUT)  # INPUT says that a pixel is known
+    shapes = [(out, into, side[0] if side else 1) for out, into, *side in weight_shapes(options)]
+    return [(shape, LARGEST_HIDDEN if place else first) for place, shape in enumerate(shapes)]
 
 
 class RoundedPixelNetwork(nn.Module):
@@ -52,8 +43,8 @@ class RoundedPixelNetwork(nn.Module):
 
     def forward(self, features: Tensor, place: Place) -> Tensor:
         """Map integers (B, I, H, W) to logits, shifts and log2-scales of a pass: (B, 3, components, h, w)."""
-        layer = lambda i, h: self.layers[i].rows(h)  # type: ignore[operator]  # noqa: E731
-        return run_pass(layer, features, place, self.options).div(UNIT)
+        layer = lambda i, h: self.layers[i].pixels(h)  # type: ignore[operator]  # noqa: E731
+        return run_pass(layer, features, place, self.options, LARGEST_HIDDEN).div(UNIT)
 
     def exact(self) -> "ExactPixelNetwork":
         """Return the network in integers."""
@@ -75,6 +66,6 @@ class ExactPixelNetwork:
     @torch.no_grad()
     def __call__(self, numbers: Tensor, place: Place) -> NDArray[np.int64]:
         """Map integers (B, I, H, W) to the outputs of a pass: (B, 3, components, h, w) int64, unit 1/256."""
-        output = run_pass(lambda i, h: self.layers[i].rows(h), numbers.float(), place, self.options)
+        output = run_pass(lambda i, h: self.layers[i].pixels(h), numbers.float(), place, self.options, LARGEST_HIDDEN)
         found: NDArray[np.int64] = (OUTPUT_UNIT * output.long()).numpy()
         return found

@@ -4,7 +4,7 @@ Float32 holds every integer up to 2^24. So the sums of a filter are exact if its
 input, plus its bias and the rounding term, stay below that.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nelbo.display import Brief
-from nelbo.errors import ConfigurationError
+from nelbo.errors import CodecError, ConfigurationError
 
 EXACT = 1 << 24  # every integer up to here is a float32
 UNIT = 64  # the integer that stands for 1 in inputs, hidden values and outputs
@@ -78,9 +78,13 @@ class IntegerConv(Brief):
         sums = _summed(x, self.weight, padding, self.stride).add_(self._added(step)[:, None, None])
         return sums.mul_(torch.exp2(-self.shift)[:, None, None]).floor_()
 
-    def rows(self, x: Tensor) -> Tensor:
-        """Apply a convolution of k = 1 to integers (..., I), float32: (..., O)."""
-        sums = F.linear(x, self.weight.flatten(1)).add_(self._added(0))
+    def pixels(self, x: Tensor) -> Tensor:
+        """Convolve integers (B, H, W, I), float32, whose features come last: (B, H', W', O)."""
+        return self(x.movedim(3, 1)).movedim(1, 3) if self.weight.shape[2] > 1 else self.rows(x)
+
+    def rows(self, x: Tensor, step: int = 0) -> Tensor:
+        """Apply a convolution of k = 1 to integers (..., I), float32, for a step: (..., O)."""
+        sums = F.linear(x, self.weight.flatten(1)).add_(self._added(step))
         return sums.mul_(torch.exp2(-self.shift)).floor_()
 
     def is_exact_here(self) -> bool:
@@ -89,9 +93,7 @@ class IntegerConv(Brief):
         x = torch.randint(-self.limit, self.limit + 1, (17, self.weight.shape[1], 4, 4), generator=generator)
         x[::2] = self.limit * x[::2].sign()
         expected = replace(self, weight=self.weight.double())(x.to(device).double()).float()
-        found = [self(x.to(device).float())]
-        if self.weight.shape[2] == 1:
-            found.append(self.rows(x.to(device).float().movedim(1, 3)).movedim(3, 1))
+        found = [self(x.to(device).float()), self.pixels(x.to(device).float().movedim(1, 3)).movedim(3, 1)]
         return all(torch.equal(each, expected) for each in found)
 
     def _added(self, step: int) -> Tensor:
@@ -111,6 +113,20 @@ def _summed(x: Tensor, weight: Tensor, padding: int, stride: int) -> Tensor:
     columns = x.flatten(2) if side == 1 else F.unfold(x, side, padding=padding, stride=stride)
     shape = (len(x), len(weight), x.shape[2] // stride, x.shape[3] // stride)
     return (weight.flatten(1) @ columns).view(shape)
+
+
+def require_exact(layers: Iterable[IntegerConv]) -> None:
+    """Check that this machine computes layers exactly.
+
+    Raises:
+        CodecError: it doesn't, so that other machines could not read what it writes.
+    """
+    with exact_float32():
+        if not all(layer.is_exact_here() for layer in layers):
+            raise CodecError(
+                "this machine does not compute sums of integers exactly in float32; unset settings such as "
+                "DNNL_DEFAULT_FPMATH_MODE, or use another machine."
+            )
 
 
 class RoundedConv(nn.Module):
@@ -142,9 +158,15 @@ class RoundedConv(nn.Module):
         padding = _padding(weight.shape[2], self.stride)
         return F.conv2d(x, weight, stride=self.stride, padding=padding) + UNIT * bias[:, :, None, None]
 
-    def rows(self, x: Tensor) -> Tensor:
-        """Apply a convolution of k = 1 to x (..., I): (..., O)."""
-        return F.linear(x, self._straight_through().flatten(1), UNIT * self.bias[0])
+    def pixels(self, x: Tensor) -> Tensor:
+        """Convolve x (B, H, W, I), whose features come last: (B, H', W', O)."""
+        if self.weight.shape[2] > 1:
+            return self.forward(x.movedim(3, 1), x.new_zeros(len(x), dtype=torch.long)).movedim(1, 3)
+        return self.rows(x)
+
+    def rows(self, x: Tensor, step: int = 0) -> Tensor:
+        """Apply a convolution of k = 1 to x (..., I), with the bias of a step: (..., O)."""
+        return F.linear(x, self._straight_through().flatten(1), UNIT * self.bias[step if len(self.bias) > 1 else 0])
 
     def _straight_through(self) -> Tensor:
         """Return the rounded weights, whose gradient is that of the weights."""

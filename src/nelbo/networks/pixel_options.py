@@ -21,6 +21,7 @@ class PixelOptions:
     levels: Annotated[int, Doc("Grey levels K of a pixel.")] = 256
     blocks: Annotated[int, Doc("Residual blocks of two layers; with 0, the network has three convolutions.")] = 0
     side: Annotated[int, Doc("Side of the squares whose pixels become known one by one: 2 or 4.")] = 2
+    convolved: Annotated[int, Doc("How many residual blocks, in the middle, are convolutions over a pass.")] = 0
 
     @property
     def reads_x_1(self) -> bool:
@@ -32,12 +33,21 @@ class PixelOptions:
         """Numbers that the network reads for each pixel; `nelbo.diffusion.pixel_decoder.features` lists them."""
         return (6 if self.reads_x_1 else 3) * self.channels
 
+    def is_convolved(self, block: int) -> bool:
+        """Whether the first layer of a residual block, counted from 0, reads 3x3 pixels of the pass."""
+        first = (self.blocks - self.convolved) // 2
+        return first <= block < first + self.convolved
+
     def __post_init__(self) -> None:
         check_types(self)
-        for name, least in (("channels", 1), ("hidden", 1), ("levels", 2), ("blocks", 0)):
+        for name, least in (("channels", 1), ("hidden", 1), ("levels", 2), ("blocks", 0), ("convolved", 0)):
             if getattr(self, name) < least:
                 raise ConfigurationError(
                     f"the {name} of a pixel network must be at least {least}, got {getattr(self, name)}."
                 )
+        if self.convolved > self.blocks:
+            raise ConfigurationError(
+                f"the convolved of a pixel network must be at most its blocks, {self.blocks}, got {self.convolved}."
+            )
         if self.side not in SIDES:
             raise ConfigurationError(f"{setting('decoder.side')} must be 2 or 4, got {self.side}.")

@@ -3,7 +3,8 @@
 It reads the rounded evidence and the pixels that are known already, and returns the parameters of a mixture of logistic
 distributions. Without blocks, it is the plain network of format version 1: three convolutions that return them for
 every pixel. With residual blocks, it is a multilayer perceptron of the window around a pixel, and runs for the pixels
-of one pass.
+of one pass. In convolved blocks, such a pixel also reads the hidden values of its eight neighbours in the pass, and so
+what is known far around it.
 
 The integers stay below 2^53, and float64 holds their products and sums exactly in any order, so every machine computes
 the same values.
@@ -51,11 +52,14 @@ class CodingNetwork(Protocol):
 
 
 def weight_shapes(options: PixelOptions) -> list[tuple[int, ...]]:
-    """Return the shape of each layer's weights: (out, in, side, side), or with blocks (out, in)."""
+    """Return the shape of each layer's weights: (out, in, side, side) of a convolution, else (out, in)."""
     inputs, hidden, outputs = options.inputs, options.hidden, 3 * COMPONENTS * options.channels
     if options.blocks == 0:
         return [(hidden, inputs, 5, 5), (hidden, hidden, 3, 3), (outputs, hidden, 1, 1)]
-    return [(hidden, inputs * WINDOW**2), *[(hidden, hidden)] * (2 * options.blocks), (outputs, hidden)]
+    inner = list[tuple[int, ...]]()
+    for block in range(options.blocks):
+        inner += [(hidden, hidden, 3, 3) if options.is_convolved(block) else (hidden, hidden), (hidden, hidden)]
+    return [(hidden, inputs * WINDOW**2), *inner, (outputs, hidden)]
 
 
 def windows(x: Tensor, place: Place, side: int) -> Tensor:
@@ -68,7 +72,7 @@ def windows(x: Tensor, place: Place, side: int) -> Tensor:
 
 
 def run_layers(layer: Callable[[int, Tensor], Tensor], x: Tensor, blocks: int, limit: float) -> Tensor:
-    """Run the layers on the input x of the first.
+    """Run the layers on the input x of the first: (B, I, H, W), or with blocks the windows (B, h, w, I * WINDOW^2).
 
     Args:
         layer: `layer(i, h)` is layer i of h, rounded.
@@ -89,7 +93,10 @@ def run_pass(
 ) -> Tensor:
     """Run the network on its input x (B, I, H, W) for the pixels of a pass: (B, 3, components, h, w)."""
     if options.blocks:
-        h = run_layers(layer, windows(x, place, options.side), options.blocks, limit).permute(0, 3, 1, 2)
+        seen = windows(x, place, options.side)
+        if not seen.numel():  # the image is smaller than a square
+            return seen.new_zeros(len(x), 3, COMPONENTS, *seen.shape[1:3])
+        h = run_layers(layer, seen, options.blocks, limit).permute(0, 3, 1, 2)
     else:
         h = run_layers(layer, x, 0, limit)[..., place.row :: options.side, place.column :: options.side]
     shaped: Tensor = h.unflatten(1, (options.channels, 3, COMPONENTS))
@@ -133,7 +140,9 @@ class PixelNetwork(nn.Module):
         return shaped
 
     def _layer(self, place: int, h: Tensor) -> Tensor:
-        summed: Tensor = self.layers[place](h)
+        layer = self.layers[place]
+        moved = self.options.blocks > 0 and isinstance(layer, nn.Conv2d)
+        summed: Tensor = layer(h.movedim(3, 1)).movedim(1, 3) if moved else layer(h)
         if self.training:
             return summed
         rounded: Tensor = (summed * 2**VALUE_BITS).add(_half(self.options)).floor().div(2**VALUE_BITS)
@@ -183,7 +192,12 @@ class IntegerNetwork:
     def _layer(self, place: int, h: Tensor) -> Tensor:
         """Return layer `place` of integers, rounded, in units of 1/256."""
         weight, bias = self.weights[place], self.biases[place]
-        summed = F.linear(h, weight, bias) if weight.ndim == 2 else _convolved(h, weight) + bias[:, None, None]
+        if weight.ndim == 2:
+            summed = F.linear(h, weight, bias)
+        elif self.options.blocks:
+            summed = _convolved(h.movedim(3, 1), weight).movedim(1, 3) + bias
+        else:
+            summed = _convolved(h, weight) + bias[:, None, None]
         return summed.mul(2**VALUE_BITS / (_unit(place) * 2**WEIGHT_BITS)).add(_half(self.options)).floor()
 
 

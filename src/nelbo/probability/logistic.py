@@ -49,10 +49,16 @@ class LogisticMixture(Brief):
         Logits, shifts and log-scales are in units of 1/256. A shift of 1 is 4 levels, and a log-scale of 1 an octave.
         """
         logit, shift, scale = output[:, 0], output[:, 1], output[:, 2]
-        behind = np.minimum((logit.max(1, keepdims=True) - logit) * EXP_STEPS // 256, EXP_REACH * EXP_STEPS)
         mean = (LEVEL_PARTS // HALVES) * center[:, None] + (shift >> 2)
-        index = np.clip((scale * 8 + 128 >> 8) + SCALES // 2, 0, SCALES - 1)
-        return cls(exponentials()[behind], mean, index, levels)
+        return cls.of(logit, mean, (scale * 8 + 128 >> 8) + SCALES // 2, levels)
+
+    @classmethod
+    def of(
+        cls, logit: NDArray[np.int64], mean: NDArray[np.int64], scale: NDArray[np.int64], levels: int
+    ) -> "LogisticMixture":
+        """Build mixtures from logits in units of 1/256, means in 1/16 of a level, and indices of scales, clipped."""
+        behind = np.minimum((logit.max(1, keepdims=True) - logit) * EXP_STEPS // 256, EXP_REACH * EXP_STEPS)
+        return cls(exponentials()[behind], mean, np.clip(scale, 0, SCALES - 1), levels)
 
     @classmethod
     def joined(cls, parts: "Sequence[LogisticMixture]") -> "LogisticMixture":
@@ -77,7 +83,7 @@ class LogisticMixture(Brief):
     def __len__(self) -> int:
         return len(self.mean)
 
-    def __getitem__(self, part: slice) -> "LogisticMixture":
+    def __getitem__(self, part: slice | NDArray[np.bool_]) -> "LogisticMixture":
         return LogisticMixture(self.weight[part], self.mean[part], self.scale[part], self.levels)
 
     def fine(self, level: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -104,6 +110,14 @@ class LogisticMixture(Brief):
         """Return the table (n, K + 1) of every pixel, `cumulative` or `fine`."""
         levels = np.broadcast_to(np.arange(self.levels + 1), (len(self.mean), self.levels + 1))
         return self.fine(levels) if fine else self.cumulative(levels)
+
+    def windows(self, num: int, *, fine: bool = False) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return a part of every table, (n, min(num, K) + 1), at its heaviest component, and its first level (n,)."""
+        num = min(num, self.levels)
+        heaviest = np.take_along_axis(self.mean, self.weight.argmax(1)[:, None], 1)[:, 0]
+        first = np.clip(heaviest // LEVEL_PARTS - num // 2, 0, self.levels - num)
+        levels = first[:, None] + np.arange(num + 1)
+        return (self.fine(levels) if fine else self.cumulative(levels)), first
 
     def expected(self) -> NDArray[np.float64]:
         """Return the mean level (n,), for previews and not for coding."""

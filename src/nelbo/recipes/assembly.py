@@ -93,7 +93,9 @@ def build_network(recipe: AnyRecipe) -> nn.Module:
 def build_pixel_options(recipe: Recipe, channels: int, levels: int) -> PixelOptions | None:
     """Build the size of the decoder's pixel network for images of C channels and K levels; None for the Gaussian."""
     own = recipe.decoder
-    return None if own.kind == "gaussian" else PixelOptions(channels, own.hidden, levels, own.blocks, own.side)
+    if own.kind == "gaussian":
+        return None
+    return PixelOptions(channels, own.hidden, levels, own.blocks, own.side, own.convolved)
 
 
 def build_parameterization(recipe: Recipe, levels: int) -> Parameterization:

@@ -29,7 +29,7 @@ FOR_IMAGES = replace(
     schedule=ScheduleOptions(kind="log-linear", log_snr_max=4.0),
     loss="simple",
     timesteps="stratified",
-    decoder=DecoderOptions(kind="pixels"),
+    decoder=DecoderOptions(kind="pixels", convolved=1),
     training=replace(FOR_BITS.training, optimizer="muon"),
 )
 

@@ -46,6 +46,9 @@ class DecoderOptions:
     hidden: Annotated[int, Doc("Features of each hidden layer of the pixel network.")] = 192
     blocks: Annotated[int, Doc("Residual blocks of the pixel network.")] = 3
     side: Annotated[int, Doc("Side of the squares whose pixels become known one by one: 2 or 4.")] = 4
+    convolved: Annotated[
+        int, Doc("How many of these blocks, in the middle, are convolutions over pixels that become known together.")
+    ] = 0
     share: Annotated[
         float,
         Doc(
@@ -54,11 +57,11 @@ class DecoderOptions:
         ),
     ] = 0.2
     batch_size: Annotated[int, Doc("Images per optimizer step of the pixel network; each is used in two passes.")] = 32
-    learning_rate: Annotated[float, Doc("Learning rate of the pixel network after the warm-up.")] = 5e-3
+    learning_rate: Annotated[float, Doc("Learning rate of the pixel network after the warm-up.")] = 2.5e-3
 
     def __post_init__(self) -> None:
         known(self.kind, DECODERS, "decoder")
-        PixelOptions(hidden=self.hidden, blocks=self.blocks, side=self.side)
+        PixelOptions(hidden=self.hidden, blocks=self.blocks, side=self.side, convolved=self.convolved)
         if not 0 < self.share < 1:
             raise ConfigurationError(f"{setting('decoder.share')} must be between 0 and 1, got {self.share}.")
 

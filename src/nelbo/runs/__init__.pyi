@@ -3,9 +3,10 @@ from .damaged import DamagedImage, prepare_damaged
 from .diffusion_model import DiffusionModel
 from .diffusion_run import DiffusionRun
 from .file_codec import codec_for
-from .folder import DataOptions, RunConfig, bundled_models, find_run, read_config
+from .folder import DataOptions, RunConfig, bundled_models, codes_photographs, find_codec, find_run, read_config
 from .integer_model import INTEGER_FILE, IntegerModel
 from .loading import load, load_as
+from .masking_run import MaskingRun, photographs
 from .restore_options import RestoreOptions
 from .restoring import restore
 from .run import Report, Run
@@ -21,6 +22,7 @@ __all__ = [
     "DiffusionModel",
     "DiffusionRun",
     "IntegerModel",
+    "MaskingRun",
     "Report",
     "RestoreOptions",
     "Run",
@@ -29,11 +31,14 @@ __all__ = [
     "VAERun",
     "bundled_models",
     "codec_for",
+    "codes_photographs",
+    "find_codec",
     "find_model",
     "find_run",
     "fit_codec",
     "load",
     "load_as",
+    "photographs",
     "prepare_damaged",
     "read_config",
     "restore",

@@ -20,12 +20,20 @@ from nelbo.options import check_whole
 from nelbo.paths import expanded
 from nelbo.progress import StageProgress, reported_stages
 from nelbo.runs.diffusion_model import DiffusionModel
-from nelbo.runs.folder import CONFIG_FILE, MODEL_FILE, bundled_models, why_no_decoder, why_not_calibrated
+from nelbo.runs.folder import (
+    CONFIG_FILE,
+    MASKING_FILE,
+    MODEL_FILE,
+    bundled_codecs,
+    bundled_models,
+    why_no_decoder,
+    why_not_calibrated,
+)
 from nelbo.runs.integer_model import ARCHIVES, FILES, INTEGER_FILE, IntegerModel
 
 PLAN_FILE = "codec.safetensors"
 # The files of a run that state a fingerprint, and where: of the models of .nelbo files, and of those of archives.
-MADE_FILES = ((PLAN_FILE, "fingerprint"), (INTEGER_FILE, FILES))
+MADE_FILES = ((PLAN_FILE, "fingerprint"), (INTEGER_FILE, FILES), (MASKING_FILE, FILES))
 MADE_ARCHIVES = ((INTEGER_FILE, ARCHIVES),)
 MODELS_VARIABLE = "NELBO_MODELS"
 # The network options that the weights do not determine. An option added later enters the hash only where it differs
@@ -214,6 +222,12 @@ def made_by_integers(folder: Path, maker: bytes) -> bool:
     return bool(stated) and stated.startswith(maker.hex())
 
 
+def made_by_masking(folder: Path, maker: bytes) -> bool:
+    """Return whether the model of photographs of a folder made the files whose fingerprint begins with `maker`."""
+    stated = _stated(folder / MASKING_FILE, FILES)
+    return bool(stated) and stated.startswith(maker.hex())
+
+
 def _stated(path: Path, entry: str) -> str:
     """Return the fingerprint that a file of a run states, "" if there is none or the file is damaged."""
     if path.is_file():
@@ -260,10 +274,11 @@ def find_model(start: bytes, parts: Sequence[tuple[str, str]] = MADE_FILES) -> P
 def _known_parts(parts: Sequence[tuple[str, str]]) -> Iterator[tuple[Path, str, str]]:
     """Yield every run folder with one of these files, in the order of the search, and the file and its entry."""
     places = [Path("runs"), *(expanded(p) for p in os.environ.get(MODELS_VARIABLE, "").split(os.pathsep) if p)]
-    folders = [*bundled_models().values()]
+    folders = [*bundled_models().values(), *bundled_codecs().values()]
     for place in places:
-        folders += [place, *sorted(path.parent for path in place.glob(f"*/{CONFIG_FILE}"))]
+        found = {path.parent for file in (CONFIG_FILE, MASKING_FILE) for path in place.glob(f"*/{file}")}
+        folders += [place, *sorted(found)]
     for folder in folders:
         for name, entry in parts:
-            if (folder / name).is_file() and (folder / CONFIG_FILE).is_file():
+            if (folder / name).is_file() and (name == MASKING_FILE or (folder / CONFIG_FILE).is_file()):
                 yield folder, name, entry

@@ -19,7 +19,7 @@ from nelbo.paths import expanded
 from nelbo.recipes.recipe import AnyRecipe, recipe_from_json
 
 MOST_LISTED = 12
-CONFIG_FILE, MODEL_FILE = "config.json", "model.safetensors"
+CONFIG_FILE, MODEL_FILE, MASKING_FILE = "config.json", "model.safetensors", "masking.safetensors"
 UNKNOWN_DATA = "unknown"  # the `spec` of an imported model, whose images are not known
 # What may differ when a run resumes: the budgets (a decaying learning rate follows them), and settings that do not
 # change the mathematics of a step.
@@ -235,26 +235,63 @@ def _because_unfinished(folder: Path, data: DataOptions) -> str:
 
 def bundled_models() -> dict[str, Path]:
     """Return the folders of the bundled models, by name."""
-    root = Path(str(files("nelbo") / "models"))
-    return {path.name: path for path in sorted(root.glob("*")) if (path / CONFIG_FILE).is_file()}
+    return {path.name: path for path in sorted(_bundled().glob("*")) if (path / CONFIG_FILE).is_file()}
+
+
+def bundled_codecs() -> dict[str, Path]:
+    """Return the folders of the bundled models of photographs, by name."""
+    return {path.name: path for path in sorted(_bundled().glob("*")) if codes_photographs(path)}
+
+
+def _bundled() -> Path:
+    return Path(str(files("nelbo") / "models"))
+
+
+def codes_photographs(folder: Path) -> bool:
+    """Whether a folder has a model of photographs, see `nelbo.runs.MaskingRun`."""
+    return os.path.isfile(folder / MASKING_FILE)  # False for a name that is too long
+
+
+def find_codec(name: str | os.PathLike[str]) -> Path:
+    """Return the folder of a run or of a model of photographs, by its path or by the name of a bundled one.
+
+    Raises:
+        RunError: see `find_run`.
+    """
+    for folder in (expanded(name), _bundled() / str(name)):
+        if str(name) and codes_photographs(folder):
+            return folder
+    return find_run(name)
 
 
 def find_run(name: str | os.PathLike[str]) -> Path:
     """Return the folder of a run, given by its path or by the name of a bundled model; a run folder takes precedence.
 
     Raises:
+        ConfigurationError: it is a model of photographs, which only codes pictures.
         RunError: there is neither; the nearest bundled name is suggested.
     """
     if not isinstance(name, str | os.PathLike) or not str(name):
         raise RunError(f"the run is {shown(name)}; expected the path of a run folder, or the name of a bundled model.")
     path, bundled = expanded(name), bundled_models()
+    if codes_photographs(path):
+        raise _only_codes(str(name))
     if os.path.isdir(path) and (str(name) not in bundled or (path / CONFIG_FILE).exists()):
         return path
     if str(name) in bundled:
         return bundled[str(name)]
+    if codes_photographs(_bundled() / str(name)):
+        raise _only_codes(str(name))
     near = difflib.get_close_matches(str(name), bundled, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise RunError(
         f"no run folder or bundled model {str(name)!r}; {hint}expected a folder made by `nelbo train`, or a bundled "
         f"model ({', '.join(bundled) or 'none'})."
+    )
+
+
+def _only_codes(name: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{name} is a model of photographs, which only codes pictures; use it with `nelbo compress` and `nelbo "
+        "decompress`, and choose another model for this."
     )

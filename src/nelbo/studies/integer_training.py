@@ -3,10 +3,9 @@
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nelbo.data import ImageDataset
 from nelbo.diffusion import PixelObjective
@@ -22,9 +21,8 @@ from nelbo.options import Annotated, Doc, check_types
 from nelbo.randomness import CODEC, INITIALISATION, derived_seed
 from nelbo.studies.decoder_examples import GATHERING, DecoderExamples, Gathering, gathered, image_order, most_examples
 from nelbo.studies.listener import Listener
-from nelbo.training import STATE_FILE, Trainer, TrainerOptions
-
-Module = TypeVar("Module", bound=nn.Module)
+from nelbo.studies.parts import train_part
+from nelbo.training import STATE_FILE, TrainerOptions
 
 FOLDER = "integers"
 CHAIN_SHARE = 0.4  # of the budget
@@ -56,7 +54,7 @@ class IntegerOptions:
 
     def of_pixels(self) -> TrainerOptions:
         """Return the options of the pixel network's training."""
-        return self._options(1 - CHAIN_SHARE, learning_rate=5e-3)
+        return self._options(1 - CHAIN_SHARE, learning_rate=2.5e-3)
 
     @property
     def gathering_seconds(self) -> float | None:
@@ -94,7 +92,7 @@ def train_integer_model(
     linear = linear_model(images, listener)
     torch.manual_seed(derived_seed(options.seed, INITIALISATION, 2))
     network = StepNetwork(step_options(images.shape))
-    trained = _trained(network, ChainObjective(linear, SIDE), images, options.of_chain(), folder / "chain", listener)
+    trained = train_part(network, ChainObjective(linear, SIDE), images, options.of_chain(), folder / "chain", listener)
     if isinstance(trained, str):
         return trained
     chain = IntegerChain(linear, trained.exact())
@@ -118,36 +116,8 @@ def _with_pixels(
     pixels = RoundedPixelNetwork(pixel_options(images.shape[0], images.levels))
     objective = PixelObjective(pixels.options, stages=chain.linear.stages)
     training = plan.shortened(options.of_pixels())
-    done = _trained(pixels, objective, examples, training, folder / "pixels", listener)
+    done = train_part(pixels, objective, examples, training, folder / "pixels", listener)
     return done if isinstance(done, str) else LatticeModel(chain, done.exact())
-
-
-def _trained(
-    network: Module,
-    objective: ChainObjective | PixelObjective,
-    data: ImageDataset,
-    options: TrainerOptions,
-    folder: Path,
-    listener: Listener,
-) -> Module | str:
-    """Train a network; return its averaged copy, or the name of the signal that stopped it."""
-    stage, kept = f"training the {folder.name}", list[Module]()
-
-    def keep(averaged: nn.Module, step: int) -> None:
-        kept[:] = [averaged]  # type: ignore[list-item]
-
-    folder.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(
-        network,
-        objective,
-        data,
-        options,
-        folder,
-        on_save=keep,
-        on_progress=lambda step: listener.on_stage(stage, int(1000 * step.fraction), 1000),
-    )
-    trainer.run()
-    return trainer.stopped_by or kept[-1].cpu()
 
 
 def linear_model(images: ImageDataset, listener: Listener) -> LinearModel:
