@@ -1,11 +1,16 @@
 """The stored codec plan: it round-trips, and a wrong tensor is an error that names it."""
 
+from dataclasses import astuple
+
 import pytest
 import torch
 
 from nelbo.codec import CodecPlan
 from nelbo.codec.channel_plan import BUCKETS, SURPRISES
+from nelbo.codec.plan import _sizes
 from nelbo.errors import RunError
+from nelbo.networks.pixel_options import PixelOptions
+from nelbo.networks.pixels import weight_shapes
 from tests.codec.plans import random_plan
 
 NAMES = sorted(random_plan().tensors())
@@ -101,3 +106,22 @@ def test_plan_of_another_model_is_refused(shape, levels, num_steps, message):
     with pytest.raises(RunError, match=message):
         random_plan().check_model(shape, levels, num_steps)
     random_plan().check_model((1, 4, 5), 17, 9)
+
+
+def test_sums_that_float64_cannot_hold_are_refused():
+    options = PixelOptions(1, 64, 17, blocks=1, side=4, convolved=1)
+    shapes = weight_shapes(options)
+    tensors = {**random_plan().tensors(), "pixels": torch.tensor(astuple(options), dtype=torch.int32)}
+    for layer, shape in enumerate(shapes):
+        tensors[f"pixels.weight.{layer}"] = torch.ones(shape, dtype=torch.int32)
+        tensors[f"pixels.bias.{layer}"] = torch.ones(shape[0], dtype=torch.int32)
+    assert CodecPlan.from_tensors(tensors).pixels.options == options
+    tensors["pixels.weight.1"] = torch.full(shapes[1], 2**31 - 1, dtype=torch.int32)
+    with pytest.raises(RunError, match=r"pixels\.weight\.1 has sums beyond 2\^53"):
+        CodecPlan.from_tensors(tensors)
+
+
+def test_sizes_of_earlier_networks_stay_as_they_were():
+    assert _sizes(PixelOptions(1, 32, 256)) == [1, 32, 256]
+    assert _sizes(PixelOptions(1, 192, 256, 3, 4)) == [1, 192, 256, 3, 4]
+    assert _sizes(PixelOptions(1, 192, 256, 3, 4, 1)) == [1, 192, 256, 3, 4, 1]

@@ -10,7 +10,9 @@ from torch import Tensor
 from nelbo.codec.channel_plan import INTEGER, REMEDY, ChannelPlan, stored
 from nelbo.errors import ConfigurationError, RunError
 from nelbo.networks.pixel_options import PixelOptions
-from nelbo.networks.pixels import IntegerNetwork, weight_shapes
+from nelbo.networks.pixels import INPUT, LARGEST_VALUE, IntegerNetwork, weight_shapes
+
+EXACT = float(1 << 53)  # every integer up to here is a float64
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -56,6 +58,9 @@ class CodecPlan(ChannelPlan):
         for layer, shape in enumerate(weight_shapes(options)):
             weights.append(stored(tensors, _name("weight", layer), shape).double())
             biases.append(stored(tensors, _name("bias", layer), shape[:1]).double())
+            largest = max(4 * options.levels, INPUT) if layer == 0 else LARGEST_VALUE
+            if float((largest * weights[-1].abs().flatten(1).sum(1) + biases[-1].abs()).max()) >= EXACT:
+                raise RunError(f"the codec plan's tensor {_name('weight', layer)} has sums beyond 2^53; {REMEDY}")
         return cls(
             **vars(channel),
             steps=steps,
