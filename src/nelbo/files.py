@@ -263,6 +263,13 @@ def _first(names: Collection[str]) -> str:
     return ", ".join(listed + (["..."] if len(names) > MOST_NAMED else []))
 
 
+def fingerprint(settings: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> bytes:
+    """Return 32 bytes of SHA-256 over plain values and tensors."""
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    hash_tensors(digest, tensors)
+    return digest.digest()
+
+
 def hash_tensors(digest: "hashlib._Hash", tensors: Mapping[str, Tensor]) -> None:
     """Add tensors to a hash in the order of their names: name, dtype, shape and bytes."""
     for name, tensor in sorted(tensors.items()):

@@ -10,6 +10,7 @@ import torch
 from nelbo.codec import Bitstream, masking_chain, segments
 from nelbo.diffusion.passes import known_before
 from nelbo.errors import CodecError, ConfigurationError, RunError
+from nelbo.files import read_tensors, write_tensors
 from nelbo.masking import MaskingObjective, context_of, fit_linear, masking_passes
 from nelbo.masking.context import LINEAR_BITS, PARTS
 from nelbo.masking.filling import interpolated
@@ -20,6 +21,7 @@ from nelbo.networks.context_network import ContextNetwork
 from nelbo.networks.integers import UNIT
 from nelbo.probability.integer_gaussian import MASS
 from nelbo.runs import MaskingRun, find_codec, find_model, find_run, load
+from tests.codec.test_damage import damaged, outcome
 from tests.masking.tiny import picture, tiny_model
 
 
@@ -281,6 +283,29 @@ def test_damaged_model_is_refused(tmp_path, name):
     with pytest.raises(RunError, match="damaged"):
         model_from(settings_of(model), tensors)
     assert fingerprint_of(model_from(settings_of(model), tensors_of(model))) == fingerprint_of(model)
+
+
+def test_damaged_files_give_no_wrong_pixels(tmp_path):
+    codec, image, generator = run_in(tmp_path).codec(), picture(14, 11), np.random.default_rng(0)
+    content = codec.encode([image], raw=False)[0].to_bytes()
+    seen = [outcome(codec, damaged(content, generator), image) for _ in range(30)]
+    assert set(seen) <= {"refused", "exact", "truncated"} and seen.count("refused") > 15
+
+
+def test_chain_without_steps_says_so(tmp_path):
+    chain = run_in(tmp_path).codec().chain
+    with pytest.raises(CodecError, match="sends no x_t"):
+        chain.name(0)
+    with pytest.raises(CodecError, match="sends no x_t"):
+        _ = chain.plan
+
+
+def test_damaged_model_file_names_what_is_wrong(tmp_path):
+    run_in(tmp_path)
+    tensors, metadata = read_tensors(tmp_path / "masking.safetensors")
+    write_tensors(tmp_path / "masking.safetensors", tensors, {**metadata, "settings": {}})
+    with pytest.raises(RunError, match=r"masking\.safetensors: .*channels"):
+        MaskingRun.load(tmp_path)
 
 
 def test_file_of_another_model_is_refused(tmp_path):

@@ -36,10 +36,11 @@ class Chosen:
         """
         from nelbo.runs import DiffusionRun, MaskingRun, codes_photographs, find_codec, load_as, photographs
 
-        if model is not None and not codes_photographs(find_codec(model)):
+        folder = None if model is None else find_codec(model)
+        if model is not None and folder is not None and not codes_photographs(folder):
             run = load_as(DiffusionRun, model, device=device)
             return cls(model, run.codec(batch_size, integers=integers), run)
-        found = photographs() if model is None else MaskingRun.load(find_codec(model))
+        found = photographs() if folder is None else MaskingRun.load(folder)
         if integers is not None:
             flag = "--integers" if integers else "--no-integers"
             raise ConfigurationError(f"{flag} is for diffusion models; remove it, or choose one with --model.")

@@ -16,8 +16,8 @@ from nelbo.codec.version import INTEGER_FORMAT
 from nelbo.diffusion.passes import Pass
 from nelbo.errors import CodecError
 from nelbo.masking import MaskingModel, masking_passes
+from nelbo.masking.context import NUM_LEVELS
 from nelbo.masking.filling import interpolated
-from nelbo.masking.model import NUM_LEVELS
 from nelbo.networks.integers import exact_float32
 from nelbo.probability.logistic import LogisticMixture
 from nelbo.progress import Progress
@@ -43,20 +43,20 @@ class MaskingChain:
 
     @property
     def plan(self) -> ChannelPlan:
-        """There is none.
+        """There is none, as of all that belongs to steps.
 
         Raises:
             CodecError: always.
         """
-        raise CodecError("a model of photographs has no channel, because it sends no x_t.")
+        raise _no_steps()
 
     def beginning(self, num: int, shape: tuple[int, ...]) -> Tensor:
         """Return zeros (num, C, H, W): every pixel is masked."""
         return torch.zeros(num, *shape, dtype=torch.int64)
 
     def draw(self, tiles: Tensor, t: int, generator: torch.Generator) -> Tensor:
-        """Return zeros of the shape of tiles (B, C, H, W)."""
-        return torch.zeros_like(tiles, dtype=torch.int64)
+        """There is none; see `plan`."""
+        raise _no_steps()
 
     def predictions(self, x: Tensor, t: int) -> Tensor:
         """Return x (B, C, H, W): there is nothing to predict from."""
@@ -68,11 +68,11 @@ class MaskingChain:
 
     def target(self, prediction: Any, x: Tensor, t: int, tiles: Tensor) -> Target:
         """There is none; see `plan`."""
-        raise NotImplementedError
+        raise _no_steps()
 
     def step(self, prediction: Any, x: Tensor, t: int, z: Tensor) -> Tensor:
         """There is none; see `plan`."""
-        raise NotImplementedError
+        raise _no_steps()
 
     def picture(self, prediction: Tensor) -> Tensor:
         """Return a grey picture (B, C, H, W) float64."""
@@ -116,7 +116,7 @@ class MaskingChain:
 
     def name(self, step: int) -> str:
         """There is none; see `plan`."""
-        raise NotImplementedError
+        raise _no_steps()
 
 
 class PictureCodec(ProgressiveCodec):
@@ -156,6 +156,10 @@ class PictureCodec(ProgressiveCodec):
             super(PictureCodec, self).decode([file], verify=verify, progress=_part(progress, i, len(files)))[0]
             for i, file in enumerate(files)
         ]
+
+
+def _no_steps() -> CodecError:
+    return CodecError("a model of photographs sends no x_t: it has no steps, and no channel for them.")
 
 
 def _part(progress: Progress | None, number: int, num: int) -> Progress | None:

@@ -1,7 +1,5 @@
 """The tensors of a lattice model, as a file stores them: integers, whose SHA-256 identifies the model."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -11,7 +9,7 @@ from torch import Tensor
 
 from nelbo.diffusion.passes import num_stages
 from nelbo.errors import ConfigurationError, RunError
-from nelbo.files import hash_tensors
+from nelbo.files import fingerprint
 from nelbo.lattice.chain import LINEAR_BITS, IntegerChain, LinearModel
 from nelbo.lattice.model import LatticeModel
 from nelbo.networks.exact_pixels import ExactPixelNetwork
@@ -55,9 +53,7 @@ def settings_of(model: LatticeModel) -> dict[str, Any]:
 
 def fingerprint_of(model: LatticeModel) -> bytes:
     """Return 32 bytes of SHA-256 over the sizes and the tensors of a model."""
-    digest = hashlib.sha256(json.dumps(settings_of(model), sort_keys=True).encode())
-    hash_tensors(digest, tensors_of(model))
-    return digest.digest()
+    return fingerprint(settings_of(model), tensors_of(model))
 
 
 def model_from(settings: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> LatticeModel:

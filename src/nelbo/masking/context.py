@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nelbo.display import Brief
 from nelbo.masking.order import PLACES, REACH, SIDE, WINDOW, nearest
+from nelbo.networks.context_network import LARGEST_INPUT
 
 QUARTERS = 4  # units of a difference in a grey level
 MIDDLE = 128  # level, where no pixel nearby is known
@@ -21,8 +22,7 @@ OCTAVE_UNIT = 1 << 10
 FEW = 5  # octave where nothing around is known
 LINEAR_BITS = 12  # of a coefficient of the linear prediction
 PARTS = 64  # units of a prediction in a grey level
-LARGEST_INPUT = 255
-TOP = 255  # level
+NUM_LEVELS = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +48,7 @@ class Context(Brief):
             coefficients: (49 C,) int64, in units of 2^-12.
         """
         summed = (self.differences.double() @ coefficients.double()).long()  # exact: far below 2^53
-        return ((PARTS // QUARTERS) * self.near[:, self.channel] + (summed >> 8)).clamp(0, PARTS * TOP)
+        return ((PARTS // QUARTERS) * self.near[:, self.channel] + (summed >> 8)).clamp(0, PARTS * (NUM_LEVELS - 1))
 
     def numbers(self, prediction: Tensor) -> Tensor:
         """Return the network's input (n, 49 C + 2 + C), integers as float32: 32 stands for a difference of 2^octave.

@@ -7,14 +7,12 @@ from torch import Tensor
 
 from nelbo.diffusion.passes import Pass
 from nelbo.display import Brief
-from nelbo.masking.context import Context, context_of
+from nelbo.masking.context import NUM_LEVELS, Context, context_of
 from nelbo.masking.order import WINDOW, level_of, place_of, step_of
 from nelbo.networks.context_network import ExactContextNetwork
 from nelbo.networks.integers import require_exact
 from nelbo.probability.integer_tables import LEAST_SCALE, SCALES_AN_OCTAVE
 from nelbo.probability.logistic import LogisticMixture
-
-NUM_LEVELS = 256
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from nelbo.diffusion.pixel_decoder import log2_masses
-from nelbo.masking.context import PARTS, Context, context_of
-from nelbo.masking.model import NUM_LEVELS
+from nelbo.masking.context import NUM_LEVELS, PARTS, Context, context_of
 from nelbo.masking.order import FROM_COARSER, PLACES, SIDE, known_pattern, step_of
 from nelbo.objective import NATS, Draws, Losses
 

@@ -1,7 +1,5 @@
 """The tensors of a masking model, as a file stores them: integers, whose SHA-256 identifies the model."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -10,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nelbo.errors import ConfigurationError, RunError
-from nelbo.files import hash_tensors
+from nelbo.files import fingerprint
 from nelbo.masking.context import num_inputs
 from nelbo.masking.linear import LARGEST
 from nelbo.masking.model import MaskingModel
@@ -38,9 +36,7 @@ def settings_of(model: MaskingModel) -> dict[str, Any]:
 
 def fingerprint_of(model: MaskingModel) -> bytes:
     """Return 32 bytes of SHA-256 over the sizes and the tensors of a model."""
-    digest = hashlib.sha256(json.dumps(settings_of(model), sort_keys=True).encode())
-    hash_tensors(digest, tensors_of(model))
-    return digest.digest()
+    return fingerprint(settings_of(model), tensors_of(model))
 
 
 def model_from(settings: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> MaskingModel:

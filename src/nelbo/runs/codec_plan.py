@@ -218,13 +218,16 @@ def _hashed(options: Mapping[str, Any], names: Sequence[str], since: Mapping[str
 
 def made_by_integers(folder: Path, maker: bytes) -> bool:
     """Return whether the integer model of a run made the files whose fingerprint begins with `maker`."""
-    stated = _stated(folder / INTEGER_FILE, FILES)
-    return bool(stated) and stated.startswith(maker.hex())
+    return _made_by(folder / INTEGER_FILE, maker)
 
 
 def made_by_masking(folder: Path, maker: bytes) -> bool:
     """Return whether the model of photographs of a folder made the files whose fingerprint begins with `maker`."""
-    stated = _stated(folder / MASKING_FILE, FILES)
+    return _made_by(folder / MASKING_FILE, maker)
+
+
+def _made_by(path: Path, maker: bytes) -> bool:
+    stated = _stated(path, FILES)
     return bool(stated) and stated.startswith(maker.hex())
 
 

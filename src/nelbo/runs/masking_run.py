@@ -1,6 +1,5 @@
 """A model of photographs in a folder: it codes pictures of any size, and does nothing else."""
 
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,9 @@ from nelbo.files import read_tensors, write_tensors
 from nelbo.masking import MaskingModel
 from nelbo.masking.storage import REMEDY, fingerprint_of, model_from, settings_of, tensors_of
 from nelbo.runs.folder import MASKING_FILE, bundled_codecs
+from nelbo.runs.integer_model import FILES
+
+PHOTOGRAPHS = "photographs"  # the bundled model
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +39,7 @@ class MaskingRun(Brief):
 
     def save(self) -> None:
         """Write it into its folder."""
-        metadata = {"files": self.fingerprint.hex(), "settings": settings_of(self.model)}
+        metadata = {FILES: self.fingerprint.hex(), "settings": settings_of(self.model)}
         write_tensors(self.folder / MASKING_FILE, tensors_of(self.model), metadata)
 
     @classmethod
@@ -49,11 +51,13 @@ class MaskingRun(Brief):
         """
         path = folder / MASKING_FILE
         tensors, metadata = read_tensors(path)
-        with suppress(RunError):
+        try:
             found = cls(folder, model_from(metadata.get("settings", {}), tensors))
-            if metadata.get("files") == found.fingerprint.hex():
-                return found
-        raise RunError(f"{path} is damaged: its tensors do not match its fingerprint; {REMEDY}")
+        except RunError as error:
+            raise RunError(f"{path}: {error.marked}") from error
+        if metadata.get(FILES) != found.fingerprint.hex():
+            raise RunError(f"{path} is damaged: its tensors do not match its fingerprint; {REMEDY}")
+        return found
 
     def codec(self) -> PictureCodec:
         """Return the codec of files.
@@ -73,6 +77,7 @@ def photographs() -> MaskingRun:
     Raises:
         RunError: it is not installed.
     """
-    for folder in bundled_codecs().values():
-        return MaskingRun.load(folder)
-    raise RunError("no model of photographs is installed; install nelbo again.")
+    folder = bundled_codecs().get(PHOTOGRAPHS)
+    if folder is None:
+        raise RunError("the model of photographs is missing in this installation; install nelbo again.")
+    return MaskingRun.load(folder)

@@ -21,7 +21,7 @@ from nelbo.options import Annotated, Doc, check_types
 from nelbo.randomness import CODEC, INITIALISATION, derived_seed
 from nelbo.studies.decoder_examples import GATHERING, DecoderExamples, Gathering, gathered, image_order, most_examples
 from nelbo.studies.listener import Listener
-from nelbo.studies.parts import train_part
+from nelbo.studies.parts import rounded_training, train_part
 from nelbo.training import STATE_FILE, TrainerOptions
 
 FOLDER = "integers"
@@ -66,19 +66,8 @@ class IntegerOptions:
         return num if self.steps is None else min(num, self.steps * BATCH)
 
     def _options(self, share: float, learning_rate: float) -> TrainerOptions:
-        return TrainerOptions(
-            steps=self.steps,
-            minutes=None if self.minutes is None else share * self.minutes,
-            batch_size=BATCH,
-            learning_rate=learning_rate,
-            optimizer="muon",
-            betas=(0.9, 0.99),
-            warmup=100,
-            decay="cosine",
-            ema=0.998,
-            precision="fp32",
-            seed=self.seed,
-        )
+        minutes = None if self.minutes is None else share * self.minutes
+        return rounded_training(self.steps, minutes, self.seed, learning_rate=learning_rate, batch_size=BATCH)
 
 
 def train_integer_model(

@@ -8,16 +8,15 @@ from torch import Tensor
 from nelbo.data import ImageDataset
 from nelbo.errors import ConfigurationError
 from nelbo.masking import MaskingModel, MaskingObjective, fit_linear
-from nelbo.masking.context import num_inputs
-from nelbo.masking.model import NUM_LEVELS
+from nelbo.masking.context import NUM_LEVELS, num_inputs
 from nelbo.masking.objective import SMALLEST_CROP
 from nelbo.masking.order import num_steps
 from nelbo.networks.context_network import ContextNetwork, ContextOptions
 from nelbo.randomness import CODEC, INITIALISATION, derived_seed
 from nelbo.studies.listener import Listener
-from nelbo.studies.parts import train_part
-from nelbo.training import TrainerOptions
+from nelbo.studies.parts import rounded_training, train_part
 
+BATCH = 16  # crops in a step
 LINEAR_BATCH, LINEAR_ROUNDS = 24, 12  # crops, and batches for each level
 
 
@@ -65,19 +64,6 @@ def train_masking_model(
     linear = fit_linear(batch, channels, rounds=LINEAR_ROUNDS, seed=seed)
     torch.manual_seed(derived_seed(seed, INITIALISATION, 4))
     network = ContextNetwork(ContextOptions(num_inputs(channels), num_steps(channels), hidden))
-    training = TrainerOptions(
-        steps=steps,
-        minutes=minutes,
-        batch_size=16,
-        learning_rate=2.5e-3,
-        optimizer="muon",
-        betas=(0.9, 0.99),
-        warmup=100,
-        decay="cosine",
-        ema=0.998,
-        precision="fp32",
-        flip=True,
-        seed=seed,
-    )
+    training = rounded_training(steps, minutes, seed, learning_rate=2.5e-3, batch_size=BATCH, flip=True)
     trained = train_part(network, MaskingObjective(linear), crops, training, folder, listener)
     return trained if isinstance(trained, str) else MaskingModel(linear, trained.exact())

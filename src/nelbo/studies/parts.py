@@ -13,6 +13,26 @@ from nelbo.training import Trainer, TrainerOptions
 Module = TypeVar("Module", bound=nn.Module)
 
 
+def rounded_training(
+    steps: int | None, minutes: float | None, seed: int, *, learning_rate: float, batch_size: int, flip: bool = False
+) -> TrainerOptions:
+    """Return how a network with rounded weights is trained; the arguments are those of `TrainerOptions`."""
+    return TrainerOptions(
+        steps=steps,
+        minutes=minutes,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        optimizer="muon",
+        betas=(0.9, 0.99),
+        warmup=100,
+        decay="cosine",
+        ema=0.998,
+        precision="fp32",
+        flip=flip,
+        seed=seed,
+    )
+
+
 def train_part(
     network: Module,
     objective: Objective,
