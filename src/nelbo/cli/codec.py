@@ -56,6 +56,7 @@ def codec(
     other models, a network for the exact pixels is trained, which takes 10 to 60 minutes with the default options. The
     result is codec.safetensors in the run folder. To decompress, you need the run folder with this file.
     """
+    from nelbo.refinement import coarse
     from nelbo.runs import DiffusionRun, fit_codec, load_as
     from nelbo.studies import Listener, data_of
     from nelbo.studies.integer_training import IntegerOptions
@@ -72,7 +73,7 @@ def codec(
     model.require_decoder()  # before the images are read
     options = FittingOptions(end_steps=steps, end_images=images, seed=seed)
     with bars() as bar:
-        data = data_of(model, Listener(on_stage=bar)).train
+        data = coarse(data_of(model, Listener(on_stage=bar)).train)
         plan = fit_codec(model, data, options, bar)
     kept = [int(t) for t in plan.steps]
     show(
@@ -86,6 +87,7 @@ def _train_integers(model: DiffusionRun, run: str, options: IntegerOptions, agai
     """Train the integer model, or continue a training that was stopped."""
     from nelbo.codec.channel_fitting import fit_channel
     from nelbo.paths import check_target
+    from nelbo.refinement import coarse
     from nelbo.runs import bundled_models
     from nelbo.runs.integer_model import INTEGER_FILE, IntegerModel
     from nelbo.studies import Listener, data_of
@@ -102,7 +104,7 @@ def _train_integers(model: DiffusionRun, run: str, options: IntegerOptions, agai
     check_target(path)
     with bars() as bar:
         listener = Listener(on_stage=bar)
-        images = data_of(model, listener).train
+        images = coarse(data_of(model, listener).train)
         trained = train_integer_model(images, model.folder / FOLDER, options, listener)
         if not isinstance(trained, str):
             sent = images.spread(min(SENT_IMAGES, len(images)))

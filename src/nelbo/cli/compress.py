@@ -14,6 +14,7 @@ from nelbo.cli.compress_images import Images, Known
 from nelbo.cli.compress_model import Chosen
 from nelbo.cli.compressed import batches
 from nelbo.cli.console import MOST_NAMED, bars, name_rejects, say
+from nelbo.cli.measured import compress_measured
 from nelbo.cli.options import RUN_HELP, DeviceOption, JsonOption, TilesOption
 from nelbo.cli.outputs import check_outputs
 from nelbo.errors import ConfigurationError, ShapeError
@@ -158,6 +159,14 @@ def compress(
         (check_folder if target.is_dir() else check_target)(target)
     chosen = Chosen.of(model, batch_size, integers, device)
     codec, run = chosen.codec, chosen.run
+    if run is not None and run.config.data.scale is not None:
+        if num is not None or report or not ending.lossless:
+            raise ConfigurationError(
+                "measured values are compressed losslessly and whole; remove --num, --report, --lossy-only, "
+                "--max-bytes and --rmse."
+            )
+        compress_measured(run.measured_codec(batch_size, integers=integers), images, target, effort, json)
+        return
     if run is not None and codec.chain.exact and integers is None and (run.folder / PLAN_FILE).is_file():
         say(f"note: coding with the integer model of {model}; --no-integers codes with its diffusion network")
     found = Images.of(images, num, codec.shape[0], chosen.limits, chosen.name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -41,13 +41,15 @@ def data(
         int | None, typer.Option(min=0, help="Threads that decode images; by default one per available CPU core.")
     ] = None,
     range: Annotated[str, typer.Option(help=help_of(DataRequest, "range"))] = AUTO,
+    quantum: Annotated[float | None, typer.Option(help=help_of(DataRequest, "quantum"))] = None,
 ) -> None:
     """Describe a data set: counts, sizes, colour modes and classes, and the files that cannot be used, with reasons."""
     check_outputs({"--json": json}, [spec])
     from nelbo.data import describe
 
     with bars() as bar:
-        values = describe(spec, workers=workers, progress=bar.of("reading images"), range=read_range(range)).to_json()
+        options: dict[str, Any] = {"range": read_range(range), "quantum": quantum}
+        values = describe(spec, workers=workers, progress=bar.of("reading images"), **options).to_json()
     if prints_table(json):
         table = Table(title=spec, title_justify="left", show_header=False)
         table.add_column("property")

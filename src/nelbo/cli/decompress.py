@@ -14,6 +14,7 @@ from nelbo.cli.compressed import batches, read_file, some
 from nelbo.cli.console import bars, say
 from nelbo.cli.decompress_targets import holds, save_new, targets_of
 from nelbo.cli.flags import flags_of
+from nelbo.cli.measured import decompress_measured
 from nelbo.cli.options import DeviceOption, FileModelOption, TilesOption
 from nelbo.errors import CodecError, ConfigurationError, DataError, NelboError
 from nelbo.progress import Bars
@@ -42,7 +43,11 @@ def decompress(
     files: Annotated[Path, typer.Argument(help=".nelbo file, or a folder of .nelbo files.")],
     target: Annotated[
         Path,
-        typer.Option("--out", "-o", help="Output image (.png, .webp, .bmp, .tiff), or a folder for several files."),
+        typer.Option(
+            "--out",
+            "-o",
+            help="Output image (.png, .webp, .bmp, .tiff; measured values: .tif, .npy), or a folder for several files.",
+        ),
     ],
     model: FileModelOption = None,
     max_bytes: Annotated[
@@ -68,6 +73,16 @@ def decompress(
     paths = sorted(files.glob("*.nelbo")) if files.is_dir() else [files]
     if not paths:
         raise DataError(f"{files} has no .nelbo files.")
+    measured = [path for path in paths if _is_measured(path)]
+    if measured and len(measured) == len(paths):
+        if decompress_measured(paths, target, model, not unverified, max_bytes):
+            raise typer.Exit(1)
+        return
+    if measured:
+        raise DataError(
+            f"{files} has {len(measured)} files of measured values and {len(paths) - len(measured)} of pictures; put "
+            "them into folders of their own."
+        )
     targets = targets_of(paths, target, several=files.is_dir() or target.is_dir())
     options = _Options(model, max_bytes, not unverified, batch_size, device)
     groups, failed, kept = _to_decode(targets, options)
@@ -92,6 +107,17 @@ def decompress(
         raise typer.Exit(2)
     if truncated:
         raise typer.Exit(1)
+
+
+def _is_measured(path: Path) -> bool:
+    """Return whether a file holds measured values."""
+    from nelbo.codec.measured_file import is_measured
+
+    try:
+        with path.open("rb") as file:
+            return is_measured(file.read(2))
+    except OSError:  # `read_file` reports it
+        return False
 
 
 def _say_kept(kept: int, total: int) -> None:

@@ -61,8 +61,9 @@ def evaluated(model: Run, data: str | None, resize: bool, num: int | None, bar: 
         images, train = split.require_test(), split.train
         available = len(images)
     else:
-        progress, limits = bar.of("reading images"), model.config.data.range
-        prepared = load_for_model(data, model.shape, resize=resize, progress=progress, limits=limits)
+        progress, own = bar.of("reading images"), model.config.data
+        options: dict[str, Any] = {"resize": resize, "progress": progress, "limits": own.range, "scale": own.scale}
+        prepared = load_for_model(data, model.shape, **options)
         images = model.dataset_of(prepared.images, remedy=RESIZE)
         name_changes(prepared)
         available = len(images) + len(images.rejects)

@@ -27,6 +27,7 @@ from nelbo.runs.sampling_options import SamplingOptions
 if TYPE_CHECKING:
     import torch
 
+    from nelbo.data import Scale
     from nelbo.runs import Run
     from nelbo.training import Processes
 
@@ -43,7 +44,7 @@ def sample(
         Path,
         typer.Option(
             help="Output file: a grid of all images (.png, .webp; a single image in its own size), or their pixels "
-            "(.npy). A name without an ending is a folder, for one PNG file per image."
+            "(.npy). A name without an ending is a folder, for one PNG file per image, or TIFF file of measured values."
         ),
     ] = Path("samples.png"),
     num: Annotated[int, typer.Option("--num", "-n", min=1, help="Number of images.")] = 64,
@@ -131,7 +132,7 @@ def _draw(run: str, out: Path, num: int, label: str | None, options: dict[str, A
     parts = _parts(model, processes, num, options)
     images = torch.cat(list(processes.union(parts).values()))
     if processes.index == 0:
-        _write(images, out, model.levels)
+        _write(images, out, model.levels, model.config.data.scale)
         say(f"{num} image{'s' * (num != 1)} in {out}")
 
 
@@ -151,7 +152,9 @@ def _parts(model: Run, processes: Processes, num: int, options: dict[str, Any]) 
     return parts
 
 
-def _write(images: torch.Tensor, out: Path, levels: int) -> None:
+def _write(images: torch.Tensor, out: Path, levels: int, scale: Scale | None) -> None:
+    """Write images: measured values in their own type, unless the output is one picture."""
+    from nelbo.data import write_values
     from nelbo.files import whole_folder, write_array
     from nelbo.plots import picture_of, save, single_image
 
@@ -159,8 +162,11 @@ def _write(images: torch.Tensor, out: Path, levels: int) -> None:
         digits = len(str(len(images) - 1))
         with whole_folder(out) as part:
             for i, image in enumerate(images):
-                save(single_image(image, levels), part / f"{i:0{digits}}.png")
+                if scale is not None:
+                    write_values(part / f"{i:0{digits}}.tif", scale.to_values(image))
+                else:
+                    save(single_image(image, levels), part / f"{i:0{digits}}.png")
     elif out.suffix.lower() in ARRAYS:
-        write_array(out, images.numpy())
+        write_array(out, images.numpy() if scale is None else scale.to_values(images))
     else:
         save(picture_of(images, levels), out)

@@ -56,8 +56,10 @@ def score(
     run.refuse_chain_options({"steps_per_image": steps_per_image})
     run.require_decoder()  # before the images are read
     with bars() as bar:
-        progress, limits = bar.of("reading images"), run.config.data.range
-        prepared = load_for_model(images, run.shape, resize=resize, progress=progress, limits=limits)
+        progress, own = bar.of("reading images"), run.config.data
+        prepared = load_for_model(
+            images, run.shape, resize=resize, progress=progress, limits=own.range, scale=own.scale
+        )
         dataset = run.dataset_of(prepared.images, remedy=RESIZE)
         report = _bound(run, dataset, steps_per_image, seed, bar)
     name_changes(prepared)

@@ -56,6 +56,7 @@ def train(
     held_out: Annotated[float | None, typer.Option(help=_of_data("held_out"))] = None,
     on_reject: Annotated[str | None, typer.Option(help=_of_data("on_reject"))] = None,
     range: Annotated[str | None, typer.Option(help=_of_data("range"))] = None,
+    quantum: Annotated[float | None, typer.Option(help=_of_data("quantum"))] = None,
     flip: Annotated[bool | None, typer.Option("--flip/--no-flip", help=_of_training("flip"))] = None,
     conditional: Annotated[
         bool | None, typer.Option("--conditional/--unconditional", help=flag_help(Recipe, "conditional"))
@@ -98,7 +99,7 @@ def train(
     overrides |= parse_settings(set_, overrides)
     if preset is not None:
         known(preset, PRESETS, "preset")  # before torch is imported
-    reading: dict[str, Any] = {"mode": mode, "held_out": held_out, "on_reject": on_reject}
+    reading: dict[str, Any] = {"mode": mode, "held_out": held_out, "on_reject": on_reject, "quantum": quantum}
     reading |= {"size": read_size(size), "range": None if range is None else read_range(range)}
     reading = {name: value for name, value in reading.items() if value is not None}
     _train(data, reading, out, preset, overrides, tensorboard, pictures, verbose)

@@ -10,7 +10,9 @@ from .names import KNOWN_DENSITY, KNOWN_SCORE, MEMORY_PREFIX, absolute_spec
 from .pictures import Picture, read_picture, read_pictures
 from .preparing import Prepared, load_for_model
 from .report import DataReport, describe
+from .scale import Scale
 from .toy_sets import toy, toy_log_density, toy_masses, toy_score
+from .values import as_measured, write_values
 
 __all__ = [
     "KNOWN_DENSITY",
@@ -25,12 +27,14 @@ __all__ = [
     "Picture",
     "Prepared",
     "Reject",
+    "Scale",
     "Single",
     "Split",
     "TrainingStream",
     "absolute_spec",
     "as_dataset",
     "as_mask",
+    "as_measured",
     "as_picture",
     "as_pixels",
     "describe",
@@ -46,4 +50,5 @@ __all__ = [
     "toy_log_density",
     "toy_masses",
     "toy_score",
+    "write_values",
 ]

@@ -1,4 +1,4 @@
-"""Sets of images, uint8 tensors C x H x W of levels 0..K-1, and their split into training and held-out part."""
+"""Sets of images, tensors C x H x W of levels 0..K-1, and their split into training and held-out part."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from nelbo.data.names import Range
+from nelbo.data.scale import MOST_LEVELS, Scale
 from nelbo.display import Displayed, counted, pngs
 from nelbo.errors import DataError, ShapeError, option
 
@@ -86,7 +87,7 @@ class ImageDataset(Displayed, Dataset[Tensor], ABC):
 
     @abstractmethod
     def images(self, indices: Tensor | Sequence[int]) -> Tensor:
-        """Return the images at `indices`, uint8 (n, C, H, W)."""
+        """Return the images at `indices`, (n, C, H, W): uint8, or int32 if they have more than 256 levels."""
 
     @abstractmethod
     def subset(self, indices: Tensor) -> "ImageDataset":
@@ -143,7 +144,7 @@ class ImageDataset(Displayed, Dataset[Tensor], ABC):
             )
 
     def __getitem__(self, index: int) -> Tensor:
-        """Return one image, uint8 (C, H, W)."""
+        """Return one image (C, H, W)."""
         if not -len(self) <= index < len(self):
             raise IndexError(f"image {index} of a set of {len(self)}")
         return self.images([index % len(self)])[0]
@@ -153,9 +154,10 @@ class ArrayDataset(ImageDataset):
     """Images held in memory.
 
     Args:
-        images: uint8 (N, C, H, W).
-        levels: K, 2..256.
+        images: (N, C, H, W): uint8, or int32 if they have more than 256 levels.
+        levels: K, 2..65,536.
         labels: int64 (N,), -1 for an image without a class, or None.
+        scale: the values that the levels stand for, if they are measured ones.
 
     Raises:
         ShapeError: `images` or `labels` has another type or shape.
@@ -170,10 +172,12 @@ class ArrayDataset(ImageDataset):
         name: str = "array",
         class_names: Sequence[str] = (),
         rejects: Sequence[Reject] = (),
+        *,
+        scale: Scale | None = None,
     ) -> None:
-        if images.dtype != torch.uint8 or images.ndim != 4:
+        if images.dtype != (expected := dtype_of(levels)) or images.ndim != 4:
             raise ShapeError(
-                f"{name}: images are {images.dtype} of shape {tuple(images.shape)}; expected torch.uint8 (N, C, H, W)."
+                f"{name}: images are {images.dtype} of shape {tuple(images.shape)}; expected {expected} (N, C, H, W)."
             )
         if labels is not None and labels.shape != (len(images),):
             raise ShapeError(
@@ -186,18 +190,20 @@ class ArrayDataset(ImageDataset):
             name, (channels, height, width), levels, None if labels is None else labels.long(), class_names, rejects
         )
         self._images = images
+        self.scale = scale
 
     def __len__(self) -> int:
         return len(self._images)
 
     def images(self, indices: Tensor | Sequence[int]) -> Tensor:
-        """Return a copy of the images at `indices`, uint8 (n, C, H, W)."""
+        """Return a copy of the images at `indices`, (n, C, H, W)."""
         return self._images[torch.as_tensor(indices, dtype=torch.int64)]
 
     def subset(self, indices: Tensor) -> "ArrayDataset":
         """Return a copy of the images at `indices` (int64), in that order, with the rejects of the whole set."""
         labels = None if self.labels is None else self.labels[indices]
-        return ArrayDataset(self._images[indices], self.levels, labels, self.name, self.class_names, self.rejects)
+        kept = self.name, self.class_names, self.rejects
+        return ArrayDataset(self._images[indices], self.levels, labels, *kept, scale=self.scale)
 
 
 @dataclass(frozen=True)
@@ -225,12 +231,14 @@ class Split(Displayed):
         limits: the values that became 0 and 255 in images of more than 8 bits; None for those of their depth.
         names: digest of the names of the image files in their order, which determines the held-out part; None for a set
             that is not read from image files.
+        scale: the values that the levels stand for, if they are measured ones.
     """
 
     train: ImageDataset
     test: ImageDataset
     limits: Range | None = None
     names: str | None = None
+    scale: Scale | None = None
 
     def summary(self) -> Mapping[str, str]:
         """Return the set of the training part, and the size of both parts."""
@@ -257,7 +265,16 @@ class Split(Displayed):
 
 def check_levels(images: Tensor, levels: int, name: str) -> None:
     """Raise a `DataError` if a pixel is not a level 0..K-1, with the value found."""
-    if not 2 <= levels <= 256:
-        raise DataError(f"{name}: levels is {levels}; 8-bit images have 2 to 256 levels.")
-    if images.numel() and levels < 256 and (top := int(images.max())) >= levels:
+    if not 2 <= levels <= MOST_LEVELS:
+        raise DataError(f"{name}: levels is {levels}; images have 2 to {MOST_LEVELS:,} levels.")
+    if not images.numel() or levels == 256:
+        return
+    if (top := int(images.max())) >= levels:
         raise DataError(f"{name}: a pixel has the value {top}, but with {levels} levels the largest is {levels - 1}.")
+    if (least := int(images.min())) < 0:
+        raise DataError(f"{name}: a pixel has the value {least}; the smallest level is 0.")
+
+
+def dtype_of(levels: int) -> torch.dtype:
+    """Return the type of images of K levels."""
+    return torch.uint8 if levels <= 256 else torch.int32

@@ -6,11 +6,24 @@ from dataclasses import replace
 import torch
 
 from nelbo.data.conforming import split_loaded
-from nelbo.data.datasets import Loaded, Split
+from nelbo.data.datasets import ImageDataset, Loaded, Split
 from nelbo.data.given import collect
 from nelbo.data.held_out import check_held_out
 from nelbo.data.inputs import Images
-from nelbo.data.names import AUTO, MEMORY_BUDGET, MODES, ON_REJECT, Mode, Range, Size, read_range, read_size, spec_of
+from nelbo.data.measured import load_measured
+from nelbo.data.names import (
+    AUTO,
+    MEMORY_BUDGET,
+    MODES,
+    ON_REJECT,
+    Mode,
+    Range,
+    Size,
+    check_measured,
+    read_range,
+    read_size,
+    spec_of,
+)
 from nelbo.data.ranges import choice_of_range
 from nelbo.data.scanning import build, first, scan
 from nelbo.data.sources import open_source
@@ -34,6 +47,7 @@ def load_data(
     memory_budget: int = MEMORY_BUDGET,
     largest: int | None = None,
     range: Range | str = AUTO,
+    quantum: float | None = None,
 ) -> Split:
     """Load the images that `spec` names or holds, split into a training part and a held-out part.
 
@@ -62,6 +76,8 @@ def load_data(
             those of the depth of each file; "auto" for the smallest depth of 8, 10, 12, 14 or 16 bits that holds every
             value of the set. For arrays, see `nelbo.data.arrays.as_levels`. A data set and a
             `Split` hold levels already; their range is the one by which they were made.
+        quantum: keep the values of an array, a folder or a file as they were measured, in up to 65,536 levels that are
+            this far apart: see `nelbo.data.values`. `range` then has the values of the first and the last level.
 
     Raises:
         DataError: the data is missing, empty or damaged, has several sizes, or is larger than `largest`.
@@ -85,6 +101,10 @@ def load_data(
         check_whole("largest", largest)
     check_held_out(held_out)
 
+    if quantum is not None:
+        check_measured(quantum, shape, mode)
+    if quantum is not None and not isinstance(spec, ImageDataset | Split):
+        return load_measured(spec, range, quantum, held_out, on_reject, seed)
     largest = largest if shape is None else None
     if not isinstance(spec, str | os.PathLike):
         return split_loaded(collect(spec, shape, mode, range), shape, mode, largest, range, held_out, seed)

@@ -146,5 +146,33 @@ def read_range(range: Range | str) -> Range | str:
     )
 
 
+def check_quantum(quantum: object) -> None:
+    """Check that a quantum is a number above 0.
+
+    Raises:
+        ConfigurationError: it is not.
+    """
+    if not _is_number(quantum) or not quantum > 0:  # type: ignore[operator]
+        raise ConfigurationError(
+            f"{option('quantum')} is {shown(quantum)}; expected the difference between the values of two levels, such "
+            "as 1 for integers or 0.01."
+        )
+
+
+def check_measured(quantum: object, size: object, mode: object) -> None:
+    """Check how measured values are to be read: they are neither resized nor converted.
+
+    Raises:
+        ConfigurationError: an invalid quantum, or a size or mode beside it.
+    """
+    check_quantum(quantum)
+    for name, value in (("size", size), ("mode", mode)):
+        if value is not None:
+            raise ConfigurationError(
+                f"{option('quantum')} keeps values as they were measured, and {option(name)} would change them; leave "
+                "one of them out."
+            )
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

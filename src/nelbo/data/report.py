@@ -10,9 +10,11 @@ from nelbo.data.arrays import warn_of_low_levels
 from nelbo.data.datasets import ImageDataset, Loaded, Reject
 from nelbo.data.names import AUTO, CHANNELS, MODE_OF, Range, read_range, spec_of
 from nelbo.data.ranges import choice_of_range
+from nelbo.data.scale import extremes
 from nelbo.data.scanning import Scan, scan
 from nelbo.data.sources import Listed, open_source
 from nelbo.data.stored import printable
+from nelbo.data.values import read_values
 from nelbo.display import Displayed, Frame, bars, counted, data_frame
 from nelbo.options import check_whole, known
 from nelbo.progress import Progress
@@ -43,7 +45,9 @@ class DataReport(Displayed):
         bytes: memory that all pixels take, decoded at their own size.
         held_out: number of images in the set's own held-out part; 0 if it has none.
         values: the smallest and the largest value of images of more than 8 bits; None if there are none.
-        range: the values of those images that become 0 and 255; None for those of the depth of each file.
+        range: the values of those images that become 0 and 255; None for those of the depth of each file. Of measured
+            values, those of the first and the last level.
+        quantum: the difference between the values of two levels of measured values; None for images of 8 bits.
     """
 
     spec: str
@@ -60,6 +64,7 @@ class DataReport(Displayed):
     held_out: int = 0
     values: Range | None = None
     range: Range | None = None
+    quantum: float | None = None
 
     def summary(self) -> Mapping[str, str]:
         """Return the images and their sizes, modes and classes, and the files that cannot be used."""
@@ -71,11 +76,16 @@ class DataReport(Displayed):
             "sizes": _most_common(self.sizes) if len(self.sizes) > 1 else "",
             "modes": _most_common(self.modes),
             "values": "" if self.values is None else f"{self.values[0]:.6g} to {self.values[1]:.6g} in the files",
+            "levels": "" if self.quantum is None or self.range is None else self._levels_in_words(self.range),
             "classes": _most_common(self.classes),
             "rejects": self._rejects_in_words(),
             "ignored": _most_common(self.ignored),
         }
         return {name: text for name, text in rows.items() if text}
+
+    def _levels_in_words(self, range: Range) -> str:
+        low, high = range
+        return f"{self.levels:,}: the values {low:.6g} to {high:.6g} in steps of {self.quantum:g}"
 
     def _rejects_in_words(self) -> str:
         if not self.rejects:
@@ -121,6 +131,7 @@ def describe(
     workers: int | None = None,
     progress: Progress | bool | None = None,
     range: Range | str = AUTO,
+    quantum: float | None = None,
 ) -> DataReport:
     """Report on the images that `spec` names (see `load_data`).
 
@@ -131,6 +142,7 @@ def describe(
         workers: threads that decode; None for one per usable processor, 0 to decode in the calling thread.
         progress: True for a progress bar, or a function that is called with (images done, images in all).
         range: see `load_data`.
+        quantum: see `load_data`.
 
     Raises:
         DataError: `spec` names nothing, or an array or IDX file is damaged.
@@ -142,6 +154,8 @@ def describe(
     spec, range = spec_of(spec), read_range(range)
     if workers is not None:
         check_whole("workers", workers, 0)
+    if quantum is not None:
+        return _describe_values(spec, range, quantum)
     source = open_source(spec, seed=0, range=range)
     if isinstance(source, Loaded):
         warn_of_low_levels(source)
@@ -150,6 +164,28 @@ def describe(
     found = scan(source.listing, None, workers, progress, memory_budget=0, range=range)
     found.warn(choice_of_range())
     return _describe_files(spec, source, found)
+
+
+def _describe_values(spec: str, range: Range | str, quantum: float) -> DataReport:
+    values = read_values(spec)
+    scale = values.scale(range, quantum)
+    channels, height, width = values.arrays[0].shape
+    classes = Counter(UNLABELLED if name is None else printable(name) for name in values.classes)
+    return DataReport(
+        spec=spec,
+        kind="measured values",
+        count=len(values.arrays),
+        shape=(channels, height, width),
+        sizes=Counter({f"{width}x{height}": len(values.arrays)}),
+        modes=Counter({f"{channels} x {scale.dtype}": len(values.arrays)}),
+        classes=Counter() if set(classes) <= {UNLABELLED} else classes,
+        rejects=values.rejects,
+        levels=scale.levels,
+        bytes=sum(array.nbytes for array in values.arrays),
+        values=extremes(values.arrays),
+        range=(scale.low, scale.high),
+        quantum=quantum,
+    )
 
 
 def _most_common(counts: Counter[str]) -> str:

@@ -14,6 +14,7 @@ TILE = 72  # pixels: small images are enlarged by an integer factor to about thi
 GAP = 2
 GAP_LEVEL = 208
 CHANNELS = (1, 3, 4)  # grey, RGB, RGBA
+MOST_LEVELS = 1 << 16
 
 
 def sample_grid(images: Tensor, levels: int = 256, columns: int | None = None) -> Image.Image:
@@ -21,23 +22,27 @@ def sample_grid(images: Tensor, levels: int = 256, columns: int | None = None) -
 
     Each pixel becomes a square of s x s pixels, s = `grid_scale(H, W)` an integer, so nothing is interpolated.
 
+    Channels that are no colours are shown side by side in grey.
+
     Args:
-        images: uint8 (N, C, H, W), levels 0..levels-1 of grey (C = 1), RGB or RGBA; level k is shown as
+        images: (N, C, H, W), levels 0..levels-1 of grey (C = 1), RGB, RGBA or other channels; level k is shown as
             255 k / (levels - 1), rounded.
 
     Raises:
         ShapeError: another shape or dtype, or levels out of range.
     """
-    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in CHANNELS or images.numel() == 0:
+    if images.dtype not in (torch.uint8, torch.int32) or images.ndim != 4 or images.numel() == 0:
         raise ShapeError(
             f"a grid of {images.dtype} {tuple(images.shape)} cannot be drawn; "
-            "give uint8 images of shape (N, C, H, W) with C = 1, 3 or 4 and N >= 1."
+            "give uint8 or int32 images of shape (N, C, H, W) with N >= 1."
         )
-    if not 2 <= levels <= 256 or int(images.max()) >= levels:
+    if not 2 <= levels <= MOST_LEVELS or int(images.max()) >= levels:
         largest = int(images.max())
         raise ShapeError(
-            f"levels is {levels}, but the images reach level {largest}; give {max(largest + 1, 2)} to 256 levels."
+            f"levels is {levels}, but the images reach level {largest}; give {max(largest + 1, 2)} to {MOST_LEVELS:,} "
+            "levels."
         )
+    images = _side_by_side(images)
     if columns is not None and columns < 1:
         raise ShapeError(f"a grid of {columns} columns cannot be drawn; give 1 or more.")
     count, channels, height, width = images.shape
@@ -57,8 +62,13 @@ def sample_grid(images: Tensor, levels: int = 256, columns: int | None = None) -
 
 def single_image(image: Tensor, levels: int = 256) -> Image.Image:
     """Return one uint8 image (C, H, W) in its own size; level k becomes 255 k / (levels - 1), rounded."""
-    pixels = _to_arrays(image.unsqueeze(0), levels)[0]
+    pixels = _to_arrays(_side_by_side(image.unsqueeze(0)), levels)[0]
     return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+
+
+def _side_by_side(images: Tensor) -> Tensor:
+    """Return images (N, C, H, W) whose channels are no colours as (N, 1, H, C * W)."""
+    return images if images.shape[1] in CHANNELS else torch.cat(list(images.split(1, 1)), 3)
 
 
 def grid_scale(height: int, width: int) -> int:

@@ -8,8 +8,9 @@ from dataclasses import replace
 from nelbo.errors import ConfigurationError, NelboWarning, option
 from nelbo.networks.mlp_options import MLPOptions
 from nelbo.recipes.assembly import build_variance
-from nelbo.recipes.recipe import Recipe, VAERecipe
+from nelbo.recipes.recipe import AnyRecipe, Recipe, VAERecipe
 
+REFINEMENT_SHARE = 0.1  # of the training budget
 IMAGES_PER_CLASS = 10  # fewer, on average, and the names of folders are likely no classes that a model could learn
 
 
@@ -63,6 +64,22 @@ def fit_diffusion(recipe: Recipe, shape: tuple[int, int, int], class_counts: Seq
         num_classes=classes,
     )
     return replace(recipe, network=network)
+
+
+def fit_refinement(recipe: AnyRecipe, levels: int) -> AnyRecipe:
+    """Give the network of digits its share of the budget if images have more than 256 levels.
+
+    Raises:
+        ConfigurationError: the recipe is not of a diffusion model, which alone has such a network.
+    """
+    if levels <= 256:
+        return recipe
+    if not isinstance(recipe, Recipe):
+        raise ConfigurationError(
+            f"images of {levels:,} levels need a diffusion model; choose {option('preset', 'images')}."
+        )
+    own = recipe.decoder
+    return recipe if own.refinement else replace(recipe, decoder=replace(own, refinement=REFINEMENT_SHARE))
 
 
 def _fitting(wanted: int, shape: tuple[int, int, int], what: str) -> int:

@@ -56,6 +56,13 @@ class DecoderOptions:
             "each step."
         ),
     ] = 0.2
+    refinement: Annotated[
+        float,
+        Doc(
+            "Fraction of the training budget that the network of the digits of images of more than 256 levels gets; 0 "
+            "for other images."
+        ),
+    ] = 0.0
     batch_size: Annotated[int, Doc("Images per optimizer step of the pixel network; each is used in two passes.")] = 32
     learning_rate: Annotated[float, Doc("Learning rate of the pixel network after the warm-up.")] = 2.5e-3
 
@@ -64,10 +71,16 @@ class DecoderOptions:
         PixelOptions(hidden=self.hidden, blocks=self.blocks, side=self.side, convolved=self.convolved)
         if not 0 < self.share < 1:
             raise ConfigurationError(f"{setting('decoder.share')} must be between 0 and 1, got {self.share}.")
+        if not 0 <= self.refinement < 1 - self.share:
+            raise ConfigurationError(
+                f"{setting('decoder.refinement')} must be at least 0 and below {1 - self.share:g}, which "
+                f"{setting('decoder.share', self.share)} leaves; got {self.refinement}."
+            )
 
 
 DECODERS = ("gaussian", "pixels")
 DECODER_STEPS = 16  # optimizer steps of the pixel network in the time of one of the U-Net: measured 12 to 29
+DIGIT_STEPS = 4  # optimizer steps of the network of digits in the time of one of the U-Net
 NetworkOptions = UNetOptions | MLPOptions | VAEOptions
 NETWORKS: dict[str, type[NetworkOptions]] = {"unet": UNetOptions, "mlp": MLPOptions, "vae": VAEOptions}
 
@@ -218,9 +231,9 @@ class Recipe(AnyRecipe):
     @property
     def network_training(self) -> TrainerOptions:
         """How the diffusion network is trained; the pixel network of the decoder has its share of the budget."""
-        if self.decoder.kind == "gaussian":
-            return self.training
-        return _with_budget(self.training, 1 - self.decoder.share)
+        share = 0.0 if self.decoder.kind == "gaussian" else self.decoder.share
+        rest = 1 - share - self.decoder.refinement
+        return self.training if rest == 1 else _with_budget(self.training, rest)
 
     @property
     def decoder_training(self) -> TrainerOptions:
@@ -238,6 +251,11 @@ class Recipe(AnyRecipe):
             ema=0.995,
             compile=False,
         )
+
+    @property
+    def refinement_training(self) -> TrainerOptions:
+        """How long the network of the digits of images of more than 256 levels is trained."""
+        return _with_budget(self.training, self.decoder.refinement, DIGIT_STEPS)
 
 
 def _with_budget(training: TrainerOptions, share: float, steps_per_step: int = 1) -> TrainerOptions:

@@ -9,17 +9,20 @@ import torch
 from torch import Tensor
 
 from nelbo.codec import Bitstream, Decoded, ProgressiveCodec, RawImage
+from nelbo.codec.measured_codec import MeasuredCodec
+from nelbo.codec.measured_file import MeasuredFile
 from nelbo.data import DataWarning, Single, as_picture
-from nelbo.errors import warn
+from nelbo.errors import ConfigurationError, warn
 from nelbo.options import options_from
 from nelbo.progress import Progress, reported
-from nelbo.randomness import chosen_seed
+from nelbo.randomness import FINE, chosen_seed, image_generators
+from nelbo.refinement import LevelSplit
 from nelbo.restoration import Restoration
 from nelbo.runs.classes import Label
 from nelbo.runs.codec_plan import load_codec
 from nelbo.runs.decoder import DecoderWarning
 from nelbo.runs.folder import why_no_decoder
-from nelbo.runs.measured_diffusion import MeasuredDiffusion
+from nelbo.runs.measured_diffusion import MeasuredDiffusion, alone
 from nelbo.runs.restore_options import RestoreOptions
 from nelbo.runs.restoring import restore
 from nelbo.runs.sampling import pixels_of
@@ -75,7 +78,7 @@ class DiffusionRun(MeasuredDiffusion):
         options: SamplingOptions | None = None,
         **changes: Any,
     ) -> Tensor:
-        """Draw images: uint8 (num, C, H, W).
+        """Draw images: levels (num, C, H, W), uint8, or int32 if there are more than 256.
 
         Image i of a seed is the same whatever `num` and `batch_size` are (up to the rounding of a batched network).
 
@@ -108,7 +111,12 @@ class DiffusionRun(MeasuredDiffusion):
                 for done, step in enumerate(walk):
                     last = step
                     report(batch * steps + min(done + 1, steps), batches * steps)
-                images.append(pixels_of(last.x_0, self.levels))
+                drawn = pixels_of(last.x_0, self.config.data.levels)
+                if self.refinement is not None:
+                    drawn = self.refinement.sample(drawn, image_generators(seed, first + start, size, FINE))
+                elif self.levels > 256:
+                    drawn = LevelSplit(self.levels).middle(drawn.int() << LevelSplit(self.levels).bits, 0).int() >> 1
+                images.append(drawn)
         return torch.cat(images)
 
     def draft(self, num: int, seed: int) -> Tensor:
@@ -117,7 +125,7 @@ class DiffusionRun(MeasuredDiffusion):
             return self.sample(num, seed=seed)
 
     def _warn_of_decoder(self) -> None:
-        if self.model.lacks_decoder:
+        if self.lacks_decoder:
             why = why_no_decoder(self.folder, self.config.data)
             warn(f"the samples lack the last grey levels: {why}.", DecoderWarning)
 
@@ -125,6 +133,11 @@ class DiffusionRun(MeasuredDiffusion):
         """Draw what a damaged image (C, H, W) may have been, by the options of `RestoreOptions`."""
         chosen = options_from(RestoreOptions, options)
         self.check_number(chosen.num, chosen.batch_size)
+        if self.config.data.scale is not None:
+            raise ConfigurationError(
+                f"the model in {self.folder} has measured values, which cannot be restored yet; use a model of images "
+                "of 8 bits."
+            )
         return restore(self.model, image, chosen)
 
     def codec(
@@ -144,6 +157,18 @@ class DiffusionRun(MeasuredDiffusion):
         """
         return load_codec(self, batch_size, maker, integers)
 
+    def measured_codec(self, batch_size: int = 8, *, integers: bool | None = None) -> MeasuredCodec:
+        """Return the codec of images of measured values; the arguments are those of `codec`.
+
+        Raises:
+            ConfigurationError: the model is one of images of 8 bits, or see `codec`.
+            RunError: the decoder is not trained.
+        """
+        if self.config.data.scale is None:
+            raise ConfigurationError(f"the model in {self.folder} has images of 8 bits; use `codec()`.")
+        self.require_decoder()
+        return MeasuredCodec(self.codec(batch_size, integers=integers), self.config.data.scale, self.refinement)
+
     def compress(
         self, image: Single, *, effort: int = 5, lossless: bool = True, progress: Progress | bool | None = None
     ) -> bytes:
@@ -152,6 +177,11 @@ class DiffusionRun(MeasuredDiffusion):
         Warns:
             DataWarning: its file has more than the .nelbo file will have, such as further frames or EXIF data.
         """
+        if self.config.data.scale is not None:
+            [levels] = self.dataset_of(alone(image)).images([0])
+            with reported(progress, "compressing") as report:
+                [measured] = self.measured_codec().encode([levels], effort=effort, progress=report)
+            return measured.to_bytes()
         picture = as_picture(image, limits=self.config.data.range)
         if changed := "; ".join(filter(None, (picture.lost, picture.metadata))):
             warn(f"{picture.name}: {changed}; decoding gives this image back.", DataWarning)
@@ -163,6 +193,11 @@ class DiffusionRun(MeasuredDiffusion):
         self, content: bytes, *, max_bytes: int | None = None, progress: Progress | bool | None = None
     ) -> Decoded:
         """Decode a .nelbo file of this model, or a preview from its first bytes; see `ProgressiveCodec.decode`."""
+        if self.config.data.scale is not None:
+            part = MeasuredFile.from_bytes(content[:max_bytes])
+            with reported(progress, "decompressing") as report:
+                found = self.measured_codec().decode(part, progress=report)
+            return Decoded(found.levels, found.status, len(content[:max_bytes]))
         file = Bitstream.from_bytes(content)
         if isinstance(file, RawImage):  # it was stored without the model
             return Decoded(file.pixels, "lossless", len(content))

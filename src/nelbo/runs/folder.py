@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from nelbo.data import MEMORY_PREFIX, absolute_spec
+from nelbo.data.scale import Scale
 from nelbo.display import Displayed, counted
 from nelbo.errors import ConfigurationError, RunError, option, setting, shown
 from nelbo.files import refuse_pointer, write_json
@@ -34,7 +35,7 @@ MAY_CHANGE = {
     "training.save_minutes",
     "training.preview_every",
 }
-READING = ("size", "mode", "held_out", "range")  # entries of `data` that are options of the same name
+READING = ("size", "mode", "held_out", "range", "quantum")  # entries of `data` that are options of the same name
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,13 @@ class DataOptions(Displayed):
         tuple[float, float] | None,
         Doc("Values that become 0 and 255 in images of more than 8 bits; None for those of the depth of each file."),
     ] = None
+    quantum: Annotated[
+        float | None, Doc("Difference of the values of two levels of measured images; None for images of 8 bits.")
+    ] = None
+    value_levels: Annotated[
+        int | None, Doc("Levels of measured images; `levels` is then that of their coarse part.")
+    ] = None
+    value_type: Annotated[str | None, Doc("NumPy type of measured values, such as uint16.")] = None
     class_names: Annotated[tuple[str, ...], Doc("Class names, by label.")] = ()
     class_counts: Annotated[
         tuple[int, ...], Doc("Number of training images of each class, by label; empty in runs of 0.1.0.")
@@ -73,13 +81,25 @@ class DataOptions(Displayed):
         """Whether the images were given to `nelbo.train` in memory, so that they cannot be read again."""
         return self.spec.startswith(MEMORY_PREFIX)
 
+    @property
+    def scale(self) -> Scale | None:
+        """The values that the levels of measured images stand for; None for images of 8 bits."""
+        if self.quantum is None or self.value_levels is None or self.value_type is None or self.range is None:
+            return None
+        return Scale(self.range[0], self.quantum, self.value_levels, self.value_type)
+
+    @property
+    def num_levels(self) -> int:
+        """K, the number of levels of an image, its fine ones included."""
+        return self.value_levels or self.levels
+
     def summary(self) -> Mapping[str, str]:
         """Return the images and where they come from."""
         shape, classes = " x ".join(map(str, self.shape)), len(self.class_names)
         source = "given in memory" if self.in_memory else self.spec
         known = f", {counted(classes, 'class', 'classes')}" if classes else ""
         return {
-            "images": f"{shape} (C x H x W), {self.levels} levels{known}",
+            "images": f"{shape} (C x H x W), {self.num_levels:,} levels{known}",
             "data": f"{source}: {counted(self.num_train, 'training image')}, {self.num_held_out:,} held out",
         }
 

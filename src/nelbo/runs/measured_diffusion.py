@@ -1,9 +1,11 @@
 """What a diffusion model measures: its bound, scores and likelihood, and its calibration."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self, cast
 
+import numpy as np
 from torch import Tensor, nn
 
 from nelbo.data import ImageDataset, Images, Single
@@ -28,11 +30,13 @@ from nelbo.progress import Progress, reported
 from nelbo.randomness import chosen_seed
 from nelbo.recipes.assembly import build_schedule
 from nelbo.recipes.recipe import Recipe
+from nelbo.refinement import Refinement, coarse
 from nelbo.runs.codec_plan import PLAN_FILE
 from nelbo.runs.decoder import load_pixels, pixel_tensors
 from nelbo.runs.diffusion_model import CALIBRATION, DiffusionModel, calibration_of
 from nelbo.runs.folder import RunConfig, why_no_decoder
 from nelbo.runs.integer_model import INTEGER_FILE
+from nelbo.runs.refinement import load_refinement, refined
 from nelbo.runs.run import Run, held_out_record
 
 GLANCE_STEPS = 4
@@ -46,6 +50,7 @@ class MeasuredDiffusion(Run):
         schedule: the full schedule that it was trained on, on the network's device.
         mse: (T+1,) what calibration measured, or None.
         pixels: the network of the decoder p(x_0|x_1), or None for the Gaussian of eq. 13.
+        refinement: of images of more than 256 levels, whose coarse levels the chain has; None for others.
     """
 
     family: ClassVar[str] = "diffusion"
@@ -53,6 +58,7 @@ class MeasuredDiffusion(Run):
     schedule: NoiseSchedule
     mse: Tensor | None = None
     pixels: PixelNetwork | None = None
+    refinement: Refinement | None = None
 
     @classmethod
     def of(cls, folder: Path, config: RunConfig, network: nn.Module, extras: dict[str, Tensor]) -> Self:
@@ -60,7 +66,8 @@ class MeasuredDiffusion(Run):
         recipe, device = cast(Recipe, config.recipe), next(network.parameters()).device
         schedule = build_schedule(recipe.schedule).to(device)
         pixels = load_pixels(folder, recipe, config.data, extras, device)
-        return cls(folder, config, network, schedule, calibration_of(folder, schedule, extras), pixels)
+        refinement = load_refinement(folder, config.data.shape[0]) if config.data.num_levels > 256 else None
+        return cls(folder, config, network, schedule, calibration_of(folder, schedule, extras), pixels, refinement)
 
     @property
     def recipe(self) -> Recipe:
@@ -82,12 +89,17 @@ class MeasuredDiffusion(Run):
         """Return in words how far the model is trained, calibrated and ready to compress."""
         plan = "has a codec plan" if (self.folder / PLAN_FILE).is_file() else "no codec plan"
         integers = ["has an integer model"] if (self.folder / INTEGER_FILE).is_file() else []
-        decoder = ["decoder not trained"] if self.model.lacks_decoder else []
+        decoder = ["decoder not trained"] if self.lacks_decoder else []
         return [*super().state(), *decoder, "calibrated" if self.calibrated else "not calibrated", plan, *integers]
 
+    @property
+    def lacks_decoder(self) -> bool:
+        """Whether the decoder p(x_0|x_1) has a network that is not trained yet: of pixels, or of fine levels."""
+        return self.model.lacks_decoder or (self.levels > 256 and self.refinement is None)
+
     def require_decoder(self) -> None:
-        """Check that the pixel network of the decoder is trained, if the recipe has one: see `Run.require_decoder`."""
-        if self.model.lacks_decoder:
+        """Check that every network of the decoder is trained, if there is one: see `Run.require_decoder`."""
+        if self.lacks_decoder:
             raise RunError(f"{why_no_decoder(self.folder, self.config.data)}.")
 
     def reverse(self, **options: Any) -> ReverseProcess:
@@ -125,12 +137,16 @@ class MeasuredDiffusion(Run):
         reverse = self.reverse(steps=steps, variance=variance, clip=clip)
         options: dict[str, Any] = {"steps_per_image": steps_per_image, "seed": seed, "batch_size": batch_size}
         with reported(progress, "scoring") as report:
-            return self._measured(reverse, dataset, progress=report, **options)
+            found = self._measured(reverse, dataset, progress=report, **options)
+        if self.refinement is None:
+            return found
+        with reported(progress, "scoring the fine levels") as report:
+            return refined(found, self.refinement, dataset, report)
 
     def _measured(self, reverse: ReverseProcess, images: ImageDataset, **options: Any) -> BoundReport:
-        """Evaluate the bound, with values of t drawn by the calibration if there is one."""
+        """Evaluate the bound of the chain's levels, with values of t drawn by the calibration if there is one."""
         proposal = None if self.mse is None else expected_terms(reverse, self.mse)
-        return evaluate_bound(reverse, images, proposal=proposal, **options)
+        return evaluate_bound(reverse, coarse(images), proposal=proposal, **options)
 
     def forms(
         self,
@@ -153,7 +169,7 @@ class MeasuredDiffusion(Run):
             RunError: the decoder is not trained yet.
         """
         self.require_decoder()
-        dataset, seed = self.dataset_of(images, batch_size), chosen_seed(seed)
+        dataset, seed = coarse(self.dataset_of(images, batch_size)), chosen_seed(seed)
         with reported(progress, "comparing forms") as report:
             return compare_forms(
                 self.reverse(steps=steps, variance=variance),
@@ -186,7 +202,7 @@ class MeasuredDiffusion(Run):
             RunError: the decoder is not trained yet.
         """
         self.require_decoder()
-        dataset, seed = self.dataset_of(images, batch_size), chosen_seed(seed)
+        dataset, seed = coarse(self.dataset_of(images, batch_size)), chosen_seed(seed)
         with reported(progress, "solving the ODE") as report:
             return evaluate_likelihood(
                 self.reverse(variance=variance),
@@ -230,18 +246,23 @@ class MeasuredDiffusion(Run):
         self.require_decoder()
         if steps_per_image is not None:
             check_whole("steps_per_image", steps_per_image)
-        [pixels], seed, reverse = self.dataset_of([image]).images([0]), chosen_seed(seed), self.reverse()
+        dataset, seed, reverse = self.dataset_of(alone(image)), chosen_seed(seed), self.reverse()
+        [pixels] = coarse(dataset).images([0])
         proposal = None if self.mse is None else expected_terms(reverse, self.mse)
         options: dict[str, Any] = {"steps_per_image": steps_per_image, "proposal": proposal, "seed": seed}
         with reported(progress, "scoring") as report:
-            return evaluate_heat_map(reverse, pixels, progress=report, **options)
+            found = evaluate_heat_map(reverse, pixels, progress=report, **options)
+        if self.refinement is None:
+            return found
+        fine = self.refinement.nats(dataset.images([0]))[0] / math.log(2)
+        return replace(found, decoder=found.decoder + fine)
 
     def glance(self, images: ImageDataset) -> dict[str, float | None]:
         """Estimate the bound from few values of t; without L_0 if the pixel network of the decoder is not trained."""
         report = self._measured(self.reverse(), self.dataset_of(images), steps_per_image=GLANCE_STEPS)
-        if self.model.lacks_decoder:
+        if self.lacks_decoder:
             return {"held_out_chain_bits_per_dim": round(report.chain, 4)}
-        return held_out_record(report)
+        return held_out_record(report if self.refinement is None else self.bound(images, steps_per_image=GLANCE_STEPS))
 
     def prepare(
         self, images: ImageDataset, num_examples: int | None = None, progress: Progress | bool | None = None
@@ -267,7 +288,7 @@ class MeasuredDiffusion(Run):
             draws: see `nelbo.evaluation.calibrate`.
             times: number of values of t to measure; None for all.
         """
-        dataset, seed = self.dataset_of(images, batch_size), chosen_seed(seed)
+        dataset, seed = coarse(self.dataset_of(images, batch_size)), chosen_seed(seed)
         reverse = self.reverse(variance="trained")
         with reported(progress, "calibrating") as report:
             options: dict[str, Any] = {"draws": draws, "times": times, "seed": seed}
@@ -278,3 +299,10 @@ class MeasuredDiffusion(Run):
         """Return the calibration and the network of the decoder."""
         calibration = {} if self.mse is None else {CALIBRATION: self.mse}
         return calibration | ({} if self.pixels is None else pixel_tensors(self.pixels))
+
+
+def alone(image: Single) -> Images:
+    """Return one image as a set."""
+    if isinstance(image, np.ndarray | Tensor) and image.ndim == 3:
+        return image[None]
+    return [image]

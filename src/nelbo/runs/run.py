@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Protocol, Self
 import torch
 from torch import Tensor, nn
 
-from nelbo.data import ImageDataset, Images, as_dataset
+from nelbo.data import ImageDataset, Images, as_dataset, as_measured
 from nelbo.display import Displayed, Frame, counted, data_frame, with_error
 from nelbo.errors import ConfigurationError, RunError, ShapeError, option
 from nelbo.files import read_tensors, write_tensors
@@ -76,7 +76,7 @@ class Run(Displayed, ABC):
     @property
     def levels(self) -> int:
         """K, the number of levels of a pixel."""
-        return self.config.data.levels
+        return self.config.data.num_levels
 
     @property
     def title(self) -> str:
@@ -233,7 +233,11 @@ class Run(Displayed, ABC):
             ConfigurationError: a batch size below 1.
         """
         check_whole("batch_size", batch_size)
-        dataset = as_dataset(images, self.shape, self.levels, self.config.data.range)
+        scale = self.config.data.scale
+        if scale is None or isinstance(images, ImageDataset):
+            dataset = as_dataset(images, self.shape, self.levels, self.config.data.range)
+        else:
+            dataset = as_measured(images).dataset(scale)
         dataset.require_levels(self.levels)
         if dataset.shape != self.shape:
             raise ShapeError(

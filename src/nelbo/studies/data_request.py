@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from nelbo.data.names import AUTO, read_range, read_size
+from nelbo.data.names import AUTO, check_measured, read_range, read_size
 from nelbo.options import Annotated, Doc, as_plain
 
 
@@ -44,6 +44,14 @@ class DataRequest:
             "all values. Images of 8 bits are unchanged."
         ),
     ] = AUTO
+    quantum: Annotated[
+        float | None,
+        Doc(
+            "Keep pixel values as they were measured, in up to 65,536 levels of this size: 1 for integers of 16 bits, "
+            "or such as 0.01 for floating-point values. Pages of a TIFF file are channels. By default, images become "
+            "8 bits."
+        ),
+    ] = None
 
     def __post_init__(self) -> None:
         if isinstance(self.spec, os.PathLike):
@@ -51,3 +59,6 @@ class DataRequest:
         object.__setattr__(self, "size", read_size(self.size))
         object.__setattr__(self, "held_out", as_plain(self.held_out))
         object.__setattr__(self, "range", read_range(self.range))
+        object.__setattr__(self, "quantum", as_plain(self.quantum))
+        if self.quantum is not None:
+            check_measured(self.quantum, self.size, self.mode)

@@ -36,7 +36,7 @@ def train_decoder(run: DiffusionRun, images: ImageDataset, network_step: int, li
     Returns:
         The name of the signal that stopped it, or None.
     """
-    options = build_pixel_options(run.recipe, run.shape[0], run.levels)
+    options = build_pixel_options(run.recipe, run.shape[0], run.config.data.levels)
     if options is None:
         return None
     folder = run.folder / FOLDER

@@ -96,7 +96,7 @@ def gather_examples(
         return pixel_examples(reverse, options, chosen.to(device), noise.to(device)).cpu()
 
     found = gathered(examples, num, BATCH, seconds, progress)
-    return found if isinstance(found, str) else DecoderExamples(found, run.levels)
+    return found if isinstance(found, str) else DecoderExamples(found, run.config.data.levels)
 
 
 def gathered(

@@ -5,6 +5,7 @@ import os
 from nelbo.data import MEMORY_PREFIX, DataWarning, ImageDataset, Split, absolute_spec, fingerprint, load_data
 from nelbo.data.names import BUILT_IN, FULL
 from nelbo.errors import DataError, option, warn
+from nelbo.refinement import coarse_split
 from nelbo.runs.folder import UNKNOWN_DATA, DataOptions, RunConfig, bundled_models
 from nelbo.runs.run import Run
 from nelbo.studies.data_request import DataRequest
@@ -35,6 +36,7 @@ def read_split(request: DataRequest, *, workers: int | None, seed: int, listener
         progress=lambda done, total: listener.on_stage("reading images", done, total),
         largest=LARGEST_SIDE,
         range=request.range,
+        quantum=request.quantum,
     )
 
 
@@ -46,9 +48,12 @@ def described(request: DataRequest, split: Split) -> DataOptions:
         size=request.size,
         mode=request.mode,
         held_out=request.held_out,
-        range=split.limits,
+        range=split.limits if split.scale is None else (split.scale.low, split.scale.high),
+        quantum=None if split.scale is None else split.scale.quantum,
+        value_levels=None if split.scale is None else split.scale.levels,
+        value_type=None if split.scale is None else split.scale.dtype,
         shape=split.train.shape,
-        levels=split.train.levels,
+        levels=coarse_split(split).train.levels,
         num_train=len(split.train),
         num_held_out=len(split.test),
         class_names=split.train.class_names,
@@ -75,7 +80,7 @@ def request_of(config: RunConfig) -> DataRequest:
             "the model was imported without its images, so they cannot be read again; use a run that was trained here, "
             f"or set {option('data')} where it is accepted."
         )
-    return DataRequest(data.spec, data.size, data.mode, data.held_out, range=data.range or FULL)
+    return DataRequest(data.spec, data.size, data.mode, data.held_out, range=data.range or FULL, quantum=data.quantum)
 
 
 def data_of(run: Run, listener: Listener | None = None) -> Split:

@@ -19,7 +19,9 @@ from nelbo.randomness import INITIALISATION, chosen_seed, derived_seed
 from nelbo.recipes import presets
 from nelbo.recipes.assembly import build_network
 from nelbo.recipes.families import build_objective, fit_to_data
+from nelbo.recipes.fitting import fit_refinement
 from nelbo.recipes.recipe import AnyRecipe, Recipe
+from nelbo.refinement import coarse_split
 from nelbo.runs.diffusion_run import DiffusionRun
 from nelbo.runs.folder import CONFIG_FILE, MODEL_FILE, DataOptions, RunConfig, read_config, refuse_differences
 from nelbo.runs.loading import load
@@ -27,6 +29,7 @@ from nelbo.runs.run import Run
 from nelbo.studies.data_request import DataRequest
 from nelbo.studies.decoder import train_decoder
 from nelbo.studies.listener import Listener, listening
+from nelbo.studies.refinement import train_refinement
 from nelbo.studies.run_data import described, read_split, request_of
 from nelbo.studies.session import Session
 from nelbo.training import STATE_FILE, Processes, Trainer, is_first_process, tensorboard_log
@@ -93,6 +96,7 @@ def train(
         data_options = described(request, split)
         recipe = _as_begun(recipe, folder, data_options)
         recipe = fit_to_data(recipe, data_options.shape, data_options.class_counts, data_options.levels)
+        recipe = fit_refinement(recipe, data_options.num_levels)
         config = RunConfig(recipe, data_options, name)
         _refuse_other_run(folder, config)
         with alone_in(folder) if is_first_process() else nullcontext():
@@ -158,16 +162,17 @@ def _seed_for(folder: Path, seed: int | Literal["recipe"] | None) -> int | None:
 
 def _trained(session: Session, tensorboard: bool) -> Run:
     """Build the network, train it, and finish the run."""
-    folder, split, listener = session.folder, session.split, session.listener
+    folder, listener = session.folder, session.listener
+    images = coarse_split(session.split).train
     recipe = session.config.recipe
     torch.manual_seed(derived_seed(recipe.training.seed, INITIALISATION))
     # gradients arrive in this memory format; weights in another one cost a copy, a fortieth of a step
     network = build_network(recipe).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    objective = build_objective(recipe, split.train.levels)
+    objective = build_objective(recipe, images.levels)
     trainer = Trainer(
         network,
         objective,
-        split.train,
+        images,
         recipe.network_training,
         folder,
         on_preview=session.preview,
@@ -184,7 +189,8 @@ def _trained(session: Session, tensorboard: bool) -> Run:
         session.prepare(step)
     wait()
     if stopped is None and isinstance(run := load(folder), DiffusionRun):
-        stopped = train_decoder(run, split.train, step, listener)
+        stopped = train_decoder(run, images, step, listener)
+        stopped = stopped or train_refinement(run, session.split.train, listener)
     if trainer.accelerator.is_main_process:
         if stopped is not None:
             listener.on_stop(stopped, step)

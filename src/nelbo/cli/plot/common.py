@@ -100,7 +100,7 @@ def images_for(model: Run, data: str | None, num: int | None, bar: Bars) -> Imag
         images = held_out_part(model, Listener(on_stage=bar))
     else:
         progress, limits = bar.of("reading images"), model.config.data.range
-        prepared = load_for_model(data, model.shape, progress=progress, limits=limits)
+        prepared = load_for_model(data, model.shape, progress=progress, limits=limits, scale=model.config.data.scale)
         images = prepared.images
         name_changes(prepared, "")
         name_rejects(images.rejects, "`nelbo data` lists them")
