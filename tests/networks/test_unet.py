@@ -98,16 +98,25 @@ def test_new_network_outputs_almost_zero() -> None:
 @settings(max_examples=25, deadline=None)
 @given(
     levels=st.integers(1, 3),
-    height=st.integers(1, 5),
-    width=st.integers(1, 5),
+    height=st.integers(1, 13),
+    width=st.integers(1, 13),
     batch=st.integers(1, 3),
     t=st.floats(0, 1000),
 )
-def test_any_multiple_of_the_factor_works(levels: int, height: int, width: int, batch: int, t: float) -> None:
-    factor = 2 ** (levels - 1)
+def test_any_size_works(levels: int, height: int, width: int, batch: int, t: float) -> None:
     network = UNet(UNetOptions(channels=1, base=8, multipliers=(1,) * levels, blocks=1, attention=(0,), groups=4))
-    x_t = images(batch, 1, height * factor, width * factor)
+    x_t = images(batch, 1, height, width)
     assert network(x_t, torch.tensor(t).expand(batch)).shape == x_t.shape
+
+
+def test_padding_is_that_of_the_features_with_zeros() -> None:
+    network = UNet(UNetOptions(channels=1, base=8, multipliers=(1, 1, 1), blocks=1, attention=(), groups=4)).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.normal_(0, 0.2, generator=torch.Generator().manual_seed(0))
+    x_t, t = images(2, 1, 6, 7), torch.tensor([3, 500])
+    padded = torch.nn.functional.pad(x_t, (0, 1, 0, 2))  # without features, zeros in x_t are zeros in the input
+    torch.testing.assert_close(network(x_t, t), network(padded, t)[..., :6, :7])
 
 
 @settings(max_examples=50, deadline=None)
@@ -121,12 +130,12 @@ def test_sizes_that_do_not_divide_are_refused(levels: int, height: int, width: i
         options.check_size(height, width)
 
 
-def test_refusal_names_nearest_sizes(small_unet: Build) -> None:
-    network = small_unet(multipliers=(1, 1, 1))
+def test_refusal_names_nearest_sizes() -> None:
+    options = UNetOptions(multipliers=(1, 1, 1))
     with pytest.raises(ShapeError, match=r"images of 30 x 28 .* nearest sizes are 28 x 28 or 32 x 28: change size or"):
-        network(images(1, 3, 30, 28), torch.tensor([1]))
+        options.check_size(30, 28)
     with pytest.raises(ShapeError, match=r"nearest sizes are 4 x 4:"):
-        network(images(1, 3, 1, 1), torch.tensor([1]))
+        options.check_size(1, 1)
 
 
 def test_wrong_channels_are_refused(small_unet: Build) -> None:

@@ -152,8 +152,11 @@ def test_a_recipe_fits_odd_sizes(shape, depth):
 
 
 @given(height=st.integers(1, 300), width=st.integers(1, 300))
-def test_a_fitted_network_takes_any_size(height, width):
-    fit_to_data(preset("images"), (3, height, width), ()).network.check_size(height, width)
+def test_a_fitted_network_pads_a_side_by_a_quarter_at_most(height, width):
+    network = fit_to_data(preset("images"), (3, height, width), ()).network
+    for side in (height, width):
+        assert side <= network.padded(side) <= 1.25 * side
+        assert network.padded(side) % 2 ** (len(network.multipliers) - 1) == 0
 
 
 def test_a_learned_variance_doubles_the_output():
@@ -201,12 +204,13 @@ def test_conditional_that_is_given_wins_over_the_rule():
 def test_lost_resolutions_are_reported():
     with pytest.warns(
         AssemblyWarning,
-        match="30 x 28 can be halved once, so the U-Net keeps 2 of its 3 resolutions; set size to a multiple of 4",
+        match="images of 5 x 28 are too small .* keeps 2 of its 3; set size to at least 4 to keep all",
     ):
-        fit_to_data(preset("images"), (3, 28, 30), ())
+        fit_to_data(preset("images"), (3, 28, 5), ())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        fit_to_data(preset("images"), (3, 28, 32), ())
+        for shape in ((3, 28, 32), (3, 30, 28)):
+            assert fit_to_data(preset("images"), shape, ()).network.multipliers == (1, 2, 4)
 
 
 def test_an_mlp_can_be_conditional():

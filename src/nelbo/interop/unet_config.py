@@ -115,7 +115,9 @@ def config_of(options: UNetOptions, shape: tuple[int, int, int]) -> UNetConfig:
 
     Raises:
         ConfigurationError: its heads of attention differ in width.
+        ShapeError: it pads images of this size, which diffusers' network does not.
     """
+    options.check_size(*shape[1:])
     levels = range(len(options.multipliers))
     blocks = [ATTENTION if level in options.attention else PLAIN for level in levels]
     return UNetConfig(

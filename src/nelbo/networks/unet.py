@@ -158,7 +158,8 @@ def pixel_features(x: Tensor, fourier: Sequence[int] = (), slopes: Sequence[int]
 class UNet(nn.Module):
     """A `Network` for images: predicts a tensor of the shape of `x_t` from `x_t` and `t`.
 
-    Features are channels-last. Under autocast, the first and the last convolution and the time embedding stay in
+    A side that cannot be halved at every level is padded inside the network: the features of the input with zeros, which
+    depend on nothing, and the output is cut. Features are channels-last. Under autocast, the first and the last convolution and the time embedding stay in
     float32, because the low bits of `x_t` matter at low noise.
     """
 
@@ -231,12 +232,12 @@ class UNet(nn.Module):
             (B, C, H, W), or (B, 2C, H, W) for a learned variance; float32 (float64 from a float64 network).
 
         Raises:
-            ShapeError: the images have another number of channels, or sides that cannot be halved at every level.
+            ShapeError: the images have another number of channels.
         """
         self._check(x_t)
         condition = F.silu(self.condition(t, label, x_t.shape[0]))
         with full_precision(x_t):
-            h = self.input(pixel_features(x_t, self.options.fourier, self.options.slopes))
+            h = self.input(self._padded(pixel_features(x_t, self.options.fourier, self.options.slopes)))
         # set the layout here: for one channel it is ambiguous, and all later layers inherit it
         h = h.to(working_dtype(x_t), memory_format=torch.channels_last)
 
@@ -259,7 +260,8 @@ class UNet(nn.Module):
                 h = stage(torch.cat([h, skips.pop()], dim=1), condition)
 
         with full_precision(x_t):
-            return self.output(self.norm(at_least_single(h)))  # type: ignore[no-any-return]
+            output: Tensor = self.output(self.norm(at_least_single(h)))
+        return output[..., : x_t.shape[2], : x_t.shape[3]]
 
     def _check(self, x: Tensor) -> None:
         if x.ndim != 4 or x.shape[1] != self.options.channels:
@@ -267,4 +269,9 @@ class UNet(nn.Module):
                 f"the network was given a tensor of shape {tuple(x.shape)}, but expects "
                 f"(batch, {self.options.channels}, height, width)."
             )
-        self.options.check_size(x.shape[2], x.shape[3])
+
+    def _padded(self, features: Tensor) -> Tensor:
+        """Pad the right and the bottom with zeros, to sides that can be halved at every level."""
+        height, width = features.shape[2:]
+        below, right = (self.options.padded(side) - side for side in (height, width))
+        return F.pad(features, (0, right, 0, below)) if below or right else features

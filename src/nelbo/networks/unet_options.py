@@ -110,8 +110,13 @@ class UNetOptions:
         """Return the number of heads of a self-attention over `width` channels."""
         return self.heads if self.head_width is None else width // self.head_width
 
+    def padded(self, side: int) -> int:
+        """Return the side to which the network pads a side: a multiple of 2^(levels - 1)."""
+        factor = 2 ** (len(self.multipliers) - 1)
+        return -(-side // factor) * factor
+
     def check_size(self, height: int, width: int) -> None:
-        """Check that both sides of an image can be halved at every level.
+        """Check that both sides of an image can be halved at every level, as networks without padding need.
 
         Raises:
             ShapeError: a side cannot; the message names the nearest sizes that work.

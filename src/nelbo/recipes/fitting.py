@@ -10,6 +10,7 @@ from nelbo.networks.mlp_options import MLPOptions
 from nelbo.recipes.assembly import build_variance
 from nelbo.recipes.recipe import AnyRecipe, Recipe, VAERecipe
 
+MOST_PADDING = 1 / 4  # of a side
 REFINEMENT_SHARE = 0.1  # of the training budget
 IMAGES_PER_CLASS = 10  # fewer, on average, and the names of folders are likely no classes that a model could learn
 
@@ -54,7 +55,7 @@ def fit_diffusion(recipe: Recipe, shape: tuple[int, int, int], class_counts: Seq
     if isinstance(network, MLPOptions):
         fitted = replace(network, dims=math.prod(shape), learned_variance=learned, num_classes=classes)
         return replace(recipe, network=fitted)
-    depth = 1 + _fitting(len(network.multipliers) - 1, shape, "U-Net")
+    depth = 1 + _padded(len(network.multipliers) - 1, shape)
     network = replace(
         network,
         channels=shape[0],
@@ -80,6 +81,26 @@ def fit_refinement(recipe: AnyRecipe, levels: int) -> AnyRecipe:
         )
     own = recipe.decoder
     return recipe if own.refinement else replace(recipe, decoder=replace(own, refinement=REFINEMENT_SHARE))
+
+
+def _padded(wanted: int, shape: tuple[int, int, int]) -> int:
+    """Return how many of the `wanted` halvings of a U-Net images of `shape` allow with padding; warn if it is fewer.
+
+    The network pads each side by up to a quarter, and computes as much more.
+    """
+    fits = [
+        halvings
+        for halvings in range(wanted + 1)
+        if all(-(-side // 2**halvings) * 2**halvings <= (1 + MOST_PADDING) * side for side in shape[1:])
+    ]
+    if fits[-1] < wanted:
+        warnings.warn(
+            f"images of {shape[2]} x {shape[1]} are too small for all resolutions of the U-Net, which keeps "
+            f"{fits[-1] + 1} of its {wanted + 1}; set {option('size')} to at least {2**wanted} to keep all.",
+            AssemblyWarning,
+            stacklevel=4,
+        )
+    return fits[-1]
 
 
 def _fitting(wanted: int, shape: tuple[int, int, int], what: str) -> int:
