@@ -131,13 +131,15 @@ def test_unknown_names_are_refused_at_assembly(overrides, message):
 @pytest.mark.parametrize(
     ("shape", "depth"),
     [
-        ((1, 28, 28), 3),
-        ((3, 30, 30), 2),
-        ((3, 31, 31), 1),
+        ((1, 28, 28), 4),
+        ((3, 30, 30), 4),
+        ((3, 31, 31), 4),
         ((3, 1, 1), 1),
         ((1, 8, 8), 4),
         ((3, 64, 48), 4),
         ((2, 4, 6), 2),
+        ((2, 40, 56), 4),
+        ((2, 4, 5), 2),
     ],
 )
 def test_a_recipe_fits_odd_sizes(shape, depth):

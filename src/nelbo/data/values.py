@@ -83,7 +83,7 @@ def read_values(spec: str) -> Values:
     for name in sorted(classes):
         try:
             found[name] = _file_values(Path(name))
-        except (OSError, ValueError, SyntaxError, DataError) as error:
+        except Exception as error:  # damage makes the decoders raise almost any error
             rejects.append(Reject(printable(name), str(error).strip().partition("\n")[0] or type(error).__name__))
     if not found:
         first = f", the first {rejects[0].path} ({rejects[0].reason})" if rejects else ""
