@@ -2,8 +2,8 @@
 
 python -m benchmarks.measured --out runs/measured --minutes 10
 
-The images are a Gaussian field, rounded: a smooth one of the covariance rho^distance along rows and columns, the same in
-both channels up to a correlation, and white noise. Its entropy follows from the determinant of the covariance.
+The images are a rounded Gaussian field: a smooth one of the covariance rho^distance along rows and columns, correlated
+between the channels, and white noise. Its entropy follows from the determinant of the covariance.
 """
 
 import argparse

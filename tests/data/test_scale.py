@@ -45,7 +45,7 @@ def test_too_many_levels_are_refused_with_a_quantum_that_fits():
 
 @pytest.mark.parametrize("quantum", [0, -1, float("nan"), float("inf"), "1", True, None])
 def test_other_quanta_are_refused(quantum):
-    with pytest.raises(ConfigurationError, match="quantum is .*expected the difference between the values of two levels"):
+    with pytest.raises(ConfigurationError, match=r"quantum is .*expected the difference between"):
         Scale(0, quantum, 256, "uint16")
 
 
@@ -69,13 +69,13 @@ def test_types_that_differ_or_are_no_numbers_are_refused():
         Scale.of([np.zeros(2, bool)], "auto", 1)
     with pytest.raises(DataError, match="no value of the images is finite"):
         Scale.of([np.full(2, np.nan)], "auto", 1)
-    with pytest.raises(ConfigurationError, match="range is full.* has no meaning for float32|range full|full"):
+    with pytest.raises(ConfigurationError, match="has no meaning for float32 values"):
         Scale.of([np.zeros(2, np.float32)], "full", 1)
 
 
 def test_rounded_values_are_reported(tmp_path):
     np.save(tmp_path / "x.npy", np.arange(0, 4 * 16, 0.5).reshape(8, 4, 4))
-    with pytest.warns(DataWarning, match="8 images have values between the levels, which are 1 apart; they are rounded"):
+    with pytest.warns(DataWarning, match="8 images have values between the levels, which are 1 apart"):
         nelbo.load_data(tmp_path / "x.npy", quantum=1)
 
 

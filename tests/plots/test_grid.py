@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nelbo.errors import ShapeError
-from nelbo.plots import sample_grid
+from nelbo.plots import sample_grid, single_image
 from nelbo.plots.grid import GAP, grid_scale
 
 
@@ -55,7 +55,6 @@ def test_a_grid_is_nearly_square():
     [
         (torch.zeros(4, 1, 8, 8), 256),
         (torch.zeros(1, 8, 8, dtype=torch.uint8), 256),
-        (torch.zeros(4, 2, 8, 8, dtype=torch.uint8), 256),
         (torch.zeros(0, 1, 8, 8, dtype=torch.uint8), 256),
         (torch.full((1, 1, 8, 8), 17, dtype=torch.uint8), 17),
         (torch.zeros(1, 1, 8, 8, dtype=torch.uint8), 1),
@@ -64,6 +63,14 @@ def test_a_grid_is_nearly_square():
 def test_other_tensors_are_refused(images, levels):
     with pytest.raises(ShapeError, match="give"):
         sample_grid(images, levels)
+
+
+def test_channels_that_are_no_colours_are_side_by_side():
+    images = torch.stack([torch.full((1, 2, 3), 0), torch.full((1, 2, 3), 65_535)], 1).view(1, 2, 2, 3).int()
+    pixels = np.asarray(single_image(images[0], 65_536))
+    assert pixels.shape == (2, 6)
+    assert pixels[:, :3].max() == 0 and pixels[:, 3:].min() == 255
+    assert sample_grid(images, 65_536).mode == "L"
 
 
 def test_zero_columns_are_refused():

@@ -25,9 +25,7 @@ def test_masses_of_all_images_of_two_pixels_sum_to_1(make_refinement, levels):
     model = make_refinement(levels)
     split = model.split
     for first, second in ((0, split.coarse_levels - 1), (3, 4)):
-        own = [
-            range(part << split.bits, min(part + 1 << split.bits, levels)) for part in (first, second)
-        ]
+        own = [range(part << split.bits, min(part + 1 << split.bits, levels)) for part in (first, second)]
         images = torch.tensor(list(itertools.product(*own)), dtype=torch.int32).view(-1, 1, 1, 2)
         total = float((-model.nats(images).flatten(1).sum(1)).exp().sum())
         assert total == pytest.approx(1, abs=1e-5)  # an impossible level has a mass of 2^-24

@@ -13,7 +13,8 @@ from nelbo.errors import ConfigurationError, ScheduleError
 from nelbo.options import help_of
 from nelbo.recipes import Recipe, ScheduleOptions
 from nelbo.runs import DiffusionRun, SamplingOptions
-from nelbo.runs.folder import DataOptions, RunConfig
+from nelbo.runs.data_options import DataOptions
+from nelbo.runs.folder import RunConfig
 from nelbo.samplers import SAMPLER_NAMES, SAMPLERS, AncestralSampler, StochasticDPMSolverPP
 from nelbo.studies.pictures import show_run
 

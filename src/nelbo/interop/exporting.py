@@ -23,7 +23,8 @@ from nelbo.options import known
 from nelbo.paths import expanded
 from nelbo.runs import DiffusionRun, Run, RunConfig, load
 from nelbo.runs.codec_plan import PLAN_FILE, is_stale
-from nelbo.runs.folder import UNKNOWN_DATA, why_no_decoder
+from nelbo.runs.data_options import UNKNOWN_DATA
+from nelbo.runs.folder import why_no_decoder
 
 NO_DECODER = (
     "the pixel network of the decoder p(x_0|x_1) is not exported: images end with xhat_0, which is smoother than what "

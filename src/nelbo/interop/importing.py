@@ -20,7 +20,8 @@ from nelbo.networks import UNet
 from nelbo.paths import check_folder, expanded
 from nelbo.recipes import Recipe
 from nelbo.runs import INTEGER_FILE, PLAN_FILE, DataOptions, RunConfig, load
-from nelbo.runs.folder import CONFIG_FILE, MODEL_FILE, UNKNOWN_DATA
+from nelbo.runs.data_options import UNKNOWN_DATA
+from nelbo.runs.folder import CONFIG_FILE, MODEL_FILE
 from nelbo.runs.run import save_model
 
 RUN_FILES = (CONFIG_FILE, MODEL_FILE, PLAN_FILE, INTEGER_FILE)

@@ -158,9 +158,9 @@ def pixel_features(x: Tensor, fourier: Sequence[int] = (), slopes: Sequence[int]
 class UNet(nn.Module):
     """A `Network` for images: predicts a tensor of the shape of `x_t` from `x_t` and `t`.
 
-    A side that cannot be halved at every level is padded inside the network: the features of the input with zeros, which
-    depend on nothing, and the output is cut. Features are channels-last. Under autocast, the first and the last convolution and the time embedding stay in
-    float32, because the low bits of `x_t` matter at low noise.
+    A side that cannot be halved at every level is padded inside the network: the features of the input with zeros,
+    which depend on nothing, and the output is cut. Features are channels-last. Under autocast, the first and the last
+    convolution and the time embedding stay in float32, because the low bits of `x_t` matter at low noise.
     """
 
     def __init__(self, options: UNetOptions | None = None) -> None:

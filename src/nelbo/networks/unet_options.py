@@ -112,8 +112,8 @@ class UNetOptions:
 
     def padded(self, side: int) -> int:
         """Return the side to which the network pads a side: a multiple of 2^(levels - 1)."""
-        factor = 2 ** (len(self.multipliers) - 1)
-        return -(-side // factor) * factor
+        halvings = len(self.multipliers) - 1
+        return (side + (1 << halvings) - 1) >> halvings << halvings
 
     def check_size(self, height: int, width: int) -> None:
         """Check that both sides of an image can be halved at every level, as networks without padding need.

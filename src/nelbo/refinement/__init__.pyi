@@ -1,4 +1,4 @@
-from .coarse import Coarse, coarse, coarse_split
+from .coarse_images import Coarse, coarse, coarse_split
 from .model import DigitTables, Refinement
 from .objective import RefinementObjective
 from .split import LevelSplit

@@ -1,9 +1,10 @@
 from .codec_plan import PLAN_FILE, find_model, fit_codec
 from .damaged import DamagedImage, prepare_damaged
+from .data_options import DataOptions
 from .diffusion_model import DiffusionModel
 from .diffusion_run import DiffusionRun
 from .file_codec import codec_for
-from .folder import DataOptions, RunConfig, bundled_models, codes_photographs, find_codec, find_run, read_config
+from .folder import RunConfig, bundled_models, codes_photographs, find_codec, find_run, read_config
 from .integer_model import INTEGER_FILE, IntegerModel
 from .loading import load, load_as
 from .masking_run import MaskingRun, photographs

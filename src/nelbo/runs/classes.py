@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from nelbo.randomness import CLASSES, image_generators, uniform
-from nelbo.runs.folder import DataOptions
+from nelbo.runs.data_options import DataOptions
 
 WITHOUT, IN_TURN = "none", "all"  # the labels that sample without a class, and every class in turn
 Label = int | str | Tensor | Sequence[int | str]

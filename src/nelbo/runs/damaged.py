@@ -12,7 +12,7 @@ from nelbo.data.preparing import warn_for_model
 from nelbo.display import Brief
 from nelbo.errors import DataError, ShapeError, option, warn
 from nelbo.restoration import build_damage
-from nelbo.runs.folder import DataOptions
+from nelbo.runs.data_options import DataOptions
 from nelbo.runs.restore_options import RestoreOptions
 
 Shape = tuple[int, int, int]

@@ -11,7 +11,8 @@ from nelbo.files import misfits
 from nelbo.networks import PixelNetwork
 from nelbo.recipes.assembly import build_pixel_options
 from nelbo.recipes.recipe import Recipe
-from nelbo.runs.folder import CONFIG_FILE, MODEL_FILE, DataOptions
+from nelbo.runs.data_options import DataOptions
+from nelbo.runs.folder import CONFIG_FILE, MODEL_FILE
 
 PREFIX = "pixels."
 

@@ -27,7 +27,8 @@ from nelbo.randomness import DECODER, image_generators
 from nelbo.recipes.assembly import build_parameterization, build_variance
 from nelbo.recipes.recipe import Recipe
 from nelbo.runs.classes import IN_TURN, WITHOUT, Label, drawn_classes
-from nelbo.runs.folder import CONFIG_FILE, MODEL_FILE, DataOptions
+from nelbo.runs.data_options import DataOptions
+from nelbo.runs.folder import CONFIG_FILE, MODEL_FILE
 from nelbo.runs.sampling import build_sampler, constraints_of, guidance_of, middle_of, strided
 from nelbo.runs.sampling_options import SamplingOptions
 from nelbo.samplers import Sampler, Step

@@ -12,7 +12,7 @@ from nelbo.errors import ConfigurationError, option
 from nelbo.evaluation import FeatureModule
 from nelbo.files import refuse_pointer
 from nelbo.paths import expanded
-from nelbo.runs.folder import DataOptions
+from nelbo.runs.data_options import DataOptions
 from nelbo.studies.classifiers import ENDING, TrainedClassifier, bundled_classifiers, load_classifier
 
 PROBES = (2, 3)  # numbers of images that a program is tried with

@@ -6,7 +6,8 @@ from nelbo.data import MEMORY_PREFIX, DataWarning, ImageDataset, Split, absolute
 from nelbo.data.names import BUILT_IN, FULL
 from nelbo.errors import DataError, option, warn
 from nelbo.refinement import coarse_split
-from nelbo.runs.folder import UNKNOWN_DATA, DataOptions, RunConfig, bundled_models
+from nelbo.runs.data_options import UNKNOWN_DATA, DataOptions
+from nelbo.runs.folder import RunConfig, bundled_models
 from nelbo.runs.run import Run
 from nelbo.studies.data_request import DataRequest
 from nelbo.studies.listener import Listener

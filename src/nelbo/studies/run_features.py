@@ -11,7 +11,7 @@ from nelbo.errors import DataError
 from nelbo.evaluation import FeatureModule
 from nelbo.networks import Classifier, ClassifierOptions
 from nelbo.probability import levels_to_data
-from nelbo.runs.folder import DataOptions
+from nelbo.runs.data_options import DataOptions
 from nelbo.runs.run import Run
 from nelbo.studies.classifiers import load_classifier, train_features
 from nelbo.studies.features import features_for, knows

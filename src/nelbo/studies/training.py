@@ -22,8 +22,9 @@ from nelbo.recipes.families import build_objective, fit_to_data
 from nelbo.recipes.fitting import fit_refinement
 from nelbo.recipes.recipe import AnyRecipe, Recipe
 from nelbo.refinement import coarse_split
+from nelbo.runs.data_options import DataOptions
 from nelbo.runs.diffusion_run import DiffusionRun
-from nelbo.runs.folder import CONFIG_FILE, MODEL_FILE, DataOptions, RunConfig, read_config, refuse_differences
+from nelbo.runs.folder import CONFIG_FILE, MODEL_FILE, RunConfig, read_config, refuse_differences
 from nelbo.runs.loading import load
 from nelbo.runs.run import Run
 from nelbo.studies.data_request import DataRequest

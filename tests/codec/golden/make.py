@@ -18,7 +18,7 @@ from nelbo.codec import Bitstream, ProgressiveCodec, RawImage
 from nelbo.data import load_data
 from nelbo.files import read_metadata
 from nelbo.runs import PLAN_FILE, DiffusionRun, load_as, read_config
-from nelbo.runs.folder import UNKNOWN_DATA
+from nelbo.runs.data_options import UNKNOWN_DATA
 from tests.codec.conftest import TINY, colour_codec_run, ramps, tiny_codec_run
 
 HERE = Path(__file__).parent

@@ -17,8 +17,9 @@ from nelbo.evaluation import FeatureModule, frechet_distance, require_torchmetri
 from nelbo.files import alone_in, read_tensors, remove_parts, write_json, write_tensors
 from nelbo.paths import check_folder, expanded
 from nelbo.progress import StageProgress, no_stages
+from nelbo.runs.data_options import DataOptions
 from nelbo.runs.diffusion_run import DiffusionRun
-from nelbo.runs.folder import DataOptions, refuse_changes
+from nelbo.runs.folder import refuse_changes
 from nelbo.studies.data_request import DataRequest
 from nelbo.studies.features import features_for, knows
 from nelbo.studies.listener import Listener
