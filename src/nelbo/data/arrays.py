@@ -58,9 +58,7 @@ def load_arrays(path: Path, range: Range | str = AUTO) -> Loaded:
             )
     known = int(levels) if "levels" in arrays else num_levels
     if not 2 <= known <= 256:
-        raise DataError(
-            f"{path}: levels is {known}; images of uint8 have 2 to 256. To keep more, set {option('quantum', 1)}."
-        )
+        raise DataError(f"{path}: levels is {known}; expected 2 to 256, or for more {option('quantum', 1)}.")
     dataset = ArrayDataset(images, known, labels, printable(path.stem), class_names)
     given = arrays["images"]
     return Loaded("arrays", dataset, limits=limits_of(given, range), are_values=are_values(given, range))

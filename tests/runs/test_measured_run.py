@@ -1,0 +1,112 @@
+"""A run of measured values from training to files."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import nelbo
+from nelbo.codec.measured_codec import MeasuredCodec
+from nelbo.codec.measured_file import MeasuredFile
+from nelbo.data import as_measured
+from nelbo.errors import ConfigurationError, DataError
+from nelbo.refinement import coarse
+from nelbo.runs.masking_run import photographs
+from tests.conftest import made_once
+
+SHAPE = (3, 6, 10)
+SETTINGS = {
+    "training.steps": 20,
+    "training.batch_size": 8,
+    "schedule.num_steps": 20,
+    "network.base": 8,
+    "network.groups": 4,
+    "network.multipliers": [1, 2],
+    "decoder.hidden": 8,
+}
+
+
+def images(num, seed):
+    """Draw images of noise around a slope, in steps of 1/8."""
+    generator = np.random.default_rng(seed)
+    slope = np.linspace(-100, 100, SHAPE[2]) * generator.uniform(-1, 1, (num, 3, 1, 1))
+    return ((slope + generator.normal(0, 20, (num, *SHAPE))) * 8).round().astype(np.float32) / 8
+
+
+@pytest.fixture(scope="session")
+def measured_folder(tmp_path_factory):
+    def make(folder):
+        nelbo.train(images(60, 0), folder, quantum=0.125, range=(-320, 320), overrides=SETTINGS)
+
+    return made_once(tmp_path_factory, "measured", make)
+
+
+@pytest.fixture(scope="module")
+def run(measured_folder):
+    return nelbo.load(measured_folder, device="cpu")
+
+
+def test_the_configuration_states_the_scale(run):
+    scale = run.config.data.scale
+    assert (scale.low, scale.high, scale.quantum, scale.levels, scale.dtype) == (-320, 320, 0.125, 5121, "float32")
+    assert (run.levels, run.config.data.levels, run.shape) == (5121, 161, SHAPE)
+
+
+def test_the_bound_is_that_of_the_coarse_levels_and_the_bits_of_the_digits(run):
+    dataset = as_measured(images(8, 1)).dataset(run.config.data.scale)
+    report = run.bound(images(8, 1), steps_per_image=4)
+    chain = run._measured(run.reverse(), dataset, steps_per_image=4, seed=0, batch_size=64)
+    digits = run.refinement.nats(dataset.images(range(8))).flatten(1).mean(1) / math.log(2)
+    torch.testing.assert_close(report.scores, chain.scores + digits)
+    assert report.prior + report.denoising + report.decoder == pytest.approx(report.total)
+    assert report.total == pytest.approx(float(report.scores.mean()))
+    assert report.levels == 5121
+
+
+def test_a_heat_map_sums_to_the_score(run):
+    image = images(1, 2)[0]
+    score = float(run.score(image[None], steps_per_image=4)[0])
+    assert float(run.heat_map(image, steps_per_image=4).bits.mean()) == pytest.approx(score, abs=1e-6)
+
+
+def test_samples_have_the_levels_and_values_of_the_scale(run):
+    drawn = run.sample(3, seed=5, steps=4)
+    assert drawn.dtype == torch.int32 and drawn.shape == (3, *SHAPE) and int(drawn.max()) < 5121
+    assert torch.equal(run.sample(2, first=1, seed=5, steps=4, batch_size=1), drawn[1:])
+    values = run.config.data.scale.to_values(drawn)
+    assert values.dtype == np.float32 and np.abs(values).max() <= 320
+
+
+def test_values_outside_of_the_scale_are_refused(run):
+    with pytest.raises(DataError, match=r"values from .* but the levels stand for -320 to 320"):
+        run.score(images(1, 0) + 500)
+
+
+def test_files_hold_the_bits_of_the_digits_and_give_the_values_back(run):
+    codec = MeasuredCodec(photographs().codec(), run.config.data.scale, run.refinement)
+    levels = as_measured(images(2, 3)).dataset(run.config.data.scale).images([0, 1])
+    for image, file in zip(levels, codec.encode(list(levels)), strict=True):
+        bits = float(run.refinement.nats(image[None]).sum()) / math.log(2)
+        assert bits <= 8 * file.length <= bits + 32
+        assert torch.equal(codec.decode(MeasuredFile.from_bytes(file.to_bytes())).levels, image)
+
+
+def test_training_resumes_and_a_finished_refinement_stays(measured_folder):
+    before = (measured_folder / "refinement.safetensors").stat().st_mtime_ns
+    nelbo.train(images(60, 0), measured_folder, quantum=0.125, range=(-320, 320), overrides=SETTINGS)
+    assert (measured_folder / "refinement.safetensors").stat().st_mtime_ns == before
+
+
+@pytest.mark.filterwarnings("ignore::nelbo.recipes.fitting.AssemblyWarning")
+def test_what_is_not_supported_is_refused(run):
+    with pytest.raises(ConfigurationError, match="cannot be restored yet"):
+        run.restore(images(1, 0)[0], noise=0.1)
+    with pytest.raises(ConfigurationError, match="images of 5,121 levels need a diffusion model"):
+        nelbo.train(images(20, 0), "unused", preset="vae-digits", quantum=0.125, range=(-320, 320), steps=1)
+
+
+def test_the_chain_is_trained_on_coarse_levels(run):
+    dataset = as_measured(images(4, 1)).dataset(run.config.data.scale)
+    assert coarse(dataset).levels == run.config.data.levels
+    assert run.glance(dataset)["held_out_bits_per_dim"] > 0
