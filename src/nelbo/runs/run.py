@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from nelbo.data import ImageDataset, Images, as_dataset
 from nelbo.display import Displayed, Frame, counted, data_frame, with_error
 from nelbo.errors import ConfigurationError, RunError, ShapeError, option
-from nelbo.files import read_tensors, write_tensors
+from nelbo.files import fingerprint, read_tensors, write_tensors
 from nelbo.options import check_whole
 from nelbo.progress import Progress
 from nelbo.runs.folder import MODEL_FILE, RunConfig, bundled_models
@@ -194,6 +194,10 @@ class Run(Displayed, ABC):
         """Return the tensors that are saved beside the weights."""
         return {}
 
+    def digest(self) -> str:
+        """Return 64 hexadecimal digits that tell the weights, and the tensors stored beside them, from others."""
+        return fingerprint({}, {**_named(self.network), **self.extras()}).hex()
+
     def save(self) -> None:
         """Write model.safetensors: the weights and the extras."""
         save_model(self.folder, self.network, self.extras())
@@ -245,8 +249,7 @@ class Run(Displayed, ABC):
 
 def save_model(folder: Path, network: nn.Module, extras: dict[str, Tensor]) -> None:
     """Write the weights and the tensors stored beside them to model.safetensors."""
-    weights = {f"network.{name}": value for name, value in network.state_dict().items()}
-    write_tensors(folder / MODEL_FILE, {**weights, **extras}, {})
+    write_tensors(folder / MODEL_FILE, {**_named(network), **extras}, {})
 
 
 def holds_weights(folder: Path, network: nn.Module) -> bool:
@@ -260,6 +263,11 @@ def holds_weights(folder: Path, network: nn.Module) -> bool:
             for name, value in own.items()
         )
     return False
+
+
+def _named(network: nn.Module) -> dict[str, Tensor]:
+    """Return the weights by their names in model.safetensors."""
+    return {f"network.{name}": value for name, value in network.state_dict().items()}
 
 
 def _by(shape: tuple[int, ...]) -> str:
