@@ -83,4 +83,6 @@ def _is_part(path: Path, run: str) -> bool:
     from nelbo.paths import expanded
 
     inside = os.path.realpath(path.parent) == os.path.realpath(expanded(run))
-    return inside and (path.suffix == ".safetensors" or path.name in ("config.json", "metrics.jsonl"))
+    return inside and (
+        path.suffix == ".safetensors" or path.name in ("config.json", "metrics.jsonl", "held-out-scores.json")
+    )

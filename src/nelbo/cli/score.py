@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -78,9 +79,9 @@ def score(
     dimensions. A larger --steps-per-image reduces the variance of the estimate. The p-value of an image is the share of
     held-out images that are at least as surprising. The most unusual images come first.
     """
-    given = {"fdr": fdr, "tails": tails, "complexity": complexity, "num_held_out": num_held_out}
-    given = {name: value for name, value in given.items() if value is not None}
-    options = DecisionOptions(**given, steps_per_image=steps_per_image, seed=seed)  # type: ignore[arg-type]
+    every = {"fdr": fdr, "tails": tails, "complexity": complexity, "num_held_out": num_held_out}
+    given: dict[str, Any] = {name: value for name, value in every.items() if value is not None}
+    options = DecisionOptions(**given, steps_per_image=steps_per_image, seed=seed)
     decided = _wanted(p_values, [*given, *(["data"] if data else [])])
     check_outputs({"--csv": csv_, "--json": json}, [images, data], model)
     check_pictures("--heat-map", heat_map, images, model)
@@ -96,9 +97,7 @@ def score(
         dataset = run.dataset_of(prepared.images, remedy=RESIZE)
         others = None if data is None else _others(run, data, resize, bar)
         rows, found = _measured(run, dataset, options, decided, others, bar)
-        ranking = Ranking.of(prepared.names, rows, found)
-        if heat_map is not None:
-            draw_maps(run, dataset, ranking, options, heat_map, bar)
+    ranking = Ranking.of(prepared.names, rows, found)
     name_changes(prepared)
     values = {
         "model": str(model),
@@ -109,7 +108,8 @@ def score(
     if prints_table(json, csv_):
         out.print(ranking.table())
         name_rejects(dataset.rejects)
-    write_results(versioned(values), json, ranking.written(), csv_)
+    maps = None if heat_map is None else partial(draw_maps, run, dataset, ranking, options, heat_map)
+    write_results(versioned(values), json, ranking.written(), csv_, maps)
 
 
 def _wanted(p_values: bool | None, given: Sequence[str]) -> bool | None:

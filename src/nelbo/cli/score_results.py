@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from nelbo.cli.console import bars
 from nelbo.display import counted
 
 if TYPE_CHECKING:
     from nelbo.data import ImageDataset
     from nelbo.evaluation import Decisions
     from nelbo.evaluation.decision_options import DecisionOptions
-    from nelbo.progress import Bars
     from nelbo.runs import Run
 
 MOST_SHOWN = 10  # images in the table, and the last one
@@ -95,20 +95,19 @@ def _text(name: str, value: Any) -> str:
     return format(value, FORMATS[name]) if name in FORMATS else str(value)
 
 
-def draw_maps(
-    run: Run, images: ImageDataset, ranking: Ranking, options: DecisionOptions, folder: Path, bar: Bars
-) -> None:
+def draw_maps(run: Run, images: ImageDataset, ranking: Ranking, options: DecisionOptions, folder: Path) -> None:
     """Draw the bits of each pixel of every image into a folder; the number in a name is the place in the ranking."""
     from nelbo.plots import heat_map_figure, save
     from nelbo.probability import levels_to_data
     from nelbo.runs import DiffusionRun
 
     assert isinstance(run, DiffusionRun)  # `refuse_chain_options` handles the other families
-    width = len(str(len(ranking.rows)))
-    for place, (index, row) in enumerate(zip(ranking.indices, ranking.rows, strict=True), 1):
-        [image] = images.images([index])
-        found = run.heat_map(image, seed=options.seed, steps_per_image=options.values_of_t, index=index)
-        title = f"{Path(row['image']).name}: {found.total:.3f} bits/dim"
-        figure = heat_map_figure(levels_to_data(image, run.levels), found.pixels, run.levels, title)
-        save(figure, folder / f"{place:0{width}d}-{Path(row['image']).stem[:LONGEST]}.png")
-        bar("drawing the bits", place, len(ranking.rows))
+    total = len(ranking.rows)
+    with bars() as bar:
+        for place, (index, row) in enumerate(zip(ranking.indices, ranking.rows, strict=True), 1):
+            [image], name = images.images([index]), Path(row["image"])
+            found = run.heat_map(image, seed=options.seed, steps_per_image=options.values_of_t, index=index)
+            title = f"{name.name}: {found.total:.3f} bits/dim"
+            figure = heat_map_figure(levels_to_data(image, run.levels), found.pixels, run.levels, title)
+            save(figure, folder / f"{place:0{len(str(total))}d}-{name.stem[:LONGEST]}.png")
+            bar("drawing the bits", place, total)

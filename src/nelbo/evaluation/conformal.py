@@ -179,8 +179,8 @@ def benjamini_hochberg(p_values: Tensor) -> Tensor:
     1995). The theorem needs independent p-values, or positively dependent ones, as one-sided conformal p-values of the
     same held-out images are (Bates et al. 2023).
 
-    >>> benjamini_hochberg(torch.tensor([0.01, 0.5, 0.02])).tolist()
-    [0.03, 0.5, 0.03]
+    >>> benjamini_hochberg(torch.tensor([0.125, 0.5, 0.25])).tolist()
+    [0.375, 0.5, 0.375]
 
     Args:
         p_values: (N,) within 0..1.
