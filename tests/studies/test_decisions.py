@@ -141,7 +141,7 @@ def test_a_folder_that_cannot_be_written_is_a_warning(run, new, monkeypatch):
     with pytest.warns(WriteWarning, match=HELD_OUT_FILE):
         decide(run, new, OPTIONS)
     monkeypatch.setattr("nelbo.studies.held_out_scores.bundled_models", lambda: {"digits": run.folder})
-    with pytest.warns(WriteWarning, match="the scores of 12 held-out images are not kept"):
+    with pytest.warns(WriteWarning, match="the scores of 12 held-out images are not stored in a bundled model"):
         decide(run, new, OPTIONS)
 
 

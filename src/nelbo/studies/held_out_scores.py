@@ -148,7 +148,7 @@ def _keep(run: Run, scores: HeldOutScores) -> None:
     if run.folder in bundled_models().values():
         num = counted(len(scores.bits_per_dim), "held-out image")
         warn(
-            f"{run.title} is not changed, so the scores of {num} are not kept; copy its folder to keep them.",
+            f"the scores of {num} are not stored in a bundled model; to keep such scores, use a copy of {run.folder}.",
             WriteWarning,
         )
         return
