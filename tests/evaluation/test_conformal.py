@@ -173,6 +173,15 @@ class TestDecisions:
         with pytest.warns(DecisionWarning, match="can flag none among 10 images"):
             conformal_decisions(new, Surprise(normal(9, 0)))
 
+    def test_mistakes_are_named(self):
+        new, held_out = Surprise(torch.zeros(2)), Surprise(torch.zeros(9))
+        with pytest.raises(ConfigurationError, match="fdr is 0; expected a number between 0 and 1"):
+            conformal_decisions(new, held_out, fdr=0)
+        with pytest.raises(ConfigurationError, match="unknown choice of tails 'uper'; did you mean 'upper'"):
+            conformal_decisions(new, held_out, tails="uper")
+        with pytest.raises(ConfigurationError, match="give it for both or neither"):
+            conformal_decisions(new, replace(held_out, complexity=torch.zeros(9)))
+
     def test_show_themselves(self):
         new = Surprise(torch.tensor([9.0, 0.0]), torch.tensor([1.0, 0.5]))
         found = conformal_decisions(new, Surprise(normal(999, 0), torch.zeros(999)))

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from nelbo.display import Brief, Frame, Scored, counted, data_frame
-from nelbo.errors import DataError, NelboWarning, ShapeError, option, warn
-from nelbo.evaluation.decision_options import BOTH, TAILS, UPPER
-from nelbo.options import known
+from nelbo.errors import ConfigurationError, DataError, NelboWarning, ShapeError, option, warn
+from nelbo.evaluation.decision_options import BOTH, UPPER, DecisionOptions
 
 SLACK = 1e-12  # relative: a rational p-value that equals its threshold is rounded several times
 
@@ -203,13 +202,17 @@ def conformal_decisions(images: Surprise, held_out: Surprise, *, fdr: float = 0.
         tails: "upper" flags images with a high score, "both" also those with a low one, which are too simple.
 
     Raises:
-        ConfigurationError: unknown `tails`.
+        ConfigurationError: an invalid `fdr` or `tails`, or a complexity of one side only.
         DataError: see `conformal_p_values`.
 
     Warns:
         DecisionWarning: no single image can be flagged, because the smallest possible p-value is above `fdr` / N.
     """
-    known(tails, TAILS, "choice of tails")
+    DecisionOptions(fdr=fdr, tails=tails)  # checks them
+    if (images.complexity is None) != (held_out.complexity is None):
+        raise ConfigurationError(
+            f"{option('complexity')} is given for one of images and held-out images only; give it for both or neither."
+        )
     p_values = conformal_p_values(images.score, held_out.score)
     adjusted = benjamini_hochberg(p_values.upper if tails == UPPER else p_values.two_sided)
     flagged = adjusted <= fdr * (1 + SLACK)
