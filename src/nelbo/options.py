@@ -59,6 +59,22 @@ def options_from(kind: type[Kind], values: Mapping[str, Any]) -> Kind:
     return kind(**values)
 
 
+def given_options(kind: type[Kind], options: Kind | None, changes: Mapping[str, Any]) -> Kind:
+    """Build an options dataclass from keyword arguments, or return `options` as they are.
+
+    Raises:
+        ConfigurationError: an unknown name (the nearest is suggested), both forms at once, or `options` of another
+            type.
+    """
+    if options is None:
+        return options_from(kind, changes)
+    if not isinstance(options, kind):
+        raise ConfigurationError(f"{option('options')} is {shown(options)}; expected {kind.__name__} or None.")
+    if changes:
+        raise ConfigurationError(f"give {option('options')} or single options ({', '.join(changes)}), not both.")
+    return options
+
+
 def check_types(options: Any, named: Callable[[str], str] = option) -> None:
     """Check the fields of an options dataclass whose annotations are plain: numbers, words, booleans, tuples, None.
 

@@ -43,14 +43,17 @@ def check_target(path: Path) -> None:
     _check_parents(path)
 
 
-def check_folder(path: Path) -> None:
+def check_folder(path: Path, name: str = "out") -> None:
     """Check before long work that files can be written into the folder `path`, which is created if it is missing.
+
+    Args:
+        name: the option that named the folder, for the message.
 
     Raises:
         RunError: `path` or one of its parents is a file, or the folder cannot be written.
     """
     if os.path.exists(path) and not os.path.isdir(path):
-        raise RunError(f"{path} is a file; {option('out')} needs a folder, or a name that does not exist yet.")
+        raise RunError(f"{path} is a file; {option(name)} needs a folder, or a name that does not exist yet.")
     _check_parents(path / "x", path)
 
 

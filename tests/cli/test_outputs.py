@@ -103,7 +103,7 @@ def test_run_is_not_overwritten(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run").mkdir()
     check_outputs({"--out": Path("run/samples.png"), "--json": Path("run/bound.json")}, run="run")
-    for name in ("config.json", "model.safetensors"):
+    for name in ("config.json", "model.safetensors", "held-out-scores.json"):
         with pytest.raises(ConfigurationError, match=f"--json run/{name} would overwrite"):
             check_outputs({"--json": Path("run") / name}, run="run")
 

@@ -98,6 +98,7 @@ def test_monte_carlo_is_drawn_written_and_printed(nelbo_cli, trained_vae, tmp_pa
         (("evaluate", "vae", "--ode"), "remove --ode"),
         (("evaluate", "vae", "--steps-per-image", 0), "remove --steps-per-image"),
         (("score", "digits", "-m", "vae", "--steps-per-image", 4), "remove --steps-per-image"),
+        (("score", "digits", "-m", "vae", "--heat-map", "maps"), "remove --heat-map"),
         (("plot", "rate-distortion", "vae"), "this needs a diffusion model"),
         (("plot", "forward", "vae"), "this needs a diffusion model"),
         (("plot", "progressive", "vae"), "this needs a diffusion model"),

@@ -26,6 +26,15 @@ def test_mean_is_the_score_of_the_image(steps, seed):
     assert found.steps_per_image == report.steps_per_image
 
 
+@pytest.mark.parametrize("index", [0, 2])
+def test_mean_is_the_score_of_an_image_of_a_set(index):
+    some = images(3)
+    found = evaluate_heat_map(REVERSE, some[index], steps_per_image=3, seed=5, index=index)
+    scores = evaluate_bound(REVERSE, some, steps_per_image=3, seed=5).scores
+    assert found.total == pytest.approx(float(scores[index]), rel=1e-5)
+    assert float(found.pixels.sum()) == pytest.approx(9 * float(scores[index]), rel=1e-5)
+
+
 def test_surprising_pixel_has_most_bits():
     """Independent Gaussian pixels around the middle level, one of them at the end of the range; mean of 20 draws."""
     image = torch.full((1, 3, 3), 8, dtype=torch.uint8)

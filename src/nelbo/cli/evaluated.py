@@ -52,7 +52,6 @@ def evaluated(model: Run, data: str | None, resize: bool, num: int | None, bar: 
 
     A file that cannot be read belongs to neither part of the run's own data, so no held-out image is missing.
     """
-    from nelbo.data import load_for_model
     from nelbo.studies import Listener, data_of
 
     train = None
@@ -61,9 +60,7 @@ def evaluated(model: Run, data: str | None, resize: bool, num: int | None, bar: 
         images, train = split.require_test(), split.train
         available = len(images)
     else:
-        progress, own = bar.of("reading images"), model.config.data
-        options: dict[str, Any] = {"resize": resize, "progress": progress, "limits": own.range, "scale": own.scale}
-        prepared = load_for_model(data, model.shape, **options)
+        prepared = model.read(data, resize=resize, progress=bar.of("reading images"))
         images = model.dataset_of(prepared.images, remedy=RESIZE)
         name_changes(prepared)
         available = len(images) + len(images.rejects)

@@ -47,6 +47,26 @@ def check_outputs(
             raise ConfigurationError(f"{flag} {path} would overwrite an input file; name another file.")
 
 
+def check_pictures(flag: str, folder: Path | None, images: str, run: str) -> None:
+    """Check before the work that pictures can be written into a folder, which is neither the images nor the run.
+
+    Args:
+        flag: the flag of the folder.
+        images: the data set that the command reads.
+
+    Raises:
+        ConfigurationError: it is the folder of the images or of the run.
+        RunError: the folder cannot be written.
+    """
+    from nelbo.paths import check_folder, expanded
+
+    if folder is None:
+        return
+    check_folder(folder, flag.removeprefix("--").replace("-", "_"))
+    if os.path.realpath(folder) in (os.path.realpath(expanded(each)) for each in (images, run)):
+        raise ConfigurationError(f"{flag} {folder} is the folder of the images or of the run; name another folder.")
+
+
 def _is_read(path: Path, source: str | Path) -> bool:
     """Return whether a file that exists is an input, or an image in a folder that is one."""
     from nelbo.paths import expanded
@@ -63,4 +83,6 @@ def _is_part(path: Path, run: str) -> bool:
     from nelbo.paths import expanded
 
     inside = os.path.realpath(path.parent) == os.path.realpath(expanded(run))
-    return inside and (path.suffix == ".safetensors" or path.name in ("config.json", "metrics.jsonl"))
+    return inside and (
+        path.suffix == ".safetensors" or path.name in ("config.json", "metrics.jsonl", "held-out-scores.json")
+    )

@@ -1,25 +1,37 @@
-"""`nelbo score`: how surprising each image is to a model."""
+"""`nelbo score`: how surprising each image is to a model, and which images are unusual."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
-from nelbo.cli.console import bars, name_changes, name_rejects, out
-from nelbo.cli.options import RESIZE, STDOUT, DeviceOption, JsonOption, ModelOption, ResizeOption, SeedOption
-from nelbo.cli.outputs import check_outputs
+from nelbo.cli.console import bars, name_changes, name_rejects, out, say
+from nelbo.cli.options import (
+    RESIZE,
+    STDOUT,
+    DataOption,
+    DeviceOption,
+    JsonOption,
+    ModelOption,
+    ResizeOption,
+    SeedOption,
+    flag_help,
+)
+from nelbo.cli.outputs import check_outputs, check_pictures
 from nelbo.cli.results import prints_table, versioned, write_results
+from nelbo.cli.score_results import Ranking, draw_maps
+from nelbo.errors import ConfigurationError, option
+from nelbo.evaluation.decision_options import DecisionOptions
 from nelbo.progress import Bars
 
 if TYPE_CHECKING:
     from nelbo.data import ImageDataset
-    from nelbo.runs import Report, Run
-
-MOST_SHOWN = 10  # images in the table, and the last one
-STEPS_PER_IMAGE = 32
+    from nelbo.evaluation import Decisions
+    from nelbo.runs import Run
 
 
 def score(
@@ -30,72 +42,107 @@ def score(
     model: ModelOption,
     csv_: Annotated[
         Path | None,
-        typer.Option("--csv", help=f"Write the columns image (path) and bits_per_dim as CSV to this file {STDOUT}."),
+        typer.Option(
+            "--csv",
+            help="Write the columns image (path) and bits_per_dim, and those of the p-values, as CSV to this file "
+            f"{STDOUT}.",
+        ),
     ] = None,
     json: JsonOption = None,
+    heat_map: Annotated[
+        Path | None,
+        typer.Option(help="Write a picture of the bits of each pixel for every image into this folder."),
+    ] = None,
     resize: ResizeOption = True,
-    steps_per_image: Annotated[
-        int | None,
+    p_values: Annotated[
+        bool | None,
         typer.Option(
-            min=0, help=f"Number of time steps to evaluate per image; 0 means all, {STEPS_PER_IMAGE} by default."
+            "--p-values/--no-p-values",
+            help="Compare the images with held-out images: p-values, and which images are unusual. By default if the "
+            "run folder has the scores of the held-out images; --p-values computes them once.",
         ),
+    ] = None,
+    fdr: Annotated[float | None, typer.Option(help=flag_help(DecisionOptions, "fdr"))] = None,
+    tails: Annotated[str | None, typer.Option(help=flag_help(DecisionOptions, "tails"))] = None,
+    complexity: Annotated[str | None, typer.Option(help=flag_help(DecisionOptions, "complexity"))] = None,
+    num_held_out: Annotated[int | None, typer.Option(help=flag_help(DecisionOptions, "num_held_out"))] = None,
+    data: DataOption = None,
+    steps_per_image: Annotated[
+        int | None, typer.Option(min=0, help=flag_help(DecisionOptions, "steps_per_image"))
     ] = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
 ) -> None:
-    """Score images in bits/dim, highest first.
+    """Score images in bits/dim, and find unusual ones.
 
     The score of an image is an unbiased estimate of the upper bound on -log2 p(image), divided by the number of
-    dimensions. A larger --steps-per-image reduces the variance of the estimate.
+    dimensions. A larger --steps-per-image reduces the variance of the estimate. The p-value of an image is the share of
+    held-out images that are at least as surprising. The most unusual images come first.
     """
-    check_outputs({"--csv": csv_, "--json": json}, [images], model)
+    every = {"fdr": fdr, "tails": tails, "complexity": complexity, "num_held_out": num_held_out}
+    given: dict[str, Any] = {name: value for name, value in every.items() if value is not None}
+    options = DecisionOptions(**given, steps_per_image=steps_per_image, seed=seed)
+    decided = _wanted(p_values, [*given, *(["data"] if data else [])])
+    check_outputs({"--csv": csv_, "--json": json}, [images, data], model)
+    check_pictures("--heat-map", heat_map, images, model)
     import nelbo
-    from nelbo.data import load_for_model
 
     run = nelbo.load(model, device=device)
-    run.refuse_chain_options({"steps_per_image": steps_per_image})
+    run.refuse_chain_options({"steps_per_image": steps_per_image, "heat_map": heat_map})
     run.require_decoder()  # before the images are read
     with bars() as bar:
-        progress, own = bar.of("reading images"), run.config.data
-        prepared = load_for_model(
-            images, run.shape, resize=resize, progress=progress, limits=own.range, scale=own.scale
-        )
+        prepared = run.read(images, resize=resize, progress=bar.of("reading images"))
         dataset = run.dataset_of(prepared.images, remedy=RESIZE)
-        report = _bound(run, dataset, steps_per_image, seed, bar)
+        others = None if data is None else _others(run, data, resize, bar)
+        rows, found = _measured(run, dataset, options, decided, others, bar)
+    ranking = Ranking.of(prepared.names, rows, found)
     name_changes(prepared)
-    ranking = sorted(zip(prepared.names, report.scores.tolist(), strict=True), key=lambda pair: -pair[1])
     values = {
         "model": str(model),
-        "scores": [{"image": name, "bits_per_dim": value} for name, value in ranking],
+        **({} if found is None else {"decisions": found.to_json()}),
+        "scores": ranking.rows,
         "rejects": [vars(reject) for reject in dataset.rejects],
     }
-    rows = [{"image": name, "bits_per_dim": f"{value:.5f}"} for name, value in ranking]
     if prints_table(json, csv_):
-        out.print(_table(ranking, report.total))
+        out.print(ranking.table())
         name_rejects(dataset.rejects)
-    write_results(versioned(values), json, rows, csv_)
+    maps = None if heat_map is None else partial(draw_maps, run, dataset, ranking, options, heat_map)
+    write_results(versioned(values), json, ranking.written(), csv_, maps)
 
 
-def _bound(run: Run, images: ImageDataset, steps_per_image: int | None, seed: int, bar: Bars) -> Report:
-    """Compute the bound of every image."""
-    from nelbo.runs import DiffusionRun
+def _wanted(p_values: bool | None, given: Sequence[str]) -> bool | None:
+    """Return whether to give p-values; None for where the run folder has the scores of the held-out images.
 
-    if not isinstance(run, DiffusionRun):
-        return run.bound(images, seed=seed, progress=bar.of("scoring"))
-    steps = STEPS_PER_IMAGE if steps_per_image is None else steps_per_image or None
-    return run.bound(images, steps_per_image=steps, seed=seed, progress=bar.of("scoring"))
+    Raises:
+        ConfigurationError: --no-p-values, and an option of the p-values.
+    """
+    if p_values is False and given:
+        raise ConfigurationError(f"{option('p_values', False)} leaves out what {option(given[0])} sets; remove one.")
+    return True if given else p_values
 
 
-def _table(ranking: list[tuple[str, float]], mean: float) -> Table:
-    """The first images of the ranking, and the last one."""
-    title = f"{len(ranking)} image{'s' * (len(ranking) != 1)}, mean {mean:.3f} bits/dim"
-    table = Table(title=title, title_justify="left")
-    table.add_column("image", overflow="fold")
-    table.add_column("bits/dim", justify="right")
-    for name, value in ranking[:MOST_SHOWN]:
-        table.add_row(name, f"{value:.3f}")
-    if len(ranking) > MOST_SHOWN:
-        name, value = ranking[-1]
-        table.add_row("...", "...")
-        table.add_row(name, f"{value:.3f}")
-    return table
+def _others(run: Run, data: str, resize: bool, bar: Bars) -> ImageDataset:
+    """Read the images of --data."""
+    prepared = run.read(data, resize=resize, progress=bar.of("reading held-out images"))
+    name_changes(prepared)
+    return run.dataset_of(prepared.images, remedy=RESIZE)
+
+
+def _measured(
+    run: Run,
+    images: ImageDataset,
+    options: DecisionOptions,
+    decided: bool | None,
+    others: ImageDataset | None,
+    bar: Bars,
+) -> tuple[list[dict[str, Any]], Decisions | None]:
+    """Score the images; return a row of values for each, and the decisions if there are any."""
+    from nelbo.studies import decide, score_images, stored_scores
+
+    if decided or (decided is None and stored_scores(run, options)):
+        found = decide(run, images, options, data=others, progress=bar)
+        return found.rows(), found
+    bits = score_images(run, images, options, progress=bar.of("scoring"))
+    if decided is None:
+        say("--p-values also says which images are unusual; it scores held-out images of the run, once")
+    return [{"bits_per_dim": value} for value in bits.tolist()], None

@@ -2,6 +2,16 @@ from .baselines import Baselines, baselines_of
 from .bound import evaluate_bound, expected_terms
 from .bound_report import BoundReport, StepBits
 from .calibration import calibrate, draws_after
+from .conformal import (
+    Decisions,
+    DecisionWarning,
+    PValues,
+    Surprise,
+    benjamini_hochberg,
+    conformal_decisions,
+    conformal_p_values,
+)
+from .decision_options import COMPRESSORS, TAILS, DecisionOptions
 from .distortion import RateDistortion, RatePoint, rate_distortion
 from .forms import FormEstimate, FormsReport, compare_forms
 from .frechet import (
@@ -14,15 +24,27 @@ from .frechet import (
 )
 from .heat_map import HeatMap, evaluate_heat_map
 from .histogram import HistogramDivergence, coarser, counts_of, histogram_divergence
-from .image_codecs import CodecPoint, Encoding, available_codecs, codec_curve, encode_image
+from .image_codecs import (
+    CodecPoint,
+    Encoding,
+    available_codecs,
+    codec_curve,
+    encode_image,
+    lossless_bits,
+)
 from .likelihood import LikelihoodReport, ProbabilityFlow, evaluate_likelihood
 from .neighbours import Neighbours, nearest_neighbours, require_neighbours
 from .score_fields import ScoreField, score_field
 
 __all__ = [
+    "COMPRESSORS",
+    "TAILS",
     "Baselines",
     "BoundReport",
     "CodecPoint",
+    "DecisionOptions",
+    "DecisionWarning",
+    "Decisions",
     "Encoding",
     "FeatureModule",
     "FormEstimate",
@@ -32,17 +54,22 @@ __all__ = [
     "HistogramDivergence",
     "LikelihoodReport",
     "Neighbours",
+    "PValues",
     "ProbabilityFlow",
     "RateDistortion",
     "RatePoint",
     "ScoreField",
     "StepBits",
+    "Surprise",
     "available_codecs",
     "baselines_of",
+    "benjamini_hochberg",
     "calibrate",
     "coarser",
     "codec_curve",
     "compare_forms",
+    "conformal_decisions",
+    "conformal_p_values",
     "counts_of",
     "draws_after",
     "encode_image",
@@ -53,6 +80,7 @@ __all__ = [
     "features_of",
     "frechet_distance",
     "histogram_divergence",
+    "lossless_bits",
     "nearest_neighbours",
     "rate_distortion",
     "require_comparison",

@@ -69,20 +69,22 @@ def evaluate_heat_map(
     steps_per_image: int | None = 32,
     proposal: Tensor | None = None,
     seed: int = 0,
+    index: int = 0,
     progress: Progress | None = None,
 ) -> HeatMap:
     """Estimate the bound of each dimension of an image (C, H, W) uint8, without a class.
 
-    The draws are those of `evaluate_bound` for the first image of a set, so that the mean of the map is its score.
+    The draws are those of `evaluate_bound` for one image of a set, so that the mean of the map is its score.
 
     Args:
+        index: the image of the set, counted from 0.
         steps_per_image: see `evaluate_bound`.
         proposal: see `evaluate_bound`.
         progress: called with (network calls done, in total).
     """
     bound, num_steps = VariationalBound(reverse), reverse.schedule.num_steps
     x_0 = levels_to_data(image[None], reverse.levels).to(reverse.schedule.device)
-    generators = image_generators(seed, 0, 1, SCORING)
+    generators = image_generators(seed, index, 1, SCORING)
     steps_per_image = num_strata(steps_per_image, num_steps)
     wanted = num_steps - 1 if steps_per_image is None else steps_per_image
     done = 0

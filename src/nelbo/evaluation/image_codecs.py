@@ -10,7 +10,11 @@ import torch
 from PIL import Image, features
 from torch import Tensor
 
-from nelbo.errors import DataError
+from nelbo.data import ImageDataset
+from nelbo.errors import DataError, option
+from nelbo.evaluation.decision_options import COMPRESSORS
+from nelbo.options import known
+from nelbo.progress import Progress
 
 QUALITIES = (1, 5, 10, 20, 35, 50, 65, 80, 90, 95)
 
@@ -66,10 +70,7 @@ def codec_curve(codec: str, images: Tensor, qualities: Sequence[int | None] = QU
     Raises:
         DataError: the images are neither grey nor RGB.
     """
-    if images.ndim != 4 or images.shape[1] not in (1, 3):
-        raise DataError(
-            f"image formats need grey or RGB images, (N, 1, H, W) or (N, 3, H, W); got {tuple(images.shape)}."
-        )
+    _require_colours(tuple(images.shape))
     points = []
     for quality in qualities:
         found = [encode_image(codec, image, quality) for image in images]
@@ -79,14 +80,50 @@ def codec_curve(codec: str, images: Tensor, qualities: Sequence[int | None] = QU
     return points
 
 
+def lossless_bits(compressor: str, images: ImageDataset, progress: Progress | None = None) -> Tensor:
+    """Compress each image on its own: (N,) float64, bits/dim of the file. Levels are stored as they are.
+
+    Args:
+        compressor: one of `COMPRESSORS`.
+        progress: called with (images done, images in total).
+
+    Raises:
+        ConfigurationError: an unknown compressor.
+        DataError: the images are neither grey nor RGB, or have more than 256 levels.
+    """
+    name = COMPRESSORS[known(compressor, COMPRESSORS, "compressor")]
+    _require_colours((len(images), *images.shape))
+    if images.levels > 256:
+        raise DataError(
+            f"{images.name} has {images.levels:,} levels; a picture has 256. Leave {option('complexity')} out."
+        )
+    found = []
+    for i in range(len(images)):
+        found.append(8 * len(_encoded(_as_picture(images[i]), name, None)) / math.prod(images.shape))
+        if progress is not None:
+            progress(i + 1, len(images))
+    return torch.tensor(found, dtype=torch.float64)
+
+
 def encode_image(codec: str, image: Tensor, quality: int | None) -> Encoding:
     """Write an image (C, H, W) uint8 of 256 levels, grey or RGB, in a format, and decode it again."""
-    pixels = image[0].numpy() if len(image) == 1 else image.permute(1, 2, 0).numpy()
-    content = _encoded(Image.fromarray(pixels), codec, quality)
+    picture = _as_picture(image)
+    content = _encoded(picture, codec, quality)
     back = np.array(Image.open(io.BytesIO(content)).convert("L" if len(image) == 1 else "RGB"))
-    rmse = math.sqrt(float(np.square(back.astype(np.float64) - pixels).mean()))
+    rmse = math.sqrt(float(np.square(back.astype(np.float64) - np.array(picture)).mean()))
     decoded = torch.from_numpy(back)[None] if len(image) == 1 else torch.from_numpy(back).permute(2, 0, 1)
     return Encoding(codec, quality, len(content), decoded, rmse)
+
+
+def _as_picture(image: Tensor) -> Image.Image:
+    """Return levels (C, H, W) as a Pillow image."""
+    return Image.fromarray(image[0].numpy() if len(image) == 1 else image.permute(1, 2, 0).numpy())
+
+
+def _require_colours(shape: tuple[int, ...]) -> None:
+    """Check that images are grey or RGB."""
+    if len(shape) != 4 or shape[1] not in (1, 3):
+        raise DataError(f"image formats need grey or RGB images, (N, 1, H, W) or (N, 3, H, W); got {shape}.")
 
 
 def _encoded(image: Image.Image, codec: str, quality: int | None) -> bytes:

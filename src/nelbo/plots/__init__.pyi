@@ -6,6 +6,7 @@ from .counts import count_bars
 from .curves import bound_curve, loss_curve
 from .forward import forward_strip
 from .grid import sample_grid, single_image
+from .heat_map import heat_map_figure
 from .interpolation import interpolation_table
 from .monte_carlo import monte_carlo_curves
 from .neighbours import neighbours_table
@@ -40,6 +41,7 @@ __all__ = [
     "evenly",
     "figure_png",
     "forward_strip",
+    "heat_map_figure",
     "heat_tables",
     "interpolation_table",
     "loss_curve",

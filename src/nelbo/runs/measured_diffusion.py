@@ -24,6 +24,7 @@ from nelbo.evaluation import (
     evaluate_likelihood,
     expected_terms,
 )
+from nelbo.evaluation.decision_options import SCORE_STEPS
 from nelbo.networks import PixelNetwork
 from nelbo.options import check_whole
 from nelbo.progress import Progress, reported
@@ -221,7 +222,7 @@ class MeasuredDiffusion(Run):
         images: Images,
         *,
         seed: int | None = 0,
-        steps_per_image: int | None = 32,
+        steps_per_image: int | None = SCORE_STEPS,
         batch_size: int = 64,
         progress: Progress | bool | None = None,
     ) -> Tensor:
@@ -234,10 +235,14 @@ class MeasuredDiffusion(Run):
         image: Single,
         *,
         seed: int | None = 0,
-        steps_per_image: int | None = 32,
+        steps_per_image: int | None = SCORE_STEPS,
+        index: int = 0,
         progress: Progress | bool | None = None,
     ) -> HeatMap:
-        """Return the bits of each pixel of an image (C, H, W), whose mean is its score alone: see `score`.
+        """Return the bits of each pixel of an image (C, H, W), whose mean is its score: see `score`.
+
+        Args:
+            index: where the image was among those that were scored, counted from 0: each has its own draws.
 
         Raises:
             RunError: the decoder is not trained yet.
@@ -246,10 +251,12 @@ class MeasuredDiffusion(Run):
         self.require_decoder()
         if steps_per_image is not None:
             check_whole("steps_per_image", steps_per_image)
+        check_whole("index", index, 0)
         dataset, seed, reverse = self.dataset_of(alone(image)), chosen_seed(seed), self.reverse()
         [pixels] = coarse(dataset).images([0])
         proposal = None if self.mse is None else expected_terms(reverse, self.mse)
         options: dict[str, Any] = {"steps_per_image": steps_per_image, "proposal": proposal, "seed": seed}
+        options |= {"index": index}
         with reported(progress, "scoring") as report:
             found = evaluate_heat_map(reverse, pixels, progress=report, **options)
         if self.refinement is None:

@@ -11,10 +11,10 @@ from typing import Any, ClassVar, Protocol, Self
 import torch
 from torch import Tensor, nn
 
-from nelbo.data import ImageDataset, Images, as_dataset, as_measured
+from nelbo.data import ImageDataset, Images, Prepared, as_dataset, as_measured, load_for_model
 from nelbo.display import Displayed, Frame, counted, data_frame, with_error
 from nelbo.errors import ConfigurationError, RunError, ShapeError, option
-from nelbo.files import read_tensors, write_tensors
+from nelbo.files import fingerprint, read_tensors, write_tensors
 from nelbo.options import check_whole
 from nelbo.progress import Progress
 from nelbo.runs.folder import MODEL_FILE, RunConfig, bundled_models
@@ -194,6 +194,10 @@ class Run(Displayed, ABC):
         """Return the tensors that are saved beside the weights."""
         return {}
 
+    def digest(self) -> str:
+        """Return 64 hexadecimal digits that tell the weights, and the tensors stored beside them, from others."""
+        return fingerprint({}, {**_named(self.network), **self.extras()}).hex()
+
     def save(self) -> None:
         """Write model.safetensors: the weights and the extras."""
         save_model(self.folder, self.network, self.extras())
@@ -220,6 +224,11 @@ class Run(Displayed, ABC):
                 f"{option('num', num)}: images of {math.prod(self.shape)} bytes each would not fit into memory; draw "
                 f"at most {MOST_BYTES // math.prod(self.shape)} at a time, each part with its own seed."
             )
+
+    def read(self, spec: str, *, resize: bool = True, progress: Progress | None = None) -> Prepared:
+        """Read every image that a spec names as the training images were read; see `nelbo.data.load_for_model`."""
+        own = self.config.data
+        return load_for_model(spec, self.shape, resize=resize, progress=progress, limits=own.range, scale=own.scale)
 
     def dataset_of(self, images: Images, batch_size: int = 1, *, remedy: str = RESIZE) -> ImageDataset:
         """Return images as a data set of this model's shape.
@@ -249,8 +258,7 @@ class Run(Displayed, ABC):
 
 def save_model(folder: Path, network: nn.Module, extras: dict[str, Tensor]) -> None:
     """Write the weights and the tensors stored beside them to model.safetensors."""
-    weights = {f"network.{name}": value for name, value in network.state_dict().items()}
-    write_tensors(folder / MODEL_FILE, {**weights, **extras}, {})
+    write_tensors(folder / MODEL_FILE, {**_named(network), **extras}, {})
 
 
 def holds_weights(folder: Path, network: nn.Module) -> bool:
@@ -264,6 +272,11 @@ def holds_weights(folder: Path, network: nn.Module) -> bool:
             for name, value in own.items()
         )
     return False
+
+
+def _named(network: nn.Module) -> dict[str, Tensor]:
+    """Return the weights by their names in model.safetensors."""
+    return {f"network.{name}": value for name, value in network.state_dict().items()}
 
 
 def _by(shape: tuple[int, ...]) -> str:

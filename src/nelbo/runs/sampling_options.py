@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Self
 
-from nelbo.errors import ConfigurationError, option, shown
-from nelbo.options import Doc, check_functions, check_types, known, options_from
+from nelbo.errors import ConfigurationError, option
+from nelbo.options import Doc, check_functions, check_types, given_options, known
 from nelbo.samplers.names import (
     ANCESTRAL,
     DEFAULT_SAMPLER,
@@ -170,10 +170,4 @@ class SamplingOptions:
             ConfigurationError: an unknown name (the nearest is suggested), both forms at once, or `options` of another
                 type.
         """
-        if options is None:
-            return options_from(cls, changes)
-        if not isinstance(options, cls):
-            raise ConfigurationError(f"{option('options')} is {shown(options)}; expected {cls.__name__} or None.")
-        if changes:
-            raise ConfigurationError(f"give {option('options')} or single options ({', '.join(changes)}), not both.")
-        return options
+        return given_options(cls, options, changes)

@@ -93,14 +93,12 @@ def images_for(model: Run, data: str | None, num: int | None, bar: Bars) -> Imag
     Raises:
         ShapeError, DataError: images of another shape or number of levels than the model's.
     """
-    from nelbo.data import load_for_model
     from nelbo.studies import Listener, held_out_part
 
     if data is None:
         images = held_out_part(model, Listener(on_stage=bar))
     else:
-        progress, limits = bar.of("reading images"), model.config.data.range
-        prepared = load_for_model(data, model.shape, progress=progress, limits=limits, scale=model.config.data.scale)
+        prepared = model.read(data, progress=bar.of("reading images"))
         images = prepared.images
         name_changes(prepared, "")
         name_rejects(images.rejects, "`nelbo data` lists them")
