@@ -1,5 +1,6 @@
 """Measured values are read from files as they are, and written back."""
 
+import h5py
 import numpy as np
 import pytest
 import tifffile
@@ -70,6 +71,20 @@ def test_axes_of_arrays(shape, expected):
 def test_other_axes_are_refused(shape):
     with pytest.raises(DataError, match=r"x has the shape .*expected H x W, N x H x W or N x C x H x W"):
         of_array(np.zeros(shape), "x")
+
+
+def test_hdf5_files_hold_one_array(tmp_path):
+    images = measured("float32", (4, 2, 5, 7))
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["scan/images"] = images
+    np.testing.assert_array_equal(np.stack(read_values(str(tmp_path / "x.h5")).arrays), images)
+    with h5py.File(tmp_path / "x.h5", "a") as file:
+        file["mask"] = images
+    with pytest.raises(DataError, match=r"has the data sets mask, scan/images; expected one, or one that is called"):
+        read_values(str(tmp_path / "x.h5"))
+    (tmp_path / "y.h5").write_bytes(b"no HDF5")
+    with pytest.raises(DataError, match=r"y\.h5 cannot be read"):
+        read_values(str(tmp_path / "y.h5"))
 
 
 def test_sub_folders_are_classes_and_damaged_files_are_left_out(tmp_path):

@@ -25,7 +25,8 @@ from nelbo.display import counted
 from nelbo.errors import ConfigurationError, DataError
 
 FEW = 4  # the largest number of channels that may come last in an array of four axes
-FROM_FILES = f"a folder or a file of images, or {' or '.join(ARRAY_ENDINGS)}"
+HDF5_ENDINGS = (".h5", ".hdf5")
+FROM_FILES = f"a folder or a file of images, or {' '.join((*ARRAY_ENDINGS, *HDF5_ENDINGS))}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +75,7 @@ def read_values(spec: str) -> Values:
     path = path_of(spec)
     if not path.exists():
         raise DataError(f"{spec!r} is no existing path; give {FROM_FILES}.")
-    if path.is_file() and path.suffix.lower() in ARRAY_ENDINGS:
+    if path.is_file() and path.suffix.lower() in (*ARRAY_ENDINGS, *HDF5_ENDINGS):
         return of_array(_array_in(path), printable(path.stem))
     listing = list_folder(path)
     found, rejects = dict[str, NDArray[Any]](), list(listing.rejects)
@@ -127,6 +128,8 @@ def write_values(path: Path, array: NDArray[Any]) -> None:
 
 
 def _array_in(path: Path) -> NDArray[Any]:
+    if path.suffix.lower() in HDF5_ENDINGS:
+        return _hdf5_array(path)
     try:
         content = np.load(path, allow_pickle=False)
         if isinstance(content, np.ndarray):
@@ -137,6 +140,27 @@ def _array_in(path: Path) -> NDArray[Any]:
             return found
     except Exception as error:  # damage makes the decoders raise almost any error
         raise DataError(f"{path} cannot be read ({str(error) or type(error).__name__}).") from error
+
+
+def _hdf5_array(path: Path) -> NDArray[Any]:
+    """Return the data set `images` of an HDF5 file, or its only one."""
+    try:
+        import h5py
+    except ImportError as error:
+        raise ConfigurationError(
+            f"{path} is an HDF5 file, which needs h5py: pip install 'nelbo[scientific]'."
+        ) from error
+    try:
+        with h5py.File(path) as file:
+            found: dict[str, Any] = {}
+            file.visititems(lambda name, each: found.update({name: each}) if isinstance(each, h5py.Dataset) else None)
+            chosen = found.get("images") or (next(iter(found.values())) if len(found) == 1 else None)
+            if chosen is not None:
+                return np.asarray(chosen)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error}).") from error
+    listed = ", ".join(found) or "none"
+    raise DataError(f"{path} has the data sets {listed}; expected one, or one that is called images.")
 
 
 def _arrays_in(folder: Path) -> list[Path]:
