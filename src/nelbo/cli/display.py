@@ -84,7 +84,7 @@ class TrainingDisplay:
         name_rejects(split.train.rejects, "`nelbo data` lists them")
         say(
             f"{config.data.spec}: {config.data.num_train} training images, {config.data.num_held_out} held out, "
-            f"{' x '.join(map(str, shape))} (C x H x W), {config.data.levels} levels\n"
+            f"{' x '.join(map(str, shape))} (C x H x W), {config.data.num_levels} levels\n"
             f"preset {config.preset}: {recipe.in_words}, {precision}"
             f"{f'; resuming from step {step}' if step else ''}"
         )
