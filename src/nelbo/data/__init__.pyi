@@ -7,6 +7,7 @@ from .given import fingerprint
 from .inputs import Images, Single, as_dataset, as_mask, as_picture, as_pixels
 from .loading import load_data
 from .names import KNOWN_DENSITY, KNOWN_SCORE, MEMORY_PREFIX, absolute_spec
+from .npy_dataset import NpyDataset
 from .pictures import Picture, read_picture, read_pictures
 from .preparing import Prepared, load_for_model
 from .report import DataReport, describe
@@ -22,6 +23,7 @@ __all__ = [
     "FolderDataset",
     "ImageDataset",
     "Images",
+    "NpyDataset",
     "Picture",
     "Prepared",
     "Reject",

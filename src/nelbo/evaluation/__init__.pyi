@@ -1,6 +1,7 @@
 from .baselines import Baselines, baselines_of
-from .bound import evaluate_bound, expected_terms
+from .bound import evaluate_bound, expected_terms, measure_bound, num_strata
 from .bound_report import BoundReport, StepBits
+from .bound_sums import BoundSums, MeasuredBound
 from .calibration import calibrate, draws_after
 from .distortion import RateDistortion, RatePoint, rate_distortion
 from .forms import FormEstimate, FormsReport, compare_forms
@@ -22,6 +23,7 @@ from .score_fields import ScoreField, score_field
 __all__ = [
     "Baselines",
     "BoundReport",
+    "BoundSums",
     "CodecPoint",
     "Encoding",
     "FeatureModule",
@@ -31,6 +33,7 @@ __all__ = [
     "HeatMap",
     "HistogramDivergence",
     "LikelihoodReport",
+    "MeasuredBound",
     "Neighbours",
     "ProbabilityFlow",
     "RateDistortion",
@@ -53,7 +56,9 @@ __all__ = [
     "features_of",
     "frechet_distance",
     "histogram_divergence",
+    "measure_bound",
     "nearest_neighbours",
+    "num_strata",
     "rate_distortion",
     "require_comparison",
     "require_neighbours",

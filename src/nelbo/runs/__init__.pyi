@@ -1,3 +1,4 @@
+from .bound_options import BoundOptions
 from .codec_plan import PLAN_FILE, find_model, fit_codec
 from .damaged import DamagedImage, prepare_damaged
 from .diffusion_model import DiffusionModel
@@ -17,6 +18,7 @@ __all__ = [
     "INTEGER_FILE",
     "PLAN_FILE",
     "SPACINGS",
+    "BoundOptions",
     "DamagedImage",
     "DataOptions",
     "DiffusionModel",

@@ -1,5 +1,6 @@
 """What a diffusion model measures: its bound, scores and likelihood, and its calibration."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self, cast
@@ -11,16 +12,19 @@ from nelbo.diffusion import NoiseSchedule, ReverseProcess
 from nelbo.errors import RunError
 from nelbo.evaluation import (
     BoundReport,
+    BoundSums,
     FormsReport,
     HeatMap,
     LikelihoodReport,
+    MeasuredBound,
     calibrate,
     compare_forms,
     draws_after,
-    evaluate_bound,
     evaluate_heat_map,
     evaluate_likelihood,
     expected_terms,
+    measure_bound,
+    num_strata,
 )
 from nelbo.networks import PixelNetwork
 from nelbo.options import check_whole
@@ -28,6 +32,7 @@ from nelbo.progress import Progress, reported
 from nelbo.randomness import chosen_seed
 from nelbo.recipes.assembly import build_schedule
 from nelbo.recipes.recipe import Recipe
+from nelbo.runs.bound_options import BoundOptions
 from nelbo.runs.codec_plan import PLAN_FILE
 from nelbo.runs.decoder import load_pixels, pixel_tensors
 from nelbo.runs.diffusion_model import CALIBRATION, DiffusionModel, calibration_of
@@ -122,15 +127,31 @@ class MeasuredDiffusion(Run):
         """
         self.require_decoder()
         dataset, seed = self.dataset_of(images, batch_size), chosen_seed(seed)
-        reverse = self.reverse(steps=steps, variance=variance, clip=clip)
-        options: dict[str, Any] = {"steps_per_image": steps_per_image, "seed": seed, "batch_size": batch_size}
+        options = BoundOptions(steps_per_image, steps, variance, clip, seed, batch_size)
         with reported(progress, "scoring") as report:
-            return self._measured(reverse, dataset, progress=report, **options)
+            return self._bound(dataset, options, report)
 
-    def _measured(self, reverse: ReverseProcess, images: ImageDataset, **options: Any) -> BoundReport:
-        """Evaluate the bound, with values of t drawn by the calibration if there is one."""
-        proposal = None if self.mse is None else expected_terms(reverse, self.mse)
-        return evaluate_bound(reverse, images, proposal=proposal, **options)
+    def _bound(self, images: ImageDataset, options: BoundOptions, progress: Progress | None = None) -> BoundReport:
+        measured = self.measured(images, options, progress=progress)
+        return self.report_of(measured.sums, measured.scores, options)
+
+    def measured(
+        self, images: ImageDataset, options: BoundOptions, *, first: int = 0, progress: Progress | None = None
+    ) -> MeasuredBound:
+        """Measure the terms of the bound of each image of a set, or of a part of it that begins at image `first`."""
+        reverse = self.reverse(**options.of_the_chain)
+        given: dict[str, Any] = {"proposal": self._proposal(reverse), "progress": progress, **options.of_the_draws}
+        return measure_bound(reverse, images, first=first, **given)
+
+    def report_of(self, sums: BoundSums, scores: Tensor, options: BoundOptions) -> BoundReport:
+        """Return the report of a bound, from the sums over its parts and the score of each image (N,)."""
+        reverse = self.reverse(**options.of_the_chain)
+        strata = num_strata(options.steps_per_image, reverse.schedule.num_steps)
+        return sums.report(reverse, scores, math.prod(self.shape), strata, options.seed)
+
+    def _proposal(self, reverse: ReverseProcess) -> Tensor | None:
+        """Return the weights of t: the terms that the calibration expects, or None for uniform."""
+        return None if self.mse is None else expected_terms(reverse, self.mse)
 
     def forms(
         self,
@@ -231,14 +252,13 @@ class MeasuredDiffusion(Run):
         if steps_per_image is not None:
             check_whole("steps_per_image", steps_per_image)
         [pixels], seed, reverse = self.dataset_of([image]).images([0]), chosen_seed(seed), self.reverse()
-        proposal = None if self.mse is None else expected_terms(reverse, self.mse)
-        options: dict[str, Any] = {"steps_per_image": steps_per_image, "proposal": proposal, "seed": seed}
+        options: dict[str, Any] = {"steps_per_image": steps_per_image, "proposal": self._proposal(reverse)}
         with reported(progress, "scoring") as report:
-            return evaluate_heat_map(reverse, pixels, progress=report, **options)
+            return evaluate_heat_map(reverse, pixels, seed=seed, progress=report, **options)
 
     def glance(self, images: ImageDataset) -> dict[str, float | None]:
         """Estimate the bound from few values of t; without L_0 if the pixel network of the decoder is not trained."""
-        report = self._measured(self.reverse(), self.dataset_of(images), steps_per_image=GLANCE_STEPS)
+        report = self._bound(self.dataset_of(images), BoundOptions(steps_per_image=GLANCE_STEPS))
         if self.model.lacks_decoder:
             return {"held_out_chain_bits_per_dim": round(report.chain, 4)}
         return held_out_record(report)
