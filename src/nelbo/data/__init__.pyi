@@ -3,7 +3,7 @@ from .counts import example_counts, read_counts
 from .datasets import ArrayDataset, ImageDataset, Reject, Split
 from .folder_dataset import FolderDataset
 from .folders import DataWarning
-from .given import fingerprint
+from .given import digest_of, fingerprint
 from .inputs import Images, Single, as_dataset, as_mask, as_picture, as_pixels
 from .loading import load_data
 from .names import KNOWN_DENSITY, KNOWN_SCORE, MEMORY_PREFIX, absolute_spec
@@ -36,6 +36,7 @@ __all__ = [
     "as_picture",
     "as_pixels",
     "describe",
+    "digest_of",
     "example_counts",
     "fingerprint",
     "load_data",

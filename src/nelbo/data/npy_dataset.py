@@ -110,4 +110,4 @@ def in_place(spec: str, range: Range | str, memory_budget: int) -> Loaded | None
     if not large or array.dtype != np.uint8 or not array.flags.c_contiguous or limits_of(array[:0], range) is not None:
         return None
     as_images(np.zeros((FEWEST, *array.shape[1:]), np.uint8), str(path))  # refuses what is no array of images
-    return Loaded("arrays", NpyDataset(path, array.shape[1:], array.offset, len(array)), are_values=True)
+    return Loaded("arrays", NpyDataset(path.absolute(), array.shape[1:], array.offset, len(array)), are_values=True)
