@@ -139,7 +139,7 @@ def test_a_damaged_part_is_named(run: DiffusionRun, place: Path, tmp_path: Path)
         ({"steps_per_image": 3}, "steps_per_image: 2 there, 3 here"),
         ({"batch_size": 16}, "batch_size"),
         ({"part_size": 32}, "part_size"),
-        ({"images": "pictures"}, "images .* num_images"),
+        ({"images": "pictures"}, "images: .*num_images: 101 there, 11 here"),
         ({"weights": True}, "model"),
     ],
 )

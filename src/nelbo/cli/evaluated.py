@@ -47,12 +47,16 @@ class Evaluated:
         }
 
 
-def evaluated(model: Run, data: str | None, resize: bool, num: int | None, bar: Bars) -> Evaluated:
+def evaluated(
+    model: Run, data: str | None, resize: bool, num: int | None, bar: Bars, in_place: bool = False
+) -> Evaluated:
     """Read the held-out images of the run, or the images of --data, and choose --num of them.
 
-    A file that cannot be read belongs to neither part of the run's own data, so no held-out image is missing.
+    With `in_place`, images of --data stay in their files. A file that cannot be read belongs to neither part of the
+    run's own data, so no held-out image is missing.
     """
     from nelbo.data import load_for_model
+    from nelbo.data.names import MEMORY_BUDGET
     from nelbo.studies import Listener, data_of
 
     train = None
@@ -62,7 +66,10 @@ def evaluated(model: Run, data: str | None, resize: bool, num: int | None, bar: 
         available = len(images)
     else:
         progress, limits = bar.of("reading images"), model.config.data.range
-        prepared = load_for_model(data, model.shape, resize=resize, progress=progress, limits=limits)
+        budget = 0 if in_place else MEMORY_BUDGET
+        prepared = load_for_model(
+            data, model.shape, resize=resize, progress=progress, limits=limits, memory_budget=budget
+        )
         images = model.dataset_of(prepared.images, remedy=RESIZE)
         name_changes(prepared)
         available = len(images) + len(images.rejects)

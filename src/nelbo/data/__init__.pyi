@@ -4,6 +4,7 @@ from .datasets import ArrayDataset, ImageDataset, Reject, Split
 from .folder_dataset import FolderDataset
 from .folders import DataWarning
 from .given import digest_of, fingerprint
+from .image_names import names_of
 from .inputs import Images, Single, as_dataset, as_mask, as_picture, as_pixels
 from .loading import load_data
 from .names import KNOWN_DENSITY, KNOWN_SCORE, MEMORY_PREFIX, absolute_spec
@@ -42,6 +43,7 @@ __all__ = [
     "load_data",
     "load_for_model",
     "loader",
+    "names_of",
     "read_counts",
     "read_picture",
     "read_pictures",

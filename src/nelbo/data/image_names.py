@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import overload
 
+from nelbo.data.datasets import ImageDataset
+from nelbo.data.folder_dataset import FolderDataset
 from nelbo.data.stored import StoredImage
 
 
@@ -50,3 +52,8 @@ class FileNames(_Names):
     def name(self, index: int) -> str:
         """Return the name of an image."""
         return self.files[index].name
+
+
+def names_of(images: ImageDataset) -> Sequence[str]:
+    """Return the names of the images of a set: those of their files, if they stayed there."""
+    return FileNames(images.files) if isinstance(images, FolderDataset) else ArrayNames(images.name, len(images))

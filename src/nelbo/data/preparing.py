@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nelbo.data.conforming import conformed
 from nelbo.data.datasets import ArrayDataset, ImageDataset, Loaded
-from nelbo.data.image_names import ArrayNames, FileNames
+from nelbo.data.image_names import FileNames, names_of
 from nelbo.data.names import AUTO, CHANNELS, FULL, MEMORY_BUDGET, MODE_OF, Mode, Range, Size, spec_of
 from nelbo.data.npy_dataset import in_place
 from nelbo.data.pictures import Picture
@@ -110,7 +110,7 @@ def fitted(pixels: Tensor, levels: int, shape: tuple[int, int, int]) -> Prepared
 def _prepared(dataset: ImageDataset, size: Size, mode: Mode | None) -> Prepared:
     """Return a set in memory at `size` and `mode`; unchanged if `mode` is None or the set cannot be converted."""
     channels, *sides = dataset.shape
-    names = ArrayNames(dataset.name, len(dataset))
+    names = names_of(dataset)
     if mode is None or channels not in MODE_OF or dataset.levels != 256:
         return Prepared(dataset, names)
     return Prepared(

@@ -8,6 +8,7 @@ from nelbo.options import Doc, check_types, check_whole, known
 
 PROCESS, RAY = "process", "ray"
 ENGINES = (PROCESS, RAY)
+PART_SIZE = 1024  # images
 
 
 @dataclass(frozen=True)

@@ -130,6 +130,6 @@ def _start(ray: Any, options: EngineOptions) -> None:
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = str(error).strip().partition("\n")[0].rstrip(".")
         raise ConfigurationError(
-            f"{option('address', options.address)}: no Ray cluster was reached ({reason}); start one by `ray start "
-            "--head` and give the address that it prints."
+            f"{option('address', options.address)}: no Ray cluster was reached ({reason}); start one with Ray's own "
+            "program, which prints its address."
         ) from error

@@ -7,9 +7,8 @@ from typing import Any, cast
 
 import torch
 
-from nelbo.data import ImageDataset, Images, digest_of, load_for_model
-from nelbo.data.image_names import ArrayNames
-from nelbo.engines.options import EngineOptions
+from nelbo.data import ImageDataset, Images, digest_of, load_for_model, names_of
+from nelbo.engines.options import PART_SIZE, EngineOptions
 from nelbo.engines.part_files import require_parquet, write_part
 from nelbo.engines.parts_folder import Part, PartsFolder, begun
 from nelbo.engines.scores_report import ScoresReport, report_of
@@ -22,8 +21,7 @@ from nelbo.paths import expanded
 from nelbo.progress import Progress, reported
 from nelbo.runs import BoundOptions, DiffusionRun, Run, bundled_models, load_as
 
-PART_SIZE = 1024  # images
-Model = str | os.PathLike[str] | DiffusionRun
+Model = str | os.PathLike[str] | Run
 
 
 @dataclass(frozen=True)
@@ -186,7 +184,7 @@ def opened(model: Model, device: str | None = None) -> DiffusionRun:
         ConfigurationError: it is no diffusion model.
         RunError: it cannot be loaded, or its decoder is not trained.
     """
-    run: Run = model if isinstance(model, Run) else load_as(DiffusionRun, model, device=device)
+    run = model if isinstance(model, Run) else load_as(DiffusionRun, model, device=device)
     if not isinstance(run, DiffusionRun):
         raise ConfigurationError(f"engines score with diffusion models, and {run.folder} is of another family.")
     run.require_decoder()
@@ -200,7 +198,7 @@ def parts_of(run: DiffusionRun, images: Images, resize: bool = True) -> ImagePar
         prepared = load_for_model(images, run.shape, resize=resize, memory_budget=0, limits=limits)
         return ImageParts(run.dataset_of(prepared.images), prepared.names)
     dataset = run.dataset_of(images)
-    return ImageParts(dataset, ArrayNames(dataset.name, len(dataset)))
+    return ImageParts(dataset, names_of(dataset))
 
 
 def measure(
