@@ -1,5 +1,6 @@
 from .engine import Engine, Job, ProcessEngine
 from .options import ENGINES, EngineOptions
+from .packing import EncodeJob, pack
 from .part_files import PartScores, read_part
 from .parts_folder import Part, PartsFolder
 from .scores_report import ScoredImage, ScoresReport
@@ -8,6 +9,7 @@ from .starting import open_engine
 
 __all__ = [
     "ENGINES",
+    "EncodeJob",
     "Engine",
     "EngineOptions",
     "ImageParts",
@@ -24,6 +26,7 @@ __all__ = [
     "measure",
     "open_engine",
     "opened",
+    "pack",
     "parts_of",
     "read_part",
     "score",

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -227,7 +228,7 @@ def measure(
     mark = model_fingerprint(run)
     work = {"model": mark, "images": digest_of(parts.images, parts.names), **asdict(options)}
     with begun(expanded(out, "out").absolute(), work, num, part_size) as folder:
-        job = ScoreJob(_name_of(run), mark, device, options, folder, run)
+        job = ScoreJob(worker_name(run.folder), mark, device, options, folder, run)
         computed = 0
         with open_engine(engine) as started, reported(progress, "scoring") as report:
             missing = sum(part.end - part.first for part in folder.missing())
@@ -244,7 +245,7 @@ def model_fingerprint(run: DiffusionRun) -> str:
     return fingerprint(settings, {**run.network.state_dict(), **run.extras()}).hex()
 
 
-def _name_of(run: DiffusionRun) -> str:
-    """Return what a worker loads the run by: the name of a bundled model, or an absolute path."""
-    bundled = {folder: name for name, folder in bundled_models().items()}
-    return bundled.get(run.folder, str(run.folder.absolute()))
+def worker_name(folder: Path) -> str:
+    """Return what a worker finds a run folder by: the name of a bundled model, or an absolute path."""
+    bundled = {place: name for name, place in bundled_models().items()}
+    return bundled.get(folder, str(folder.absolute()))
