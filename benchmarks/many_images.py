@@ -1,6 +1,8 @@
-"""Score many images of 8x8 by parts: in one process, by Ray, and by Ray with a worker killed; memory by their number.
+"""Score many images of 8x8 by parts, in one process and by Ray, and measure the memory by the number of images.
 
-    python -m benchmarks.many_images [--num 10000 30000 100000] [--workers 2] [--kill-after 30] [--folder runs/many]
+    python -m benchmarks.many_images [--num 10000 30000 100000] [--workers 2] [--kill-after 10] [--folder runs/many]
+
+With the largest number, a worker of Ray is killed (SIGKILL) when `--kill-after` parts are there.
 
 Each work runs in a process of its own. Its memory is the largest resident set of the process that has the images, and
 that of its largest worker, in MiB, from /proc twice a second. The scores of all works are compared as bytes of their
@@ -23,6 +25,7 @@ from nelbo.engines import EngineOptions, score
 
 INTERVAL = 0.5  # seconds between two looks at the memory
 DRAWS = 2  # values of t per image
+BATCH, PART = 512, 2048  # images
 OVERRIDES = {
     "schedule.num_steps": 50,
     "decoder.kind": "gaussian",
@@ -103,9 +106,9 @@ def only(folder: str, num: str, workers: str, out: str) -> None:
     """Score, in the child."""
     engine = EngineOptions("ray", workers=int(workers)) if int(workers) else EngineOptions()
     began = time.monotonic()
-    report = score(
-        Path(folder) / "run", Path(folder) / f"{num}.npy", out, engine=engine, steps_per_image=DRAWS, device="cpu"
-    )
+    sizes = {"batch_size": BATCH, "part_size": PART}
+    images, how = Path(folder) / f"{num}.npy", {"engine": engine, "steps_per_image": DRAWS, "device": "cpu"}
+    report = score(Path(folder) / "run", images, out, **how, **sizes)
     print(json.dumps({"seconds": time.monotonic() - began, "computed": report.computed}))
 
 
@@ -121,7 +124,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--num", type=int, nargs="+", default=[10_000, 30_000, 100_000])
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--kill-after", type=int, default=30, help="parts, in the largest work")
+    parser.add_argument("--kill-after", type=int, default=10, help="number of parts, in the largest work")
     parser.add_argument("--folder", type=Path, default=Path("runs/many"))
     given = parser.parse_args()
     given.folder.mkdir(parents=True)
@@ -129,16 +132,15 @@ def main() -> None:
         images_of(num, given.folder / f"{num}.npy")
     small = str(given.folder / f"{min(given.num)}.npy")
     nelbo.train(small, given.folder / "run", preset="images", overrides=OVERRIDES, pictures=False)
-    records, largest = [], max(given.num)
+    records = []
     for num in given.num:
-        for workers in (0, given.workers):
-            records.append(measured(given.folder, num, workers, given.folder / f"{num}-{workers}"))
+        one, two = given.folder / f"{num}-process", given.folder / f"{num}-ray"
+        kill_after = given.kill_after if num == max(given.num) else None
+        for workers, out in ((0, one), (given.workers, two)):
+            records.append(measured(given.folder, num, workers, out, kill_after if workers else None))
             print(json.dumps(records[-1]), flush=True)
-        assert contents(given.folder / f"{num}-0") == contents(given.folder / f"{num}-{given.workers}")
-    out = given.folder / f"{largest}-killed"
-    records.append(measured(given.folder, largest, given.workers, out, given.kill_after))
-    print(json.dumps(records[-1]), flush=True)
-    assert records[-1]["killed"] and contents(out) == contents(given.folder / f"{largest}-0")
+        assert contents(one) == contents(two)
+        assert kill_after is None or records[-1]["killed"]
     (given.folder / "many-images.json").write_text(json.dumps(records, indent=2) + "\n")
     print(f"the files of all works with the same images are equal; figures: {given.folder / 'many-images.json'}")
 

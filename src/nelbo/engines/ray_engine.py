@@ -52,9 +52,9 @@ class RayEngine:
 
     def map(self, job: Job, items: Iterable[Any]) -> Iterator[Any]:
         """Yield the result of each item, in order; see `Engine.map`."""
-        place, todo = self.ray.put(job), enumerate(items)
+        todo = enumerate(items)
         kind = self.ray.remote(num_cpus=1, num_gpus=self.gpus, max_restarts=-1, max_task_retries=RETRIES)(_Worker)
-        actors = [kind.remote(place) for _ in range(self.workers)]
+        actors = [kind.remote(job) for _ in range(self.workers)]  # a job is small, so that Ray keeps it for restarts
         free = deque(actors * AHEAD)
         running, done = dict[Any, tuple[int, Any]](), dict[int, Any]()
         begun = first = 0
