@@ -22,7 +22,7 @@ test: lint ## lint, types, import contract, then every test that is quick
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not gpu and not studio and not ray" -n $(WORKERS) --dist loadfile $(HANGS)
 
 test-slow: $(VENV)/.installed-test $(VENV)/.installed-docs ## the tests that take minutes, the site included
-	$(BIN)/python -m pytest -m "slow and not ray"
+	$(BIN)/python -m pytest -m slow
 
 test-studio: $(VENV)/.installed-studio ## the page of `nelbo studio` in a browser; needs Chromium
 	$(BIN)/python -m pytest -m studio

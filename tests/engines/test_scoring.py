@@ -2,6 +2,9 @@
 
 import json
 import math
+import pickle
+import shutil
+import tarfile
 from dataclasses import fields
 from pathlib import Path
 
@@ -13,7 +16,7 @@ import torch
 
 from nelbo import engines
 from nelbo.data import load_for_model
-from nelbo.engines import EngineOptions, ProcessEngine, ScoreJob
+from nelbo.engines import EngineOptions, Part, ProcessEngine, ScoreJob
 from nelbo.errors import ConfigurationError, DataError, RunError
 from nelbo.evaluation import BoundReport
 from nelbo.files import alone_in
@@ -244,3 +247,23 @@ def test_the_report_reads_no_more_than_it_shows(run: DiffusionRun, place: Path, 
     assert text.startswith("ScoresReport") and "101 images" in text and "7 Parquet files" in text
     assert json.loads(json.dumps(report.to_json()))["highest"][0]["index"] == report.highest[0].index
     assert isinstance(report.to_pandas(), pandas.DataFrame)
+
+
+def test_pieces_are_read_from_another_working_folder(
+    run: DiffusionRun, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Those of image files, of a tar shard and of an array, named relative to the first folder."""
+    with tarfile.open(tmp_path / "shard.tar", "w") as shard:
+        for file in sorted((place / "pictures").iterdir()):
+            shard.add(file, file.name)
+    shutil.copytree(place / "pictures", tmp_path / "pictures")
+    shutil.copy(place / "images.npy", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for spec in ("pictures", "shard.tar", "images.npy"):
+        parts = engines.parts_of(run, spec)
+        expected = parts.images.images([8, 9])
+        piece = pickle.loads(pickle.dumps(parts.piece(Part(1, 8, 10))))
+        monkeypatch.chdir("/")
+        assert torch.equal(piece.images.images([0, 1]), expected) and piece.names == list(parts.names[8:10])
+        assert len(pickle.dumps(piece)) < 3000
+        monkeypatch.chdir(tmp_path)
