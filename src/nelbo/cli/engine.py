@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nelbo.cli.options import flag_help
-from nelbo.engines.options import PART_SIZE, EngineOptions
+from nelbo.engines.options import PART_SIZE, PROCESS, EngineOptions
 from nelbo.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def parts_given(
         if named:
             raise ConfigurationError(f"{named[0]} works part by part into a folder; give --out FOLDER too.")
         return None
-    options = EngineOptions(EngineOptions.engine if engine is None else engine, workers, address, gpus)
+    options = EngineOptions(PROCESS if engine is None else engine, workers, address, gpus)
     return Parts(out, options, PART_SIZE if part_size is None else part_size)
 
 

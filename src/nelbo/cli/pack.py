@@ -12,7 +12,7 @@ from nelbo.cli.console import MOST_NAMED, bars, name_rejects, say, show
 from nelbo.cli.engine import AddressOption, EngineOption, WorkersOption
 from nelbo.cli.options import ModelOption
 from nelbo.cli.outputs import check_outputs
-from nelbo.engines.options import EngineOptions
+from nelbo.engines.options import PROCESS, EngineOptions
 from nelbo.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def pack(
     """
     if target.suffix != ".nelbos":
         raise ConfigurationError(f"--out {target} must end in .nelbos.")
-    options = EngineOptions(EngineOptions.engine if engine is None else engine, workers, address)
+    options = EngineOptions(PROCESS if engine is None else engine, workers, address)
     check_outputs({"--out": target}, [images], model)
     from nelbo.engines import pack as write
     from nelbo.runs import find_run, read_config

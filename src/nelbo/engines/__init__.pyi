@@ -1,4 +1,6 @@
+from .compressing import CompressJob, Compressor, compress_batch, named_for_workers
 from .engine import Engine, Job, ProcessEngine
+from .file_end import FileEnd
 from .options import ENGINES, EngineOptions
 from .packing import EncodeJob, pack
 from .part_files import PartScores, read_part
@@ -9,9 +11,12 @@ from .starting import open_engine
 
 __all__ = [
     "ENGINES",
+    "CompressJob",
+    "Compressor",
     "EncodeJob",
     "Engine",
     "EngineOptions",
+    "FileEnd",
     "ImageParts",
     "Job",
     "Part",
@@ -22,8 +27,10 @@ __all__ = [
     "ScoreJob",
     "ScoredImage",
     "ScoresReport",
+    "compress_batch",
     "evaluate",
     "measure",
+    "named_for_workers",
     "open_engine",
     "opened",
     "pack",

@@ -21,6 +21,7 @@ from nelbo.options import check_whole
 from nelbo.paths import expanded
 from nelbo.progress import Progress, reported
 from nelbo.runs import BoundOptions, DiffusionRun, Run, bundled_models, load_as
+from nelbo.runs.folder import bundled_codecs
 
 Model = str | os.PathLike[str] | Run
 
@@ -247,5 +248,5 @@ def model_fingerprint(run: DiffusionRun) -> str:
 
 def worker_name(folder: Path) -> str:
     """Return what a worker finds a run folder by: the name of a bundled model, or an absolute path."""
-    bundled = {place: name for name, place in bundled_models().items()}
+    bundled = {place: name for name, place in (bundled_models() | bundled_codecs()).items()}
     return bundled.get(folder, str(folder.absolute()))
