@@ -9,7 +9,7 @@ HANGS   := -o faulthandler_timeout=240 -o faulthandler_exit_on_timeout=true# a t
 PYTHON  ?= $(shell for p in python3.11 python3 python3.13 python3.12; do \
              $$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo test test-slow test-studio test-gpu mutants lint docs bench quality wheel clean
+.PHONY: help demo test test-slow test-studio test-ray test-gpu mutants lint docs bench quality wheel clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -19,13 +19,16 @@ demo: $(VENV)/.installed ## train on the bundled digits, sample, score, and say 
 	$(BIN)/nelbo demo --out runs/demo
 
 test: lint ## lint, types, import contract, then every test that is quick
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not gpu and not studio" -n $(WORKERS) --dist loadfile $(HANGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not gpu and not studio and not ray" -n $(WORKERS) --dist loadfile $(HANGS)
 
 test-slow: $(VENV)/.installed-test $(VENV)/.installed-docs ## the tests that take minutes, the site included
 	$(BIN)/python -m pytest -m slow
 
 test-studio: $(VENV)/.installed-studio ## the page of `nelbo studio` in a browser; needs Chromium
 	$(BIN)/python -m pytest -m studio
+
+test-ray: $(VENV)/.installed-ray ## the tests that start Ray
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m ray
 
 test-gpu: $(VENV)/.installed-test ## the tests that need a CUDA graphics card
 	$(BIN)/python -m pytest -m gpu
@@ -73,6 +76,10 @@ $(VENV)/.installed-test: $(VENV)/.torch pyproject.toml
 
 $(VENV)/.installed-studio: $(VENV)/.torch pyproject.toml
 	$(PIP) -c constraints.txt -e '.[test-studio]'
+	@touch $@
+
+$(VENV)/.installed-ray: $(VENV)/.torch pyproject.toml
+	$(PIP) -c constraints.txt -e '.[test-ray]'
 	@touch $@
 
 $(VENV)/.installed-mutants: $(VENV)/.torch pyproject.toml

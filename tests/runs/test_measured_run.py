@@ -11,6 +11,7 @@ from nelbo.codec.measured_codec import MeasuredCodec
 from nelbo.codec.measured_file import MeasuredFile
 from nelbo.data import as_measured
 from nelbo.errors import ConfigurationError, DataError
+from nelbo.evaluation import measure_bound
 from nelbo.refinement import coarse
 from nelbo.runs.masking_run import photographs
 from tests.conftest import made_once
@@ -56,7 +57,7 @@ def test_the_configuration_states_the_scale(run):
 def test_the_bound_is_that_of_the_coarse_levels_and_the_bits_of_the_digits(run):
     dataset = as_measured(images(8, 1)).dataset(run.config.data.scale)
     report = run.bound(images(8, 1), steps_per_image=4)
-    chain = run._measured(run.reverse(), dataset, steps_per_image=4, seed=0, batch_size=64)
+    chain = measure_bound(run.reverse(), coarse(dataset), steps_per_image=4, proposal=run._proposal(run.reverse()))
     digits = run.refinement.nats(dataset.images(range(8))).flatten(1).mean(1) / math.log(2)
     torch.testing.assert_close(report.scores, chain.scores + digits)
     assert report.prior + report.denoising + report.decoder == pytest.approx(report.total)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,63 +11,27 @@ import typer
 
 from nelbo.cli.compress_files import Coded, existing, paths_of
 from nelbo.cli.compress_images import Images, Known
-from nelbo.cli.compress_model import Chosen
 from nelbo.cli.compressed import batches
 from nelbo.cli.console import MOST_NAMED, bars, name_rejects, say
+from nelbo.cli.engine import AddressOption, EngineOption, GpusOption, WorkersOption
 from nelbo.cli.measured import compress_measured
 from nelbo.cli.options import RUN_HELP, DeviceOption, JsonOption, TilesOption
 from nelbo.cli.outputs import check_outputs
+from nelbo.engines.file_end import FileEnd
+from nelbo.engines.options import PROCESS, EngineOptions
 from nelbo.errors import ConfigurationError, ShapeError
 from nelbo.progress import Bars
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nelbo.cli.compressed import File
     from nelbo.codec import CodecReport, ProgressiveCodec
+    from nelbo.engines import CompressJob
     from nelbo.runs import DiffusionRun
 
+    Encode = Callable[[Iterator[list[Tensor]]], Iterator[list[bytes]]]
+
 BOUND_STEPS = 32  # values of t per image for the bound in the report
-
-
-@dataclass(frozen=True)
-class _Ending:
-    """Where each file ends; without any of these options it is lossless.
-
-    Raises:
-        ConfigurationError: more than one of them, or a report on lossy files.
-    """
-
-    lossy_only: bool
-    max_bytes: int | None
-    rmse: float | None
-    report: bool
-
-    def __post_init__(self) -> None:
-        if len(self.given) > 1:
-            raise ConfigurationError(f"{' and '.join(self.given)} each set the end of a file; keep one of them.")
-        if self.report and self.given:
-            raise ConfigurationError(f"--report needs lossless files; remove {self.given[0]}.")
-
-    @property
-    def given(self) -> list[str]:
-        """The flags that were given; an RMSE of 0 is one of them."""
-        flags = {"--lossy-only": self.lossy_only or None, "--max-bytes": self.max_bytes, "--rmse": self.rmse}
-        return [flag for flag, value in flags.items() if value is not None]
-
-    @property
-    def lossless(self) -> bool:
-        return not self.given
-
-    def cut(self, file: File, codec: ProgressiveCodec, pixels: Tensor) -> File:
-        """Return the file up to its end; an image that is stored without the model stays whole."""
-        from nelbo.codec import RawImage, cut_to_error
-
-        if isinstance(file, RawImage):
-            return file
-        if self.max_bytes is not None:
-            return file.cut(self.max_bytes)
-        return file if self.rmse is None else cut_to_error(codec, file, pixels, self.rmse)
 
 
 def compress(
@@ -136,6 +100,10 @@ def compress(
         bool, typer.Option("--report", help="Compare the file sizes with the bound on the same images.")
     ] = False,
     json: JsonOption = None,
+    engine: EngineOption = None,
+    workers: WorkersOption = None,
+    address: AddressOption = None,
+    gpus: GpusOption = None,
     batch_size: TilesOption = 8,
     device: DeviceOption = None,
 ) -> None:
@@ -147,17 +115,21 @@ def compress(
     are stored uncompressed or with zlib or LZMA; such files have no preview. If the command was interrupted, run it
     again: lossless files that are complete are kept. Exit code 1: an image was skipped.
     """
-    ending = _Ending(lossy_only, max_bytes, rmse, report)
+    options = EngineOptions(PROCESS if engine is None else engine, workers, address, gpus)
+    ending = FileEnd(lossy_only, max_bytes, rmse)
+    if report and not ending.lossless:
+        raise ConfigurationError(f"--report needs lossless files; remove {ending.given[0]}.")
     if target is None and not report:
         raise ConfigurationError("set --out to the file or folder to write, or request a --report.")
     check_outputs({"--json": json}, [images], model)
     from nelbo.cli.compress_tables import show_sizes
+    from nelbo.engines import CompressJob, Compressor, named_for_workers
     from nelbo.paths import check_folder, check_target
     from nelbo.runs import PLAN_FILE
 
     if target is not None:  # its name is checked when the number of images is known
         (check_folder if target.is_dir() else check_target)(target)
-    chosen = Chosen.of(model, batch_size, integers, device)
+    chosen = Compressor.of(model, batch_size, integers, device)
     codec, run = chosen.codec, chosen.run
     if run is not None and run.config.data.scale is not None:
         if num is not None or report or not ending.lossless:
@@ -181,7 +153,9 @@ def compress(
     if files:
         say(f"{len(files)} of {len(found.known)} files exist already and are kept")
     with bars() as bar:
-        files |= _written(codec, found, paths, files.keys(), effort, ending, bar)
+        mark, missing = codec.fingerprint.hex(), [each for each in range(len(found.known)) if each not in files]
+        job = CompressJob(named_for_workers(model), batch_size, integers, device, mark, effort, ending)
+        files |= _written(_encoder(options, codec, job, len(missing), bar), found, missing, paths, report)
         ordered = [files[number] for number in range(len(found.known))]
         compared = _report(chosen.of_bound(), codec, found, ordered, bar) if report else None
     show_sizes(found.known, ordered, compared, json)
@@ -206,39 +180,49 @@ def _check_sizes(run: DiffusionRun, images: list[Known]) -> None:
 
 
 def _written(
-    codec: ProgressiveCodec,
-    images: Images,
-    paths: list[Path] | None,
-    kept: Collection[int],
-    effort: int,
-    ending: _Ending,
-    bar: Bars,
+    encode: Encode, images: Images, missing: Sequence[int], paths: list[Path] | None, report: bool
 ) -> Iterator[tuple[int, Coded]]:
     """Compress the images that have no file yet, in batches, and write each file as soon as it is ready."""
+    from nelbo.codec import Bitstream
     from nelbo.files import write_bytes
 
-    missing = [number for number in range(len(images.known)) if number not in kept]
-    first = 0
-    for batch in batches(images.pixels(missing), lambda each: each[1].numel()):
+    taken = deque[list[int]]()  # the images of the batches that are being compressed
 
-        def progress(done: int, total: int, first: int = first, num: int = len(batch)) -> None:
-            bar("compressing", first * total + done * num, len(missing) * total)
+    def pixels() -> Iterator[list[Tensor]]:
+        for batch in batches(images.pixels(missing), lambda each: each[1].numel()):
+            taken.append([number for number, _ in batch])
+            yield [each for _, each in batch]
 
-        files = codec.encode(
-            [pixels for _, pixels in batch],
-            effort=effort,
-            lossless=not ending.lossy_only,
-            verify=ending.lossless,
-            raw=ending.lossless,
-            progress=progress,
-        )
-        for (number, pixels), whole in zip(batch, files, strict=True):
-            file = ending.cut(whole, codec, pixels)
-            content = file.to_bytes()
+    for contents in encode(pixels()):
+        for number, content in zip(taken.popleft(), contents, strict=True):
             if paths is not None:
                 write_bytes(paths[number], content)
-            yield number, Coded.of(file, len(content), keep=ending.report)
-        first += len(batch)
+            yield number, Coded.of(Bitstream.from_bytes(content), len(content), keep=report)
+
+
+def _encoder(options: EngineOptions, codec: ProgressiveCodec, job: CompressJob, num: int, bar: Bars) -> Encode:
+    """Return the function that compresses batches of `num` images in all, here or by an engine."""
+    from nelbo.engines import compress_batch, open_engine
+
+    def here(batches: Iterator[list[Tensor]]) -> Iterator[list[bytes]]:
+        first = 0
+        for batch in batches:
+
+            def progress(done: int, total: int, first: int = first, size: int = len(batch)) -> None:
+                bar("compressing", first * total + done * size, num * total)
+
+            yield compress_batch(codec, batch, job.effort, job.ending, progress)
+            first += len(batch)
+
+    def by_engine(batches: Iterator[list[Tensor]]) -> Iterator[list[bytes]]:
+        done = 0
+        with open_engine(options) as engine:
+            for contents in engine.map(job, batches):
+                yield contents
+                done += len(contents)
+                bar("compressing", done, num)
+
+    return here if options.engine == PROCESS else by_engine
 
 
 def _report(run: DiffusionRun, codec: ProgressiveCodec, images: Images, files: list[Coded], bar: Bars) -> CodecReport:

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nelbo.cli.console import bars, name_rejects, say, show
+from nelbo.cli.engine import (
+    AddressOption,
+    EngineOption,
+    GpusOption,
+    Parts,
+    PartSizeOption,
+    PartsOption,
+    WorkersOption,
+    kept_parts,
+    parts_given,
+)
+from nelbo.cli.evaluate_options import PROBES, STEPS_PER_IMAGE, TOLERANCE, EvaluateOptions
 from nelbo.cli.evaluated import Evaluated, evaluated
 from nelbo.cli.options import (
     BatchOption,
@@ -31,58 +43,6 @@ if TYPE_CHECKING:
     from nelbo.evaluation import BoundReport, FormsReport, LikelihoodReport
     from nelbo.runs import DiffusionRun, Run
     from nelbo.vae import ELBOReport
-
-STEPS_PER_IMAGE, TOLERANCE, PROBES = 8, 0.01, 1
-
-
-@dataclass(frozen=True)
-class _Options:
-    """What to compute; None is an option that was not given.
-
-    Raises:
-        ConfigurationError: two options that exclude each other, or one that needs another one.
-    """
-
-    steps_per_image: int | None
-    steps: int | None
-    variance: str | None
-    clip: bool | None
-    forms: bool
-    known: bool
-    ode: bool
-    tolerance: float | None
-    probes: int | None
-    seed: int
-    batch_size: int
-
-    def __post_init__(self) -> None:
-        if self.forms and self.clip:
-            raise ConfigurationError("--forms compares the forms without --clip; remove one of them.")
-        if self.forms and self.steps_per_image is not None:
-            raise ConfigurationError("--forms evaluates every t, so it has no --steps-per-image; remove one of them.")
-        if self.known and not self.forms:
-            raise ConfigurationError("--known adds eq. 16 to the comparison of --forms; give --forms too.")
-        if self.ode and (self.forms or self.clip or self.steps is not None):
-            raise ConfigurationError("--ode chooses its own steps and has no --clip, --forms or --steps; remove them.")
-        if not self.ode and (self.tolerance is not None or self.probes is not None):
-            raise ConfigurationError("--tolerance and --probes belong to --ode; give --ode too.")
-
-    @property
-    def of_the_chain(self) -> dict[str, object]:
-        """The options that only a diffusion model has."""
-        chosen = {name: getattr(self, name) or None for name in ("forms", "known", "ode")}
-        chain = ("steps_per_image", "steps", "variance", "clip")
-        return {name: getattr(self, name) for name in chain} | chosen
-
-    @property
-    def whole_chain(self) -> bool:
-        """Whether the bound is that of the model as it is: all steps, its own variance, no clipping."""
-        return self.steps is None and self.variance is None and not self.clip
-
-    @property
-    def draws(self) -> dict[str, Any]:
-        """The options that every estimate takes."""
-        return {"seed": self.seed, "batch_size": self.batch_size}
 
 
 def evaluate(
@@ -145,6 +105,12 @@ def evaluate(
         ),
     ] = None,
     json: JsonOption = None,
+    target: PartsOption = None,
+    engine: EngineOption = None,
+    workers: WorkersOption = None,
+    address: AddressOption = None,
+    gpus: GpusOption = None,
+    part_size: PartSizeOption = None,
     batch_size: BatchOption = 64,
     device: DeviceOption = None,
 ) -> None:
@@ -153,7 +119,10 @@ def evaluate(
     The terms are those of eq. 5 of Ho et al. (2020). For a variational autoencoder, the command reports the negative
     ELBO: reconstruction, KL and their total.
     """
-    options = _Options(steps_per_image, steps, variance, clip, forms, known, ode, tolerance, probes, seed, batch_size)
+    parts = parts_given(target, engine, workers, address, gpus, part_size)
+    options = EvaluateOptions(
+        steps_per_image, steps, variance, clip, forms, known, ode, tolerance, probes, seed, batch_size, parts
+    )
     if data is None and not resize:
         raise ConfigurationError("--no-resize leaves images of --data out; give --data too.")
     check_outputs({"--json": json}, [data], run)
@@ -164,11 +133,11 @@ def evaluate(
     model.refuse_chain_options(options.of_the_chain)
     model.require_decoder()  # before the images are read
     with bars() as bar:
-        images = evaluated(model, data, resize, num, bar)
+        images = evaluated(model, data, resize, num, bar, in_place=parts is not None)
         if forms:
             compared = _forms(model, images.chosen, options, bar)
         else:
-            report, likelihood = _bound(model, images.chosen, options, bar)
+            report, likelihood = _bound(model, images.chosen, options, bar, device)
     if forms:
         _show_forms(compared, images, json)
     else:
@@ -176,7 +145,7 @@ def evaluate(
             _draw_per_step(report, model.folder)
 
 
-def _forms(model: Run, images: ImageDataset, options: _Options, bar: Bars) -> FormsReport:
+def _forms(model: Run, images: ImageDataset, options: EvaluateOptions, bar: Bars) -> FormsReport:
     """Compare the forms of the bound."""
     return _diffusion(model).forms(
         images,
@@ -189,17 +158,19 @@ def _forms(model: Run, images: ImageDataset, options: _Options, bar: Bars) -> Fo
 
 
 def _bound(
-    model: Run, images: ImageDataset, options: _Options, bar: Bars
+    model: Run, images: ImageDataset, options: EvaluateOptions, bar: Bars, device: str | None
 ) -> tuple[BoundReport | ELBOReport, LikelihoodReport | None]:
     """Compute the bound, and with --ode the likelihood."""
     from nelbo.runs import VAERun
 
+    if options.parts is not None:
+        return _by_parts(model, images, options, options.parts, bar, device), None
     if isinstance(model, VAERun):
         return model.bound(images, progress=bar.of("scoring"), **options.draws), None
     chain = _diffusion(model)
     report = chain.bound(
         images,
-        steps_per_image=STEPS_PER_IMAGE if options.steps_per_image is None else options.steps_per_image or None,
+        steps_per_image=options.steps_of_all,
         steps=options.steps,
         variance=options.variance,
         clip=bool(options.clip),
@@ -218,6 +189,22 @@ def _bound(
         **options.draws,
     )
     return report, likelihood
+
+
+def _by_parts(
+    model: Run, images: ImageDataset, options: EvaluateOptions, parts: Parts, bar: Bars, device: str | None
+) -> BoundReport:
+    """Compute the bound part by part, into a folder."""
+    from nelbo.data import names_of
+    from nelbo.engines import ImageParts, measure, opened
+    from nelbo.runs import BoundOptions
+
+    chain, clip = opened(model), bool(options.clip)
+    how = BoundOptions(options.steps_of_all, options.steps, options.variance, clip, options.seed, options.batch_size)
+    given: dict[str, Any] = {"engine": parts.engine, "part_size": parts.part_size, "device": device}
+    found = measure(chain, ImageParts(images, names_of(images)), parts.out, how, **given, progress=bar.of("scoring"))
+    say(kept_parts(found))
+    return chain.report_of(found.sums, found.scores, how)
 
 
 def _diffusion(model: Run) -> DiffusionRun:

@@ -47,10 +47,13 @@ class Evaluated:
         }
 
 
-def evaluated(model: Run, data: str | None, resize: bool, num: int | None, bar: Bars) -> Evaluated:
+def evaluated(
+    model: Run, data: str | None, resize: bool, num: int | None, bar: Bars, in_place: bool = False
+) -> Evaluated:
     """Read the held-out images of the run, or the images of --data, and choose --num of them.
 
-    A file that cannot be read belongs to neither part of the run's own data, so no held-out image is missing.
+    With `in_place`, images of --data stay in their files. A file that cannot be read belongs to neither part of the
+    run's own data, so no held-out image is missing.
     """
     from nelbo.studies import Listener, data_of
 
@@ -60,7 +63,7 @@ def evaluated(model: Run, data: str | None, resize: bool, num: int | None, bar: 
         images, train = split.require_test(), split.train
         available = len(images)
     else:
-        prepared = model.read(data, resize=resize, progress=bar.of("reading images"))
+        prepared = model.read(data, resize=resize, progress=bar.of("reading images"), in_place=in_place)
         images = model.dataset_of(prepared.images, remedy=RESIZE)
         name_changes(prepared)
         available = len(images) + len(images.rejects)

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nelbo.cli.console import MOST_NAMED, bars, name_rejects, say, show
+from nelbo.cli.engine import AddressOption, EngineOption, WorkersOption
 from nelbo.cli.options import ModelOption
 from nelbo.cli.outputs import check_outputs
+from nelbo.engines.options import PROCESS, EngineOptions
 from nelbo.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -34,6 +36,9 @@ def pack(
     num: Annotated[
         int | None, typer.Option(min=1, help="Number of images, evenly spaced in the data set; all by default.")
     ] = None,
+    engine: EngineOption = None,
+    workers: WorkersOption = None,
+    address: AddressOption = None,
 ) -> None:
     """Pack images into one archive, losslessly, in the bits that the bound of the model promises.
 
@@ -42,17 +47,17 @@ def pack(
     """
     if target.suffix != ".nelbos":
         raise ConfigurationError(f"--out {target} must end in .nelbos.")
+    options = EngineOptions(PROCESS if engine is None else engine, workers, address)
     check_outputs({"--out": target}, [images], model)
+    from nelbo.engines import pack as write
     from nelbo.runs import find_run, read_config
-    from nelbo.runs.integer_model import IntegerModel
-    from nelbo.runs.packing import pack as write
 
-    folder = find_run(model)
-    codec, data = IntegerModel.load(folder).archive_codec(), read_config(folder).data
+    data = read_config(find_run(model)).data
     rejects: list[Reject] = []
     changed: list[tuple[str, str]] = []
     with bars() as bar:
-        report = write(_members(images, num, data, rejects, changed), codec, target, bar)
+        members = _members(images, num, data, rejects, changed)
+        report = write(members, model, target, engine=options, progress=bar)
     for name, text in report.summary().items():
         show(f"{name}: {text}")
     for name, lost in changed[:MOST_NAMED]:

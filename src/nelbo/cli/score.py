@@ -10,9 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nelbo.cli.console import bars, name_changes, name_rejects, out, say
+from nelbo.cli.engine import (
+    AddressOption,
+    EngineOption,
+    GpusOption,
+    PartSizeOption,
+    PartsOption,
+    WorkersOption,
+    parts_given,
+)
 from nelbo.cli.options import (
     RESIZE,
     STDOUT,
+    BatchOption,
     DataOption,
     DeviceOption,
     JsonOption,
@@ -23,6 +33,7 @@ from nelbo.cli.options import (
 )
 from nelbo.cli.outputs import check_outputs, check_pictures
 from nelbo.cli.results import prints_table, versioned, write_results
+from nelbo.cli.score_parts import scored_by_parts, show_parts
 from nelbo.cli.score_results import Ranking, draw_maps
 from nelbo.errors import ConfigurationError, option
 from nelbo.evaluation.decision_options import DecisionOptions
@@ -53,6 +64,12 @@ def score(
         Path | None,
         typer.Option(help="Write a picture of the bits of each pixel for every image into this folder."),
     ] = None,
+    target: PartsOption = None,
+    engine: EngineOption = None,
+    workers: WorkersOption = None,
+    address: AddressOption = None,
+    gpus: GpusOption = None,
+    part_size: PartSizeOption = None,
     resize: ResizeOption = True,
     p_values: Annotated[
         bool | None,
@@ -71,6 +88,7 @@ def score(
         int | None, typer.Option(min=0, help=flag_help(DecisionOptions, "steps_per_image"))
     ] = None,
     seed: SeedOption = 0,
+    batch_size: BatchOption = 64,
     device: DeviceOption = None,
 ) -> None:
     """Score images in bits/dim, and find unusual ones.
@@ -81,8 +99,12 @@ def score(
     """
     every = {"fdr": fdr, "tails": tails, "complexity": complexity, "num_held_out": num_held_out}
     given: dict[str, Any] = {name: value for name, value in every.items() if value is not None}
-    options = DecisionOptions(**given, steps_per_image=steps_per_image, seed=seed)
+    options = DecisionOptions(**given, steps_per_image=steps_per_image, seed=seed, batch_size=batch_size)
+    parts = parts_given(target, engine, workers, address, gpus, part_size)
     decided = _wanted(p_values, [*given, *(["data"] if data else [])])
+    if parts is not None and (decided or csv_ or heat_map):
+        flag = "--csv" if csv_ else "--heat-map" if heat_map else "--p-values"
+        raise ConfigurationError(f"with --out, the score of each image is in the folder; remove {flag}.")
     check_outputs({"--csv": csv_, "--json": json}, [images, data], model)
     check_pictures("--heat-map", heat_map, images, model)
     import nelbo
@@ -91,8 +113,14 @@ def score(
     run.refuse_chain_options({"steps_per_image": steps_per_image, "heat_map": heat_map})
     run.require_decoder()  # before the images are read
     with bars() as bar:
-        prepared = run.read(images, resize=resize, progress=bar.of("reading images"))
+        in_place = parts is not None
+        prepared = run.read(images, resize=resize, progress=bar.of("reading images"), in_place=in_place)
         dataset = run.dataset_of(prepared.images, remedy=RESIZE)
+        if parts is not None:
+            by_parts = scored_by_parts(run, dataset, prepared.names, parts, options, device, bar)
+            name_changes(prepared)
+            show_parts(by_parts, model, dataset.rejects, json)
+            return
         others = None if data is None else _others(run, data, resize, bar)
         rows, found = _measured(run, dataset, options, decided, others, bar)
     ranking = Ranking.of(prepared.names, rows, found)

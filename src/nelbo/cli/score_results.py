@@ -97,6 +97,8 @@ def _text(name: str, value: Any) -> str:
 
 def draw_maps(run: Run, images: ImageDataset, ranking: Ranking, options: DecisionOptions, folder: Path) -> None:
     """Draw the bits of each pixel of every image into a folder; the number in a name is the place in the ranking."""
+    import torch
+
     from nelbo.plots import heat_map_figure, save
     from nelbo.probability import levels_to_data
     from nelbo.runs import DiffusionRun
@@ -106,7 +108,8 @@ def draw_maps(run: Run, images: ImageDataset, ranking: Ranking, options: Decisio
     with bars() as bar:
         for place, (index, row) in enumerate(zip(ranking.indices, ranking.rows, strict=True), 1):
             [image], name = images.images([index]), Path(row["image"])
-            found = run.heat_map(image, seed=options.seed, steps_per_image=options.values_of_t, index=index)
+            one = images.subset(torch.tensor([index]))
+            found = run.heat_map(one, seed=options.seed, steps_per_image=options.values_of_t, index=index)
             title = f"{name.name}: {found.total:.3f} bits/dim"
             figure = heat_map_figure(levels_to_data(image, run.levels), found.pixels, run.levels, title)
             save(figure, folder / f"{place:0{len(str(total))}d}-{name.stem[:LONGEST]}.png")

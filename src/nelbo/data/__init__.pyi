@@ -3,10 +3,12 @@ from .counts import example_counts, read_counts
 from .datasets import ArrayDataset, ImageDataset, Reject, Split
 from .folder_dataset import FolderDataset
 from .folders import DataWarning
-from .given import fingerprint
+from .given import digest_of, fingerprint
+from .image_names import names_of
 from .inputs import Images, Single, as_dataset, as_mask, as_picture, as_pixels
 from .loading import load_data
 from .names import KNOWN_DENSITY, KNOWN_SCORE, MEMORY_PREFIX, absolute_spec
+from .npy_dataset import NpyDataset
 from .pictures import Picture, read_picture, read_pictures
 from .preparing import Prepared, load_for_model
 from .report import DataReport, describe
@@ -24,6 +26,7 @@ __all__ = [
     "FolderDataset",
     "ImageDataset",
     "Images",
+    "NpyDataset",
     "Picture",
     "Prepared",
     "Reject",
@@ -38,11 +41,13 @@ __all__ = [
     "as_picture",
     "as_pixels",
     "describe",
+    "digest_of",
     "example_counts",
     "fingerprint",
     "load_data",
     "load_for_model",
     "loader",
+    "names_of",
     "read_counts",
     "read_picture",
     "read_pictures",

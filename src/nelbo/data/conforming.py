@@ -7,6 +7,7 @@ from nelbo.data.datasets import ArrayDataset, ImageDataset, Loaded, Split
 from nelbo.data.decoding import conform
 from nelbo.data.held_out import split_off
 from nelbo.data.names import CHANNELS, MODE_OF, Mode, Range, Size
+from nelbo.data.npy_dataset import NpyDataset
 from nelbo.data.scanning import refuse_larger
 from nelbo.display import counted
 from nelbo.errors import ConfigurationError, DataError, option
@@ -84,5 +85,7 @@ def conformed(dataset: ImageDataset, size: Size | None, mode: Mode | None, optio
             f"{dataset.name} has {dataset.levels} levels and {sides[0]} x {sides[1]} pixels; resizing or mixing its "
             f"channels would make levels that it does not have; leave out {options}."
         )
+    if isinstance(dataset, NpyDataset):
+        return dataset.fitted(size or (sides[0], sides[1]), mode or MODE_OF[channels])
     images = conform(dataset.images(range(len(dataset))), size, mode)
     return ArrayDataset(images, dataset.levels, dataset.labels, dataset.name, dataset.class_names, dataset.rejects)

@@ -131,6 +131,10 @@ class ImageDataset(Displayed, Dataset[Tensor], ABC):
         num = min(most, len(self))
         return self.subset(torch.arange(num) * len(self) // max(num, 1))
 
+    def located(self) -> "ImageDataset":
+        """Return the set for another process: files by absolute paths, because its working folder may differ."""
+        return self
+
     def require_levels(self, levels: int) -> None:
         """Check that the images have `levels` levels, the model's K; otherwise bits/dim have another meaning.
 

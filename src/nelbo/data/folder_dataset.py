@@ -61,6 +61,11 @@ class FolderDataset(ImageDataset):
         rest = (self.name, self.class_names, self.rejects, self.limits)
         return FolderDataset(files, self.shape, self.fitted, labels, *rest)
 
+    def located(self) -> "FolderDataset":
+        """Return the set with the absolute paths of its files, without the rejects."""
+        rest = (self.labels, self.name, self.class_names, (), self.limits)
+        return FolderDataset([file.located() for file in self.files], self.shape, self.fitted, *rest)
+
     def _read(self, stored: StoredImage) -> Tensor:
         channels, height, width = self.shape
         size = (height, width) if self.fitted else None

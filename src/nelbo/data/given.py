@@ -1,7 +1,7 @@
 """Images that the caller has in memory, as a set to train on: arrays, tensors, lists of images of any kind."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -134,10 +134,24 @@ def fingerprint(split: Split) -> str:
     """
     digest = hashlib.sha256()
     for part in (split.train, split.test):
-        digest.update(f"{len(part)} {part.shape} {part.levels} {part.class_names}".encode())
-        if part.labels is not None:
-            digest.update(part.labels.numpy().tobytes())
-        some = part if part.in_memory else part.spread(HASHED)
-        for chosen in torch.arange(len(some)).split(CHUNK):
-            digest.update(some.images(chosen).contiguous().numpy().tobytes())
+        _hash_images(digest, part)
     return digest.hexdigest()[:32]
+
+
+def digest_of(images: ImageDataset, names: Iterable[str] = ()) -> str:
+    """Return 32 hexadecimal digits that tell a set and the names of its images from others, as `fingerprint` does."""
+    digest = hashlib.sha256()
+    _hash_images(digest, images)
+    for name in names:
+        digest.update(f"{name}\0".encode())
+    return digest.hexdigest()[:32]
+
+
+def _hash_images(digest: "hashlib._Hash", part: ImageDataset) -> None:
+    """Add a set to a hash: its kind, its labels, and its images or, of one that is not in memory, some of them."""
+    digest.update(f"{len(part)} {part.shape} {part.levels} {part.class_names}".encode())
+    if part.labels is not None:
+        digest.update(part.labels.numpy().tobytes())
+    some = part if part.in_memory else part.spread(HASHED)
+    for chosen in torch.arange(len(some)).split(CHUNK):
+        digest.update(some.images(chosen).contiguous().numpy().tobytes())

@@ -24,6 +24,7 @@ from nelbo.data.names import (
     read_size,
     spec_of,
 )
+from nelbo.data.npy_dataset import in_place
 from nelbo.data.ranges import choice_of_range
 from nelbo.data.scanning import build, first, scan
 from nelbo.data.sources import open_source
@@ -70,7 +71,8 @@ def load_data(
         seed: chooses the held-out images and draws the toy points.
         progress: True for a progress bar, or a function that is called with (images done, images in all), while files
             are scanned.
-        memory_budget: bytes of pixels to keep in memory; a larger set is decoded as it is read (`FolderDataset`).
+        memory_budget: bytes of pixels to keep in memory; a larger set is decoded as it is read (`FolderDataset`,
+            `NpyDataset`). A `.npz` file is compressed, and is always read whole.
         largest: longest side in pixels of images that are not resized, or None for any.
         range: the values (low, high) or "LOW,HIGH" that become 0 and 255 in images of more than 8 bits; "full" for
             those of the depth of each file; "auto" for the smallest depth of 8, 10, 12, 14 or 16 bits that holds every
@@ -109,7 +111,7 @@ def load_data(
     if not isinstance(spec, str | os.PathLike):
         return split_loaded(collect(spec, shape, mode, range), shape, mode, largest, range, held_out, seed)
     spec = spec_of(spec)
-    source = open_source(spec, seed, range)
+    source = in_place(spec, range, memory_budget) or open_source(spec, seed, range)
     if isinstance(source, Loaded):
         return split_loaded(source, shape, mode, largest, range, held_out, seed)
     source.listing.warn()

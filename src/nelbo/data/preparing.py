@@ -9,7 +9,9 @@ from torch import Tensor
 
 from nelbo.data.conforming import conformed
 from nelbo.data.datasets import ArrayDataset, ImageDataset, Loaded
-from nelbo.data.names import AUTO, CHANNELS, FULL, MEMORY_BUDGET, MODE_OF, Mode, Range, Size
+from nelbo.data.image_names import FileNames, names_of
+from nelbo.data.names import AUTO, CHANNELS, FULL, MEMORY_BUDGET, MODE_OF, Mode, Range, Size, spec_of
+from nelbo.data.npy_dataset import in_place
 from nelbo.data.pictures import Picture
 from nelbo.data.ranges import DeepImages
 from nelbo.data.scale import Scale
@@ -83,7 +85,8 @@ def load_for_model(
         values = as_measured(spec)
         return Prepared(values.dataset(scale), values.names)
     size, mode = (shape[1], shape[2]), MODE_OF.get(shape[0])
-    source = open_source(spec, seed=0, range=limits or AUTO)
+    spec = spec_of(spec)
+    source = in_place(spec, limits or AUTO, memory_budget) or open_source(spec, seed=0, range=limits or AUTO)
     if isinstance(source, Loaded):
         return _prepared(source.test or source.train, size, mode if resize else None)
     listing = source.listing
@@ -97,7 +100,7 @@ def load_for_model(
     dataset = build(found, size if resize else None, mode, memory_budget)
     return Prepared(
         dataset,
-        [stored.name for stored in found.files],
+        FileNames(found.files),
         resized=sum(each != size for each in found.sizes),
         converted=sum(found.coloured) if mode == "L" else 0,
     )
@@ -114,7 +117,7 @@ def fitted(pixels: Tensor, levels: int, shape: tuple[int, int, int]) -> Prepared
 def _prepared(dataset: ImageDataset, size: Size, mode: Mode | None) -> Prepared:
     """Return a set in memory at `size` and `mode`; unchanged if `mode` is None or the set cannot be converted."""
     channels, *sides = dataset.shape
-    names = [f"{dataset.name}[{i}]" for i in range(len(dataset))]
+    names = names_of(dataset)
     if mode is None or channels not in MODE_OF or dataset.levels != 256:
         return Prepared(dataset, names)
     return Prepared(

@@ -4,7 +4,7 @@ import hashlib
 import io
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -48,6 +48,12 @@ class StoredImage:
         """The name of the file, with the page before its ending if there is one: scan-003.tif."""
         path = Path(self.path)
         return path.name if self.page is None else f"{path.stem}-{self.page:03d}{path.suffix}"
+
+    def located(self) -> "StoredImage":
+        """Return the location with the absolute path of the file that is opened."""
+        if self.container is None:
+            return replace(self, path=os.path.abspath(self.path))
+        return replace(self, container=os.path.abspath(self.container))
 
     def open(self) -> BinaryIO:
         """Open the encoded bytes as a file."""

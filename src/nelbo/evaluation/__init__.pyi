@@ -1,6 +1,7 @@
 from .baselines import Baselines, baselines_of
-from .bound import evaluate_bound, expected_terms
+from .bound import evaluate_bound, expected_terms, measure_bound, num_strata
 from .bound_report import BoundReport, StepBits
+from .bound_sums import BoundSums, MeasuredBound
 from .calibration import calibrate, draws_after
 from .conformal import (
     Decisions,
@@ -41,6 +42,7 @@ __all__ = [
     "TAILS",
     "Baselines",
     "BoundReport",
+    "BoundSums",
     "CodecPoint",
     "DecisionOptions",
     "DecisionWarning",
@@ -53,6 +55,7 @@ __all__ = [
     "HeatMap",
     "HistogramDivergence",
     "LikelihoodReport",
+    "MeasuredBound",
     "Neighbours",
     "PValues",
     "ProbabilityFlow",
@@ -81,7 +84,9 @@ __all__ = [
     "frechet_distance",
     "histogram_divergence",
     "lossless_bits",
+    "measure_bound",
     "nearest_neighbours",
+    "num_strata",
     "rate_distortion",
     "require_comparison",
     "require_neighbours",

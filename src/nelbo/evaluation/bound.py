@@ -9,13 +9,12 @@ from torch import Tensor
 from nelbo.data import ImageDataset
 from nelbo.diffusion import ReverseProcess, VariationalBound, bits_per_dim
 from nelbo.errors import DataError
-from nelbo.evaluation.bound_report import BoundReport, StepBits
+from nelbo.evaluation.bound_report import BoundReport
+from nelbo.evaluation.bound_sums import MeasuredBound, empty_steps
 from nelbo.options import check_whole
 from nelbo.probability import levels_to_data
 from nelbo.progress import Progress
 from nelbo.randomness import SCORING, image_generators, standard_normal
-
-GREY_LEVELS = 127.5  # from the scale of data, [-1, 1], to that of pixels, 0..255
 
 
 @torch.no_grad()
@@ -30,15 +29,44 @@ def evaluate_bound(
     batch_size: int = 64,
     progress: Progress | None = None,
 ) -> BoundReport:
-    """Estimate the bound of every image of a set, without bias.
+    """Estimate the bound of every image of a set, without bias: see `measure_bound`, which has the same arguments."""
+    measured = measure_bound(
+        reverse,
+        images,
+        labels=labels,
+        steps_per_image=steps_per_image,
+        proposal=proposal,
+        seed=seed,
+        batch_size=batch_size,
+        progress=progress,
+    )
+    strata = num_strata(steps_per_image, reverse.schedule.num_steps)
+    return measured.sums.report(reverse, measured.scores, math.prod(images.shape), strata, seed)
+
+
+@torch.no_grad()
+def measure_bound(
+    reverse: ReverseProcess,
+    images: ImageDataset,
+    *,
+    first: int = 0,
+    labels: Tensor | None = None,
+    steps_per_image: int | None = 8,
+    proposal: Tensor | None = None,
+    seed: int = 0,
+    batch_size: int = 64,
+    progress: Progress | None = None,
+) -> MeasuredBound:
+    """Estimate the terms of the bound of every image of a set, or of a part of it, without bias.
 
     L_T is exact for every image. L_0 is the mean of two draws of x_1. The sum of L_{t-1} over t = 2..T is estimated
     from `steps_per_image` values of t: the proposal is divided into that many strata of equal probability, one t is
     drawn from each, and its term is divided by the expected number of draws of that t. Every image has its own random
     numbers, so its score depends on the seed and on its index in the set. It does not depend on the batch size, except
-    for rounding in the network.
+    for rounding in the network; a part that begins with a whole batch has the batches of the set, and equal scores.
 
     Args:
+        first: index of the first image in the set of which `images` are a part.
         labels: (N,) class of each image for a conditional network, negative for none. None evaluates the network
             without classes: the bound of p(x_0) instead of p(x_0|class).
         steps_per_image: values of t per image; None evaluates every t.
@@ -59,39 +87,18 @@ def evaluate_bound(
     num_steps, num_dims = reverse.schedule.num_steps, math.prod(images.shape)
     probabilities = probabilities_of_t(num_steps, proposal)
     steps_per_image = num_strata(steps_per_image, num_steps)
-    rows, by_step = [], torch.zeros(4, num_steps + 1, dtype=torch.float64)  # count, sum, sum of squares, x_0's error
+    rows, by_step = [], empty_steps(num_steps)
     for start in range(0, len(images), batch_size):
         chosen = torch.arange(start, min(start + batch_size, len(images)))
         x_0 = levels_to_data(images.images(chosen), reverse.levels).to(reverse.schedule.device)
-        generators = image_generators(seed, start, len(chosen), SCORING)
+        generators = image_generators(seed, first + start, len(chosen), SCORING)
         label = None if labels is None else labels[chosen].to(x_0.device)
         rows.append(_terms(reverse, x_0, label, generators, steps_per_image, probabilities, by_step))
         if progress is not None:
             progress(int(chosen[-1]) + 1, len(images))
     nats, variances = torch.cat(rows).split([3, 1], dim=1)
-    terms = bits_per_dim(nats, num_dims)
-    draw_error = bits_per_dim(variances.sum().sqrt() / len(images), num_dims).item()
-    scores = terms.sum(1)
-    spread = scores.std().item() / math.sqrt(len(scores)) if len(scores) > 1 else math.nan
-    prior, denoising, decoder = terms.mean(0).tolist()
-    return BoundReport(
-        total=prior + denoising + decoder,
-        prior=prior,
-        denoising=denoising,
-        decoder=decoder,
-        standard_error=spread,
-        draw_error=draw_error,
-        per_step=list(_per_step(by_step, reverse)),
-        scores=scores,
-        num_images=len(images),
-        num_dims=num_dims,
-        levels=reverse.levels,
-        num_steps=num_steps,
-        clip=reverse.clip,
-        variance=reverse.variance.name,
-        steps_per_image=num_steps - 1 if steps_per_image is None else steps_per_image,
-        seed=seed,
-    )
+    squared_bits = bits_per_dim(bits_per_dim(variances.squeeze(1), num_dims), num_dims)
+    return MeasuredBound(bits_per_dim(nats, num_dims), squared_bits, by_step)
 
 
 def expected_terms(reverse: ReverseProcess, mse: Tensor) -> Tensor:
@@ -205,17 +212,3 @@ def _variance_of_sum(parts: Tensor) -> Tensor:
         return torch.full_like(parts[0], math.nan)
     squares = parts.diff(dim=0).square()
     return (squares.sum(0) + squares[0] + squares[-1]) / 2
-
-
-def _per_step(by_step: Tensor, reverse: ReverseProcess) -> Iterator[StepBits]:
-    """Yield the average at each t that was drawn."""
-    log_snr = reverse.schedule.log_snr.cpu()
-    for t in range(1, reverse.schedule.num_steps + 1):
-        count, total, squares, missed = by_step[:, t].tolist()
-        if count == 0:
-            continue
-        mean = total / count
-        variance = max(squares / count - mean**2, 0.0) * count / (count - 1) if count > 1 else math.nan
-        error = math.sqrt(variance / count) / math.log(2)
-        rmse = math.sqrt(missed / count) * GREY_LEVELS
-        yield StepBits(t, mean / math.log(2), error, float(log_snr[t]), int(count), rmse)

@@ -1,3 +1,4 @@
+from .bound_options import BoundOptions
 from .codec_plan import PLAN_FILE, find_model, fit_codec
 from .damaged import DamagedImage, prepare_damaged
 from .data_options import DataOptions
@@ -18,6 +19,7 @@ __all__ = [
     "INTEGER_FILE",
     "PLAN_FILE",
     "SPACINGS",
+    "BoundOptions",
     "DamagedImage",
     "DataOptions",
     "DiffusionModel",

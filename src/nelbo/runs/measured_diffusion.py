@@ -1,111 +1,44 @@
-"""What a diffusion model measures: its bound, scores and likelihood, and its calibration."""
+"""What a diffusion model measures: its bound, scores and likelihood."""
 
 import math
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, ClassVar, Self, cast
+from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 
 from nelbo.data import ImageDataset, Images, Single
-from nelbo.diffusion import NoiseSchedule, ReverseProcess
-from nelbo.errors import RunError
+from nelbo.diffusion import ReverseProcess
 from nelbo.evaluation import (
     BoundReport,
+    BoundSums,
     FormsReport,
     HeatMap,
     LikelihoodReport,
-    calibrate,
+    MeasuredBound,
     compare_forms,
-    draws_after,
-    evaluate_bound,
     evaluate_heat_map,
     evaluate_likelihood,
     expected_terms,
+    measure_bound,
+    num_strata,
 )
 from nelbo.evaluation.decision_options import SCORE_STEPS
-from nelbo.networks import PixelNetwork
 from nelbo.options import check_whole
 from nelbo.progress import Progress, reported
 from nelbo.randomness import chosen_seed
-from nelbo.recipes.assembly import build_schedule
-from nelbo.recipes.recipe import Recipe
-from nelbo.refinement import Refinement, coarse
-from nelbo.runs.codec_plan import PLAN_FILE
-from nelbo.runs.decoder import load_pixels, pixel_tensors
-from nelbo.runs.diffusion_model import CALIBRATION, DiffusionModel, calibration_of
-from nelbo.runs.folder import RunConfig, why_no_decoder
-from nelbo.runs.integer_model import INTEGER_FILE
-from nelbo.runs.refinement import load_refinement, refined
-from nelbo.runs.run import Run, held_out_record
+from nelbo.refinement import coarse
+from nelbo.runs.bound_options import BoundOptions
+from nelbo.runs.calibrated_diffusion import CalibratedDiffusion
+from nelbo.runs.refinement import refined
+from nelbo.runs.run import held_out_record
 
 GLANCE_STEPS = 4
 
 
 @dataclass
-class MeasuredDiffusion(Run):
-    """A trained diffusion model with what it takes to score images; `DiffusionRun` adds samples and files.
-
-    Attributes:
-        schedule: the full schedule that it was trained on, on the network's device.
-        mse: (T+1,) what calibration measured, or None.
-        pixels: the network of the decoder p(x_0|x_1), or None for the Gaussian of eq. 13.
-        refinement: of images of more than 256 levels, whose coarse levels the chain has; None for others.
-    """
-
-    family: ClassVar[str] = "diffusion"
-
-    schedule: NoiseSchedule
-    mse: Tensor | None = None
-    pixels: PixelNetwork | None = None
-    refinement: Refinement | None = None
-
-    @classmethod
-    def of(cls, folder: Path, config: RunConfig, network: nn.Module, extras: dict[str, Tensor]) -> Self:
-        """Build the run from its parts."""
-        recipe, device = cast(Recipe, config.recipe), next(network.parameters()).device
-        schedule = build_schedule(recipe.schedule).to(device)
-        pixels = load_pixels(folder, recipe, config.data, extras, device)
-        refinement = load_refinement(folder, config.data.shape[0]) if config.data.num_levels > 256 else None
-        return cls(folder, config, network, schedule, calibration_of(folder, schedule, extras), pixels, refinement)
-
-    @property
-    def recipe(self) -> Recipe:
-        """The recipe of the model."""
-        return cast(Recipe, self.config.recipe)
-
-    @property
-    def model(self) -> DiffusionModel:
-        """The model without its folder."""
-        name = f"in {self.folder}"
-        return DiffusionModel(self.network, self.schedule, self.recipe, self.config.data, self.mse, name, self.pixels)
-
-    @property
-    def calibrated(self) -> bool:
-        """Whether the variance was measured, or is learned and needs no measurement."""
-        return self.mse is not None or self.model.variance().learned
-
-    def state(self) -> list[str]:
-        """Return in words how far the model is trained, calibrated and ready to compress."""
-        plan = "has a codec plan" if (self.folder / PLAN_FILE).is_file() else "no codec plan"
-        integers = ["has an integer model"] if (self.folder / INTEGER_FILE).is_file() else []
-        decoder = ["decoder not trained"] if self.lacks_decoder else []
-        return [*super().state(), *decoder, "calibrated" if self.calibrated else "not calibrated", plan, *integers]
-
-    @property
-    def lacks_decoder(self) -> bool:
-        """Whether the decoder p(x_0|x_1) has a network that is not trained yet: of pixels, or of fine levels."""
-        return self.model.lacks_decoder or (self.levels > 256 and self.refinement is None)
-
-    def require_decoder(self) -> None:
-        """Check that every network of the decoder is trained, if there is one: see `Run.require_decoder`."""
-        if self.lacks_decoder:
-            raise RunError(f"{why_no_decoder(self.folder, self.config.data)}.")
-
-    def reverse(self, **options: Any) -> ReverseProcess:
-        """Return p_theta of this model; `options` are those of `DiffusionModel.reverse`."""
-        return self.model.reverse(**options)
+class MeasuredDiffusion(CalibratedDiffusion):
+    """A trained diffusion model with what it takes to score images; `DiffusionRun` adds samples and files."""
 
     def bound(
         self,
@@ -135,19 +68,33 @@ class MeasuredDiffusion(Run):
         """
         self.require_decoder()
         dataset, seed = self.dataset_of(images, batch_size), chosen_seed(seed)
-        reverse = self.reverse(steps=steps, variance=variance, clip=clip)
-        options: dict[str, Any] = {"steps_per_image": steps_per_image, "seed": seed, "batch_size": batch_size}
+        options = BoundOptions(steps_per_image, steps, variance, clip, seed, batch_size)
         with reported(progress, "scoring") as report:
-            found = self._measured(reverse, dataset, progress=report, **options)
-        if self.refinement is None:
-            return found
-        with reported(progress, "scoring the fine levels") as report:
-            return refined(found, self.refinement, dataset, report)
+            return self._bound(dataset, options, report)
 
-    def _measured(self, reverse: ReverseProcess, images: ImageDataset, **options: Any) -> BoundReport:
-        """Evaluate the bound of the chain's levels, with values of t drawn by the calibration if there is one."""
-        proposal = None if self.mse is None else expected_terms(reverse, self.mse)
-        return evaluate_bound(reverse, coarse(images), proposal=proposal, **options)
+    def _bound(self, images: ImageDataset, options: BoundOptions, progress: Progress | None = None) -> BoundReport:
+        measured = self.measured(images, options, progress=progress)
+        return self.report_of(measured.sums, measured.scores, options)
+
+    def measured(
+        self, images: ImageDataset, options: BoundOptions, *, first: int = 0, progress: Progress | None = None
+    ) -> MeasuredBound:
+        """Measure the terms of the bound of each image of a set, or of a part of it that begins at image `first`."""
+        reverse = self.reverse(**options.of_the_chain)
+        given: dict[str, Any] = {"proposal": self._proposal(reverse), "progress": progress, **options.of_the_draws}
+        found = measure_bound(reverse, coarse(images), first=first, **given)
+        return found if self.refinement is None else refined(found, self.refinement, images)
+
+    def report_of(self, sums: BoundSums, scores: Tensor, options: BoundOptions) -> BoundReport:
+        """Return the report of a bound, from the sums over its parts and the score of each image (N,)."""
+        reverse = self.reverse(**options.of_the_chain)
+        strata = num_strata(options.steps_per_image, reverse.schedule.num_steps)
+        found = sums.report(reverse, scores, math.prod(self.shape), strata, options.seed)
+        return replace(found, levels=self.levels)
+
+    def _proposal(self, reverse: ReverseProcess) -> Tensor | None:
+        """Return the weights of t: the terms that the calibration expects, or None for uniform."""
+        return None if self.mse is None else expected_terms(reverse, self.mse)
 
     def forms(
         self,
@@ -232,7 +179,7 @@ class MeasuredDiffusion(Run):
 
     def heat_map(
         self,
-        image: Single,
+        image: Single | ImageDataset,
         *,
         seed: int | None = 0,
         steps_per_image: int | None = SCORE_STEPS,
@@ -254,11 +201,9 @@ class MeasuredDiffusion(Run):
         check_whole("index", index, 0)
         dataset, seed, reverse = self.dataset_of(alone(image)), chosen_seed(seed), self.reverse()
         [pixels] = coarse(dataset).images([0])
-        proposal = None if self.mse is None else expected_terms(reverse, self.mse)
-        options: dict[str, Any] = {"steps_per_image": steps_per_image, "proposal": proposal, "seed": seed}
-        options |= {"index": index}
+        options: dict[str, Any] = {"steps_per_image": steps_per_image, "seed": seed, "index": index}
         with reported(progress, "scoring") as report:
-            found = evaluate_heat_map(reverse, pixels, progress=report, **options)
+            found = evaluate_heat_map(reverse, pixels, proposal=self._proposal(reverse), progress=report, **options)
         if self.refinement is None:
             return found
         fine = self.refinement.nats(dataset.images([0]))[0] / math.log(2)
@@ -266,50 +211,16 @@ class MeasuredDiffusion(Run):
 
     def glance(self, images: ImageDataset) -> dict[str, float | None]:
         """Estimate the bound from few values of t; without L_0 if the pixel network of the decoder is not trained."""
-        report = self._measured(self.reverse(), self.dataset_of(images), steps_per_image=GLANCE_STEPS)
+        report = self._bound(self.dataset_of(images), BoundOptions(steps_per_image=GLANCE_STEPS))
         if self.lacks_decoder:
             return {"held_out_chain_bits_per_dim": round(report.chain, 4)}
-        return held_out_record(report if self.refinement is None else self.bound(images, steps_per_image=GLANCE_STEPS))
-
-    def prepare(
-        self, images: ImageDataset, num_examples: int | None = None, progress: Progress | bool | None = None
-    ) -> None:
-        """Calibrate a model that was not calibrated, and write the measurement into the run folder."""
-        if self.mse is None:
-            self.calibrate(images, **draws_after(num_examples, self.schedule.num_steps), progress=progress)
-            self.save()
-
-    def calibrate(
-        self,
-        images: Images,
-        *,
-        draws: int = 4096,
-        times: int | None = None,
-        seed: int | None = 0,
-        batch_size: int = 64,
-        progress: Progress | bool | None = None,
-    ) -> None:
-        """Measure mse_t on training images: bounds, samples and codes use the calibrated variance from then on.
-
-        Args:
-            draws: see `nelbo.evaluation.calibrate`.
-            times: number of values of t to measure; None for all.
-        """
-        dataset, seed = coarse(self.dataset_of(images, batch_size)), chosen_seed(seed)
-        reverse = self.reverse(variance="trained")
-        with reported(progress, "calibrating") as report:
-            options: dict[str, Any] = {"draws": draws, "times": times, "seed": seed}
-            options |= {"batch_size": batch_size, "progress": report}
-            self.mse = calibrate(reverse, dataset, **options)
-
-    def extras(self) -> dict[str, Tensor]:
-        """Return the calibration and the network of the decoder."""
-        calibration = {} if self.mse is None else {CALIBRATION: self.mse}
-        return calibration | ({} if self.pixels is None else pixel_tensors(self.pixels))
+        return held_out_record(report)
 
 
-def alone(image: Single) -> Images:
-    """Return one image as a set."""
+def alone(image: Single | ImageDataset) -> Images:
+    """Return one image as a set; a set of one image stays as it is."""
+    if isinstance(image, ImageDataset):
+        return image
     if isinstance(image, np.ndarray | Tensor) and image.ndim == 3:
         return image[None]
     return [image]

@@ -1,7 +1,8 @@
 """An archive written block by block, so that a writer that was stopped continues after the last complete one."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
@@ -18,12 +19,13 @@ from nelbo.codec.archive_file import FINGERPRINT, HEAD_BYTES, Block, Found, end,
 from nelbo.codec.archive_index import Member, check_path
 from nelbo.display import Displayed, Frame, counted, data_frame
 from nelbo.errors import CodecError, ConfigurationError, DataError, RunError, ShapeError, option, shown
-from nelbo.progress import Progress, StageProgress, no_stages
+from nelbo.progress import StageProgress, no_stages
 
 MOST_IN_BLOCK = 4096  # images
 FEW_VALUES, MOST_TILES = 1 << 18, 256  # a block is full at this many values, and at the values of this many tiles
 
 Packed = tuple[Member, Tensor]
+Encode = Callable[[Iterable[Sequence[Tensor]]], Iterable[bytes]]
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,11 @@ class ArchiveReport(Displayed):
 
 
 def pack(
-    images: Iterable[Packed], codec: ArchiveCodec, target: Path, progress: StageProgress = no_stages
+    images: Iterable[Packed],
+    codec: ArchiveCodec,
+    target: Path,
+    progress: StageProgress = no_stages,
+    encode: Encode | None = None,
 ) -> ArchiveReport:
     """Write an archive of images, or continue one that was stopped: the file equals an unbroken one.
 
@@ -75,6 +81,8 @@ def pack(
     Args:
         images: read one by one; their paths must be different.
         progress: called with the block, and the tiles done and in total.
+        encode: yields what `codec.encode` returns for the pixels of each block, in order; it may take several blocks
+            before it yields the first. None encodes one after the other.
 
     Raises:
         ConfigurationError: `target` exists; or two images have the same path.
@@ -84,47 +92,76 @@ def pack(
         RunError: the file cannot be written, or another process writes it.
     """
     _refuse_existing(target)
-    part, paths, num_dims, blocks = target.with_name(f".{target.name}.part"), set[str](), 0, 0
+    part = target.with_name(f".{target.name}.part")
+
+    def one_by_one(blocks: Iterable[Sequence[Tensor]]) -> Iterator[bytes]:
+        for pixels in blocks:
+            yield codec.encode(pixels, lambda done, total: progress(f"packing block {blocks_of.number}", done, total))
+
     with _alone(part, target), _opened(part, target) as file:
-        done, place = _begun(file, codec), HEAD_BYTES
-        for number, group in enumerate(_grouped(images, max(FEW_VALUES, MOST_TILES * prod(codec.shape)))):
-            members, pixels = [member for member, _ in group], [image for _, image in group]
-            first = len(paths)
-            for member, image in group:
-                if member.size != tuple(image.shape[1:]):
-                    raise ShapeError(
-                        f"{shown(member.path)} is {tuple(image.shape)}, not {member.size} (height, width)."
-                    )
-                if check_path(member.path) in paths:
-                    raise ConfigurationError(f"several images have the name {shown(member.path)}; rename one.")
-                paths.add(member.path)
-            num_dims, blocks = num_dims + sum(image.numel() for image in pixels), number + 1
-            if number < len(done) and _holds(file, done[number], members, pixels):
-                place = done[number].after
-            else:
-                done = []
-                content = codec.encode(pixels, _of_block(progress, number))
-                block = Block(number, first, members, content).to_bytes()
-                _check_back(block, members)
-                with _writing(target):
-                    place = _written(file, place, block)
-        if not paths:
+        blocks_of = _Blocks(images, codec, file)
+        for content in (encode or one_by_one)(blocks_of.missing()):
+            blocks_of.add(content, target)
+        if not blocks_of.paths:
             raise DataError(f"there are no images to pack into {target}.")
         with _writing(target):
-            _written(file, place, end(blocks, len(paths)))
+            _written(file, blocks_of.place, end(blocks_of.number, len(blocks_of.paths)))
             os.fsync(file.fileno())
             _refuse_existing(target)
             os.replace(part, target)
-    return ArchiveReport(target, len(paths), blocks, target.stat().st_size, num_dims)
+    return ArchiveReport(target, len(blocks_of.paths), blocks_of.number, target.stat().st_size, blocks_of.num_dims)
+
+
+class _Blocks:
+    """The blocks of an archive, of which the first complete ones are in its file already.
+
+    Attributes:
+        number: of blocks that were taken.
+        place: the end of the last complete block in the file.
+        paths: of the images that were taken.
+        num_dims: number of values of their pixels.
+    """
+
+    def __init__(self, images: Iterable[Packed], codec: ArchiveCodec, file: BinaryIO) -> None:
+        self.images, self.codec, self.file = images, codec, file
+        self.done, self.place, self.number, self.num_dims = _begun(file, codec), HEAD_BYTES, 0, 0
+        self.paths = set[str]()
+        self.waiting = deque[tuple[int, int, list[Member]]]()  # number, first image and members of blocks without bytes
+
+    def missing(self) -> Iterator[list[Tensor]]:
+        """Yield the pixels of each block that is not in the file yet."""
+        for group in _grouped(self.images, max(FEW_VALUES, MOST_TILES * prod(self.codec.shape))):
+            number, first = self.number, len(self.paths)
+            members, pixels = [member for member, _ in group], [image for _, image in group]
+            for member, image in group:
+                self._check(member, image)
+            self.number, self.num_dims = number + 1, self.num_dims + sum(image.numel() for image in pixels)
+            if number < len(self.done) and _holds(self.file, self.done[number], members, pixels):
+                self.place = self.done[number].after
+            else:
+                self.done = []
+                self.waiting.append((number, first, members))
+                yield pixels
+
+    def add(self, content: bytes, target: Path) -> None:
+        """Write the first block that waits for its bytes."""
+        number, first, members = self.waiting.popleft()
+        block = Block(number, first, members, content).to_bytes()
+        _check_back(block, members)
+        with _writing(target):
+            self.place = _written(self.file, self.place, block)
+
+    def _check(self, member: Member, image: Tensor) -> None:
+        if member.size != tuple(image.shape[1:]):
+            raise ShapeError(f"{shown(member.path)} is {tuple(image.shape)}, not {member.size} (height, width).")
+        if check_path(member.path) in self.paths:
+            raise ConfigurationError(f"several images have the name {shown(member.path)}; rename one.")
+        self.paths.add(member.path)
 
 
 def _refuse_existing(target: Path) -> None:
     if target.exists():
         raise ConfigurationError(f"{target} exists already; choose another {option('out')}, or delete it.")
-
-
-def _of_block(progress: StageProgress, number: int) -> Progress:
-    return lambda done, total: progress(f"packing block {number + 1}", done, total)
 
 
 @contextmanager

@@ -1,17 +1,16 @@
 """The refinement in a run folder: p(fine levels | coarse levels) of a model of images of more than 256 levels."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from nelbo.data import ImageDataset
-from nelbo.diffusion import bits_per_dim, sum_dims
+from nelbo.diffusion import sum_dims
 from nelbo.errors import RunError
-from nelbo.evaluation import BoundReport
+from nelbo.evaluation import MeasuredBound
 from nelbo.files import read_tensors, write_tensors
-from nelbo.progress import Progress
 from nelbo.refinement import Refinement
 from nelbo.refinement.storage import fingerprint_of, model_from, settings_of, tensors_of
 
@@ -46,26 +45,16 @@ def load_refinement(folder: Path, channels: int) -> Refinement | None:
     return found
 
 
-def refined(report: BoundReport, model: Refinement, images: ImageDataset, progress: Progress | None) -> BoundReport:
+def refined(measured: MeasuredBound, model: Refinement, images: ImageDataset) -> MeasuredBound:
     """Add the bits of the fine levels to the bound of the coarse ones, as a part of L_0.
 
     L_0 = -log p(x_0|x_1) = -log p(coarse levels|x_1) - log p(fine levels|coarse levels).
     """
-    bits = list[Tensor]()
-    for chosen in torch.arange(len(images)).split(CHUNK):
-        bits.append(bits_per_dim(sum_dims(model.nats(images.images(chosen))), report.num_dims))
-        if progress is not None:
-            progress(int(chosen[-1]) + 1, len(images))
-    scores = report.scores + torch.cat(bits)
-    mean = float(torch.cat(bits).mean())
-    first, *later = report.per_step
-    spread = float(scores.std()) / len(scores) ** 0.5 if len(scores) > 1 else report.standard_error
-    return replace(
-        report,
-        total=report.total + mean,
-        decoder=report.decoder + mean,
-        standard_error=spread,
-        scores=scores,
-        levels=images.levels,
-        per_step=[replace(first, bits_per_dim=first.bits_per_dim + mean), *later] if first.t == 1 else report.per_step,
-    )
+    num_dims = math.prod(images.shape)
+    parts = [sum_dims(model.nats(images.images(chosen))) for chosen in torch.arange(len(images)).split(CHUNK)]
+    fine, (prior, denoising, decoder) = torch.cat(parts) / num_dims, measured.terms.unbind(1)
+    by_step, before = measured.by_step.clone(), decoder * math.log(2)
+    by_step[1, 1] += fine.sum()
+    by_step[2, 1] += (2 * before * fine + fine**2).sum()
+    terms = torch.stack([prior, denoising, decoder + fine / math.log(2)], 1)
+    return replace(measured, terms=terms, by_step=by_step)

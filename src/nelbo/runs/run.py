@@ -225,10 +225,18 @@ class Run(Displayed, ABC):
                 f"at most {MOST_BYTES // math.prod(self.shape)} at a time, each part with its own seed."
             )
 
-    def read(self, spec: str, *, resize: bool = True, progress: Progress | None = None) -> Prepared:
-        """Read every image that a spec names as the training images were read; see `nelbo.data.load_for_model`."""
-        own = self.config.data
-        return load_for_model(spec, self.shape, resize=resize, progress=progress, limits=own.range, scale=own.scale)
+    def read(
+        self, spec: str, *, resize: bool = True, progress: Progress | None = None, in_place: bool = False
+    ) -> Prepared:
+        """Read every image that a spec names as the training images were read; see `nelbo.data.load_for_model`.
+
+        Args:
+            in_place: leave the images in their files, instead of in memory as far as they fit.
+        """
+        own, options = self.config.data, {"memory_budget": 0} if in_place else {}
+        return load_for_model(
+            spec, self.shape, resize=resize, progress=progress, limits=own.range, scale=own.scale, **options
+        )
 
     def dataset_of(self, images: Images, batch_size: int = 1, *, remedy: str = RESIZE) -> ImageDataset:
         """Return images as a data set of this model's shape.
