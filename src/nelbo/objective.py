@@ -7,6 +7,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from nelbo.condition import ConditionLike
+
 NATS = "nats/dim"
 
 Draws = dict[str, Tensor]
@@ -81,13 +83,15 @@ class Objective(Protocol):
             Tensors whose first dimension is `num`.
         """
 
-    def __call__(self, network: Callable[..., Any], images: Tensor, labels: Tensor | None, draws: Draws) -> Losses:
+    def __call__(
+        self, network: Callable[..., Any], images: Tensor, labels: ConditionLike | None, draws: Draws
+    ) -> Losses:
         """Return the losses of a batch.
 
         Args:
             network: the network to train.
             images: (B, C, H, W) uint8.
-            labels: (B,) int64, or None.
+            labels: (B,) int64, a `Condition` if the images have more than labels, or None.
             draws: the rows of these examples of what `draw` returned.
         """
 

@@ -4,8 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from nelbo.networks.conditioning import ConditionEmbedding
 from nelbo.networks.group_norm import sliced_group_norm
-from nelbo.networks.layers import Condition, FeatureDropout, GroupNorm, attend, working_dtype
+from nelbo.networks.layers import FeatureDropout, GroupNorm, attend, working_dtype
 
 
 @pytest.mark.parametrize("probability", [0.1, 0.5])
@@ -99,7 +100,7 @@ def test_bfloat16_attention_is_close_to_float32(tokens: int) -> None:
 def test_class_embedding_is_initialised_once(monkeypatch):
     """The default draw of `nn.Embedding` would be wasted; on the meta device it also imports a thousand modules."""
     monkeypatch.setattr(torch.nn.init, "normal_", lambda *_, **__: pytest.fail("drawn twice"))
-    weight = Condition(8, 3).label.weight
+    weight = ConditionEmbedding(8, 3).label.weight
     assert weight.shape == (4, 32) and weight.requires_grad and 0 < weight.abs().max().item() <= (6 / 36) ** 0.5
 
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from nelbo.errors import ConfigurationError, ShapeError
 from nelbo.networks import UNet, UNetOptions
-from nelbo.networks.layers import Condition, sinusoids
+from nelbo.networks.conditioning import ConditionEmbedding
+from nelbo.networks.layers import sinusoids
 from nelbo.networks.unet import SelfAttention, Upsample, pixel_features, unit_slopes
 
 Build = Callable[..., UNet]
@@ -67,7 +68,7 @@ def test_no_attention_anywhere(small_unet: Build) -> None:
 
 def test_float64_network_gets_float64_sinusoids() -> None:
     """In float32, the last digits of the frequencies differ between machines, and so would the files of a codec."""
-    condition = Condition(8).double()
+    condition = ConditionEmbedding(8).double()
     given: list[torch.Tensor] = []
     condition.time[0].register_forward_hook(lambda layer, inputs, output: given.append(inputs[0]))
     condition(torch.tensor([999]), None, 1)

@@ -17,13 +17,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from nelbo.condition import ConditionLike
 from nelbo.data.datasets import ImageDataset
 from nelbo.data.decoding import usable_processors
 from nelbo.display import counted
 from nelbo.errors import ConfigurationError, NelboError, option
 from nelbo.randomness import ORDER, derived_seed
 
-Batch = tuple[int, Tensor, Tensor | None]
+Batch = tuple[int, Tensor, ConditionLike | None]
 MOST_WORKERS = 4  # per training process, unless the caller gives a number
 PREFETCH = 4  # batches that each worker prepares ahead
 WATCH_SECONDS = 0.5  # interval at which a worker checks that its parent is alive
@@ -90,9 +91,9 @@ def loader(
 ) -> Iterator[Batch]:
     """Yield (step, images, labels) without end from `start_step`: this rank's contiguous slice of each global batch.
 
-    Images are uint8 (B / world, C, H, W), labels int64 (B / world,) or None. The batches do not depend on the number of
-    workers. Workers are processes that exit with their parent, even if it is killed, and never draw from the global
-    random state.
+    Images are uint8 (B / world, C, H, W), labels int64 (B / world,) or what else `ImageDataset.condition` returns. The
+    batches do not depend on the number of workers. Workers are processes that exit with their parent, even if it is
+    killed, and never draw from the global random state.
 
     Args:
         rank: the number of this training process, from 0.
@@ -135,10 +136,9 @@ class _Steps(Dataset["Batch | NelboError"]):
     def __getitem__(self, step: int) -> Batch | NelboError:
         indices = self.stream.indices(step)[self.slice]
         try:
-            images = self.dataset.images(indices)
+            return step, self.dataset.images(indices), self.dataset.condition(indices)
         except NelboError as error:
             return error
-        return step, images, None if self.dataset.labels is None else self.dataset.labels[indices]
 
 
 def _batches(steps: _Steps, start_step: int, workers: int) -> Iterator[Batch]:

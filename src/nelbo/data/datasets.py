@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from nelbo.condition import Condition, ConditionLike
 from nelbo.data.names import Range
 from nelbo.data.scale import MOST_LEVELS, Scale
 from nelbo.display import Displayed, counted, pngs
@@ -92,6 +93,19 @@ class ImageDataset(Displayed, Dataset[Tensor], ABC):
     @abstractmethod
     def subset(self, indices: Tensor) -> "ImageDataset":
         """Return a set of the same kind with the images at `indices` (int64) only, in that order."""
+
+    def observed(self, indices: Tensor | Sequence[int]) -> Tensor | None:
+        """Return which pixels of the images at `indices` are known, (n, C or 1, H, W) bool; None if all are.
+
+        The level of a missing pixel is 0 by convention and never read.
+        """
+        return None
+
+    def condition(self, indices: Tensor | Sequence[int]) -> ConditionLike | None:
+        """Return what a network is told of the images at `indices`: labels int64 (n,), a `Condition`, or None."""
+        chosen = torch.as_tensor(indices, dtype=torch.int64)
+        label = None if self.labels is None else self.labels[chosen]
+        return Condition(label, observed=self.observed(chosen)).simplest
 
     @property
     def title(self) -> str:

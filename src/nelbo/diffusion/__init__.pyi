@@ -1,4 +1,4 @@
-from .bound import BoundTerms, VariationalBound, bits_per_dim, sum_dims
+from .bound import BoundTerms, VariationalBound, bits_per_dim, mean_dims, num_dims, sum_dims
 from .constraint import Constraint, DynamicThreshold
 from .forward import ForwardProcess
 from .guidance import Guidance
@@ -71,6 +71,8 @@ __all__ = [
     "bits_per_dim",
     "evenly_spaced",
     "heun_slope",
+    "mean_dims",
+    "num_dims",
     "pixel_examples",
     "spaced_by",
     "stratified_uniforms",

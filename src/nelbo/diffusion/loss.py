@@ -9,7 +9,8 @@ from typing import ClassVar, Protocol
 
 from torch import Tensor
 
-from nelbo.diffusion.bound import VariationalBound
+from nelbo.condition import ConditionLike, observed_of
+from nelbo.diffusion.bound import VariationalBound, mean_dims, num_dims
 from nelbo.diffusion.reverse import ReverseProcess
 from nelbo.objective import NATS
 
@@ -37,7 +38,7 @@ class Loss(Protocol):
     """
 
     def __call__(
-        self, reverse: ReverseProcess, x_0: Tensor, t: Tensor, noise: Tensor, label: Tensor | None = None
+        self, reverse: ReverseProcess, x_0: Tensor, t: Tensor, noise: Tensor, label: ConditionLike | None = None
     ) -> Tensor:
         """Return (B,) values whose expectation over uniform t and over the noise is the loss.
 
@@ -46,7 +47,7 @@ class Loss(Protocol):
             x_0: (B, ...) data on the K levels.
             t: (B,) int64 within 1..T.
             noise: (B, ...) from N(0, I).
-            label: (B,) int64, or None.
+            label: (B,) int64, a condition, or None. A mean over the dimensions of an example is over the observed ones.
         """
 
 
@@ -106,19 +107,26 @@ class SimpleLoss:
     weighting: Weighting | None = None
 
     def __call__(
-        self, reverse: ReverseProcess, x_0: Tensor, t: Tensor, noise: Tensor, label: Tensor | None = None
+        self, reverse: ReverseProcess, x_0: Tensor, t: Tensor, noise: Tensor, label: ConditionLike | None = None
     ) -> Tensor:
         """Return the mean squared error of each example (eq. 14), (B,)."""
         x_t = reverse.forward_process.sample(x_0, t, noise)
         output, _ = reverse.output(x_t, t, label)
-        return self.of_output(reverse, output, x_0, x_t, t, noise)
+        return self.of_output(reverse, output, x_0, x_t, t, noise, observed_of(label))
 
     def of_output(
-        self, reverse: ReverseProcess, output: Tensor, x_0: Tensor, x_t: Tensor, t: Tensor, noise: Tensor
+        self,
+        reverse: ReverseProcess,
+        output: Tensor,
+        x_0: Tensor,
+        x_t: Tensor,
+        t: Tensor,
+        noise: Tensor,
+        observed: Tensor | None = None,
     ) -> Tensor:
         """Return what the loss itself returns, from an output that was already computed at x_t."""
         target = reverse.parameterization.target(reverse.schedule, x_0, noise, x_t, t)
-        error = ((output - target) ** 2).flatten(1).mean(1)
+        error = mean_dims((output - target) ** 2, observed)
         return error if self.weighting is None else self.weighting(reverse, t) * error
 
 
@@ -133,12 +141,12 @@ class VariationalLoss:
     unit: ClassVar[str] = NATS
 
     def __call__(
-        self, reverse: ReverseProcess, x_0: Tensor, t: Tensor, noise: Tensor, label: Tensor | None = None
+        self, reverse: ReverseProcess, x_0: Tensor, t: Tensor, noise: Tensor, label: ConditionLike | None = None
     ) -> Tensor:
         """Return an estimate of L of each example (eqs. 5 and 12), (B,) nats per dimension."""
         bound = VariationalBound(reverse)
-        nats = bound.prior(x_0) + reverse.schedule.num_steps * bound.step(x_0, t, noise, label)
-        return nats / x_0[0].numel()
+        nats = bound.prior(x_0, label) + reverse.schedule.num_steps * bound.step(x_0, t, noise, label)
+        return _per_dim(nats, x_0, label)
 
 
 @dataclass(frozen=True)
@@ -151,12 +159,17 @@ class HybridLoss:
     weight: float = 0.001
 
     def __call__(
-        self, reverse: ReverseProcess, x_0: Tensor, t: Tensor, noise: Tensor, label: Tensor | None = None
+        self, reverse: ReverseProcess, x_0: Tensor, t: Tensor, noise: Tensor, label: ConditionLike | None = None
     ) -> Tensor:
         """Return the mixture for each example, (B,). The network is called once."""
         x_t = reverse.forward_process.sample(x_0, t, noise)
         output, variance_output = reverse.output(x_t, t, label)
-        simple = SimpleLoss().of_output(reverse, output, x_0, x_t, t, noise)
-        prediction = reverse.read(output.detach(), variance_output, x_t, t)
+        simple = SimpleLoss().of_output(reverse, output, x_0, x_t, t, noise, observed_of(label))
+        prediction = reverse.read(output.detach(), variance_output, x_t, t, label)
         step = VariationalBound(reverse).step_of(prediction, x_0, x_t, t)
-        return simple + self.weight * reverse.schedule.num_steps * step / x_0[0].numel()
+        return simple + _per_dim(self.weight * reverse.schedule.num_steps * step, x_0, label)
+
+
+def _per_dim(nats: Tensor, x_0: Tensor, label: ConditionLike | None) -> Tensor:
+    """Return nats of examples (B,) per observed dimension of x_0."""
+    return (nats / num_dims(x_0, observed_of(label))).to(nats.dtype)

@@ -1,12 +1,12 @@
 """Algorithm 1, lines 2 to 5: from a batch of images to one loss per example, at random t."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from nelbo.diffusion.guidance import NO_CLASS
+from nelbo.condition import Condition, ConditionLike
 from nelbo.diffusion.loss import Loss
 from nelbo.diffusion.parameterization import Parameterization
 from nelbo.diffusion.reverse import ReverseProcess
@@ -31,6 +31,8 @@ class DiffusionObjective:
         conditional: whether the network receives labels.
         label_dropout: the share of examples whose label is withheld, so that the same network also learns p(x_0)
             without a class (Ho & Salimans 2022).
+        condition_dropout: the same share for the numbers and the image that the network is conditioned on; None for a
+            network that takes neither. With classes too, as many examples are shown without any condition.
     """
 
     schedule: NoiseSchedule
@@ -41,6 +43,7 @@ class DiffusionObjective:
     levels: int = 256
     conditional: bool = False
     label_dropout: float = 0.0
+    condition_dropout: float | None = None
 
     def to(self, device: torch.device) -> None:
         """Move the tables of the schedule to a device."""
@@ -51,25 +54,39 @@ class DiffusionObjective:
         return ReverseProcess(network, self.schedule, self.parameterization, self.variance, self.levels)
 
     def draw(self, num: int, shape: tuple[int, int, int], generator: torch.Generator) -> Draws:
-        """Draw t with its weight and the noise (Algorithm 1, lines 3 and 4), and the examples whose label is withheld.
+        """Draw t with its weight and the noise (Algorithm 1, lines 3 and 4), and whose condition is withheld.
 
         Returns:
-            "t" (num,) int64, "weight" (num,), "noise" (num, *shape), and for a conditional network "withheld" (num,)
-            bool.
+            "t" (num,) int64, "weight" (num,), "noise" (num, *shape); for a network of classes "withheld" (num,) bool,
+            and for one of numbers or an image "condition_withheld" (num,) bool.
         """
         steps = self.timesteps.draw(num, generator)
         draws = {"t": steps.t, "weight": steps.weight, "noise": torch.randn(num, *shape, generator=generator)}
         if self.conditional:
             draws["withheld"] = torch.rand(num, generator=generator) < self.label_dropout
+        if self.condition_dropout is not None:
+            draws["condition_withheld"] = torch.rand(num, generator=generator) < self.condition_dropout
+        if self.conditional and self.condition_dropout is not None:  # guidance needs both withheld at once
+            share = min(self.label_dropout, self.condition_dropout)
+            everything = torch.rand(num, generator=generator) < share
+            draws |= {name: draws[name] | everything for name in ("withheld", "condition_withheld")}
         return draws
 
-    def __call__(self, network: Callable[..., Tensor], images: Tensor, labels: Tensor | None, draws: Draws) -> Losses:
+    def __call__(
+        self, network: Callable[..., Tensor], images: Tensor, labels: ConditionLike | None, draws: Draws
+    ) -> Losses:
         """Return the loss of each example at its own t (Algorithm 1, line 5)."""
-        x_0 = levels_to_data(images, self.levels)
-        label = labels.masked_fill(draws["withheld"], NO_CLASS) if self.conditional and labels is not None else None
-        loss = self.loss(self.reverse(network), x_0, draws["t"], draws["noise"], label)
+        x_0, given = levels_to_data(images, self.levels), self._told(Condition.of(labels), draws).simplest
+        loss = self.loss(self.reverse(network), x_0, draws["t"], draws["noise"], given)
         position = (draws["t"] - 1) / self.schedule.num_steps
         return Losses(loss * draws["weight"], loss.detach(), position, unit=getattr(self.loss, "unit", ""))
+
+    def _told(self, given: Condition, draws: Draws) -> Condition:
+        """Return what the network is told of a condition."""
+        given = given.withheld(draws["withheld"], ("label",)) if self.conditional else replace(given, label=None)
+        if self.condition_dropout is None:
+            return replace(given, vector=None, image=None)
+        return given.withheld(draws["condition_withheld"], ("vector", "image"))
 
     def learn(self, draws: Draws, loss: Tensor) -> None:
         """Update the distribution of t with the unweighted losses (B,) at the t drawn."""

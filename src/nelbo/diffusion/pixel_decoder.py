@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nelbo.condition import hidden
 from nelbo.diffusion.passes import Pass, walk
 from nelbo.networks.pixel_options import PixelOptions
 from nelbo.networks.pixels import COMPONENTS, INPUT, CodingNetwork, IntegerNetwork, PixelNetwork
@@ -129,12 +130,15 @@ class PixelDecoder:
         x_0: (B, C, H, W) xhat_0 predicted from x_1.
         x_1: (B, C, H, W).
         signal: sqrt(alphas_bar_1).
+        observed: bool, broadcasts against x_1: a missing pixel is never known and has a log-mass of 0; None if all are
+            observed.
     """
 
     network: PixelNetwork
     x_0: Tensor
     x_1: Tensor
     signal: float
+    observed: Tensor | None = None
 
     @property
     def mean(self) -> Tensor:
@@ -155,7 +159,7 @@ class PixelDecoder:
         for known, now in self._walk():
             log2 = log2_masses(self._output(center, x, known, now), now.of(center).float(), now.of(x).float(), levels)
             now.of(nats)[:] = math.log(2) * log2
-        return nats.to(x_0.dtype)
+        return hidden(nats, self.observed).to(x_0.dtype)
 
     def sample(self, generator: Generators, *, floor: bool = True) -> Tensor:
         """Draw data x_0 (B, C, H, W) on the K levels, pass by pass.
@@ -175,7 +179,8 @@ class PixelDecoder:
 
     def _walk(self) -> list[tuple[Tensor, Pass]]:
         side, device = self.network.options.side, self.x_0.device
-        return [(known.to(device), now) for known, now in walk(tuple(self.x_0.shape[1:]), side)]
+        passes = [(known.to(device), now) for known, now in walk(tuple(self.x_0.shape[1:]), side)]
+        return passes if self.observed is None else [(known & self.observed, now) for known, now in passes]
 
     def _output(self, center: Tensor, x: Tensor, known: Tensor, now: Pass) -> Tensor:
         """Return the network's output with shifts and log2-scales rounded as `LogisticMixture.read` rounds them."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nelbo.condition import ConditionLike, hidden, observed_of
 from nelbo.diffusion.passes import walk
 from nelbo.diffusion.pixel_decoder import evidence, features, log2_masses, on_grid, top_place
 from nelbo.diffusion.reverse import ReverseProcess
@@ -19,23 +20,36 @@ LARGEST = 2**15 - 1
 
 
 @torch.no_grad()
-def pixel_examples(reverse: ReverseProcess, options: PixelOptions, images: Tensor, noise: Tensor) -> Tensor:
+def pixel_examples(
+    reverse: ReverseProcess,
+    options: PixelOptions,
+    images: Tensor,
+    noise: Tensor,
+    label: ConditionLike | None = None,
+) -> Tensor:
     """Return what `PixelObjective` trains on: (B, C + VC, H, W) int16, the levels and the evidence at a draw of x_1.
 
-    The evidence is in 1/32 of a half level. It costs one call of the diffusion network and serves many steps.
+    A missing pixel has the level -1. The evidence is in 1/32 of a half level. It costs one call of the diffusion
+    network and serves many steps.
 
     Args:
         reverse: p_theta whose network gives xhat_0; it is not trained.
         options: of the pixel network.
         images: (B, C, H, W) uint8 levels.
         noise: (B, C, H, W) the noise of x_1.
+        label: the condition of the images, or None.
     """
+    observed = observed_of(label)
     x_0 = levels_to_data(images, options.levels)
     t = torch.ones(len(x_0), dtype=torch.int64, device=x_0.device)
     x_1 = reverse.forward_process.sample(x_0, t, noise)
-    seen = evidence(options, reverse.predict(x_1, t).x_0, x_1, float(reverse.schedule.signal[1]))
+    xhat_0 = hidden(reverse.predict(x_1, t, label).x_0, observed)
+    seen = evidence(options, xhat_0, hidden(x_1, observed), float(reverse.schedule.signal[1]))
     stored = (on_grid(seen, options.levels) * PARTS).round().clamp(-LARGEST, LARGEST)
-    return torch.cat([images.to(torch.int16), stored.to(torch.int16)], 1)
+    levels = images.to(torch.int16)
+    if observed is not None:
+        levels = levels.masked_fill(~observed, -1)
+    return torch.cat([levels, stored.to(torch.int16)], 1)
 
 
 @dataclass
@@ -70,10 +84,13 @@ class PixelObjective:
             "offset": torch.rand(num, generator=generator),
         }
 
-    def __call__(self, network: Callable[..., Tensor], images: Tensor, labels: Tensor | None, draws: Draws) -> Losses:
+    def __call__(
+        self, network: Callable[..., Tensor], images: Tensor, labels: ConditionLike | None, draws: Draws
+    ) -> Losses:
         """Return the estimate of L_0 of `pixel_examples` (B,), nats per dimension; no class is used."""
         levels, channels = self.options.levels, self.options.channels
         x, stored = images[:, :channels].long(), images[:, channels:].float() / PARTS
+        observed = x >= 0
         center = (stored + draws["offset"].view(-1, 1, 1, 1)).floor().clamp(0, top_place(levels)).long()
         # on images smaller than a square, some passes have no pixel
         whole = [each for each in walk(tuple(x.shape[1:]), self.options.side) if each[1].of(center).numel()]
@@ -81,9 +98,11 @@ class PixelObjective:
         sums = torch.zeros(len(x), device=x.device)
         for known, now in whole[int(float(draws["first"][0]) * every) :: every]:
             seen = self._of_stage(center, min(now.stage, self.stages - 1))
-            output = network(features(seen, x, known.to(x.device), levels).float(), now)
-            sums = sums + log2_masses(output, now.of(seen).float(), now.of(x).float(), levels).flatten(1).sum(1)
-        loss = -math.log(2) * every / x[0].numel() * sums  # each pass is taken with a probability of 1 / every
+            output = network(features(seen, x, known.to(x.device) & observed, levels).float(), now)
+            log2 = log2_masses(output, now.of(seen).float(), now.of(x).float(), levels)
+            sums = sums + hidden(log2, now.of(observed)).flatten(1).sum(1)
+        per_dim = -math.log(2) * every / observed.flatten(1).sum(1).clamp(min=1).double()
+        loss = per_dim.float() * sums  # each pass is taken with a probability of 1 / every
         return Losses(loss, loss.detach(), unit=NATS)
 
     def _of_stage(self, center: Tensor, stage: int) -> Tensor:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from nelbo.condition import Condition, ConditionLike, hidden, observed_of
 from nelbo.diffusion.constraint import Constraint
 from nelbo.diffusion.forward import ForwardProcess
 from nelbo.diffusion.guidance import Guidance
@@ -28,22 +29,27 @@ class Prediction(Brief):
         x_0: (B, ...) the predicted data xhat_0.
         noise: (B, ...) the predicted noise between xhat_0 and x_t.
         variance: sigma_t^2 of the step to x_{t-1}; it broadcasts against x_t.
+        observed: bool, broadcasts against x_t: false where a pixel is missing and the prediction means nothing; None if
+            all are observed.
     """
 
     x_0: Tensor
     noise: Tensor
     variance: Tensor
+    observed: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class ReverseProcess(Brief):
     """p_theta(x_{0:T}) (eq. 1): a network with a schedule, a parameterization and a variance.
 
-    x_t is (B, C, ...), t is int64 (B,) within 1..T, label is int64 (B,) or None.
+    x_t is (B, C, ...), t is int64 (B,) within 1..T, and label is int64 (B,), a `nelbo.condition.Condition` or None.
+    Where the condition marks pixels as missing, the network sees a constant, 0, in place of their x_t.
 
     Attributes:
         network: `network(x_t, time)` or `network(x_t, time, label)` returns (B, C, ...), or (B, 2C, ...) if the
-            variance is learned. `time` is the network's own time. Only this class calls the network.
+            variance is learned. `time` is the network's own time. A condition of labels alone reaches it as their
+            tensor. Only this class calls the network.
         schedule: the chain of this process: the one that the network was trained on, or a stride of it.
         parameterization: the meaning of the network's output.
         variance: sigma_t^2.
@@ -51,7 +57,7 @@ class ReverseProcess(Brief):
         clip: whether xhat_0 is clipped to [-1, 1].
         constraints: further corrections of xhat_0, in this order. After clipping and corrections, the noise is
             computed again from xhat_0.
-        guidance: classifier-free guidance for calls with a label, or None.
+        guidance: classifier-free guidance for calls with a condition, or None.
         pixels: the network of p_theta(x_0|x_1), pixel by pixel; None is the Gaussian of eq. 13.
 
     Raises:
@@ -87,19 +93,22 @@ class ReverseProcess(Brief):
         table = self.schedule.alphas_bar
         return DiagonalGaussian(table.new_zeros(()), table.new_ones(()))
 
-    def output(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    def output(self, x_t: Tensor, t: Tensor, label: ConditionLike | None = None) -> tuple[Tensor, Tensor | None]:
         """Call the network and return its output (B, C, ...), and its second half for the variance if that is learned.
 
         Raises:
-            ShapeError: the output doesn't have the shape of x_t (with twice its channels if the variance is learned).
+            ShapeError: the output doesn't have the shape of x_t (with twice its channels if the variance is learned),
+                or the condition has another number of examples.
         """
         time = self.schedule.timesteps.to(t.device)[t]
-        if label is None:
+        given = Condition.of(label).require(len(x_t))
+        x_t = hidden(x_t, given.observed)
+        if given.simplest is None:
             raw = self.network(x_t, time)
-        elif self.guidance is None:
-            raw = self.network(x_t, time, label)
+        elif self.guidance is None or not given.guides:
+            raw = self.network(x_t, time, given.simplest)
         else:
-            raw = self.guidance(self.network, x_t, time, label)
+            raw = self.guidance(self.network, x_t, time, given)
         raw = raw.to(x_t.dtype)
         channels = x_t.shape[1] * (2 if self.variance.learned else 1)
         if raw.shape != (x_t.shape[0], channels, *x_t.shape[2:]):
@@ -112,8 +121,17 @@ class ReverseProcess(Brief):
         mean_half, variance_half = raw.chunk(2, dim=1)
         return mean_half, variance_half
 
-    def read(self, output: Tensor, variance_output: Tensor | None, x_t: Tensor, t: Tensor) -> Prediction:
+    def read(
+        self,
+        output: Tensor,
+        variance_output: Tensor | None,
+        x_t: Tensor,
+        t: Tensor,
+        label: ConditionLike | None = None,
+    ) -> Prediction:
         """Interpret an output of the network at x_t: xhat_0 (clipped and corrected), the noise and the variance."""
+        observed = observed_of(label)
+        x_t = hidden(x_t, observed)
         implied = self.parameterization.read(self.schedule, output, x_t, t)
         x_0, noise = implied.x_0, implied.noise
         if self.clip:
@@ -122,13 +140,13 @@ class ReverseProcess(Brief):
             x_0 = constraint(x_0, t)
         if self.clip or self.constraints:
             noise = noise_given_data(self.schedule, x_0, x_t, t)
-        return Prediction(x_0, noise, self.variance(self.schedule, x_t, t, variance_output))
+        return Prediction(x_0, noise, self.variance(self.schedule, x_t, t, variance_output), observed)
 
-    def predict(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Prediction:
+    def predict(self, x_t: Tensor, t: Tensor, label: ConditionLike | None = None) -> Prediction:
         """Call the network once and return xhat_0 (eq. 15), the noise and sigma_t^2."""
-        return self.read(*self.output(x_t, t, label), x_t, t)
+        return self.read(*self.output(x_t, t, label), x_t, t, label)
 
-    def score(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
+    def score(self, x_t: Tensor, t: Tensor, label: ConditionLike | None = None) -> Tensor:
         """Return -eps_theta / sqrt(1 - alphas_bar_t), (B, C, ...), an estimate of the score (gradient of log q(x_t)).
 
         Ho et al., section 3.2: L_simple is denoising score matching (Vincent 2011) over the noise levels of the chain.
@@ -140,7 +158,7 @@ class ReverseProcess(Brief):
         mean = self.forward_process.posterior(prediction.x_0, x_t, t).mean
         return DiagonalGaussian(mean, prediction.variance)
 
-    def transition(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> DiagonalGaussian:
+    def transition(self, x_t: Tensor, t: Tensor, label: ConditionLike | None = None) -> DiagonalGaussian:
         """Return p_theta(x_{t-1}|x_t) = N(mu_theta(x_t, t), sigma_t^2 I) (eqs. 1 and 11); one call of the network.
 
         mu_theta is eq. 7 at xhat_0, which is eq. 11 for a `NoisePrediction`.
@@ -153,11 +171,12 @@ class ReverseProcess(Brief):
         It is the transition integrated over the bins of the K levels (eq. 13), or that of the pixel network.
         """
         if self.pixels is not None:
-            return PixelDecoder(self.pixels, prediction.x_0, x_1, float(self.schedule.signal[1]))
+            x_0, x_1 = hidden(prediction.x_0, prediction.observed), hidden(x_1, prediction.observed)
+            return PixelDecoder(self.pixels, x_0, x_1, float(self.schedule.signal[1]), prediction.observed)
         transition = self.transition_of(prediction, x_1, _first(x_1))
         return DiscretizedGaussian(transition.mean, transition.variance, self.levels)
 
-    def decoder(self, x_1: Tensor, label: Tensor | None = None) -> Decoder:
+    def decoder(self, x_1: Tensor, label: ConditionLike | None = None) -> Decoder:
         """Return p_theta(x_0|x_1) (eq. 13, or section 3.3 with a pixel network); one call of the network."""
         return self.decoder_of(self.predict(x_1, _first(x_1), label), x_1)
 

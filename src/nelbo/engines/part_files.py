@@ -68,7 +68,7 @@ def write_part(path: Path, first: int, names: Sequence[str], measured: MeasuredB
     columns |= {"bits_per_dim": measured.scores.numpy()}
     columns |= dict(zip(TERMS, measured.terms.T.numpy(), strict=True))
     plain = {"num_images": sums.num_images, "terms": sums.terms.tolist(), "squares": sums.squares}
-    plain |= {"draw_variance": sums.draw_variance}
+    plain |= {"draw_variance": sums.draw_variance, "dims": sums.dims}
     metadata = {SUMS: json.dumps(plain).encode(), BY_STEP: sums.by_step.numpy().astype("<f8").tobytes()}
     table = pyarrow.table(columns).replace_schema_metadata(metadata)
     write_whole(path, lambda temporary: parquet.write_table(table, temporary))
@@ -89,7 +89,8 @@ def read_part(path: Path) -> PartScores:
         plain = json.loads(metadata[SUMS])
         by_step = torch.from_numpy(np.frombuffer(metadata[BY_STEP], "<f8").reshape(4, -1).copy())
         terms = torch.tensor(plain["terms"], dtype=torch.float64)
-        sums = BoundSums(plain["num_images"], terms, plain["squares"], plain["draw_variance"], by_step)
+        own = plain["num_images"], terms, plain["squares"], plain["draw_variance"], by_step, plain["dims"]
+        sums = BoundSums(*own)
         scores = torch.from_numpy(table["bits_per_dim"].to_numpy().copy())
         return PartScores(table["index"][0].as_py(), table["image"].to_pylist(), scores, sums)
     except (OSError, pyarrow.ArrowException, KeyError, ValueError, TypeError, IndexError) as error:

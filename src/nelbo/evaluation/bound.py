@@ -6,11 +6,13 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from nelbo.condition import ConditionLike, observed_of
 from nelbo.data import ImageDataset
-from nelbo.diffusion import ReverseProcess, VariationalBound, bits_per_dim
+from nelbo.diffusion import ReverseProcess, VariationalBound, bits_per_dim, mean_dims, num_dims
 from nelbo.errors import DataError
 from nelbo.evaluation.bound_report import BoundReport
 from nelbo.evaluation.bound_sums import MeasuredBound, empty_steps
+from nelbo.evaluation.conditions import condition_of
 from nelbo.options import check_whole
 from nelbo.probability import levels_to_data
 from nelbo.progress import Progress
@@ -63,7 +65,10 @@ def measure_bound(
     from `steps_per_image` values of t: the proposal is divided into that many strata of equal probability, one t is
     drawn from each, and its term is divided by the expected number of draws of that t. Every image has its own random
     numbers, so its score depends on the seed and on its index in the set. It does not depend on the batch size, except
-    for rounding in the network; a part that begins with a whole batch has the batches of the set, and equal scores.
+    for rounding in the network; a part that begins with a whole batch has the batches of the set, and equal scores. Of
+    an image with missing pixels, only the observed ones count: its score is their bound per observed dimension.
+
+    The network is told what `images.condition` returns, except for classes.
 
     Args:
         first: index of the first image in the set of which `images` are a part.
@@ -84,7 +89,7 @@ def measure_bound(
     check_whole("batch_size", batch_size)
     if steps_per_image is not None:
         check_whole("steps_per_image", steps_per_image)
-    num_steps, num_dims = reverse.schedule.num_steps, math.prod(images.shape)
+    num_steps = reverse.schedule.num_steps
     probabilities = probabilities_of_t(num_steps, proposal)
     steps_per_image = num_strata(steps_per_image, num_steps)
     rows, by_step = [], empty_steps(num_steps)
@@ -92,13 +97,13 @@ def measure_bound(
         chosen = torch.arange(start, min(start + batch_size, len(images)))
         x_0 = levels_to_data(images.images(chosen), reverse.levels).to(reverse.schedule.device)
         generators = image_generators(seed, first + start, len(chosen), SCORING)
-        label = None if labels is None else labels[chosen].to(x_0.device)
+        label = condition_of(images, chosen, labels, x_0.device)
         rows.append(_terms(reverse, x_0, label, generators, steps_per_image, probabilities, by_step))
         if progress is not None:
             progress(int(chosen[-1]) + 1, len(images))
-    nats, variances = torch.cat(rows).split([3, 1], dim=1)
-    squared_bits = bits_per_dim(bits_per_dim(variances.squeeze(1), num_dims), num_dims)
-    return MeasuredBound(bits_per_dim(nats, num_dims), squared_bits, by_step)
+    nats, variances, dims = torch.cat(rows).split([3, 1, 1], dim=1)
+    squared_bits = bits_per_dim(bits_per_dim(variances, dims), dims).squeeze(1)
+    return MeasuredBound(bits_per_dim(nats, dims), squared_bits, by_step, dims.squeeze(1))
 
 
 def expected_terms(reverse: ReverseProcess, mse: Tensor) -> Tensor:
@@ -132,7 +137,7 @@ def probabilities_of_t(num_steps: int, proposal: Tensor | None) -> Tensor:
 def _terms(
     reverse: ReverseProcess,
     x_0: Tensor,
-    label: Tensor | None,
+    label: ConditionLike | None,
     generators: list[torch.Generator],
     steps_per_image: int | None,
     probabilities: Tensor,
@@ -141,22 +146,24 @@ def _terms(
     """Estimate the terms of a batch, and add the draws to `by_step`.
 
     Returns:
-        (B, 4) float64, nats per image: L_T, the estimate of the sum of L_{t-1}, L_0, and the variance of the estimate.
+        (B, 5) float64, nats per image: L_T, the estimate of the sum of L_{t-1}, L_0, and the variance of the estimate;
+        then the observed dimensions of the image.
     """
-    bound, num_steps = VariationalBound(reverse), reverse.schedule.num_steps
+    bound, num_steps, seen = VariationalBound(reverse), reverse.schedule.num_steps, observed_of(label)
+    dims = torch.as_tensor(num_dims(x_0, seen), dtype=torch.float64).cpu().expand(len(x_0))
 
     def drawn(t: Tensor) -> Tensor:
         """Draw x_t; return (2, B): nats per image, and the squared error of xhat_0 per dimension."""
         at = t.to(x_0.device)
         x_t = reverse.forward_process.sample(x_0, at, standard_normal(x_0.shape, generators, x_0))
         prediction = reverse.predict(x_t, at, label)
-        error = (prediction.x_0.clamp(-1, 1) - x_0).flatten(1).square().mean(1)
+        error = mean_dims((prediction.x_0.clamp(-1, 1) - x_0).square(), seen)
         return torch.stack([bound.step_of(prediction, x_0, x_t, at), error]).double().cpu()
 
     def recorded(t: Tensor, draws: Tensor) -> Tensor:
         """Add the draws to `by_step`; return their nats."""
         nats, error = draws[0], draws[1]
-        per_dim = nats / x_0[0].numel()
+        per_dim = nats / dims
         for row, values in zip(by_step, (torch.ones_like(per_dim), per_dim, per_dim**2, error), strict=True):
             row.index_add_(0, t, values)
         return nats
@@ -169,7 +176,7 @@ def _terms(
         strata.append(recorded(t, drawn(t)) / expected)
     parts = torch.stack(strata)
     variance = decoders.diff(dim=0).square().squeeze(0) / 4 + _variance_of_sum(parts)
-    return torch.stack([bound.prior(x_0).double().cpu(), parts.sum(0), decoder, variance], 1)
+    return torch.stack([bound.prior(x_0, label).double().cpu(), parts.sum(0), decoder, variance, dims], 1)
 
 
 def num_strata(steps_per_image: int | None, num_steps: int) -> int | None:

@@ -48,6 +48,7 @@ class BoundReport(Scored):
         variance: name of the variance of the reverse process.
         steps_per_image: values of t >= 2 evaluated per image.
         seed: of the draws.
+        observed: mean share of the dimensions that are not missing; each score is per observed dimension.
     """
 
     total: float
@@ -66,6 +67,7 @@ class BoundReport(Scored):
     variance: str
     steps_per_image: int
     seed: int | None = None
+    observed: float = 1.0
 
     @property
     def chain(self) -> float:
@@ -75,11 +77,13 @@ class BoundReport(Scored):
     def summary(self) -> Mapping[str, str]:
         """Return the bound, its terms, and how they were drawn."""
         every, clipped = self.num_steps - 1, ", xhat_0 clipped" if self.clip else ""
+        seen = {} if self.observed == 1 else {"observed": f"{self.observed:.1%} of the pixels; bits per observed one"}
         return {
             "bound": f"{with_error(self.total, self.standard_error)}, {counted(self.num_images, 'image')}",
             "terms": f"prior {self.prior:.4f}, denoising {self.denoising:.4f}, decoder {self.decoder:.4f} bits/dim",
             "draws": f"{self.steps_per_image} of {every} values of t per image, seed {self.seed}",
             "variance": f"{self.variance}{clipped}",
+            **seen,
         }
 
     def pictures(self) -> Mapping[str, Sequence[bytes]]:
@@ -119,6 +123,7 @@ class BoundReport(Scored):
             "clip": self.clip,
             "variance": self.variance,
             "steps_per_image": self.steps_per_image,
+            **({} if self.observed == 1 else {"observed": self.observed}),
         }
 
 

@@ -27,6 +27,7 @@ class BoundSums(Brief):
         draw_variance: sum of the variances of the scores by their draws, in (bits/dim)^2; NaN for a single draw of t.
         by_step: (4, T+1) float64, by t: the number of draws, the sums of nats per dimension and of their squares, and
             that of the squared error of xhat_0.
+        dims: sum over the images of their observed dimensions.
     """
 
     num_images: int
@@ -34,19 +35,21 @@ class BoundSums(Brief):
     squares: float
     draw_variance: float
     by_step: Tensor
+    dims: float
 
     @classmethod
-    def of(cls, terms: Tensor, variances: Tensor, by_step: Tensor) -> "BoundSums":
+    def of(cls, terms: Tensor, variances: Tensor, by_step: Tensor, dims: Tensor) -> "BoundSums":
         """Sum up the images of one part.
 
         Args:
             terms: (N, 3) bits/dim: L_T, the sum of L_{t-1}, L_0.
             variances: (N,) of the scores by their draws, (bits/dim)^2.
             by_step: see the attribute.
+            dims: (N,) observed dimensions.
         """
         scores = terms.sum(1)
         squares = (scores - scores.mean()).square().sum()
-        return cls(len(terms), terms.sum(0), squares.item(), variances.sum().item(), by_step)
+        return cls(len(terms), terms.sum(0), squares.item(), variances.sum().item(), by_step, dims.sum().item())
 
     def __add__(self, other: "BoundSums") -> "BoundSums":
         """Return the sums of both parts; the squares are combined by the formula of Chan, Golub and LeVeque (1979)."""
@@ -59,6 +62,7 @@ class BoundSums(Brief):
             self.squares + other.squares + between,
             self.draw_variance + other.draw_variance,
             self.by_step + other.by_step,
+            self.dims + other.dims,
         )
 
     @property
@@ -103,6 +107,7 @@ class BoundSums(Brief):
             variance=reverse.variance.name,
             steps_per_image=num_steps - 1 if steps_per_image is None else steps_per_image,
             seed=seed,
+            observed=self.dims / (self.num_images * num_dims),
         )
 
     def _per_step(self, reverse: ReverseProcess) -> Iterator[StepBits]:
@@ -127,11 +132,13 @@ class MeasuredBound(Brief):
         terms: (N, 3) float64, bits/dim: L_T, the estimate of the sum of L_{t-1}, L_0.
         variances: (N,) float64, of the scores by their draws, (bits/dim)^2.
         by_step: (4, T+1) float64, see `BoundSums`.
+        dims: (N,) float64, the observed dimensions.
     """
 
     terms: Tensor
     variances: Tensor
     by_step: Tensor
+    dims: Tensor
 
     @property
     def scores(self) -> Tensor:
@@ -141,7 +148,7 @@ class MeasuredBound(Brief):
     @property
     def sums(self) -> BoundSums:
         """The sums over the images."""
-        return BoundSums.of(self.terms, self.variances, self.by_step)
+        return BoundSums.of(self.terms, self.variances, self.by_step, self.dims)
 
 
 def empty_steps(num_steps: int) -> Tensor:

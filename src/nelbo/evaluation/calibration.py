@@ -6,9 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nelbo.condition import observed_of
 from nelbo.data import ImageDataset
-from nelbo.diffusion import ReverseProcess
+from nelbo.diffusion import ReverseProcess, mean_dims
 from nelbo.errors import ConfigurationError, DataError
+from nelbo.evaluation.conditions import condition_of
 from nelbo.options import check_whole
 from nelbo.probability import levels_to_data
 from nelbo.progress import Progress
@@ -42,6 +44,7 @@ def calibrate(
 ) -> Tensor:
     """Measure mse_t = E||x_0 - xhat_0(x_t)||^2 / D on training images for t = 0..T of the full schedule.
 
+    D are the observed dimensions of an image.
     Each t gets draws // T + 256 // t examples, at least 4: low noise levels differ most from one another and hold most
     of the bits. The error is converted to the squared error of the noise, which changes slowly with t, and averaged
     over neighbouring t: over none for the first four, over more as t grows. With `times`, the error of the noise is
@@ -88,8 +91,9 @@ def calibrate(
         x_0 = levels_to_data(images.images(chosen[start : start + batch_size]), reverse.levels).to(device)
         noise = standard_normal(x_0.shape, generator, x_0)
         x_t = reverse.forward_process.sample(x_0, t.to(device), noise)
-        label = None if labels is None else labels[chosen[start : start + batch_size]].to(device)
-        error = (reverse.predict(x_t, t.to(device), label).x_0 - x_0).flatten(1).square().mean(1).cpu()
+        label = condition_of(images, chosen[start : start + batch_size], labels, device)
+        error = (reverse.predict(x_t, t.to(device), label).x_0 - x_0).square()
+        error = mean_dims(error, observed_of(label)).cpu()
         total.index_add_(0, t, error.double())
         if progress is not None:
             progress(start + len(t), len(t_all))

@@ -7,10 +7,12 @@ from dataclasses import asdict, dataclass, replace
 import torch
 from torch import Tensor
 
+from nelbo.condition import observed_of
 from nelbo.data import ImageDataset
-from nelbo.diffusion import KnownBound, ReverseProcess, VariationalBound, bits_per_dim
+from nelbo.diffusion import KnownBound, ReverseProcess, VariationalBound, bits_per_dim, num_dims
 from nelbo.display import Displayed, Frame, counted, data_frame
 from nelbo.errors import ConfigurationError, DataError, option
+from nelbo.evaluation.conditions import condition_of
 from nelbo.options import check_whole
 from nelbo.probability import Mixture, categorical_entropy, levels_to_data
 from nelbo.progress import Progress
@@ -127,8 +129,12 @@ def compare_forms(
     check_whole("draws", draws, None)
     if draws < 2:
         raise ConfigurationError(f"{option('draws')} must be at least 2, got {draws}: a single draw has no variance.")
-    if known and labels is not None:
-        raise ConfigurationError("eq. 16 is the bound of p(x_0) here; compare the forms without labels.")
+    if known and (
+        labels is not None or condition_of(images, torch.arange(1), None, reverse.schedule.device) is not None
+    ):
+        raise ConfigurationError(
+            "eq. 16 is the bound of p(x_0) here; compare the forms without labels, other conditions and missing pixels."
+        )
     device, generator = reverse.schedule.device, torch.Generator().manual_seed(derived_seed(seed, FORMS))
     bound, by_16 = VariationalBound(reverse), None
     if known:
@@ -138,8 +144,9 @@ def compare_forms(
     for start in range(0, len(images), batch_size):
         chosen = torch.arange(start, min(start + batch_size, len(images)))
         x_0 = levels_to_data(images.images(chosen), reverse.levels).to(device)
-        label = None if labels is None else labels[chosen].to(x_0.device)
+        label = condition_of(images, chosen, labels, device)
         drawn = []
+        dims = num_dims(x_0.double(), observed_of(label))
         for draw in range(draws):
             forms = [bound.ratio(x_0, generator, label), bound.terms(x_0, generator, label).total]
             if by_16 is not None:
@@ -147,14 +154,14 @@ def compare_forms(
             drawn.append(torch.stack([form.double() for form in forms], 1))
             if progress is not None:
                 progress(start * draws + len(chosen) * (draw + 1), len(images) * draws)
-        rows.append(torch.stack(drawn, 1).cpu())
-    num_dims = math.prod(images.shape)
-    bits = bits_per_dim(torch.cat(rows), num_dims)  # (N, draws, forms)
+        per_image = dims.view(-1, 1, 1) if isinstance(dims, torch.Tensor) else dims
+        rows.append(bits_per_dim(torch.stack(drawn, 1), per_image).cpu())
+    bits = torch.cat(rows)  # (N, draws, forms)
     means, variances = bits.mean((0, 1)).tolist(), bits.var(1).mean(0).tolist()
     ratio, divergence, *third = (FormEstimate(*pair) for pair in zip(means, variances, strict=True))
     error = math.sqrt((ratio.variance + divergence.variance) / (len(images) * draws))
     report = FormsReport(ratio, divergence, error, len(images), draws, seed=seed)
     if by_16 is None:
         return report
-    entropy = bits_per_dim(categorical_entropy(by_16.data.weights), num_dims)
+    entropy = bits_per_dim(categorical_entropy(by_16.data.weights), math.prod(images.shape))
     return replace(report, known=third[0], entropy=float(entropy))

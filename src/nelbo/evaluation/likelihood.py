@@ -26,10 +26,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nelbo.condition import ConditionLike, hidden, observed_of
 from nelbo.data import ImageDataset
-from nelbo.diffusion import ReverseProcess, bits_per_dim, heun_slope, spaced_by, sum_dims
+from nelbo.diffusion import ReverseProcess, bits_per_dim, heun_slope, num_dims, spaced_by, sum_dims
 from nelbo.display import Scored, counted, with_error
 from nelbo.errors import ConfigurationError, DataError, option, shown
+from nelbo.evaluation.conditions import condition_of
 from nelbo.options import check_whole
 from nelbo.probability import levels_to_data
 from nelbo.progress import Progress
@@ -110,13 +112,13 @@ class ProbabilityFlow:
     reverse: ReverseProcess
     dtype: torch.dtype = torch.float32
 
-    def log_prob(self, x_t: Tensor, steps: Sequence[int], probes: Tensor, label: Tensor | None = None) -> Tensor:
+    def log_prob(self, x_t: Tensor, steps: Sequence[int], probes: Tensor, label: ConditionLike | None = None) -> Tensor:
         """Return the log-density of x_t (B, ...) at t = steps[0] by each probe: (P, B) nats, to be averaged over P.
 
         Args:
             steps: increasing, within 1..T, ending with T.
             probes: (P, B, ...), see `rademacher` and `exact_probes`.
-            label: int64 (B,), for a conditional network.
+            label: int64 (B,) or a `nelbo.condition.Condition`, for a conditional network.
         """
         s = self.reverse.schedule
         log_sigma, y = s.sigma.log(), x_t.to(s.signal.dtype) / s.signal[steps[0]]
@@ -129,18 +131,19 @@ class ProbabilityFlow:
             noise, divergence = self._divergence(y, there, probes, label)
             integral += (log_sigma[there] - log_sigma[here]) * (before + divergence) / 2
         x_T, scaling = y * s.signal[steps[-1]], (s.signal[steps[-1]] / s.signal[steps[0]]).log()
-        return sum_dims(self.reverse.prior.log_prob(x_T) + scaling) + integral
+        return sum_dims(self.reverse.prior.log_prob(x_T) + scaling, observed_of(label)) + integral
 
-    def _slope(self, y: Tensor, step: int, label: Tensor | None) -> Tensor:
+    def _slope(self, y: Tensor, step: int, label: ConditionLike | None) -> Tensor:
         """dy / dsigma = eps."""
         return self._noise(y * self.reverse.schedule.signal[step], step, label)
 
-    def _noise(self, x_t: Tensor, step: int, label: Tensor | None) -> Tensor:
-        """Return eps in the dtype of x_t."""
+    def _noise(self, x_t: Tensor, step: int, label: ConditionLike | None) -> Tensor:
+        """Return eps in the dtype of x_t, 0 where pixels are missing: those have no flow."""
         t = torch.full((len(x_t),), step, device=x_t.device)
-        return self.reverse.predict(x_t.to(self.dtype), t, label).noise.to(x_t.dtype)
+        noise = self.reverse.predict(x_t.to(self.dtype), t, label).noise
+        return hidden(noise, observed_of(label)).to(x_t.dtype)
 
-    def _divergence(self, y: Tensor, step: int, probes: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _divergence(self, y: Tensor, step: int, probes: Tensor, label: ConditionLike | None) -> tuple[Tensor, Tensor]:
         """Return eps at y, and v . (sigma d eps / dy) v for each probe v: (P, B)."""
         s = self.reverse.schedule
         x_t = (y * s.signal[step]).requires_grad_()
@@ -235,17 +238,18 @@ def evaluate_likelihood(
     def scores_on(steps: Sequence[int]) -> Tensor:
         """Return the scores on a grid of steps, by each probe: (P, N) bits/dim."""
         nonlocal done
-        log_weights = []
+        scores = []
         for chosen in torch.arange(len(images)).split(batch_size):
             x_0 = levels_to_data(images.images(chosen), reverse.levels).to(reverse.schedule.device)
-            label = None if labels is None else labels[chosen].to(x_0.device)
+            label = condition_of(images, chosen, labels, x_0.device)
             generators = image_generators(seed, int(chosen[0]), len(chosen), LIKELIHOOD)
             each = [_log_weight(reverse, x_0, steps, num_probes, generators, label) for _ in range(draws)]
-            log_weights.append(torch.stack(each).logsumexp(0).cpu() - math.log(draws))
+            nats = math.log(draws) - torch.stack(each).logsumexp(0)
+            scores.append(bits_per_dim(nats, num_dims(x_0, observed_of(label))).cpu())
             done += len(chosen) * len(steps)
             if progress is not None:
                 progress(done, most)
-        return bits_per_dim(-torch.cat(log_weights, 1), math.prod(images.shape))
+        return torch.cat(scores, 1)
 
     bits, calls = torch.full((1, len(images)), math.nan), 0
     for steps in grids:
@@ -277,7 +281,7 @@ def _log_weight(
     steps: Sequence[int],
     probes: int | None,
     generators: Sequence[torch.Generator],
-    label: Tensor | None,
+    label: ConditionLike | None,
 ) -> Tensor:
     """Draw x_1 and return log p(x_0|x_1) + log p(x_1) - log q(x_1|x_0), nats.
 
@@ -287,8 +291,9 @@ def _log_weight(
     first = torch.ones(len(x_0), dtype=torch.int64, device=x_0.device)
     x_1 = reverse.forward_process.sample(x_0, first, standard_normal(x_0.shape, generators, x_0))
     exact = reverse.schedule.alphas_bar.dtype
-    log_q = sum_dims(reverse.forward_process.marginal(x_0.to(exact), first).log_prob(x_1.to(exact)))
-    log_decoder = sum_dims(reverse.decoder(x_1, label).log_prob(x_0.to(exact)))
+    seen = observed_of(label)
+    log_q = sum_dims(reverse.forward_process.marginal(x_0.to(exact), first).log_prob(x_1.to(exact)), seen)
+    log_decoder = sum_dims(reverse.decoder(x_1, label).log_prob(x_0.to(exact)), seen)
     like = log_q.new_empty(0)
     directions = exact_probes(x_1.shape, like) if probes is None else rademacher(probes, x_1.shape, generators, like)
     log_flow = ProbabilityFlow(reverse, x_0.dtype).log_prob(x_1, steps, directions, label)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nelbo.condition import ConditionLike
 from nelbo.diffusion.passes import walk
 from nelbo.lattice.chain import LinearModel, centred, simulate
 from nelbo.networks.integers import UNIT
@@ -55,7 +56,9 @@ class ChainObjective:
         place = ((torch.arange(num) + first) / num * places).long().clamp(max=places - 1)
         return {"noise": torch.randn(num, self.linear.steps, *shape, generator=generator), "place": place}
 
-    def __call__(self, network: Callable[..., Tensor], images: Tensor, labels: Tensor | None, draws: Draws) -> Losses:
+    def __call__(
+        self, network: Callable[..., Tensor], images: Tensor, labels: ConditionLike | None, draws: Draws
+    ) -> Losses:
         """Return the losses of images (B, C, H, W) of levels; no class is used."""
         linear, place = self.linear, draws["place"]
         t, stage = (place - self.stages + 2).clamp(min=1), place.clamp(max=self.stages - 1)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nelbo.condition import ConditionLike
 from nelbo.diffusion.pixel_decoder import log2_masses
 from nelbo.masking.context import NUM_LEVELS, PARTS, Context, context_of
 from nelbo.masking.order import FROM_COARSER, PLACES, SIDE, known_pattern, step_of
@@ -50,7 +51,9 @@ class MaskingObjective:
         uniforms = {name: torch.rand(1, generator=generator).expand(num) for name in ("first", "row", "column")}
         return {"level": level.expand(num), **uniforms}
 
-    def __call__(self, network: Callable[..., Tensor], images: Tensor, labels: Tensor | None, draws: Draws) -> Losses:
+    def __call__(
+        self, network: Callable[..., Tensor], images: Tensor, labels: ConditionLike | None, draws: Draws
+    ) -> Losses:
         """Return the estimate for crops (B, C, H, W) of 256 levels; no class is used."""
         level, channels = int(draws["level"][0]), images.shape[1]
         grid = grid_of(images, level, float(draws["row"][0]), float(draws["column"][0]))

@@ -1,13 +1,12 @@
-"""Layers that the networks share: embeddings of t and the label, normalisation, attention, dropout, initialisation."""
+"""Layers that the networks share: sinusoids of t, normalisation, attention, dropout, initialisation."""
 
 import math
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nelbo.errors import ConfigurationError
 from nelbo.networks.group_norm import sliced_group_norm
 
 
@@ -16,6 +15,9 @@ class Network(Protocol):
 
     For a learned variance, it returns twice as many channels: the prediction first, then the half that parameterizes
     the variance.
+
+    Its third argument is labels int64 (B,), or a `nelbo.condition.Condition` where there is more than labels: numbers,
+    an image, or a mask of observed pixels.
 
     Examples:
         One convolution, with the time as a second channel:
@@ -35,8 +37,8 @@ class Network(Protocol):
         torch.Size([2, 1, 8, 8])
     """
 
-    def __call__(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
-        """Return the output for `x_t` (B, C, ...), `t` (B,) in the network's own time, `label` int64 (B,) or None."""
+    def __call__(self, x_t: Tensor, t: Tensor, label: Any = None) -> Tensor:
+        """Return the output for `x_t` (B, C, ...), `t` (B,) in the network's own time, and a condition or None."""
         ...
 
 
@@ -169,56 +171,3 @@ def sinusoids(
     """
     angles = t.to(dtype)[:, None] * frequencies(dim, shift, max_period, device=t.device, dtype=dtype)[None, :]
     return torch.cat([angles.sin(), angles.cos()], dim=1)
-
-
-class Condition(nn.Module):
-    """The embedding (B, 4 * base) of the time and, optionally, of the class, which every block receives.
-
-    The time passes through sinusoids and a two-layer perceptron, all in float32 (in float64 if the weights are float64,
-    so that the machines of a codec agree). The class embedding is added. Class index `num_classes` means "no class"; a
-    label of None or a negative label selects it.
-
-    Attributes:
-        base: the number of sinusoids.
-        num_classes: the number of classes, or None for a network without classes.
-        first_time: the number that the sinusoids get for t = 1; 0 for networks that were trained with t from 0.
-        frequency_shift: the `shift` of their `frequencies`.
-    """
-
-    def __init__(
-        self, base: int, num_classes: int | None = None, first_time: int = 1, frequency_shift: int = 1
-    ) -> None:
-        super().__init__()
-        self.base = base
-        self.first_time = first_time
-        self.frequency_shift = frequency_shift
-        self.num_classes = num_classes
-        self.time = nn.Sequential(nn.Linear(base, 4 * base), nn.SiLU(), nn.Linear(4 * base, 4 * base))
-        self.label: nn.Embedding | None = None
-        initialise(self.time)
-        if (
-            num_classes is not None
-        ):  # the default initialisation would import much of torch's compiler on the meta device
-            self.label = nn.Embedding.from_pretrained(torch.empty(num_classes + 1, 4 * base), freeze=False)
-            nn.init.xavier_uniform_(self.label.weight)
-
-    def forward(self, t: Tensor, label: Tensor | None, batch: int) -> Tensor:
-        """Embed `t` (B,) or scalar, and `label` (B,) or None, for a batch of `batch` examples.
-
-        Raises:
-            ConfigurationError: a label for a network without classes.
-        """
-        with full_precision(t):
-            precision = next(self.time.parameters()).dtype
-            own, dtype = t.expand(batch) + (self.first_time - 1), torch.promote_types(precision, torch.float32)
-            time: Tensor = self.time(sinusoids(own, self.base, self.frequency_shift, dtype=dtype).to(precision))
-            if self.label is None:
-                if label is not None:
-                    raise ConfigurationError(
-                        "a label was given to a network without classes; leave it out, or build one with `num_classes`."
-                    )
-                return time
-            if label is None:
-                label = torch.full((batch,), self.label.num_embeddings - 1, device=t.device)
-            label = label.where(label >= 0, self.label.num_embeddings - 1)
-            return time + self.label(label)  # type: ignore[no-any-return]

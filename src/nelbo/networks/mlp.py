@@ -1,10 +1,13 @@
 """A time-conditioned multilayer perceptron for points: two-dimensional toys and other vectors."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nelbo.condition import ConditionLike
 from nelbo.errors import ShapeError
-from nelbo.networks.layers import Condition, full_precision, initialise
+from nelbo.networks.conditioning import ConditionEmbedding, planes_beside
+from nelbo.networks.layers import full_precision, initialise
 from nelbo.networks.mlp_options import MLPOptions
 
 
@@ -31,18 +34,19 @@ class MLP(nn.Module):
     def __init__(self, options: MLPOptions | None = None) -> None:
         super().__init__()
         self.options = options = options or MLPOptions()
-        self.condition = Condition(options.width, options.num_classes)
-        self.input = nn.Linear(options.dims, options.width)
+        self.condition = ConditionEmbedding(options.width, options.num_classes, condition_size=options.condition_size)
+        self.input = nn.Linear(options.dims * (2 if options.masked else 1), options.width)
         self.layers = nn.ModuleList(Layer(options.width) for _ in range(options.depth))
         self.output = nn.Linear(options.width, options.dims * (2 if options.learned_variance else 1))
         initialise(self.input)
         initialise(self.output, 1e-10)
 
-    def forward(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
-        """Predict from `x_t` (B, dims), `t` (B,) and `label` (B,) or None; `x_t` can also be (B, C, H, W).
+    def forward(self, x_t: Tensor, t: Tensor, label: ConditionLike | None = None) -> Tensor:
+        """Predict from `x_t` (B, dims), `t` (B,) and labels (B,), a condition or None; `x_t` can also be (B, C, H, W).
 
         Raises:
             ShapeError: an example doesn't have `dims` numbers.
+            ConfigurationError: a part of the condition that this network does not take, such as an image.
         """
         if x_t.ndim < 2 or x_t[0].numel() != self.options.dims:
             raise ShapeError(
@@ -51,7 +55,8 @@ class MLP(nn.Module):
             )
         with full_precision(x_t):
             condition = F.silu(self.condition(t, label, x_t.shape[0]))
-            h = self.input(x_t.flatten(1))
+            planes = planes_beside(x_t, label, self.options.masked, None)
+            h = self.input(torch.cat([each.flatten(1) for each in (x_t, *planes)], dim=1))
             for layer in self.layers:
                 h = layer(h, condition)
             out: Tensor = self.output(h)

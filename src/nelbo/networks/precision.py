@@ -5,6 +5,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from nelbo.condition import ConditionLike
 from nelbo.networks.unet import UNet
 
 
@@ -23,7 +24,7 @@ class InBFloat16(nn.Module):
                 if isinstance(part, nn.Conv2d | nn.Linear):
                     part.bfloat16()
 
-    def forward(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
-        """Return the output for x_t (B, C, ...), t (B,) and label (B,) or None, as any `Network`."""
+    def forward(self, x_t: Tensor, t: Tensor, label: ConditionLike | None = None) -> Tensor:
+        """Return the output for x_t (B, C, ...), t (B,) and a condition or None, as any `Network`."""
         with torch.autocast(x_t.device.type, torch.bfloat16):
             return self.network(x_t, t, label)  # type: ignore[no-any-return]

@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from nelbo.condition import ConditionLike
 from nelbo.errors import ShapeError
+from nelbo.networks.conditioning import ConditionEmbedding, planes_beside
 from nelbo.networks.layers import (
-    Condition,
     FeatureDropout,
     GroupNorm,
     at_least_single,
@@ -167,7 +168,9 @@ class UNet(nn.Module):
         super().__init__()
         self.options = options = options or UNetOptions()
         widths, bottom = options.widths, len(options.widths) - 1
-        self.condition = Condition(options.base, options.num_classes, options.first_time, options.frequency_shift)
+        self.condition = ConditionEmbedding(
+            options.base, options.num_classes, options.first_time, options.frequency_shift, options.condition_size
+        )
         self.input = nn.Conv2d(options.num_features, options.base, 3, padding=1)
 
         width, skips = options.base, [options.base]
@@ -225,19 +228,22 @@ class UNet(nn.Module):
         for part in (self.down, self.downsample, self.middle, self.up, self.upsample):
             yield from part.modules()
 
-    def forward(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
-        """Predict from `x_t` (B, C, H, W), `t` (B,) integer or float, and `label` int64 (B,) or None.
+    def forward(self, x_t: Tensor, t: Tensor, label: ConditionLike | None = None) -> Tensor:
+        """Predict from `x_t` (B, C, H, W), `t` (B,) integer or float, and labels int64 (B,), a condition, or None.
 
         Returns:
             (B, C, H, W), or (B, 2C, H, W) for a learned variance; float32 (float64 from a float64 network).
 
         Raises:
             ShapeError: the images have another number of channels.
+            ConfigurationError: a part of the condition that this network does not take.
         """
         self._check(x_t)
         condition = F.silu(self.condition(t, label, x_t.shape[0]))
         with full_precision(x_t):
-            h = self.input(self._padded(pixel_features(x_t, self.options.fourier, self.options.slopes)))
+            seen = pixel_features(x_t, self.options.fourier, self.options.slopes)
+            planes = planes_beside(x_t, label, self.options.masked, self.options.condition_channels)
+            h = self.input(self._padded(torch.cat([seen, *planes], dim=1) if planes else seen))
         # set the layout here: for one channel it is ambiguous, and all later layers inherit it
         h = h.to(working_dtype(x_t), memory_format=torch.channels_last)
 

@@ -26,6 +26,9 @@ class UNetOptions:
     dropout: Annotated[float, Doc("Probability of dropout inside each residual block.")] = 0.1
     learned_variance: Annotated[bool, Doc("Output 2 * channels; the second half parameterizes the variance.")] = False
     num_classes: Annotated[int | None, Doc("Classes of a conditional network; None for an unconditional one.")] = None
+    condition_size: Annotated[int | None, Doc("Numbers of the vector to condition on; None for none.")] = None
+    condition_channels: Annotated[int | None, Doc("Channels of the image to condition on; None for none.")] = None
+    masked: Annotated[bool, Doc("Take images with missing pixels: which ones are observed joins the input.")] = False
     fourier: Annotated[
         tuple[int, ...],
         Doc("Exponents n: sin(2^n pi x) and cos(2^n pi x) of each channel join the input (Kingma et al. 2021)."),
@@ -52,6 +55,9 @@ class UNetOptions:
         for name in ("channels", "base", "blocks", "heads", "groups"):
             if not 1 <= getattr(self, name) <= MOST[name]:
                 raise ConfigurationError(f"`{name}` is {getattr(self, name)}, but must be within 1..{MOST[name]}.")
+        for name in ("condition_size", "condition_channels"):
+            if (given := getattr(self, name)) is not None and not 1 <= given <= MOST["base"]:
+                raise ConfigurationError(f"`{name}` is {given}, but must be within 1..{MOST['base']}, or None.")
         if not self.multipliers or min(self.multipliers) < 1:
             raise ConfigurationError(f"`multipliers` is {self.multipliers}, but needs one positive integer per level.")
         if max(self.widths) > MOST["base"]:
@@ -97,8 +103,9 @@ class UNetOptions:
 
     @property
     def num_features(self) -> int:
-        """Input channels of the network: those of the image, and the features of `fourier` and `slopes`."""
-        return self.channels * (1 + 2 * len(self.fourier) + 2 * len(self.slopes))
+        """Input channels of the network: those of the image, of its features, of the mask and of a second image."""
+        own = self.channels * (1 + 2 * len(self.fourier) + 2 * len(self.slopes) + self.masked)
+        return own + 2 * (self.condition_channels or 0)
 
     @property
     def attended(self) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from nelbo.condition import ConditionLike
 from nelbo.data import ImageDataset, Split
 from nelbo.refinement.split import LevelSplit
 
@@ -29,6 +30,14 @@ class Coarse(ImageDataset):
     def images(self, indices: Tensor | Sequence[int]) -> Tensor:
         """Return the coarse levels of the images at `indices`, uint8 (n, C, H, W)."""
         return self.split.coarse(self.fine.images(indices)).to(torch.uint8)
+
+    def observed(self, indices: Tensor | Sequence[int]) -> Tensor | None:
+        """Return which pixels are known, as in the whole set."""
+        return self.fine.observed(indices)
+
+    def condition(self, indices: Tensor | Sequence[int]) -> ConditionLike | None:
+        """Return what a network is told of the images, as in the whole set."""
+        return self.fine.condition(indices)
 
     def subset(self, indices: Tensor) -> "Coarse":
         """Return the coarse levels of a subset."""

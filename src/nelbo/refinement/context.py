@@ -23,12 +23,14 @@ def num_inputs(channels: int) -> int:
     return 3 * channels * WINDOW**2 + 1
 
 
-def numbers(split: LevelSplit, x: Tensor, known: Tensor, stage: int, now: Pass) -> Tensor:
+def numbers(
+    split: LevelSplit, x: Tensor, known: Tensor, stage: int, now: Pass, observed: Tensor | None = None
+) -> Tensor:
     """Return the network's input for the pixels of a pass: (B, h, w, I) float32 integers within -255..255.
 
     The parts are, for each value of the window, the difference of its middle to that of the interval of the pixel in
-    the same channel, on a fine and on a wide scale, and whether its digit is known. Pixels outside of the image are
-    like the pixel itself and unknown.
+    the same channel, on a fine and on a wide scale, and whether its digit is known. Pixels outside of the image and
+    missing pixels are like the pixel itself and unknown.
 
     Args:
         split: of the K levels.
@@ -36,17 +38,26 @@ def numbers(split: LevelSplit, x: Tensor, known: Tensor, stage: int, now: Pass) 
         known: (C, H, W) bool, the pixels whose digit `stage` is known.
         stage: number of the digit.
         now: the pass.
+        observed: (B, C, H, W) bool, false for missing pixels; None for all.
     """
     before, after = split.middle(x, stage), split.middle(x, stage + 1)
-    here, width = before[..., now.row :: now.side, now.column :: now.side], 2 << split.shift(stage)
+    here, width = _here(before, now), 2 << split.shift(stage)
     around = _windows(torch.where(known, after, before), now) - here.unsqueeze(-1)
     around = around * _windows(torch.ones_like(before[:1]), now)
+    if observed is not None:
+        known = known & observed
+        around = around * _windows(observed.long(), now) * _here(observed, now).long().unsqueeze(-1)
     fine, wide = (around * unit // width for unit in (FINE, WIDE))
-    seen = _windows(known[None].long(), now).expand_as(around) * UNIT
+    seen = _windows(known.expand_as(x).long(), now) * UNIT
     level = (now.of(x) >> split.bits).long() - (split.coarse_levels >> 1)
     parts = [part.movedim(1, -2).flatten(-2) for part in (fine, wide, seen)]
     found = torch.cat([*parts, level.unsqueeze(-1)], -1)
     return found.clamp(-LARGEST_INPUT, LARGEST_INPUT).float()
+
+
+def _here(values: Tensor, now: Pass) -> Tensor:
+    """Return the values of all channels at the pixels of a pass: (B, C, h, w)."""
+    return values[..., now.row :: now.side, now.column :: now.side]
 
 
 def _windows(values: Tensor, now: Pass) -> Tensor:

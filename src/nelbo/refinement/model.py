@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nelbo.condition import hidden
 from nelbo.diffusion.passes import Pass, passes, walk
 from nelbo.display import Brief
 from nelbo.networks.digit_network import ExactDigitNetwork
@@ -89,16 +90,17 @@ class Refinement(Brief):
                 yield stage, known, now
 
     @torch.no_grad()
-    def tables(self, x: Tensor, known: Tensor, stage: int, now: Pass) -> DigitTables:
+    def tables(self, x: Tensor, known: Tensor, stage: int, now: Pass, observed: Tensor | None = None) -> DigitTables:
         """Return the distributions of the digits of a pass, image by image and row by row.
 
         Args:
-            x: (B, C, H, W) levels, of which only known digits are used.
+            x: (B, C, H, W) levels, of which only known digits of observed pixels are used.
             known: (C, H, W) bool, see `walk`.
             stage: number of the digit.
             now: the pass.
+            observed: (B, C, H, W) bool, false for missing pixels, whose tables have no meaning; None for all.
         """
-        context = numbers(self.split, x, known, stage, now).flatten(0, 2)
+        context = numbers(self.split, x, known, stage, now, observed).flatten(0, 2)
         with exact_float32():
             logits = self.network(context, step_of(stage, now, x.shape[1]))[:, : 1 << self.split.digits[stage]]
         shift, below = self.split.shift(stage), self.split.shift(stage + 1)
@@ -106,18 +108,24 @@ class Refinement(Brief):
         possible = ((self.split.levels - 1 - start) >> below) + 1
         return DigitTables.of(logits.numpy(), possible.flatten().numpy())
 
-    def nats(self, x: Tensor) -> Tensor:
-        """Return -log p(levels x (B, C, H, W) | their coarse levels) of each dimension, float64 nats."""
-        found = torch.zeros(x.shape, dtype=torch.float64)
+    def nats(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
+        """Return -log p(levels x (B, C, H, W) | their coarse levels) of each dimension, float64 nats.
+
+        Args:
+            x: the levels.
+            observed: bool that broadcasts against x, false for missing pixels, which have 0 nats; None for all.
+        """
+        found, seen = torch.zeros(x.shape, dtype=torch.float64), None if observed is None else observed.expand_as(x)
         for first in range(0, len(x), CHUNK):
-            some, own = x[first : first + CHUNK], found[first : first + CHUNK]
+            part = slice(first, first + CHUNK)
+            some, own, here = x[part], found[part], None if seen is None else seen[part]
             for stage, known, now in self.walk(tuple(x.shape[1:])):  # type: ignore[arg-type]
                 if not (places := now.of(own)).numel():
                     continue
                 digits = self.split.digit(now.of(some).long(), stage).flatten().numpy()
-                log2 = torch.from_numpy(self.tables(some, known, stage, now).log2_mass(digits))
+                log2 = torch.from_numpy(self.tables(some, known, stage, now, here).log2_mass(digits))
                 places -= np.log(2) * log2.view(places.shape)
-        return found
+        return hidden(found, seen)
 
     def sample(self, coarse: Tensor, generator: Generators) -> Tensor:
         """Draw levels (B, C, H, W) int32 given their coarse levels."""

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nelbo.condition import ConditionLike, observed_of
+from nelbo.diffusion import num_dims, sum_dims
 from nelbo.diffusion.passes import known_before, passes
 from nelbo.objective import NATS, Draws, Losses
 from nelbo.refinement.context import SIDE, numbers
@@ -31,21 +33,25 @@ class RefinementObjective:
         """Draw the pass of each digit, the same for all examples: "first" (num,) within [0, 1)."""
         return {"first": torch.rand(1, generator=generator).expand(num)}
 
-    def __call__(self, network: Callable[..., Tensor], images: Tensor, labels: Tensor | None, draws: Draws) -> Losses:
+    def __call__(
+        self, network: Callable[..., Tensor], images: Tensor, labels: ConditionLike | None, draws: Draws
+    ) -> Losses:
         """Return the estimate for images (B, C, H, W) of K levels; no class is used."""
-        shape = images.shape[1:]
+        shape, seen = images.shape[1:], observed_of(labels)
+        seen = None if seen is None else seen.expand_as(images)
         order = [now for now in passes(shape[0], SIDE) if now.of(images).numel()]
         place = int(float(draws["first"][0]) * len(order))
         nats = torch.zeros(len(images), device=images.device)
         for stage, bits in enumerate(self.split.digits):
             now = order[(place + stage) % len(order)]  # another pass for each digit
             known = known_before(order, order.index(now), tuple(shape)).to(images.device)
-            context = numbers(self.split, images, known, stage, now).flatten(0, 2)
+            context = numbers(self.split, images, known, stage, now, seen).flatten(0, 2)
             logits = network(context, step_of(stage, now, shape[0]))[:, : 1 << bits]
             digits = self.split.digit(now.of(images).long(), stage)
-            each = F.cross_entropy(logits, digits.flatten(), reduction="none").view(len(images), -1)
-            nats = nats + each.sum(1) * len(order) / images[0].numel()
-        return Losses(nats, nats.detach(), unit=NATS)
+            each = F.cross_entropy(logits, digits.flatten(), reduction="none").view(digits.shape)
+            nats = nats + sum_dims(each, None if seen is None else now.of(seen)) * len(order)
+        nats = nats / num_dims(images, seen)
+        return Losses(nats.float(), nats.detach().float(), unit=NATS)
 
     def learn(self, draws: Draws, loss: Tensor) -> None:
         """Do nothing: the passes are drawn evenly."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from nelbo.condition import ConditionLike
 from nelbo.diffusion import Calibrated, NoiseSchedule, ReverseProcess
 from nelbo.errors import ConfigurationError, option
 from nelbo.randomness import Generators, standard_normal
@@ -31,7 +32,7 @@ def entry_step(schedule: NoiseSchedule, sigma: float) -> int:
 
 
 @torch.no_grad()
-def posterior_mean(reverse: ReverseProcess, y: Tensor, sigma: float, label: Tensor | None = None) -> Tensor:
+def posterior_mean(reverse: ReverseProcess, y: Tensor, sigma: float, label: ConditionLike | None = None) -> Tensor:
     """Return the network's E[x_0|y] of noisy images y (B, C, H, W): one network call, and no noise is added.
 
     Noise below that of x_1 belongs to no step, so that the network alone would remove too much. With x_1 = y there,
@@ -60,7 +61,7 @@ def denoise(
     sigma: float,
     generator: Generators,
     steps: int | None = None,
-    label: Tensor | None = None,
+    label: ConditionLike | None = None,
 ) -> Iterator[Step]:
     """Draw x_0 from p_theta(x_0|y) for noisy images y (B, C, H, W), and yield every step.
 
@@ -71,7 +72,7 @@ def denoise(
         sampler: a sampler over the whole schedule; one that draws noise, or all draws are nearly equal.
         sigma: standard deviation of the noise in units of data.
         steps: number of steps; see `entering`.
-        label: int64 (B,) class numbers, for a conditional network.
+        label: int64 (B,) class numbers or a `nelbo.condition.Condition`, for a conditional network.
 
     Raises:
         ConfigurationError: sigma is not positive, or above that of x_T.

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from nelbo.condition import ConditionLike
 from nelbo.errors import ConfigurationError, option
 from nelbo.randomness import Generators, standard_normal
 from nelbo.restoration.entry import entering
@@ -17,7 +18,7 @@ def edit(
     strength: float,
     generator: Generators,
     steps: int | None = None,
-    label: Tensor | None = None,
+    label: ConditionLike | None = None,
 ) -> Iterator[Step]:
     """Draw x_t ~ q(x_t|image) at t = strength T, and walk down from there; yields every step.
 
@@ -26,7 +27,7 @@ def edit(
         image: (B, C, H, W) as data: a sketch, a collage, or any image that should resemble the model's images.
         strength: share of the chain, above 0 and at most 1. A larger share lets the model change more.
         steps: number of steps from there; see `entering`.
-        label: int64 (B,) class numbers, for a conditional network.
+        label: int64 (B,) class numbers or a `nelbo.condition.Condition`, for a conditional network.
 
     Raises:
         ConfigurationError: a strength out of range.

@@ -11,6 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from nelbo.condition import ConditionLike
 from nelbo.diffusion import ForwardProcess
 from nelbo.errors import ConfigurationError, ShapeError, option
 from nelbo.randomness import Generators, standard_normal
@@ -63,7 +64,7 @@ class RePaintSampler(Sampler):
         return steps + (self.resamplings - 1) * self.jump * ((steps - 1) // self.jump)
 
     @torch.no_grad()
-    def walk(self, x_t: Tensor, t: int, generator: Generators, label: Tensor | None = None) -> Iterator[Step]:
+    def walk(self, x_t: Tensor, t: int, generator: Generators, label: ConditionLike | None = None) -> Iterator[Step]:
         """Walk down from x_t; see `Sampler.walk`. t rises at a jump.
 
         Yields one step for each network call, and a last one for t = 0.

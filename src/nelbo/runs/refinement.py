@@ -50,9 +50,11 @@ def refined(measured: MeasuredBound, model: Refinement, images: ImageDataset) ->
 
     L_0 = -log p(x_0|x_1) = -log p(coarse levels|x_1) - log p(fine levels|coarse levels).
     """
-    num_dims = math.prod(images.shape)
-    parts = [sum_dims(model.nats(images.images(chosen))) for chosen in torch.arange(len(images)).split(CHUNK)]
-    fine, (prior, denoising, decoder) = torch.cat(parts) / num_dims, measured.terms.unbind(1)
+    parts = [
+        sum_dims(model.nats(images.images(chosen), images.observed(chosen)))
+        for chosen in torch.arange(len(images)).split(CHUNK)
+    ]
+    fine, (prior, denoising, decoder) = torch.cat(parts) / measured.dims, measured.terms.unbind(1)
     by_step, before = measured.by_step.clone(), decoder * math.log(2)
     by_step[1, 1] += fine.sum()
     by_step[2, 1] += (2 * before * fine + fine**2).sum()

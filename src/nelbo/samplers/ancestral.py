@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from nelbo.condition import ConditionLike
 from nelbo.randomness import Generators, standard_normal
 from nelbo.samplers.sampler import Sampler, Step
 
@@ -23,7 +24,7 @@ class AncestralSampler(Sampler):
         return True
 
     @torch.no_grad()
-    def walk(self, x_t: Tensor, t: int, generator: Generators, label: Tensor | None = None) -> Iterator[Step]:
+    def walk(self, x_t: Tensor, t: int, generator: Generators, label: ConditionLike | None = None) -> Iterator[Step]:
         """Walk down from x_t; see `Sampler.walk`."""
         for step in range(t, 0, -1):
             at = torch.full((len(x_t),), step, device=x_t.device)

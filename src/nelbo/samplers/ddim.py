@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nelbo.condition import ConditionLike
 from nelbo.errors import ConfigurationError, option
 from nelbo.samplers.multistep import Coefficients, MultistepSampler
 from nelbo.samplers.sampler import Step
@@ -44,7 +45,7 @@ class DDIMSampler(MultistepSampler):
         return Coefficients(kept, x_0, torch.zeros_like(kept), variance.sqrt())
 
     @torch.no_grad()
-    def invert(self, x_0: Tensor, label: Tensor | None = None, refinements: int = 0) -> Iterator[Step]:
+    def invert(self, x_0: Tensor, label: ConditionLike | None = None, refinements: int = 0) -> Iterator[Step]:
         """Walk up from data x_0 (B, ...) to the x_T from which DDIM with eta = 0 returns to x_0; yields t = 1..T.
 
         A step down is x_{t-1} / sqrt(abar_{t-1}) = x_t / sqrt(abar_t) - (sigma_t - sigma_{t-1}) eps(x_t, t). Each step

@@ -8,6 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from nelbo.condition import ConditionLike
 from nelbo.randomness import Generators, standard_normal
 from nelbo.samplers.sampler import Sampler, Step
 
@@ -48,7 +49,7 @@ class MultistepSampler(Sampler):
         return self.first_order, self.second_order
 
     @torch.no_grad()
-    def walk(self, x_t: Tensor, t: int, generator: Generators, label: Tensor | None = None) -> Iterator[Step]:
+    def walk(self, x_t: Tensor, t: int, generator: Generators, label: ConditionLike | None = None) -> Iterator[Step]:
         """Walk down from x_t; see `Sampler.walk`."""
         first, second = self._tables
         before: Tensor | None = None

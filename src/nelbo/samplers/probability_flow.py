@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from nelbo.condition import ConditionLike
 from nelbo.diffusion import Prediction, heun_slope
 from nelbo.errors import ConfigurationError, option
 from nelbo.randomness import Generators, standard_normal
@@ -40,7 +41,7 @@ class FlowSampler(Sampler):
         return self.churn > 0
 
     @abstractmethod
-    def slope(self, y: Tensor, here: Tensor, sigma: float, step: int, label: Tensor | None) -> Tensor:
+    def slope(self, y: Tensor, here: Tensor, sigma: float, step: int, label: ConditionLike | None) -> Tensor:
         """Return the dy / dsigma to use from y at `sigma` down to `step` - 1 (1 or more).
 
         Args:
@@ -48,7 +49,7 @@ class FlowSampler(Sampler):
         """
 
     @torch.no_grad()
-    def walk(self, x_t: Tensor, t: int, generator: Generators, label: Tensor | None = None) -> Iterator[Step]:
+    def walk(self, x_t: Tensor, t: int, generator: Generators, label: ConditionLike | None = None) -> Iterator[Step]:
         """Walk down from x_t; see `Sampler.walk`. With churn, each xhat_0 is predicted after its noise was added."""
         schedule = self.reverse.schedule
         y = x_t / float(schedule.signal[t])
@@ -63,7 +64,7 @@ class FlowSampler(Sampler):
         yield Step(0, y, y)
 
     def _predicted(
-        self, y: Tensor, step: int, generator: Generators, label: Tensor | None
+        self, y: Tensor, step: int, generator: Generators, label: ConditionLike | None
     ) -> tuple[Tensor, float, Prediction]:
         """Return the y from which the step starts (after churn), its sigma, and the network's prediction there."""
         reverse, sigma, at = self.reverse, float(self.reverse.schedule.sigma[step]), step
@@ -87,7 +88,7 @@ class FlowSampler(Sampler):
 class EulerSampler(FlowSampler):
     """Euler's method: first order, one network call a step. Without churn it is DDIM with eta = 0."""
 
-    def slope(self, y: Tensor, here: Tensor, sigma: float, step: int, label: Tensor | None) -> Tensor:
+    def slope(self, y: Tensor, here: Tensor, sigma: float, step: int, label: ConditionLike | None) -> Tensor:
         """Return eps at the start of the step."""
         return here
 
@@ -109,7 +110,7 @@ class HeunSampler(FlowSampler):
         """Return (calls + 1) / 2, rounded down."""
         return (calls + 1) // 2
 
-    def slope(self, y: Tensor, here: Tensor, sigma: float, step: int, label: Tensor | None) -> Tensor:
+    def slope(self, y: Tensor, here: Tensor, sigma: float, step: int, label: ConditionLike | None) -> Tensor:
         """Return the mean of eps at the start of the step and eps at the end of Euler's step."""
         schedule, at = self.reverse.schedule, _times(step - 1, y)
         width, signal = float(schedule.sigma[step - 1]) - sigma, float(schedule.signal[step - 1])

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from nelbo.condition import ConditionLike
 from nelbo.diffusion import ReverseProcess
 from nelbo.display import Brief
 from nelbo.randomness import Generators, standard_normal
@@ -77,23 +78,25 @@ class Sampler(Brief, ABC):
         return self.calls_for(self.reverse.schedule.num_steps)
 
     @abstractmethod
-    def walk(self, x_t: Tensor, t: int, generator: Generators, label: Tensor | None = None) -> Iterator[Step]:
+    def walk(self, x_t: Tensor, t: int, generator: Generators, label: ConditionLike | None = None) -> Iterator[Step]:
         """Draw x_0 from p_theta(x_0|x_t), starting at x_t (B, C, H, W) of step t (0..T of the schedule).
 
         Yields a `Step` for each of t, t-1, ..., 1 as soon as its xhat_0 is known, and a last one for t = 0.
 
         Args:
             generator: one generator for the batch, or one for each example.
-            label: int64 (B,) class numbers, for a conditional network.
+            label: int64 (B,) class numbers or a `nelbo.condition.Condition`, for a conditional network.
         """
 
-    def trajectory(self, shape: Sequence[int], generator: Generators, label: Tensor | None = None) -> Iterator[Step]:
+    def trajectory(
+        self, shape: Sequence[int], generator: Generators, label: ConditionLike | None = None
+    ) -> Iterator[Step]:
         """Draw x_T ~ N(0, I) of `shape` (B, C, H, W) and `walk` from there down to x_0: `calls` network calls."""
         table = self.reverse.schedule.alphas_bar
         x_T = standard_normal(shape, generator, torch.empty(0, device=table.device))
         yield from self.walk(x_T, self.reverse.schedule.num_steps, generator, label)
 
-    def sample(self, shape: Sequence[int], generator: Generators, label: Tensor | None = None) -> Tensor:
+    def sample(self, shape: Sequence[int], generator: Generators, label: ConditionLike | None = None) -> Tensor:
         """Return the x_0 at the end of `trajectory`: data of `shape`."""
         return end_of(self.trajectory(shape, generator, label))
 

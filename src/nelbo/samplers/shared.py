@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from nelbo.condition import ConditionLike
 from nelbo.display import Brief
 from nelbo.randomness import SHARED, image_generators
 from nelbo.samplers.sampler import Sampler, end_of
@@ -28,7 +29,12 @@ class SharedLatent(Brief):
 
 
 def shared_latents(
-    sampler: Sampler, shape: Sequence[int], steps: Container[int], num: int, seed: int, label: Tensor | None = None
+    sampler: Sampler,
+    shape: Sequence[int],
+    steps: Container[int],
+    num: int,
+    seed: int,
+    label: ConditionLike | None = None,
 ) -> Iterator[SharedLatent]:
     """Sample one image of `shape` (C, H, W), and at each of `steps` draw `num` images from the x_t of that walk.
 
@@ -37,7 +43,7 @@ def shared_latents(
 
     Args:
         steps: steps of the sampler's schedule, each within 1..T.
-        label: int64 (1,) class number, for a conditional network.
+        label: int64 (1,) class number or a condition of one example, for a conditional network.
     """
     schedule = sampler.reverse.schedule
     for step in sampler.trajectory((1, *shape), image_generators(seed, 0, 1), label):

@@ -7,6 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from nelbo.condition import ConditionLike
 from nelbo.randomness import Generators
 from nelbo.samplers.dpm_solver import DPMSolverPP, half_step_ahead, shrink
 from nelbo.samplers.multistep import Coefficients
@@ -61,7 +62,7 @@ class UniPCSampler(DPMSolverPP):
         return Correction(table.x_t, gain * (1 - rho_after) + slope, -slope, gain * rho_after)
 
     @torch.no_grad()
-    def walk(self, x_t: Tensor, t: int, generator: Generators, label: Tensor | None = None) -> Iterator[Step]:
+    def walk(self, x_t: Tensor, t: int, generator: Generators, label: ConditionLike | None = None) -> Iterator[Step]:
         """Walk down from x_t; see `Sampler.walk`. Each yielded x_t is the corrected one."""
         first, second = self._tables
         before = now = left = None  # xhat_0', xhat_0, and the x_t from which the last step started

@@ -3,15 +3,17 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
+from nelbo.condition import Condition, ConditionLike
 from nelbo.errors import DataError, NelboError
 from nelbo.training.accelerator import true_anywhere
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-Batch = tuple[Tensor, Tensor | None]  # images, and their labels if they have any
+Batch = tuple[Tensor, ConditionLike | None]  # images, and what `ImageDataset.condition` returns for them
 
 
 def next_batch(accelerator: "Accelerator", batches: Iterator[Batch], step: int) -> Batch:
@@ -34,3 +36,9 @@ def next_batch(accelerator: "Accelerator", batches: Iterator[Batch], step: int) 
     if true_anywhere(accelerator, failure is not None):
         raise failure or DataError("another process cannot read its images; its own message says why.")
     return batch
+
+
+def flipped(images: Tensor, labels: ConditionLike | None, chosen: Tensor) -> Batch:
+    """Return a batch with the images in `chosen` (B,) mirrored left to right, and with them what lies beside them."""
+    mirrored = torch.where(chosen[:, None, None, None], images.flip(-1), images)
+    return mirrored, Condition.of(labels).flipped(chosen).simplest

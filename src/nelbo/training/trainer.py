@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
+from nelbo.condition import ConditionLike
 from nelbo.data import ImageDataset, TrainingStream, loader
 from nelbo.errors import NelboError
 from nelbo.files import or_warn
@@ -25,7 +26,7 @@ from nelbo.training.metrics import MetricsLog, TrainingStep, round_to
 from nelbo.training.non_finite import non_finite
 from nelbo.training.optimizers import build_optimizer
 from nelbo.training.options import TrainerOptions
-from nelbo.training.reading import next_batch
+from nelbo.training.reading import Batch, flipped, next_batch
 from nelbo.training.signals import stop_signals
 from nelbo.training.state import TrainState
 
@@ -141,13 +142,13 @@ class Trainer:
         if self.budget.spent and self.state.step > began_at and self._previewed_at != self.state.step:
             self._preview()
 
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """Yield this process's share of each batch, from the next step on; workers start with the first batch."""
+    def _batches(self) -> Iterator[Batch]:
+        """Return this process's share of each batch, from the next step on; workers start with the first batch."""
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
-        for _, images, labels in loader(self.dataset, self.stream, self.state.step, rank, world, self.options.workers):
-            yield images, labels
+        batches = loader(self.dataset, self.stream, self.state.step, rank, world, self.options.workers)
+        return ((images, labels) for _, images, labels in batches)
 
-    def _step(self, images: Tensor, labels: Tensor | None) -> None:
+    def _step(self, images: Tensor, labels: ConditionLike | None) -> None:
         """Take one optimizer step on this process's share of the global batch."""
         options, index = self.options, self.accelerator.process_index
         share = options.batch_size // self.accelerator.num_processes
@@ -158,13 +159,13 @@ class Trainer:
         mirrored = torch.rand(options.batch_size, generator=generator) < 0.5
         torch.manual_seed(derived_seed(options.seed, DROPOUT, self.state.step, index))
         if options.flip:
-            images = torch.where(mirrored[own][:, None, None, None], images.flip(-1), images)
+            images, labels = flipped(images, labels, mirrored[own])
         losses = self._backward(images, labels, {name: draw[own] for name, draw in draws.items()})
         self._update(losses.weighted, draws.get("t"))
         self.objective.learn(draws, losses.loss)
         self.state.window.add(losses)
 
-    def _backward(self, images: Tensor, labels: Tensor | None, draws: Draws) -> Losses:
+    def _backward(self, images: Tensor, labels: ConditionLike | None, draws: Draws) -> Losses:
         """Accumulate the gradient of the mean loss over micro-batches; return the losses of the global batch."""
         outcomes: list[Losses] = []
         parts = list(self._micro_batches(images, labels, draws))
@@ -184,8 +185,8 @@ class Trainer:
         )
 
     def _micro_batches(
-        self, images: Tensor, labels: Tensor | None, draws: Draws
-    ) -> Iterator[tuple[Tensor, Tensor | None, Draws]]:
+        self, images: Tensor, labels: ConditionLike | None, draws: Draws
+    ) -> Iterator[tuple[Tensor, ConditionLike | None, Draws]]:
         size, device = self.options.micro_batch or len(images), self.accelerator.device
         for start in range(0, len(images), size):
             part = slice(start, start + size)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nelbo.condition import ConditionLike
 from nelbo.objective import NATS, Draws, Losses
 from nelbo.probability import levels_to_data
 from nelbo.vae.bound import ELBO
@@ -30,7 +31,9 @@ class VAEObjective:
         """Draw "noise" (num, latent) for the reparameterised sample."""
         return {"noise": torch.randn(num, self.latent, generator=generator)}
 
-    def __call__(self, network: Callable[..., ELBO], images: Tensor, labels: Tensor | None, draws: Draws) -> Losses:
+    def __call__(
+        self, network: Callable[..., ELBO], images: Tensor, labels: ConditionLike | None, draws: Draws
+    ) -> Losses:
         """Return the loss and its two terms. Labels are not used."""
         bound, num_dims = network(levels_to_data(images, self.levels), draws["noise"]), images[0].numel()
         loss = -bound.total / num_dims

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from torch import Generator, Tensor
 
+from nelbo.condition import ConditionLike
 from nelbo.diffusion import ReverseProcess
 from nelbo.samplers import Sampler, Step
 
@@ -19,12 +20,12 @@ class Walk:
 
     Attributes:
         steps: the largest number of steps that the walk yields before t = 0, for progress reports.
-        start: maps a generator for each draw, and int64 (B,) labels or None, to the steps of a walk.
+        start: maps a generator for each draw, and labels int64 (B,), a condition or None, to the steps of a walk.
         finish: maps the x_0 at the end of the walk to the restored images, as data.
     """
 
     steps: int
-    start: Callable[[list[Generator], Tensor | None], Iterator[Step]]
+    start: Callable[[list[Generator], ConditionLike | None], Iterator[Step]]
     finish: Callable[[Tensor], Tensor] = lambda x_0: x_0
 
 
@@ -91,12 +92,12 @@ class ImageDamage(ABC):
             ConfigurationError: a sampler or an option that does not fit the damage.
         """
 
-    def mean(self, reverse: ReverseProcess, y: Tensor, label: Tensor | None) -> Tensor | None:
+    def mean(self, reverse: ReverseProcess, y: Tensor, label: ConditionLike | None) -> Tensor | None:
         """Return E[x_0|y] (1, C, H, W), as data, if one network call computes it; else None.
 
         Args:
             reverse: the model over its whole chain.
             y: the damaged image (1, C, H, W), as data.
-            label: int64 (1,) class number, for a conditional network.
+            label: int64 (1,) class number or a condition of one example, for a conditional network.
         """
         return None

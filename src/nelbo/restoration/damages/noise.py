@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from nelbo.condition import ConditionLike
 from nelbo.diffusion import ReverseProcess
 from nelbo.errors import ConfigurationError, NelboWarning, option, warn
 from nelbo.restoration.damages.damage import ImageDamage, Walk
@@ -66,7 +67,7 @@ class NoiseDamage(ImageDamage):
             ),
         )
 
-    def mean(self, reverse: ReverseProcess, y: Tensor, label: Tensor | None) -> Tensor | None:
+    def mean(self, reverse: ReverseProcess, y: Tensor, label: ConditionLike | None) -> Tensor | None:
         """Return E[x_0|y]; see `ImageDamage.mean`."""
         return posterior_mean(reverse, y, self._sigma(reverse), label)
 
