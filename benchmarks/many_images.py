@@ -97,7 +97,8 @@ def measured(folder: Path, num: int, workers: int, out: Path, kill_after: int | 
         time.sleep(INTERVAL)
     if child.returncode:
         raise SystemExit(f"{' '.join(command)} failed")
-    seconds = json.loads(child.stdout.read())["seconds"] if child.stdout else 0.0
+    printed = child.stdout.read() if child.stdout else ""  # Ray names a worker that died before the last line
+    seconds = json.loads(printed.splitlines()[-1])["seconds"]
     found = {"num": num, "workers": workers, "killed": killed, "scoring_seconds": seconds}
     return found | {"seconds": time.monotonic() - began, "driver_mib": most, "worker_mib": most_worker}
 

@@ -1,6 +1,7 @@
 """The engine ray gives the numbers of one process, also when workers are killed: nothing lost, nothing twice."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,15 +21,21 @@ pytestmark = pytest.mark.ray
 TWO = EngineOptions("ray", workers=2)
 
 
+def workers_environment() -> dict[str, str]:
+    """The environment of processes that import the jobs of these tests."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])}
+
+
 @pytest.fixture(scope="module")
 def started() -> Iterator[None]:
     """A Ray of two workers for all tests of this module, which the engine then uses."""
     import ray
 
-    os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)  # of the workers: FallingJob is one of the tests
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", workers_environment()["PYTHONPATH"])
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+        yield
+        ray.shutdown()
 
 
 @pytest.fixture
@@ -120,6 +127,35 @@ def test_more_workers_than_processors_are_refused(started: None):
         open_engine(EngineOptions("ray", workers=3)),
     ):
         pass
+
+
+def test_a_lost_worker_is_not_named_on_standard_output(place: Path, tmp_path: Path):
+    """Where the results may be JSON; in another process, whose Ray is not that of these tests."""
+    code = (
+        "import sys; from pathlib import Path; from nelbo.engines import EngineOptions, open_engine\n"
+        "from tests.engines.test_ray import OnceFallingJob\n"
+        "with open_engine(EngineOptions('ray', workers=1)) as engine:\n"
+        f"    results = list(engine.map(OnceFallingJob(Path({str(tmp_path)!r})), [7]))\n"
+        "print(results)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=workers_environment())
+    assert found.stdout == "[7]\n" and (tmp_path / "fallen").exists(), found.stderr
+
+
+class OnceFallingJob:
+    """A job whose first worker is killed."""
+
+    def __init__(self, memory: Path) -> None:
+        self.memory = memory
+
+    def open(self):
+        def do(item: int) -> int:
+            if not (self.memory / "fallen").exists():
+                (self.memory / "fallen").touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return item
+
+        return do
 
 
 def test_an_address_without_a_cluster_is_refused():

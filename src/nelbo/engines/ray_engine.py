@@ -7,9 +7,10 @@ makes the work restartable. A lost worker is started again by Ray, and its items
 
 import logging
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from typing import Any
 
 from nelbo.data.decoding import usable_processors
@@ -103,10 +104,12 @@ def ray_engine(options: EngineOptions) -> Iterator[RayEngine]:
         raise ConfigurationError(
             "the engine ray needs the package ray; install it by `pip install 'nelbo[ray]'`."
         ) from error
-    began = not ray.is_initialized()
-    if began:
-        _start(ray, options)
-    try:
+    with ExitStack() as ending:
+        if not ray.is_initialized():
+            # where a worker is lost, Ray prints so to standard output, which may be JSON
+            ending.enter_context(redirect_stdout(sys.stderr))
+            ending.callback(ray.shutdown)
+            _start(ray, options)
         there = int(ray.cluster_resources().get("CPU", 0))
         workers = options.workers or max(there, 1)
         if workers > there:
@@ -114,9 +117,6 @@ def ray_engine(options: EngineOptions) -> Iterator[RayEngine]:
                 f"{option('workers')} is {workers}, and Ray has {there} processors; give at most that many."
             )
         yield RayEngine(ray, workers, options.gpus or 0)
-    finally:
-        if began:
-            ray.shutdown()
 
 
 def _start(ray: Any, options: EngineOptions) -> None:
