@@ -13,12 +13,15 @@ from nelbo.cli.console import bars, name_rejects, say, show
 from nelbo.cli.evaluated import Evaluated, evaluated
 from nelbo.cli.options import (
     BatchOption,
+    ConditionImagesOption,
     DataOption,
     DeviceOption,
     JsonOption,
+    MaskOption,
     ResizeOption,
     RunArgument,
     SeedOption,
+    TableOption,
 )
 from nelbo.cli.outputs import check_outputs
 from nelbo.cli.results import prints_table, versioned, write_results
@@ -88,6 +91,9 @@ class _Options:
 def evaluate(
     run: RunArgument,
     data: DataOption = None,
+    mask: MaskOption = None,
+    table: TableOption = None,
+    condition_images: ConditionImagesOption = None,
     resize: ResizeOption = True,
     num: Annotated[
         int | None, typer.Option(min=1, help="Number of images, evenly spaced in the data set; all by default.")
@@ -101,10 +107,7 @@ def evaluate(
     steps: Annotated[
         int | None, typer.Option(help="Evaluate the model with this many reverse steps instead of all.")
     ] = None,
-    variance: Annotated[
-        str | None,
-        typer.Option(help=f"Variance of the reverse process: {VARIANCES}"),
-    ] = None,
+    variance: Annotated[str | None, typer.Option(help=f"Variance of the reverse process: {VARIANCES}")] = None,
     clip: Annotated[
         bool | None,
         typer.Option("--clip/--no-clip", help="Clip the predicted image to the range of the data; off by default."),
@@ -154,8 +157,9 @@ def evaluate(
     ELBO: reconstruction, KL and their total.
     """
     options = _Options(steps_per_image, steps, variance, clip, forms, known, ode, tolerance, probes, seed, batch_size)
-    if data is None and not resize:
-        raise ConfigurationError("--no-resize leaves images of --data out; give --data too.")
+    beside = {"mask": mask, "table": table, "condition_images": condition_images}
+    if data is None and (not resize or any(beside.values())):
+        raise ConfigurationError("--no-resize, --mask, --table and --condition-images belong to --data; give it too.")
     check_outputs({"--json": json}, [data], run)
     import nelbo
 
@@ -164,16 +168,15 @@ def evaluate(
     model.refuse_chain_options(options.of_the_chain)
     model.require_decoder()  # before the images are read
     with bars() as bar:
-        images = evaluated(model, data, resize, num, bar)
+        images = evaluated(model, data, resize, num, bar, beside)
         if forms:
             compared = _forms(model, images.chosen, options, bar)
         else:
             report, likelihood = _bound(model, images.chosen, options, bar)
     if forms:
         _show_forms(compared, images, json)
-    else:
-        if _show_bound(model, run, report, likelihood, images, json) and own and options.whole_chain:
-            _draw_per_step(report, model.folder)
+    elif _show_bound(model, run, report, likelihood, images, json) and own and options.whole_chain:
+        _draw_per_step(report, model.folder)
 
 
 def _forms(model: Run, images: ImageDataset, options: _Options, bar: Bars) -> FormsReport:

@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from nelbo.cli.console import name_changes
-from nelbo.cli.options import RESIZE
 from nelbo.display import counted
 
 if TYPE_CHECKING:
@@ -47,12 +46,14 @@ class Evaluated:
         }
 
 
-def evaluated(model: Run, data: str | None, resize: bool, num: int | None, bar: Bars) -> Evaluated:
-    """Read the held-out images of the run, or the images of --data, and choose --num of them.
+def evaluated(
+    model: Run, data: str | None, resize: bool, num: int | None, bar: Bars, beside: dict[str, Any]
+) -> Evaluated:
+    """Read the held-out images of the run, or those of --data with what lies beside them, and choose --num of them.
 
     A file that cannot be read belongs to neither part of the run's own data, so no held-out image is missing.
     """
-    from nelbo.data import load_for_model
+    from nelbo.cli.beside import read_images
     from nelbo.studies import Listener, data_of
 
     train = None
@@ -61,9 +62,8 @@ def evaluated(model: Run, data: str | None, resize: bool, num: int | None, bar: 
         images, train = split.require_test(), split.train
         available = len(images)
     else:
-        progress, limits = bar.of("reading images"), model.config.data.range
-        prepared = load_for_model(data, model.shape, resize=resize, progress=progress, limits=limits)
-        images = model.dataset_of(prepared.images, remedy=RESIZE)
+        prepared = read_images(model, data, resize, beside, bar)
+        images = prepared.images
         name_changes(prepared)
         available = len(images) + len(images.rejects)
     return Evaluated(images if num is None else images.spread(num), available, images.rejects, train)

@@ -8,8 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from nelbo.cli.beside import read_images
 from nelbo.cli.console import bars, name_changes, name_rejects, out
-from nelbo.cli.options import RESIZE, STDOUT, DeviceOption, JsonOption, ModelOption, ResizeOption, SeedOption
+from nelbo.cli.options import (
+    STDOUT,
+    ConditionImagesOption,
+    DeviceOption,
+    JsonOption,
+    MaskOption,
+    ModelOption,
+    ResizeOption,
+    SeedOption,
+    TableOption,
+)
 from nelbo.cli.outputs import check_outputs
 from nelbo.cli.results import prints_table, versioned, write_results
 from nelbo.progress import Bars
@@ -33,6 +44,9 @@ def score(
         typer.Option("--csv", help=f"Write the columns image (path) and bits_per_dim as CSV to this file {STDOUT}."),
     ] = None,
     json: JsonOption = None,
+    mask: MaskOption = None,
+    table: TableOption = None,
+    condition_images: ConditionImagesOption = None,
     resize: ResizeOption = True,
     steps_per_image: Annotated[
         int | None,
@@ -50,15 +64,14 @@ def score(
     """
     check_outputs({"--csv": csv_, "--json": json}, [images], model)
     import nelbo
-    from nelbo.data import load_for_model
 
     run = nelbo.load(model, device=device)
     run.refuse_chain_options({"steps_per_image": steps_per_image})
     run.require_decoder()  # before the images are read
     with bars() as bar:
-        progress, limits = bar.of("reading images"), run.config.data.range
-        prepared = load_for_model(images, run.shape, resize=resize, progress=progress, limits=limits)
-        dataset = run.dataset_of(prepared.images, remedy=RESIZE)
+        beside = {"mask": mask, "table": table, "condition_images": condition_images}
+        prepared = read_images(run, images, resize, beside, bar)
+        dataset = prepared.images
         report = _bound(run, dataset, steps_per_image, seed, bar)
     name_changes(prepared)
     ranking = sorted(zip(prepared.names, report.scores.tolist(), strict=True), key=lambda pair: -pair[1])

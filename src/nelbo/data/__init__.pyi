@@ -1,4 +1,6 @@
 from .batches import TrainingStream, loader
+from .beside import Beside, scale_of
+from .conditions import ConditionedDataset, Scale, Takes, taken_by
 from .counts import example_counts, read_counts
 from .datasets import ArrayDataset, ImageDataset, Reject, Split
 from .folder_dataset import FolderDataset
@@ -17,6 +19,8 @@ __all__ = [
     "KNOWN_SCORE",
     "MEMORY_PREFIX",
     "ArrayDataset",
+    "Beside",
+    "ConditionedDataset",
     "DataReport",
     "DataWarning",
     "FolderDataset",
@@ -25,8 +29,10 @@ __all__ = [
     "Picture",
     "Prepared",
     "Reject",
+    "Scale",
     "Single",
     "Split",
+    "Takes",
     "TrainingStream",
     "absolute_spec",
     "as_dataset",
@@ -42,6 +48,8 @@ __all__ = [
     "read_counts",
     "read_picture",
     "read_pictures",
+    "scale_of",
+    "taken_by",
     "toy",
     "toy_log_density",
     "toy_masses",

@@ -202,6 +202,13 @@ class Recipe(AnyRecipe):
             "bounds, scores and files, which use no class, are too large."
         ),
     ] = 0.1
+    condition_dropout: Annotated[
+        float,
+        Doc(
+            "Fraction of the training examples that are shown without the numbers and the image that the model is "
+            "conditioned on, as guidance needs."
+        ),
+    ] = 0.1
     training: Annotated[TrainerOptions, Doc("How it is trained.")] = field(
         default_factory=lambda: TrainerOptions(steps=800_000)
     )
@@ -210,10 +217,19 @@ class Recipe(AnyRecipe):
     def in_words(self) -> str:
         """Such as "linear schedule of 1000 steps, noise prediction, simple loss, uniform t"."""
         classes = f", class-conditional ({self.network.num_classes} classes)" if self.conditional else ""
+        classes += "".join(f", {each}" for each in self.takes)
         return (
             f"{self.schedule.kind} schedule of {self.schedule.num_steps} steps, {self.parameterization} prediction, "
             f"{self.loss} loss, {self.timesteps} t{classes}"
         )
+
+    @property
+    def takes(self) -> list[str]:
+        """In words, what the network takes beside x_t, t and a class."""
+        size, channels = self.network.condition_size, getattr(self.network, "condition_channels", None)
+        numbers = [] if size is None else [f"conditioned on {counted(size, 'number')}"]
+        image = [] if channels is None else [f"conditioned on an image of {counted(channels, 'channel')}"]
+        return numbers + image + ["missing pixels"] * self.network.masked
 
     @property
     def network_training(self) -> TrainerOptions:

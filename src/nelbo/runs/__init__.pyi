@@ -1,4 +1,5 @@
 from .codec_plan import PLAN_FILE, find_model, fit_codec
+from .conditions import told
 from .damaged import DamagedImage, prepare_damaged
 from .diffusion_model import DiffusionModel
 from .diffusion_run import DiffusionRun
@@ -42,4 +43,5 @@ __all__ = [
     "prepare_damaged",
     "read_config",
     "restore",
+    "told",
 ]

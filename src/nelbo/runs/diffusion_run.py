@@ -1,7 +1,7 @@
 """A finished diffusion model in its run folder: samples, bounds, restored images, files."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nelbo.codec import Bitstream, Decoded, ProgressiveCodec, RawImage
-from nelbo.data import DataWarning, Single, as_picture
+from nelbo.data import DataWarning, ImageDataset, Single, as_picture
 from nelbo.errors import warn
 from nelbo.options import options_from
 from nelbo.progress import Progress, reported
@@ -17,6 +17,7 @@ from nelbo.randomness import chosen_seed
 from nelbo.restoration import Restoration
 from nelbo.runs.classes import Label
 from nelbo.runs.codec_plan import load_codec
+from nelbo.runs.conditions import Numbers, told
 from nelbo.runs.decoder import DecoderWarning
 from nelbo.runs.folder import why_no_decoder
 from nelbo.runs.measured_diffusion import MeasuredDiffusion
@@ -47,10 +48,13 @@ class DiffusionRun(MeasuredDiffusion):
         seed: int | None = 0,
         first: int = 0,
         label: Label | None = None,
+        vector: Numbers | None = None,
+        condition_image: Single | Sequence[Single] | ImageDataset | None = None,
+        mask: Single | None = None,
         options: SamplingOptions | None = None,
         **changes: Any,
     ) -> Iterator[Step]:
-        """Sample images first..first+num-1 of a seed as one batch, and yield every step; `label` as in `sample`.
+        """Sample images first..first+num-1 of a seed as one batch, and yield every step; conditions as in `sample`.
 
         The t of each step is that of the full chain, also if the sampler strides.
 
@@ -59,8 +63,9 @@ class DiffusionRun(MeasuredDiffusion):
         """
         self.check_number(num, 1, first)
         self._warn_of_decoder()
-        seed = chosen_seed(seed)
-        return self.model.trajectory(num, SamplingOptions.of(options, **changes), seed=seed, first=first, label=label)
+        seed, chosen = chosen_seed(seed), SamplingOptions.of(options, **changes)
+        given = told(self.config.data, num, vector=vector, condition_image=condition_image, mask=mask)
+        return self.model.trajectory(num, chosen, seed=seed, first=first, label=label, condition=given)
 
     @torch.no_grad()
     def sample(
@@ -70,6 +75,9 @@ class DiffusionRun(MeasuredDiffusion):
         seed: int | None = 0,
         first: int = 0,
         label: Label | None = None,
+        vector: Numbers | None = None,
+        condition_image: Single | Sequence[Single] | ImageDataset | None = None,
+        mask: Single | None = None,
         batch_size: int = 64,
         progress: Progress | bool | None = None,
         options: SamplingOptions | None = None,
@@ -84,6 +92,10 @@ class DiffusionRun(MeasuredDiffusion):
             first: number of the first image.
             label: the class by name or number, a list with one for each image, "none" or "all"; by default drawn by its
                 frequency in training. See `DiffusionModel.classes`.
+            vector: numbers to condition on: by column, in the order of the columns, or a row for each image, in the
+                units of the table. See `nelbo.runs.told`. None, here and below, withholds the condition.
+            condition_image: an image to condition on, or one for each image.
+            mask: missing pixels, which are not drawn and have the level 0: see `nelbo.data.as_mask`.
             progress: True for a progress bar, or a function that is called with (steps done, steps in all).
             options: how to sample.
             changes: fields of `SamplingOptions` that replace those of `options`: `steps=20`.
@@ -98,18 +110,22 @@ class DiffusionRun(MeasuredDiffusion):
         self._warn_of_decoder()
         chosen, seed = SamplingOptions.of(options, **changes), chosen_seed(seed)
         classes, images = self.model.classes(label, num, seed=seed, first=first), list[Tensor]()
+        given = told(self.config.data, num, vector=vector, condition_image=condition_image, mask=mask)
         chosen = self.model.with_defaults(chosen, labelled=classes is not None)
         steps, batches = self.model.sampler(chosen).reverse.schedule.num_steps, -(-num // batch_size)
         with reported(progress, "sampling") as report:
             for batch, start in enumerate(range(0, num, batch_size)):
                 size = min(batch_size, num - start)
                 own = label if classes is None else classes[start : start + size]
-                walk = self.model.trajectory(size, chosen, seed=seed, first=first + start, label=own)
+                walk = self.model.trajectory(
+                    size, chosen, seed=seed, first=first + start, label=own, condition=given[start : start + size]
+                )
                 for done, step in enumerate(walk):
                     last = step
                     report(batch * steps + min(done + 1, steps), batches * steps)
                 images.append(pixels_of(last.x_0, self.levels))
-        return torch.cat(images)
+        drawn = torch.cat(images)
+        return drawn if given.observed is None else drawn.masked_fill(~given.observed, 0)
 
     def draft(self, num: int, seed: int) -> Tensor:
         """Draw samples for a preview during training, before the decoder is trained."""

@@ -17,6 +17,7 @@ from nelbo.files import refuse_pointer, write_json
 from nelbo.options import Doc, record_from
 from nelbo.paths import expanded
 from nelbo.recipes.recipe import AnyRecipe, recipe_from_json
+from nelbo.runs.beside_options import BESIDE, BesideOptions
 
 MOST_LISTED = 12
 CONFIG_FILE, MODEL_FILE, MASKING_FILE = "config.json", "model.safetensors", "masking.safetensors"
@@ -34,11 +35,12 @@ MAY_CHANGE = {
     "training.save_minutes",
     "training.preview_every",
 }
-READING = ("size", "mode", "held_out", "range")  # entries of `data` that are options of the same name
+# entries of `data` that are options of the same name
+READING = ("size", "mode", "held_out", "range", *BESIDE)
 
 
 @dataclass(frozen=True)
-class DataOptions(Displayed):
+class DataOptions(BesideOptions, Displayed):
     """The images that a run was trained on."""
 
     spec: Annotated[
@@ -81,6 +83,7 @@ class DataOptions(Displayed):
         return {
             "images": f"{shape} (C x H x W), {self.levels} levels{known}",
             "data": f"{source}: {counted(self.num_train, 'training image')}, {self.num_held_out:,} held out",
+            **({"beside": ", ".join(self.beside)} if self.beside else {}),
         }
 
 

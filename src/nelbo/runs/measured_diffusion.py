@@ -1,12 +1,13 @@
 """What a diffusion model measures: its bound, scores and likelihood, and its calibration."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self, cast
 
 from torch import Tensor, nn
 
-from nelbo.data import ImageDataset, Images, Single
+from nelbo.condition import Condition
+from nelbo.data import Beside, ConditionedDataset, ImageDataset, Images, Single
 from nelbo.diffusion import NoiseSchedule, ReverseProcess
 from nelbo.errors import RunError
 from nelbo.evaluation import (
@@ -94,6 +95,25 @@ class MeasuredDiffusion(Run):
         """Return p_theta of this model; `options` are those of `DiffusionModel.reverse`."""
         return self.model.reverse(**options)
 
+    def beside(
+        self, images: Images, *, mask: Any = None, table: Any = None, condition_images: Any = None
+    ) -> ImageDataset:
+        """Return images with what lies beside them, for `bound`, `score` and the other numbers of this run.
+
+        Args:
+            images: images in memory, or a data set.
+            mask: missing pixels: see `nelbo.data.Beside`, also for the others.
+            table: numbers to condition on (N, V), in the units and the order of the training table.
+            condition_images: N images to condition on.
+
+        Raises:
+            DataError: another number of entries than images.
+            ShapeError: images or masks of another shape.
+        """
+        dataset, data = self.dataset_of(images), self.config.data
+        attached = Beside(mask, table, condition_images).attached(dataset, None, None, columns=data.columns)
+        return attached.scaled_by(data.scale) if isinstance(attached, ConditionedDataset) else attached
+
     def bound(
         self,
         images: Images,
@@ -109,6 +129,8 @@ class MeasuredDiffusion(Run):
         """Compute the bound over images of any kind that `nelbo.data.as_dataset` takes: every term in bits/dim, eq. 5.
 
         It is the bound of p(x_0): here and in every other number of a run, a class-conditional network gets no class.
+        With numbers or images beside the images, it is that of p(x_0|these); with missing pixels, that of the observed
+        ones. See `beside`.
 
         Args:
             steps_per_image: values of t evaluated for each image; None for every t.
@@ -215,13 +237,15 @@ class MeasuredDiffusion(Run):
 
     def heat_map(
         self,
-        image: Single,
+        image: Single | ImageDataset,
         *,
         seed: int | None = 0,
         steps_per_image: int | None = 32,
         progress: Progress | bool | None = None,
     ) -> HeatMap:
         """Return the bits of each pixel of an image (C, H, W), whose mean is its score alone: see `score`.
+
+        Of a data set, such as one of `beside`, it is the first image.
 
         Raises:
             RunError: the decoder is not trained yet.
@@ -230,11 +254,13 @@ class MeasuredDiffusion(Run):
         self.require_decoder()
         if steps_per_image is not None:
             check_whole("steps_per_image", steps_per_image)
-        [pixels], seed, reverse = self.dataset_of([image]).images([0]), chosen_seed(seed), self.reverse()
+        dataset = image if isinstance(image, ImageDataset) else self.dataset_of([image])
+        [pixels], seed, reverse = dataset.images([0]), chosen_seed(seed), self.reverse()
         proposal = None if self.mse is None else expected_terms(reverse, self.mse)
         options: dict[str, Any] = {"steps_per_image": steps_per_image, "proposal": proposal, "seed": seed}
         with reported(progress, "scoring") as report:
-            return evaluate_heat_map(reverse, pixels, progress=report, **options)
+            condition = replace(Condition.of(dataset.condition([0])), label=None)
+            return evaluate_heat_map(reverse, pixels, condition=condition, progress=report, **options)
 
     def glance(self, images: ImageDataset) -> dict[str, float | None]:
         """Estimate the bound from few values of t; without L_0 if the pixel network of the decoder is not trained."""

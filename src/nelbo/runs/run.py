@@ -11,7 +11,8 @@ from typing import Any, ClassVar, Protocol, Self
 import torch
 from torch import Tensor, nn
 
-from nelbo.data import ImageDataset, Images, as_dataset
+from nelbo.data import Beside, ConditionedDataset, ImageDataset, Images, as_dataset
+from nelbo.data.beside import without_nan
 from nelbo.display import Displayed, Frame, counted, data_frame, with_error
 from nelbo.errors import ConfigurationError, RunError, ShapeError, option
 from nelbo.files import read_tensors, write_tensors
@@ -233,6 +234,7 @@ class Run(Displayed, ABC):
             ConfigurationError: a batch size below 1.
         """
         check_whole("batch_size", batch_size)
+        images, beside = without_nan(images, Beside())
         dataset = as_dataset(images, self.shape, self.levels, self.config.data.range)
         dataset.require_levels(self.levels)
         if dataset.shape != self.shape:
@@ -240,7 +242,8 @@ class Run(Displayed, ABC):
                 f"the images are {_by(dataset.shape)} (channels x height x width), and the model in {self.folder} "
                 f"needs {_by(self.shape)}; {remedy}, or choose another model."
             )
-        return dataset
+        attached = beside.attached(dataset, None, None)
+        return attached.scaled_by(self.config.data.scale) if isinstance(attached, ConditionedDataset) else attached
 
 
 def save_model(folder: Path, network: nn.Module, extras: dict[str, Tensor]) -> None:

@@ -1,15 +1,31 @@
 """The data of a training run: read for training, described in its configuration, and read again for evaluation."""
 
+import hashlib
 import os
+from typing import Any
 
-from nelbo.data import MEMORY_PREFIX, DataWarning, ImageDataset, Split, absolute_spec, fingerprint, load_data
-from nelbo.data.names import BUILT_IN, FULL
+from nelbo.condition import Condition
+from nelbo.data import (
+    MEMORY_PREFIX,
+    ConditionedDataset,
+    DataWarning,
+    ImageDataset,
+    Split,
+    absolute_spec,
+    fingerprint,
+    load_data,
+    scale_of,
+    taken_by,
+)
+from nelbo.data.names import BUILT_IN, FULL, path_of
 from nelbo.errors import DataError, option, warn
+from nelbo.runs.beside_options import BESIDE
 from nelbo.runs.folder import UNKNOWN_DATA, DataOptions, RunConfig, bundled_models
 from nelbo.runs.run import Run
 from nelbo.studies.data_request import DataRequest
 from nelbo.studies.listener import Listener
 
+DIGESTED = 256  # images whose masks, numbers or second images are digested
 LARGEST_SIDE = 256  # in pixels, of images that are used at their own size; larger images need a `size`
 
 
@@ -35,6 +51,7 @@ def read_split(request: DataRequest, *, workers: int | None, seed: int, listener
         progress=lambda done, total: listener.on_stage("reading images", done, total),
         largest=LARGEST_SIDE,
         range=request.range,
+        **request.beside,
     )
 
 
@@ -54,7 +71,29 @@ def described(request: DataRequest, split: Split) -> DataOptions:
         class_names=split.train.class_names,
         class_counts=split.train.class_counts,
         names=split.names if named else None,
+        **_described_beside(request, split),
     )
+
+
+def _described_beside(request: DataRequest, split: Split) -> dict[str, Any]:
+    """Return the fields of `DataOptions` that say what lies beside the images."""
+    found = {
+        name: os.path.realpath(path_of(value)) if isinstance(value, str) else f"{MEMORY_PREFIX}{_digest(split, name)}"
+        for name, value in request.beside.items()
+    }
+    takes, scale = taken_by(split.train), scale_of(split.train)
+    paired = split.train.paired if isinstance(split.train, ConditionedDataset) else None
+    numbers = {} if scale is None else {"columns": scale.columns, "means": scale.means, "stddevs": scale.stddevs}
+    shape = None if paired is None else paired.shape
+    return {**found, **numbers, "masked": takes.masked, "condition_shape": shape}
+
+
+def _digest(split: Split, name: str) -> str:
+    """Return 32 hexadecimal digits that tell what was given in memory beside the training images from others."""
+    some = split.train.spread(DIGESTED)
+    given = Condition.of(some.condition(range(len(some))))
+    part = {"mask": given.observed, "table": given.vector, "condition_images": given.image}[name]
+    return hashlib.sha256(b"" if part is None else part.numpy().tobytes()).hexdigest()[:32]
 
 
 def request_of(config: RunConfig) -> DataRequest:
@@ -75,7 +114,13 @@ def request_of(config: RunConfig) -> DataRequest:
             "the model was imported without its images, so they cannot be read again; use a run that was trained here, "
             f"or set {option('data')} where it is accepted."
         )
-    return DataRequest(data.spec, data.size, data.mode, data.held_out, range=data.range or FULL)
+    if any((getattr(data, name) or "").startswith(MEMORY_PREFIX) for name in BESIDE):
+        raise DataError(
+            "what lies beside the images was given to `nelbo.train` in memory and is not stored; call `run.bound` in "
+            "Python with a `nelbo.data.ConditionedDataset`."
+        )
+    beside = {name: getattr(data, name) for name in BESIDE}
+    return DataRequest(data.spec, data.size, data.mode, data.held_out, range=data.range or FULL, **beside)
 
 
 def data_of(run: Run, listener: Listener | None = None) -> Split:
