@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 import nelbo
-from nelbo.data import as_measured
+from nelbo.data import measured_dataset
 from nelbo.runs import DiffusionRun, load_as
 
 SHAPE = (2, 40, 56)
@@ -95,8 +95,8 @@ def measure(run: DiffusionRun, images: np.ndarray, num_files: int) -> Result:
     exact = exact_bits(images)
     gap = report.scores.numpy() - exact
     codec, total, lossless = run.measured_codec(), 0, True
-    assert run.config.data.scale is not None
-    levels = as_measured(images[:num_files]).dataset(run.config.data.scale).images(range(num_files))
+    assert run.config.data.level_scale is not None
+    levels = measured_dataset(images[:num_files], run.config.data.level_scale).images(range(num_files))
     for image, file in zip(levels, codec.encode(list(levels)), strict=True):
         content = file.to_bytes()
         total += len(content)

@@ -33,7 +33,7 @@ class Condition(Brief):
     Attributes:
         label: (B,) int64, negative for no class.
         vector: (B, V) float, standardised numbers; NaN where unknown.
-        image: (B, C', H, W) float in [-1, 1], of the size of x_t; NaN where unknown.
+        image: (B, C', H, W) float in [0, 1], of the size of x_t; NaN where unknown.
         observed: (B, C, H, W) or (B, 1, H, W) bool, false where a pixel of x_0 is missing. It must not depend on x_0,
             or the bound is none.
     """

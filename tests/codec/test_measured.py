@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from nelbo.codec.measured_codec import MeasuredCodec
 from nelbo.codec.measured_file import MeasuredFile, is_measured
-from nelbo.data import Scale
+from nelbo.data import LevelScale
 from nelbo.errors import CodecError, NelboError, ShapeError
 from nelbo.networks.digit_network import DigitNetwork
 from nelbo.refinement import LevelSplit, Refinement
@@ -29,7 +29,7 @@ def refinement(levels, channels=3, seed=0):
 
 @pytest.fixture(scope="module")
 def codec():
-    return MeasuredCodec(photographs().codec(), Scale(0, 1, LEVELS, "uint16"), refinement(LEVELS))
+    return MeasuredCodec(photographs().codec(), LevelScale(0, 1, LEVELS, "uint16"), refinement(LEVELS))
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def test_levels_outside_of_the_scale_are_refused(codec):
 
 
 def test_values_of_up_to_256_levels_need_no_digits(codec):
-    small = MeasuredCodec(codec.images, Scale(-1, 0.1, 200, "float32"), None)
+    small = MeasuredCodec(codec.images, LevelScale(-1, 0.1, 200, "float32"), None)
     image = torch.randint(200, (3, 6, 7), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     [file] = small.encode([image])
     assert file.length == 0

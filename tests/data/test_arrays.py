@@ -137,8 +137,13 @@ def test_advice_for_other_values_works_when_it_is_executed(array: np.ndarray) ->
 
 def test_values_that_are_not_finite_are_named_with_a_range() -> None:
     array = np.array([[[[np.nan, -np.inf, 0.5, np.inf]]]])
-    with pytest.warns(DataWarning, match=r"0\.\.1 became 0\.\.255; values outside are clipped; NaN became 0\."):
-        assert load_data(array, range=(0, 1), held_out=0).train[0].flatten().tolist() == [0, 0, 128, 255]
+    with (
+        pytest.warns(DataWarning, match=r"0\.\.1 became 0\.\.255; values outside are clipped\."),
+        pytest.warns(DataWarning, match="NaN .*: missing pixels"),
+    ):
+        images = load_data(array, range=(0, 1), held_out=0).train
+    assert images[0].flatten().tolist() == [0, 0, 128, 255]
+    assert images.observed([0]).flatten().tolist() == [False, True, True, True]
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.int32, np.float32, np.bool_])
@@ -195,7 +200,7 @@ def test_dark_fractions_are_no_set_of_low_levels() -> None:
 def test_nan_may_hide_values_outside_of_a_range() -> None:
     values = np.full((4, 6, 5), 2.0)
     values[0, 0, :3] = np.nan, 500, -3
-    with pytest.warns(DataWarning, match="values outside are clipped; NaN became 0"):
+    with pytest.warns(DataWarning, match="values outside are clipped"):
         load_data(values, range=(0, 10))
 
 

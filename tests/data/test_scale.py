@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nelbo
-from nelbo.data import DataWarning, Scale
+from nelbo.data import DataWarning, LevelScale
 from nelbo.errors import ConfigurationError, DataError
 
 
 @given(st.integers(-1000, 1000), st.sampled_from([1, 2, 0.5, 0.01, 1e-6]), st.integers(2, 65_536), st.data())
 def test_levels_come_back_from_their_values(first, quantum, levels, data):
-    scale = Scale(first * quantum, quantum, levels, "float64")
+    scale = LevelScale(first * quantum, quantum, levels, "float64")
     x = torch.tensor(data.draw(st.lists(st.integers(0, levels - 1), min_size=1, max_size=20)))
     back = scale.to_levels(scale.to_values(x), "x")
     assert torch.equal(back.long(), x)
@@ -33,20 +33,20 @@ def test_levels_come_back_from_their_values(first, quantum, levels, data):
     ],
 )
 def test_range_of_values_that_are_found_or_given(values, range, quantum, low, high, levels):
-    scale = Scale.of([values], range, quantum)
+    scale = LevelScale.of([values], range, quantum)
     assert (scale.low, scale.high, scale.levels) == (pytest.approx(low), pytest.approx(high), levels)
 
 
 def test_too_many_levels_are_refused_with_a_quantum_that_fits():
     with pytest.raises(ConfigurationError, match=r"makes 1,000,001 levels .*choose a quantum of 1\.6e-05 or more"):
-        Scale(0, 1e-6, 1_000_001, "float32")
-    assert Scale.of([np.array([0.0, 1.0])], (0, 1), 1.6e-5).levels == 62_501
+        LevelScale(0, 1e-6, 1_000_001, "float32")
+    assert LevelScale.of([np.array([0.0, 1.0])], (0, 1), 1.6e-5).levels == 62_501
 
 
 @pytest.mark.parametrize("quantum", [0, -1, float("nan"), float("inf"), "1", True, None])
 def test_other_quanta_are_refused(quantum):
     with pytest.raises(ConfigurationError, match=r"quantum is .*expected the difference between"):
-        Scale(0, quantum, 256, "uint16")
+        LevelScale(0, quantum, 256, "uint16")
 
 
 @pytest.mark.parametrize(
@@ -59,18 +59,18 @@ def test_other_quanta_are_refused(quantum):
 )
 def test_values_without_a_level_are_refused(values, message):
     with pytest.raises(DataError, match=message):
-        Scale(0, 1, 5, "int64").to_levels(values[0], "x.npy")
+        LevelScale(0, 1, 5, "int64").to_levels(values[0], "x.npy")
 
 
 def test_types_that_differ_or_are_no_numbers_are_refused():
     with pytest.raises(DataError, match="the types float32, uint16; expected one type"):
-        Scale.of([np.zeros(2, np.uint16), np.zeros(2, np.float32)], "auto", 1)
+        LevelScale.of([np.zeros(2, np.uint16), np.zeros(2, np.float32)], "auto", 1)
     with pytest.raises(DataError, match="the type bool"):
-        Scale.of([np.zeros(2, bool)], "auto", 1)
+        LevelScale.of([np.zeros(2, bool)], "auto", 1)
     with pytest.raises(DataError, match="no value of the images is finite"):
-        Scale.of([np.full(2, np.nan)], "auto", 1)
+        LevelScale.of([np.full(2, np.nan)], "auto", 1)
     with pytest.raises(ConfigurationError, match="has no meaning for float32 values"):
-        Scale.of([np.zeros(2, np.float32)], "full", 1)
+        LevelScale.of([np.zeros(2, np.float32)], "full", 1)
 
 
 def test_rounded_values_are_reported(tmp_path):

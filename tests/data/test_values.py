@@ -97,7 +97,7 @@ def test_sub_folders_are_classes_and_damaged_files_are_left_out(tmp_path):
     with pytest.warns(DataWarning, match="1 file cannot be used"):
         split = nelbo.load_data(tmp_path, quantum=1, held_out=2)
     assert split.train.class_names == ("a", "b") and len(split.train) == 4
-    assert split.scale is not None and split.train.levels == split.scale.levels
+    assert split.level_scale is not None and split.train.levels == split.level_scale.levels
     with pytest.raises(DataError, match=r"1 file cannot be used: .*9\.tif"):
         nelbo.load_data(tmp_path, quantum=1, on_reject="stop")
 

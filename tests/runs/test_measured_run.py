@@ -9,7 +9,7 @@ import torch
 import nelbo
 from nelbo.codec.measured_codec import MeasuredCodec
 from nelbo.codec.measured_file import MeasuredFile
-from nelbo.data import as_measured
+from nelbo.data import measured_dataset
 from nelbo.errors import ConfigurationError, DataError
 from nelbo.evaluation import measure_bound
 from nelbo.refinement import coarse
@@ -49,13 +49,13 @@ def run(measured_folder):
 
 
 def test_the_configuration_states_the_scale(run):
-    scale = run.config.data.scale
+    scale = run.config.data.level_scale
     assert (scale.low, scale.high, scale.quantum, scale.levels, scale.dtype) == (-320, 320, 0.125, 5121, "float32")
     assert (run.levels, run.config.data.levels, run.shape) == (5121, 161, SHAPE)
 
 
 def test_the_bound_is_that_of_the_coarse_levels_and_the_bits_of_the_digits(run):
-    dataset = as_measured(images(8, 1)).dataset(run.config.data.scale)
+    dataset = measured_dataset(images(8, 1), run.config.data.level_scale)
     report = run.bound(images(8, 1), steps_per_image=4)
     chain = measure_bound(run.reverse(), coarse(dataset), steps_per_image=4, proposal=run._proposal(run.reverse()))
     digits = run.refinement.nats(dataset.images(range(8))).flatten(1).mean(1) / math.log(2)
@@ -75,7 +75,7 @@ def test_samples_have_the_levels_and_values_of_the_scale(run):
     drawn = run.sample(3, seed=5, steps=4)
     assert drawn.dtype == torch.int32 and drawn.shape == (3, *SHAPE) and int(drawn.max()) < 5121
     assert torch.equal(run.sample(2, first=1, seed=5, steps=4, batch_size=1), drawn[1:])
-    values = run.config.data.scale.to_values(drawn)
+    values = run.config.data.level_scale.to_values(drawn)
     assert values.dtype == np.float32 and np.abs(values).max() <= 320
 
 
@@ -85,8 +85,8 @@ def test_values_outside_of_the_scale_are_refused(run):
 
 
 def test_files_hold_the_bits_of_the_digits_and_give_the_values_back(run):
-    codec = MeasuredCodec(photographs().codec(), run.config.data.scale, run.refinement)
-    levels = as_measured(images(2, 3)).dataset(run.config.data.scale).images([0, 1])
+    codec = MeasuredCodec(photographs().codec(), run.config.data.level_scale, run.refinement)
+    levels = measured_dataset(images(2, 3), run.config.data.level_scale).images([0, 1])
     for image, file in zip(levels, codec.encode(list(levels)), strict=True):
         bits = float(run.refinement.nats(image[None]).sum()) / math.log(2)
         assert bits <= 8 * file.length <= bits + 32
@@ -108,6 +108,6 @@ def test_what_is_not_supported_is_refused(run):
 
 
 def test_the_chain_is_trained_on_coarse_levels(run):
-    dataset = as_measured(images(4, 1)).dataset(run.config.data.scale)
+    dataset = measured_dataset(images(4, 1), run.config.data.level_scale)
     assert coarse(dataset).levels == run.config.data.levels
     assert run.glance(dataset)["held_out_bits_per_dim"] > 0

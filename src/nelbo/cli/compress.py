@@ -131,7 +131,7 @@ def compress(
         (check_folder if target.is_dir() else check_target)(target)
     chosen = Compressor.of(model, batch_size, integers, device)
     codec, run = chosen.codec, chosen.run
-    if run is not None and run.config.data.scale is not None:
+    if run is not None and run.config.data.level_scale is not None:
         if num is not None or report or not ending.lossless:
             raise ConfigurationError(
                 "measured values are compressed losslessly and whole; remove --num, --report, --lossy-only, "

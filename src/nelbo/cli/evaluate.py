@@ -25,12 +25,15 @@ from nelbo.cli.evaluate_options import PROBES, STEPS_PER_IMAGE, TOLERANCE, Evalu
 from nelbo.cli.evaluated import Evaluated, evaluated
 from nelbo.cli.options import (
     BatchOption,
+    ConditionImagesOption,
     DataOption,
     DeviceOption,
     JsonOption,
+    MaskOption,
     ResizeOption,
     RunArgument,
     SeedOption,
+    TableOption,
 )
 from nelbo.cli.outputs import check_outputs
 from nelbo.cli.results import prints_table, versioned, write_results
@@ -48,6 +51,9 @@ if TYPE_CHECKING:
 def evaluate(
     run: RunArgument,
     data: DataOption = None,
+    mask: MaskOption = None,
+    table: TableOption = None,
+    condition_images: ConditionImagesOption = None,
     resize: ResizeOption = True,
     num: Annotated[
         int | None, typer.Option(min=1, help="Number of images, evenly spaced in the data set; all by default.")
@@ -61,10 +67,7 @@ def evaluate(
     steps: Annotated[
         int | None, typer.Option(help="Evaluate the model with this many reverse steps instead of all.")
     ] = None,
-    variance: Annotated[
-        str | None,
-        typer.Option(help=f"Variance of the reverse process: {VARIANCES}"),
-    ] = None,
+    variance: Annotated[str | None, typer.Option(help=f"Variance of the reverse process: {VARIANCES}")] = None,
     clip: Annotated[
         bool | None,
         typer.Option("--clip/--no-clip", help="Clip the predicted image to the range of the data; off by default."),
@@ -123,8 +126,9 @@ def evaluate(
     options = EvaluateOptions(
         steps_per_image, steps, variance, clip, forms, known, ode, tolerance, probes, seed, batch_size, parts
     )
-    if data is None and not resize:
-        raise ConfigurationError("--no-resize leaves images of --data out; give --data too.")
+    beside = {"mask": mask, "table": table, "condition_images": condition_images}
+    if data is None and (not resize or any(beside.values())):
+        raise ConfigurationError("--no-resize, --mask, --table and --condition-images belong to --data; give it too.")
     check_outputs({"--json": json}, [data], run)
     import nelbo
 
@@ -133,16 +137,15 @@ def evaluate(
     model.refuse_chain_options(options.of_the_chain)
     model.require_decoder()  # before the images are read
     with bars() as bar:
-        images = evaluated(model, data, resize, num, bar, in_place=parts is not None)
+        images = evaluated(model, data, resize, num, bar, beside, in_place=parts is not None)
         if forms:
             compared = _forms(model, images.chosen, options, bar)
         else:
             report, likelihood = _bound(model, images.chosen, options, bar, device)
     if forms:
         _show_forms(compared, images, json)
-    else:
-        if _show_bound(model, run, report, likelihood, images, json) and own and options.whole_chain:
-            _draw_per_step(report, model.folder)
+    elif _show_bound(model, run, report, likelihood, images, json) and own and options.whole_chain:
+        _draw_per_step(report, model.folder)
 
 
 def _forms(model: Run, images: ImageDataset, options: EvaluateOptions, bar: Bars) -> FormsReport:

@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from nelbo.cli.console import name_changes
-from nelbo.cli.options import RESIZE
 from nelbo.display import counted
 
 if TYPE_CHECKING:
@@ -48,13 +47,20 @@ class Evaluated:
 
 
 def evaluated(
-    model: Run, data: str | None, resize: bool, num: int | None, bar: Bars, in_place: bool = False
+    model: Run,
+    data: str | None,
+    resize: bool,
+    num: int | None,
+    bar: Bars,
+    beside: dict[str, Any],
+    in_place: bool = False,
 ) -> Evaluated:
-    """Read the held-out images of the run, or the images of --data, and choose --num of them.
+    """Read the held-out images of the run, or those of --data with what lies beside them, and choose --num of them.
 
     With `in_place`, images of --data stay in their files. A file that cannot be read belongs to neither part of the
     run's own data, so no held-out image is missing.
     """
+    from nelbo.data import Beside
     from nelbo.studies import Listener, data_of
 
     train = None
@@ -63,8 +69,9 @@ def evaluated(
         images, train = split.require_test(), split.train
         available = len(images)
     else:
-        prepared = model.read(data, resize=resize, progress=bar.of("reading images"), in_place=in_place)
-        images = model.dataset_of(prepared.images, remedy=RESIZE)
+        progress = bar.of("reading images")
+        prepared = model.read(data, resize=resize, progress=progress, in_place=in_place, beside=Beside(**beside))
+        images = prepared.images
         name_changes(prepared)
         available = len(images) + len(images.rejects)
     return Evaluated(images if num is None else images.spread(num), available, images.rejects, train)

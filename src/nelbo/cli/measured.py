@@ -25,14 +25,14 @@ def compress_measured(codec: MeasuredCodec, spec: str, target: Path | None, effo
         ConfigurationError: no output is named, or it is another file already.
         DataError: the images cannot be read, or have values outside of the model's scale.
     """
-    from nelbo.data import as_measured
+    from nelbo.data import measured_dataset, read_values
     from nelbo.files import write_bytes
 
     if target is None:
         raise ConfigurationError("measured values are compressed to files; set --out to the file or folder to write.")
-    values = as_measured(spec)
+    values = read_values(spec)
     name_rejects(values.rejects, "")
-    levels = values.dataset(codec.scale)
+    levels = measured_dataset(values, codec.scale)
     paths = _targets(target, [Path(name) for name in values.names], ".nelbo")
     if taken := [path for path in paths if path.exists()]:
         raise ConfigurationError(f"files exist already ({some(taken)}); choose another --out, or delete them.")

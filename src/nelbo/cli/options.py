@@ -13,6 +13,7 @@ from nelbo.cli.flags import as_flag
 from nelbo.errors import SETTING, ConfigurationError
 from nelbo.options import help_of
 from nelbo.runs.sampling_options import SamplingOptions
+from nelbo.studies.data_request import DataRequest
 
 
 def flag_help(kind: type[Any], name: str, prefix: str = "") -> str:
@@ -58,6 +59,11 @@ ResizeOption = Annotated[
         "another size or mode are left out.",
     ),
 ]
+MaskOption = Annotated[str | None, typer.Option(metavar="FOLDER", help=flag_help(DataRequest, "mask"))]
+TableOption = Annotated[str | None, typer.Option(metavar="FILE.csv", help=flag_help(DataRequest, "table"))]
+ConditionImagesOption = Annotated[
+    str | None, typer.Option(metavar="FOLDER", help=flag_help(DataRequest, "condition_images"))
+]
 RESIZE = "leave out --no-resize"  # the remedy for images of another shape, where ResizeOption is offered
 SeedOption = Annotated[int, typer.Option(help="Random seed.")]
 JsonOption = Annotated[Path | None, typer.Option(help=f"Write the results as JSON to this file {STDOUT}.")]
@@ -69,6 +75,14 @@ GuidanceIntervalOption = Annotated[
     tuple[float, float] | None, typer.Option(help=help_of(SamplingOptions, "guidance_interval"))
 ]
 PrecisionOption = Annotated[str | None, typer.Option(help=help_of(SamplingOptions, "precision"))]
+VectorOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NUMBERS",
+        help="Numbers to condition on: in the order of the table's columns, such as 1.5,3, or by column, such as "
+        "age=1.5,depth=3; a column that is left out, or nan, is unknown.",
+    ),
+]
 BatchOption = Annotated[int, typer.Option(min=1, help="Images per pass through the network.")]
 TilesOption = Annotated[
     int,
@@ -100,6 +114,25 @@ def parse_setting(text: str) -> tuple[str, Any]:
         return name, json.loads(value)
     except json.JSONDecodeError:
         return name, value
+
+
+def parse_vector(text: str | None) -> list[float] | dict[str, float] | None:
+    """Read the numbers of --vector: `1.5,nan,3` in the order of the columns, or `age=1.5,depth=3`.
+
+    Raises:
+        ConfigurationError: something else.
+    """
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    try:
+        if all("=" in part for part in parts):
+            return {name.strip(): float(value) for name, _, value in (part.rpartition("=") for part in parts)}
+        return [float(part) for part in parts]
+    except ValueError:
+        raise ConfigurationError(
+            f"--vector {text!r} is neither numbers, such as 1.5,3, nor columns, such as age=1.5,depth=3."
+        ) from None
 
 
 def parse_settings(texts: Sequence[str] | None, flags: Mapping[str, Any] | None = None) -> dict[str, Any]:

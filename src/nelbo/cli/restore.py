@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nelbo.cli.console import bars, say
-from nelbo.cli.options import DeviceOption, ModelOption, flag_help
+from nelbo.cli.options import DeviceOption, ModelOption, VectorOption, flag_help, parse_vector
 from nelbo.cli.outputs import check_outputs
 from nelbo.errors import ConfigurationError
 from nelbo.options import options_from
@@ -71,6 +71,8 @@ def restore(
     steps: Annotated[int | None, typer.Option(help=_help("steps"))] = None,
     eta: Annotated[float | None, typer.Option(help=_help("eta"))] = None,
     label: Annotated[str | None, typer.Option(help=_help("label"))] = None,
+    vector: VectorOption = None,
+    condition_image: Annotated[Path | None, typer.Option(help=_help("condition_image"))] = None,
     guidance: Annotated[float | None, typer.Option(help=_help("guidance"))] = None,
     jump: Annotated[int | None, typer.Option(help=_help("jump"))] = None,
     resamplings: Annotated[int | None, typer.Option(help=_help("resamplings"))] = None,
@@ -104,6 +106,8 @@ def restore(
         "steps": steps,
         "eta": eta,
         "label": label,
+        "vector": parse_vector(vector),
+        "condition_image": condition_image,
         "guidance": guidance,
         "jump": jump,
         "resamplings": resamplings,

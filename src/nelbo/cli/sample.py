@@ -18,6 +18,8 @@ from nelbo.cli.options import (
     SamplerOption,
     SpacingOption,
     StepsOption,
+    VectorOption,
+    parse_vector,
 )
 from nelbo.cli.outputs import check_outputs
 from nelbo.errors import ConfigurationError
@@ -27,7 +29,7 @@ from nelbo.runs.sampling_options import SamplingOptions
 if TYPE_CHECKING:
     import torch
 
-    from nelbo.data import Scale
+    from nelbo.data import ImageDataset, LevelScale
     from nelbo.runs import Run
     from nelbo.training import Processes
 
@@ -61,6 +63,15 @@ def sample(
             "without a class. By default, classes are drawn by their frequency in training."
         ),
     ] = None,
+    vector: VectorOption = None,
+    condition_image: Annotated[
+        Path | None,
+        typer.Option(help="Image to condition on, or a folder with one for each image, in the order of their names."),
+    ] = None,
+    mask: Annotated[
+        Path | None,
+        typer.Option(help="Mask picture, white where pixels are missing: these are not drawn, and black in the file."),
+    ] = None,
     guidance: GuidanceOption = None,
     guidance_interval: GuidanceIntervalOption = None,
     eta: Annotated[float | None, typer.Option(help=_help("eta"))] = None,
@@ -91,7 +102,9 @@ def sample(
     given = {name: value for name, value in given.items() if value is not None}
     SamplingOptions.of(**given)  # mistakes are reported before torch is imported
     _check_out(out, run)
-    _draw(run, out, num, label, {"seed": seed, "batch_size": batch_size, **given}, device)
+    told = {"label": label, "vector": parse_vector(vector), "condition_image": condition_image, "mask": mask}
+    told = {name: value for name, value in told.items() if value is not None}
+    _draw(run, out, num, told, {"seed": seed, "batch_size": batch_size, **given}, device)
 
 
 def _check_out(out: Path, run: str) -> None:
@@ -113,7 +126,7 @@ def _is_folder(out: Path) -> bool:
     return out.suffix.lower() not in PICTURES + ARRAYS and (out.is_dir() or not out.suffix)
 
 
-def _draw(run: str, out: Path, num: int, label: str | None, options: dict[str, Any], device: str | None) -> None:
+def _draw(run: str, out: Path, num: int, told: dict[str, Any], options: dict[str, Any], device: str | None) -> None:
     """Load the model, draw this process's share of the images, and write all of them from the first process."""
     import torch
 
@@ -123,24 +136,25 @@ def _draw(run: str, out: Path, num: int, label: str | None, options: dict[str, A
     processes = Processes.here()
     processes.meet()
     model = nelbo.load(run, device=device or processes.device)
-    model.refuse_chain_options({**options, "label": label, "seed": None, "batch_size": None})
+    model.refuse_chain_options({**options, **told, "seed": None, "batch_size": None})
     model.check_number(num, options["batch_size"])
     if _is_folder(out) and model.shape[1:] == (1, 1):
         raise ConfigurationError(f"--out {out} is a folder, but the model draws points; name a .png or .npy file.")
-    if label is not None:
-        options["label"] = label
-    parts = _parts(model, processes, num, options)
+    parts = _parts(model, processes, num, {**options, **told})
     images = torch.cat(list(processes.union(parts).values()))
     if processes.index == 0:
-        _write(images, out, model.levels, model.config.data.scale)
+        _write(images, out, model.levels, model.config.data.level_scale)
         say(f"{num} image{'s' * (num != 1)} in {out}")
 
 
 def _parts(model: Run, processes: Processes, num: int, options: dict[str, Any]) -> dict[int, torch.Tensor]:
     """Draw this process's batches: the first image's number -> uint8 images."""
+    import torch
+
     batch_size = options["batch_size"]
     own = range(processes.index * batch_size, num, processes.count * batch_size)
     parts: dict[int, torch.Tensor] = {}
+    pairs = _pairs(model, options.pop("condition_image", None), num)
     with bars() as bar:
         for turn, start in enumerate(own):
             size = min(batch_size, num - start)
@@ -148,11 +162,30 @@ def _parts(model: Run, processes: Processes, num: int, options: dict[str, Any]) 
             def progress(done: int, total: int, turn: int = turn) -> None:
                 bar("sampling", turn * total + done, len(own) * total)
 
+            if pairs is not None:
+                options["condition_image"] = pairs.subset(torch.arange(start, start + size) % len(pairs))
             parts[start] = model.sample(size, first=start, progress=progress, **options)
     return parts
 
 
-def _write(images: torch.Tensor, out: Path, levels: int, scale: Scale | None) -> None:
+def _pairs(model: Run, given: Path | None, num: int) -> ImageDataset | None:
+    """Read the images to condition on: one, or `num` of a folder."""
+    from nelbo.data import as_dataset
+
+    shape = model.config.data.condition_shape
+    if given is None:
+        return None
+    if shape is None:
+        raise ConfigurationError("the model was trained without --condition-images; remove --condition-image.")
+    pairs = as_dataset(given, shape, 256)
+    if len(pairs) not in (1, num):
+        raise ConfigurationError(
+            f"--condition-image {given} holds {len(pairs)} images; give one image, or --num {len(pairs)}."
+        )
+    return pairs
+
+
+def _write(images: torch.Tensor, out: Path, levels: int, scale: LevelScale | None) -> None:
     """Write images: measured values in their own type, unless the output is one picture."""
     from nelbo.data import write_values
     from nelbo.files import whole_folder, write_array

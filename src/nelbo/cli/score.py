@@ -20,15 +20,17 @@ from nelbo.cli.engine import (
     parts_given,
 )
 from nelbo.cli.options import (
-    RESIZE,
     STDOUT,
     BatchOption,
+    ConditionImagesOption,
     DataOption,
     DeviceOption,
     JsonOption,
+    MaskOption,
     ModelOption,
     ResizeOption,
     SeedOption,
+    TableOption,
     flag_help,
 )
 from nelbo.cli.outputs import check_outputs, check_pictures
@@ -60,6 +62,9 @@ def score(
         ),
     ] = None,
     json: JsonOption = None,
+    mask: MaskOption = None,
+    table: TableOption = None,
+    condition_images: ConditionImagesOption = None,
     heat_map: Annotated[
         Path | None,
         typer.Option(help="Write a picture of the bits of each pixel for every image into this folder."),
@@ -108,14 +113,20 @@ def score(
     check_outputs({"--csv": csv_, "--json": json}, [images, data], model)
     check_pictures("--heat-map", heat_map, images, model)
     import nelbo
+    from nelbo.data import Beside
 
     run = nelbo.load(model, device=device)
     run.refuse_chain_options({"steps_per_image": steps_per_image, "heat_map": heat_map})
     run.require_decoder()  # before the images are read
     with bars() as bar:
-        in_place = parts is not None
-        prepared = run.read(images, resize=resize, progress=bar.of("reading images"), in_place=in_place)
-        dataset = run.dataset_of(prepared.images, remedy=RESIZE)
+        prepared = run.read(
+            images,
+            resize=resize,
+            progress=bar.of("reading images"),
+            in_place=parts is not None,
+            beside=Beside(mask, table, condition_images),
+        )
+        dataset = prepared.images
         if parts is not None:
             by_parts = scored_by_parts(run, dataset, prepared.names, parts, options, device, bar)
             name_changes(prepared)
@@ -153,7 +164,7 @@ def _others(run: Run, data: str, resize: bool, bar: Bars) -> ImageDataset:
     """Read the images of --data."""
     prepared = run.read(data, resize=resize, progress=bar.of("reading held-out images"))
     name_changes(prepared)
-    return run.dataset_of(prepared.images, remedy=RESIZE)
+    return prepared.images
 
 
 def _measured(

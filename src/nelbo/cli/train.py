@@ -11,7 +11,14 @@ import typer
 
 from nelbo.cli.console import say
 from nelbo.cli.ending import Ended
-from nelbo.cli.options import SetOption, flag_help, parse_settings
+from nelbo.cli.options import (
+    ConditionImagesOption,
+    MaskOption,
+    SetOption,
+    TableOption,
+    flag_help,
+    parse_settings,
+)
 from nelbo.data.names import read_range, read_size
 from nelbo.errors import SETTING
 from nelbo.options import known
@@ -55,6 +62,9 @@ def train(
     mode: Annotated[str | None, typer.Option(help=_of_data("mode"))] = None,
     held_out: Annotated[float | None, typer.Option(help=_of_data("held_out"))] = None,
     on_reject: Annotated[str | None, typer.Option(help=_of_data("on_reject"))] = None,
+    mask: MaskOption = None,
+    table: TableOption = None,
+    condition_images: ConditionImagesOption = None,
     range: Annotated[str | None, typer.Option(help=_of_data("range"))] = None,
     quantum: Annotated[float | None, typer.Option(help=_of_data("quantum"))] = None,
     flip: Annotated[bool | None, typer.Option("--flip/--no-flip", help=_of_training("flip"))] = None,
@@ -100,6 +110,7 @@ def train(
     if preset is not None:
         known(preset, PRESETS, "preset")  # before torch is imported
     reading: dict[str, Any] = {"mode": mode, "held_out": held_out, "on_reject": on_reject, "quantum": quantum}
+    reading |= {"mask": mask, "table": table, "condition_images": condition_images}
     reading |= {"size": read_size(size), "range": None if range is None else read_range(range)}
     reading = {name: value for name, value in reading.items() if value is not None}
     _train(data, reading, out, preset, overrides, tensorboard, pictures, verbose)

@@ -11,7 +11,7 @@ from nelbo.codec.codec import ProgressiveCodec, made_by_another
 from nelbo.codec.header import RESTORE
 from nelbo.codec.measured_file import FINGERPRINT, MeasuredFile, hash_of_levels
 from nelbo.codec.range_coder import WIDE, RangeDecoder, RangeEncoder
-from nelbo.data import Scale
+from nelbo.data import LevelScale
 from nelbo.display import Brief
 from nelbo.errors import CodecError, ShapeError
 from nelbo.probability.integer_gaussian import MASS, MASS_BITS
@@ -44,7 +44,7 @@ class MeasuredCodec(Brief):
     """
 
     images: ProgressiveCodec
-    scale: Scale
+    scale: LevelScale
     refinement: Refinement | None
 
     @property

@@ -11,7 +11,7 @@ from torch import Tensor
 from nelbo.codec.bitstream import Bitstream
 from nelbo.codec.header import RESTORE, HeaderReader, varint
 from nelbo.codec.raw_image import MAGIC, VERSION_MARK, RawImage
-from nelbo.data import Scale
+from nelbo.data import LevelScale
 from nelbo.errors import CodecError, ConfigurationError
 
 MEASURED_FORMAT = 3
@@ -35,7 +35,7 @@ class MeasuredFile:
     """
 
     fingerprint: bytes
-    scale: Scale
+    scale: LevelScale
     level_hash: bytes
     coarse: Bitstream | RawImage
     message: bytes
@@ -82,7 +82,7 @@ class MeasuredFile:
         num_coarse, length = reader.varint(), reader.varint()
         check, rest = int.from_bytes(reader.take(4), "big"), reader.rest()
         try:
-            scale = Scale(low, quantum, levels, TYPES[kind])
+            scale = LevelScale(low, quantum, levels, TYPES[kind])
         except (IndexError, ConfigurationError, OverflowError, ValueError) as error:
             raise CodecError(f"the file is damaged: its header is invalid; {RESTORE}") from error
         if len(rest) > num_coarse + length:

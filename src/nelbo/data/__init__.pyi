@@ -1,4 +1,6 @@
 from .batches import TrainingStream, loader
+from .beside import Beside
+from .conditions import ConditionedDataset, Scale, Takes, scale_of, taken_by
 from .counts import example_counts, read_counts
 from .datasets import ArrayDataset, ImageDataset, Reject, Split
 from .folder_dataset import FolderDataset
@@ -7,25 +9,29 @@ from .given import digest_of, fingerprint
 from .image_names import names_of
 from .inputs import Images, Single, as_dataset, as_mask, as_picture, as_pixels
 from .loading import load_data
+from .measured import measured_dataset, prepare_measured
 from .names import KNOWN_DENSITY, KNOWN_SCORE, MEMORY_PREFIX, absolute_spec
 from .npy_dataset import NpyDataset
 from .pictures import Picture, read_picture, read_pictures
 from .preparing import Prepared, load_for_model
 from .report import DataReport, describe
-from .scale import Scale
+from .scale import LevelScale
 from .toy_sets import toy, toy_log_density, toy_masses, toy_score
-from .values import as_measured, write_values
+from .values import read_values, write_values
 
 __all__ = [
     "KNOWN_DENSITY",
     "KNOWN_SCORE",
     "MEMORY_PREFIX",
     "ArrayDataset",
+    "Beside",
+    "ConditionedDataset",
     "DataReport",
     "DataWarning",
     "FolderDataset",
     "ImageDataset",
     "Images",
+    "LevelScale",
     "NpyDataset",
     "Picture",
     "Prepared",
@@ -33,11 +39,11 @@ __all__ = [
     "Scale",
     "Single",
     "Split",
+    "Takes",
     "TrainingStream",
     "absolute_spec",
     "as_dataset",
     "as_mask",
-    "as_measured",
     "as_picture",
     "as_pixels",
     "describe",
@@ -47,10 +53,15 @@ __all__ = [
     "load_data",
     "load_for_model",
     "loader",
+    "measured_dataset",
     "names_of",
+    "prepare_measured",
     "read_counts",
     "read_picture",
     "read_pictures",
+    "read_values",
+    "scale_of",
+    "taken_by",
     "toy",
     "toy_log_density",
     "toy_masses",

@@ -1,5 +1,6 @@
 """Sets in memory at the size and the mode that are asked for, split into a training part and a held-out part."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from nelbo.data.arrays import warn_of_low_levels
@@ -21,11 +22,13 @@ def split_loaded(
     range: Range | str,
     held_out: float | None,
     seed: int,
+    attach: Callable[[ImageDataset], ImageDataset] | None = None,
 ) -> Split:
     """Split a set in memory at the requested size and mode; see `nelbo.data.load_data` for the options.
 
     Args:
         range: "auto", "full" or (low, high), by which the set is to have been read.
+        attach: returns the images with what lies beside them, before they are split; None for nothing.
 
     Raises:
         DataError: the set cannot be converted, or its images are larger than `largest`.
@@ -37,6 +40,14 @@ def split_loaded(
     warn_of_low_levels(source)
     train, test = _conformed_parts(source, size, mode, largest)
     limits = _range_of(source, range)
+    if attach is not None:
+        if test is not None:
+            named = " or ".join(map(option, ("mask", "table", "condition_images")))
+            raise ConfigurationError(
+                f"{train.name} has a held-out part of its own, for which {named} cannot be given; in Python, give a "
+                "`nelbo.data.Split` of two sets `nelbo.data.ConditionedDataset`."
+            )
+        train = attach(train)
     if test is None:
         return replace(split_off(train, held_out, seed), limits=limits)
     if held_out is not None:

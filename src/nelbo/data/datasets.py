@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from nelbo.condition import Condition, ConditionLike
 from nelbo.data.names import Range
-from nelbo.data.scale import MOST_LEVELS, Scale
+from nelbo.data.scale import MOST_LEVELS, LevelScale
 from nelbo.display import Displayed, counted, pngs
 from nelbo.errors import DataError, ShapeError, option
 
@@ -175,7 +175,7 @@ class ArrayDataset(ImageDataset):
         images: (N, C, H, W): uint8, or int32 if they have more than 256 levels.
         levels: K, 2..65,536.
         labels: int64 (N,), -1 for an image without a class, or None.
-        scale: the values that the levels stand for, if they are measured ones.
+        level_scale: the values that the levels stand for, if they are measured ones.
 
     Raises:
         ShapeError: `images` or `labels` has another type or shape.
@@ -191,7 +191,7 @@ class ArrayDataset(ImageDataset):
         class_names: Sequence[str] = (),
         rejects: Sequence[Reject] = (),
         *,
-        scale: Scale | None = None,
+        level_scale: LevelScale | None = None,
     ) -> None:
         if images.dtype != (expected := dtype_of(levels)) or images.ndim != 4:
             raise ShapeError(
@@ -208,7 +208,7 @@ class ArrayDataset(ImageDataset):
             name, (channels, height, width), levels, None if labels is None else labels.long(), class_names, rejects
         )
         self._images = images
-        self.scale = scale
+        self.level_scale = level_scale
 
     def __len__(self) -> int:
         return len(self._images)
@@ -221,7 +221,7 @@ class ArrayDataset(ImageDataset):
         """Return a copy of the images at `indices` (int64), in that order, with the rejects of the whole set."""
         labels = None if self.labels is None else self.labels[indices]
         kept = self.name, self.class_names, self.rejects
-        return ArrayDataset(self._images[indices], self.levels, labels, *kept, scale=self.scale)
+        return ArrayDataset(self._images[indices], self.levels, labels, *kept, level_scale=self.level_scale)
 
 
 @dataclass(frozen=True)
@@ -249,14 +249,14 @@ class Split(Displayed):
         limits: the values that became 0 and 255 in images of more than 8 bits; None for those of their depth.
         names: digest of the names of the image files in their order, which determines the held-out part; None for a set
             that is not read from image files.
-        scale: the values that the levels stand for, if they are measured ones.
+        level_scale: the values that the levels stand for, if they are measured ones.
     """
 
     train: ImageDataset
     test: ImageDataset
     limits: Range | None = None
     names: str | None = None
-    scale: Scale | None = None
+    level_scale: LevelScale | None = None
 
     def summary(self) -> Mapping[str, str]:
         """Return the set of the training part, and the size of both parts."""

@@ -2,9 +2,13 @@
 
 import os
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import torch
 
+from nelbo.data.beside import Beside, array_with_nan, without_nan
+from nelbo.data.conditions import of_one_scale
 from nelbo.data.conforming import split_loaded
 from nelbo.data.datasets import ImageDataset, Loaded, Split
 from nelbo.data.given import collect
@@ -20,6 +24,7 @@ from nelbo.data.names import (
     Range,
     Size,
     check_measured,
+    path_of,
     read_range,
     read_size,
     spec_of,
@@ -49,6 +54,9 @@ def load_data(
     largest: int | None = None,
     range: Range | str = AUTO,
     quantum: float | None = None,
+    mask: Any = None,
+    table: Any = None,
+    condition_images: Any = None,
 ) -> Split:
     """Load the images that `spec` names or holds, split into a training part and a held-out part.
 
@@ -80,6 +88,12 @@ def load_data(
             `Split` hold levels already; their range is the one by which they were made.
         quantum: keep the values of an array, a folder or a file as they were measured, in up to 65,536 levels that are
             this far apart: see `nelbo.data.values`. `range` then has the values of the first and the last level.
+        mask: which pixels are missing: a folder of mask pictures, white there, with the names of the images; or bool
+            (H, W), (N, H, W) or (N, C, H, W), true there. NaN in an array or a `.npy` file is a missing pixel without
+            this.
+        table: numbers to condition on: a CSV file with the column `image` of file names, or numbers (N, V).
+        condition_images: images to condition on: a folder with the names of the images; or N images in memory. They are
+            as large as the images, or smaller by a whole factor.
 
     Raises:
         DataError: the data is missing, empty or damaged, has several sizes, or is larger than `largest`.
@@ -106,14 +120,18 @@ def load_data(
     if quantum is not None:
         check_measured(quantum, shape, mode)
     if quantum is not None and not isinstance(spec, ImageDataset | Split):
-        return load_measured(spec, range, quantum, held_out, on_reject, seed)
+        beside = Beside(mask, table, condition_images)
+        return of_one_scale(load_measured(spec, range, quantum, held_out, on_reject, seed, beside))
     largest = largest if shape is None else None
+    spec, beside = without_nan(array_with_nan(spec), Beside(mask, table, condition_images))
+    attach = partial(beside.attached, files=None, root=None) if beside.given else None
     if not isinstance(spec, str | os.PathLike):
-        return split_loaded(collect(spec, shape, mode, range), shape, mode, largest, range, held_out, seed)
+        loaded = collect(spec, shape, mode, range)
+        return of_one_scale(split_loaded(loaded, shape, mode, largest, range, held_out, seed, attach))
     spec = spec_of(spec)
     source = in_place(spec, range, memory_budget) or open_source(spec, seed, range)
     if isinstance(source, Loaded):
-        return split_loaded(source, shape, mode, largest, range, held_out, seed)
+        return of_one_scale(split_loaded(source, shape, mode, largest, range, held_out, seed, attach))
     source.listing.warn()
     found = scan(source.listing, shape, workers, progress, memory_budget, largest, range)
     found.warn(choice_of_range())
@@ -122,9 +140,10 @@ def load_data(
             f"{spec}: {counted(len(found.rejects), 'file')} cannot be used: {first(found.rejects)}; repair or remove "
             f"such files, or leave them out with {option('on_reject', 'skip')}."
         )
-    whole, held = build(found, shape, mode, memory_budget), None
+    built = build(found, shape, mode, memory_budget)
+    whole, held = beside.attached(built, found.files, path_of(spec), resized=shape is not None), None
     if source.listing.held_out:
         apart = torch.tensor([stored.path in source.listing.held_out for stored in found.files])
         whole, held = whole.subset((~apart).nonzero().flatten()), whole.subset(apart.nonzero().flatten())
     split = split_loaded(Loaded(source.kind, whole, held, found.limits), None, None, None, AUTO, held_out, seed)
-    return replace(split, names=digest_of_names(found.files))
+    return of_one_scale(replace(split, names=digest_of_names(found.files)))

@@ -1,19 +1,67 @@
 """Measured values as a set to train on, split into a training part and a held-out part."""
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
-from nelbo.data.datasets import Split
+from nelbo.data.beside import Beside
+from nelbo.data.datasets import ImageDataset, Split
 from nelbo.data.folders import DataWarning
 from nelbo.data.held_out import split_off
-from nelbo.data.names import Range
+from nelbo.data.names import Range, path_of
+from nelbo.data.preparing import Prepared
+from nelbo.data.scale import LevelScale
 from nelbo.data.scanning import first
-from nelbo.data.values import as_measured
+from nelbo.data.stored import StoredImage
+from nelbo.data.values import Values, as_measured, read_values
 from nelbo.display import counted
 from nelbo.errors import DataError, option, warn
 
 
+def measured_dataset(
+    images: object, scale: LevelScale, beside: Beside | None = None, root: Path | None = None
+) -> ImageDataset:
+    """Return measured values as levels of a scale. NaN is a missing pixel.
+
+    Args:
+        images: an array, a tensor or a path; or `Values`.
+        scale: the scale.
+        beside: what lies beside the images.
+        root: the folder of the images; None for images that are not files.
+
+    Raises:
+        DataError: a value is outside of the scale; or there are both NaN and a mask.
+    """
+    values = images if isinstance(images, Values) else as_measured(images)
+    pairs, missing = beside or Beside(), values.missing
+    if missing is not None:
+        if pairs.mask is not None:
+            raise DataError(
+                f"{values.name} has NaN, which are missing pixels; leave out {option('mask')}, or fill them in."
+            )
+        pairs = replace(pairs, mask=missing)
+    files = None if root is None else [StoredImage(name) for name in values.names]
+    return pairs.attached(values.levels(scale), files, root)
+
+
+def prepare_measured(spec: str, scale: LevelScale, beside: Beside | None = None) -> Prepared:
+    """Load all images that a path names for a model of measured values.
+
+    Raises:
+        DataError: see `measured_dataset` and `read_values`.
+    """
+    values = read_values(spec)
+    return Prepared(measured_dataset(values, scale, beside, path_of(spec)), values.names)
+
+
 def load_measured(
-    images: object, range: Range | str, quantum: float, held_out: float | None, on_reject: str, seed: int
+    images: object,
+    range: Range | str,
+    quantum: float,
+    held_out: float | None,
+    on_reject: str,
+    seed: int,
+    beside: Beside,
 ) -> Split:
     """Load measured values; the arguments are those of `nelbo.data.load_data`.
 
@@ -33,6 +81,7 @@ def load_measured(
             )
         warn(f"{reason}.", DataWarning)
     scale = values.scale(range, quantum)
+    root = path_of(os.fspath(images)) if isinstance(images, str | os.PathLike) else None
     rounded = sum(scale.rounds(array) for array in values.arrays)
     if rounded:
         warn(
@@ -40,4 +89,4 @@ def load_measured(
             f"{quantum:.12g} apart; they are rounded to the nearest level.",
             DataWarning,
         )
-    return replace(split_off(values.dataset(scale), held_out, seed), scale=scale)
+    return replace(split_off(measured_dataset(values, scale, beside, root), held_out, seed), level_scale=scale)

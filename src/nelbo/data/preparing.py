@@ -14,10 +14,8 @@ from nelbo.data.names import AUTO, CHANNELS, FULL, MEMORY_BUDGET, MODE_OF, Mode,
 from nelbo.data.npy_dataset import in_place
 from nelbo.data.pictures import Picture
 from nelbo.data.ranges import DeepImages
-from nelbo.data.scale import Scale
 from nelbo.data.scanning import build, scan, warn_of_losses
 from nelbo.data.sources import open_source
-from nelbo.data.values import as_measured
 from nelbo.display import Brief, counted
 from nelbo.errors import DataError, option
 from nelbo.options import check_whole
@@ -60,7 +58,6 @@ def load_for_model(
     progress: Progress | bool | None = None,
     memory_budget: int = MEMORY_BUDGET,
     limits: Range | None = None,
-    scale: Scale | None = None,
 ) -> Prepared:
     """Load every image that `spec` names for a model, resized and converted as for training.
 
@@ -75,15 +72,11 @@ def load_for_model(
         memory_budget: see `load_data`.
         limits: the values that become 0 and 255 in images of more than 8 bits, those of the model's training images
             (`Split.limits`); None for those of the depth of each file.
-        scale: that of a model of measured values, which are neither resized nor converted.
 
     Raises:
-        DataError: no image is left; or measured values are outside of the scale.
+        DataError: no image is left.
     """
     check_whole("memory_budget", memory_budget, 0)
-    if scale is not None:
-        values = as_measured(spec)
-        return Prepared(values.dataset(scale), values.names)
     size, mode = (shape[1], shape[2]), MODE_OF.get(shape[0])
     spec = spec_of(spec)
     source = in_place(spec, limits or AUTO, memory_budget) or open_source(spec, seed=0, range=limits or AUTO)

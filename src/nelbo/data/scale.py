@@ -20,7 +20,7 @@ TOLERANCE = 1e-3  # quanta by which a value may lie beside a multiple of the qua
 
 
 @dataclass(frozen=True)
-class Scale(Brief):
+class LevelScale(Brief):
     """Level k stands for the value low + k * quantum.
 
     Attributes:
@@ -62,7 +62,7 @@ class Scale(Brief):
         )
 
     @classmethod
-    def of(cls, values: Sequence[NDArray[Any]], range: Range | str, quantum: float) -> "Scale":
+    def of(cls, values: Sequence[NDArray[Any]], range: Range | str, quantum: float) -> "LevelScale":
         """Return the scale of a set of values.
 
         Args:
@@ -91,15 +91,15 @@ class Scale(Brief):
         return cls(low, quantum, max(math.ceil((high - low) / quantum - TOLERANCE), 1) + 1, dtype.name)
 
     def to_levels(self, values: NDArray[Any], name: str) -> Tensor:
-        """Return the levels of values of any shape: uint8 if K is at most 256, else int32.
+        """Return the levels of values of any shape: uint8 if K is at most 256, else int32. NaN, a missing pixel, is 0.
 
         Raises:
-            DataError: a value is not finite or outside of the scale.
+            DataError: a value is infinite or outside of the scale.
         """
-        exact = values.astype(np.float64)
+        exact = np.where(np.isnan(values.astype(np.float64)), self.low, values.astype(np.float64))
         if not np.isfinite(exact).all():
             count = counted(int((~np.isfinite(exact)).sum()), "value that is", "values that are")
-            raise DataError(f"{name} has {count} not finite (NaN or infinity); remove its image, or replace them.")
+            raise DataError(f"{name} has {count} infinite; remove its image, or replace them by NaN: missing pixels.")
         levels = np.rint((exact - self.low) / self.quantum)
         if levels.size and (levels.min() < 0 or levels.max() >= self.levels):
             raise DataError(
@@ -108,15 +108,29 @@ class Scale(Brief):
             )
         return torch.from_numpy(levels.astype(np.uint8 if self.levels <= 256 else np.int32))
 
-    def to_values(self, levels: Tensor) -> NDArray[Any]:
-        """Return the values of levels of any shape, in the type of the scale."""
+    def to_values(self, levels: Tensor, observed: Tensor | None = None) -> NDArray[Any]:
+        """Return the values of levels of any shape, in the type of the scale; missing pixels are NaN.
+
+        Args:
+            levels: the levels.
+            observed: bool that broadcasts against them, false for missing pixels; None for none.
+
+        Raises:
+            DataError: the type has no NaN.
+        """
         exact = self.low + self.quantum * levels.cpu().numpy().astype(np.float64)
         dtype = np.dtype(self.dtype)
-        return (np.rint(exact) if dtype.kind in "iu" else exact).astype(dtype)
+        found: NDArray[Any] = (np.rint(exact) if dtype.kind in "iu" else exact).astype(dtype)
+        if observed is not None:
+            if dtype.kind != "f":
+                raise DataError(f"{self.dtype} has no value for missing pixels; write them as floating-point values.")
+            found[~np.broadcast_to(observed.cpu().numpy(), found.shape)] = np.nan
+        return found
 
     def rounds(self, values: NDArray[Any]) -> bool:
         """Return whether values lie between the levels, so that they are rounded to the nearest ones."""
-        places = (values.astype(np.float64) - self.low) / self.quantum
+        known = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+        places = (known.astype(np.float64) - self.low) / self.quantum
         return bool((np.abs(places - np.rint(places)) > TOLERANCE).any())
 
 

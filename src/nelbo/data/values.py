@@ -19,7 +19,7 @@ from nelbo.data.datasets import ArrayDataset, Reject
 from nelbo.data.depth import deep_colours, stored_colours, with_lower_bits
 from nelbo.data.folders import list_folder
 from nelbo.data.names import ARRAY_ENDINGS, PAGED_ENDINGS, Range, path_of
-from nelbo.data.scale import Scale
+from nelbo.data.scale import LevelScale
 from nelbo.data.stored import FORMATS, printable
 from nelbo.display import counted
 from nelbo.errors import ConfigurationError, DataError
@@ -47,12 +47,19 @@ class Values:
     classes: Sequence[str | None]
     rejects: list[Reject] = field(default_factory=list)
 
-    def scale(self, range: Range | str, quantum: float) -> Scale:
-        """Return the scale of the values; see `Scale.of`."""
-        return Scale.of(self.arrays, range, quantum)
+    def scale(self, range: Range | str, quantum: float) -> LevelScale:
+        """Return the scale of the values; see `LevelScale.of`."""
+        return LevelScale.of(self.arrays, range, quantum)
 
-    def dataset(self, scale: Scale) -> ArrayDataset:
-        """Return the images as levels of a scale.
+    @property
+    def missing(self) -> NDArray[np.bool_] | None:
+        """(N, C, H, W) bool, true where a value is NaN; None if none is."""
+        if self.arrays[0].dtype.kind != "f" or not any(np.isnan(array).any() for array in self.arrays):
+            return None
+        return np.stack([np.isnan(array) for array in self.arrays])
+
+    def levels(self, scale: LevelScale) -> ArrayDataset:
+        """Return the images as levels of a scale; that of NaN, a missing pixel, is 0.
 
         Raises:
             DataError: a value is outside of the scale.
@@ -61,7 +68,13 @@ class Values:
         known = sorted({name for name in self.classes if name is not None})
         labels = torch.tensor([-1 if name is None else known.index(name) for name in self.classes])
         return ArrayDataset(
-            torch.stack(levels), scale.levels, labels if known else None, self.name, known, self.rejects, scale=scale
+            torch.stack(levels),
+            scale.levels,
+            labels if known else None,
+            self.name,
+            known,
+            self.rejects,
+            level_scale=scale,
         )
 
 

@@ -126,7 +126,14 @@ def build_diffusion_objective(recipe: Recipe, levels: int) -> DiffusionObjective
         levels,
         bool(recipe.conditional),
         recipe.label_dropout,
+        recipe.condition_dropout if is_told(recipe) else None,
     )
+
+
+def is_told(recipe: Recipe) -> bool:
+    """Whether the network takes numbers or an image to condition on."""
+    channels = recipe.network.condition_channels if isinstance(recipe.network, UNetOptions) else None
+    return channels is not None or recipe.network.condition_size is not None
 
 
 def _check_objective(recipe: Recipe) -> None:
@@ -136,10 +143,9 @@ def _check_objective(recipe: Recipe) -> None:
         raise ConfigurationError(f"the hybrid loss trains a learned variance; {recipe.variance!r} is fixed.")
     if recipe.loss == "simple" and learned:
         raise ConfigurationError(f"the simple loss does not train a learned variance; use {setting('loss', 'hybrid')}.")
-    if not 0 <= recipe.label_dropout <= 1:
-        raise ConfigurationError(
-            f"{setting('label_dropout')} must be a fraction within 0..1, got {recipe.label_dropout}."
-        )
+    for name in ("label_dropout", "condition_dropout"):
+        if not 0 <= getattr(recipe, name) <= 1:
+            raise ConfigurationError(f"{setting(name)} must be a fraction within 0..1, got {getattr(recipe, name)}.")
     given = [name for name in ("min_snr", "sigmoid") if getattr(recipe, name) is not None]
     if len(given) > 1:
         raise ConfigurationError(

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nelbo.data import Takes
 from nelbo.objective import Objective
 from nelbo.recipes.assembly import build_diffusion_objective, build_vae_objective
 from nelbo.recipes.fitting import fit_diffusion, fit_vae
@@ -19,12 +20,12 @@ class Family:
     Attributes:
         in_words: its name with an article, for messages.
         objective: (recipe, levels) -> what training minimises.
-        fit: (recipe, shape, images of each class, levels) -> the recipe fitted to the data.
+        fit: (recipe, shape, images of each class, levels, what a network takes) -> the recipe fitted to the data.
     """
 
     in_words: str
     objective: Callable[[Any, int], Objective]
-    fit: Callable[[Any, Shape, Sequence[int], int], AnyRecipe]
+    fit: Callable[[Any, Shape, Sequence[int], int, Takes], AnyRecipe]
 
 
 FAMILIES: dict[str, Family] = {
@@ -42,7 +43,9 @@ def build_objective(recipe: AnyRecipe, levels: int) -> Objective:
     return FAMILIES[recipe.family].objective(recipe, levels)
 
 
-def fit_to_data(recipe: AnyRecipe, shape: Shape, class_counts: Sequence[int], levels: int = 256) -> AnyRecipe:
+def fit_to_data(
+    recipe: AnyRecipe, shape: Shape, class_counts: Sequence[int], levels: int = 256, takes: Takes | None = None
+) -> AnyRecipe:
     """Return the recipe fitted to images of `shape` (C, H, W) with K levels.
 
     Images whose side cannot be halved as often as the preset requires lose the lowest resolutions, with a warning.
@@ -50,8 +53,10 @@ def fit_to_data(recipe: AnyRecipe, shape: Shape, class_counts: Sequence[int], le
 
     Args:
         class_counts: number of training images of each class; empty for images without classes.
+        takes: what the images have beside them; None for nothing.
 
     Raises:
-        ConfigurationError: a conditional model for data without classes.
+        ConfigurationError: a conditional model for data without classes, or a model that cannot take what the images
+            have beside them.
     """
-    return FAMILIES[recipe.family].fit(recipe, shape, class_counts, levels)
+    return FAMILIES[recipe.family].fit(recipe, shape, class_counts, levels, takes or Takes())

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 
+from nelbo.data import Takes
 from nelbo.errors import ConfigurationError, NelboWarning, option
 from nelbo.networks.mlp_options import MLPOptions
 from nelbo.recipes.assembly import build_variance
@@ -19,8 +20,18 @@ class AssemblyWarning(NelboWarning):
     """The model differs from its preset, because the data requires it."""
 
 
-def fit_vae(recipe: VAERecipe, shape: tuple[int, int, int], class_counts: Sequence[int], levels: int) -> VAERecipe:
-    """Fit the network's shape, levels and depth."""
+def fit_vae(
+    recipe: VAERecipe, shape: tuple[int, int, int], class_counts: Sequence[int], levels: int, takes: Takes
+) -> VAERecipe:
+    """Fit the network's shape, levels and depth.
+
+    Raises:
+        ConfigurationError: images with missing pixels, or with numbers or images to condition on.
+    """
+    if takes != Takes():
+        raise ConfigurationError(
+            "a VAE takes whole images alone; leave out " + _named(takes) + ", or choose the preset images."
+        )
     depth = _fitting(recipe.network.depth, shape, "VAE")
     return replace(recipe, network=replace(recipe.network, shape=shape, levels=levels, depth=depth))
 
@@ -40,11 +51,13 @@ def learns_classes(class_counts: Sequence[int]) -> bool:
     return len(found) >= 2 and sum(found) >= IMAGES_PER_CLASS * len(found)
 
 
-def fit_diffusion(recipe: Recipe, shape: tuple[int, int, int], class_counts: Sequence[int], levels: int) -> Recipe:
-    """Fit the network's channels, classes and resolutions.
+def fit_diffusion(
+    recipe: Recipe, shape: tuple[int, int, int], class_counts: Sequence[int], levels: int, takes: Takes
+) -> Recipe:
+    """Fit the network's channels, classes, conditions and resolutions.
 
     Raises:
-        ConfigurationError: a conditional model for data without classes.
+        ConfigurationError: a conditional model for data without classes, or an MLP with images to condition on.
     """
     if recipe.conditional is None:
         recipe = replace(recipe, conditional=learns_classes(class_counts))
@@ -53,8 +66,12 @@ def fit_diffusion(recipe: Recipe, shape: tuple[int, int, int], class_counts: Seq
     learned, classes = build_variance(recipe).learned, len(class_counts) if recipe.conditional else None
     network = recipe.network
     if isinstance(network, MLPOptions):
+        if takes.channels is not None:
+            raise ConfigurationError(
+                f"an MLP takes no image to condition on; leave out {option('condition_images')}, or use a U-Net."
+            )
         fitted = replace(network, dims=math.prod(shape), learned_variance=learned, num_classes=classes)
-        return replace(recipe, network=fitted)
+        return replace(recipe, network=replace(fitted, condition_size=takes.size, masked=takes.masked))
     depth = 1 + _padded(len(network.multipliers) - 1, shape)
     network = replace(
         network,
@@ -63,6 +80,9 @@ def fit_diffusion(recipe: Recipe, shape: tuple[int, int, int], class_counts: Seq
         attention=tuple(level for level in network.attention if level < depth),
         learned_variance=learned,
         num_classes=classes,
+        condition_size=takes.size,
+        condition_channels=takes.channels,
+        masked=takes.masked,
     )
     return replace(recipe, network=network)
 
@@ -101,6 +121,12 @@ def _padded(wanted: int, shape: tuple[int, int, int]) -> int:
             stacklevel=4,
         )
     return fits[-1]
+
+
+def _named(takes: Takes) -> str:
+    """Name the options that give what images have beside them."""
+    given = {"mask": takes.masked, "table": takes.size, "condition_images": takes.channels}
+    return " and ".join(option(name) for name, value in given.items() if value)
 
 
 def _fitting(wanted: int, shape: tuple[int, int, int], what: str) -> int:

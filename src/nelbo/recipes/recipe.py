@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Self
 
 from nelbo.display import Displayed, counted
-from nelbo.errors import ConfigurationError, option, setting
+from nelbo.errors import ConfigurationError, option
 from nelbo.networks.mlp_options import MLPOptions
-from nelbo.networks.pixel_options import PixelOptions
 from nelbo.networks.unet_options import UNetOptions
 from nelbo.options import Doc, known, record_from
+from nelbo.recipes.decoder_options import DecoderOptions
 from nelbo.training.options import TrainerOptions
 from nelbo.vae.options import VAEOptions
 
@@ -31,54 +31,6 @@ class ScheduleOptions:
     betas: Annotated[tuple[float, ...], Doc("beta_1..beta_T of a table.")] = ()
 
 
-@dataclass(frozen=True)
-class DecoderOptions:
-    """The decoder p(x_0|x_1) of L_0, and how the pixel network is trained once the diffusion network is finished.
-
-    Raises:
-        ConfigurationError: a value outside its range.
-    """
-
-    kind: Annotated[
-        str,
-        Doc("gaussian (eq. 13), or pixels (section 3.3: a network over passes of pixels; end the chain at log SNR 4)."),
-    ] = "gaussian"
-    hidden: Annotated[int, Doc("Features of each hidden layer of the pixel network.")] = 192
-    blocks: Annotated[int, Doc("Residual blocks of the pixel network.")] = 3
-    side: Annotated[int, Doc("Side of the squares whose pixels become known one by one: 2 or 4.")] = 4
-    convolved: Annotated[
-        int, Doc("How many of these blocks, in the middle, are convolutions over pixels that become known together.")
-    ] = 0
-    share: Annotated[
-        float,
-        Doc(
-            "Fraction of the training budget that the pixel network gets. Of a budget in steps, 16 short ones replace "
-            "each step."
-        ),
-    ] = 0.2
-    refinement: Annotated[
-        float,
-        Doc(
-            "Fraction of the training budget that the network of the digits of images of more than 256 levels gets; 0 "
-            "for other images."
-        ),
-    ] = 0.0
-    batch_size: Annotated[int, Doc("Images per optimizer step of the pixel network; each is used in two passes.")] = 32
-    learning_rate: Annotated[float, Doc("Learning rate of the pixel network after the warm-up.")] = 2.5e-3
-
-    def __post_init__(self) -> None:
-        known(self.kind, DECODERS, "decoder")
-        PixelOptions(hidden=self.hidden, blocks=self.blocks, side=self.side, convolved=self.convolved)
-        if not 0 < self.share < 1:
-            raise ConfigurationError(f"{setting('decoder.share')} must be between 0 and 1, got {self.share}.")
-        if not 0 <= self.refinement < 1 - self.share:
-            raise ConfigurationError(
-                f"{setting('decoder.refinement')} must be at least 0 and below {1 - self.share:g}, which "
-                f"{setting('decoder.share', self.share)} leaves; got {self.refinement}."
-            )
-
-
-DECODERS = ("gaussian", "pixels")
 DECODER_STEPS = 16  # optimizer steps of the pixel network in the time of one of the U-Net: measured 12 to 29
 DIGIT_STEPS = 4  # optimizer steps of the network of digits in the time of one of the U-Net
 NetworkOptions = UNetOptions | MLPOptions | VAEOptions
@@ -215,6 +167,13 @@ class Recipe(AnyRecipe):
             "bounds, scores and files, which use no class, are too large."
         ),
     ] = 0.1
+    condition_dropout: Annotated[
+        float,
+        Doc(
+            "Fraction of the training examples that are shown without the numbers and the image that the model is "
+            "conditioned on, as guidance needs."
+        ),
+    ] = 0.1
     training: Annotated[TrainerOptions, Doc("How it is trained.")] = field(
         default_factory=lambda: TrainerOptions(steps=800_000)
     )
@@ -223,10 +182,19 @@ class Recipe(AnyRecipe):
     def in_words(self) -> str:
         """Such as "linear schedule of 1000 steps, noise prediction, simple loss, uniform t"."""
         classes = f", class-conditional ({self.network.num_classes} classes)" if self.conditional else ""
+        classes += "".join(f", {each}" for each in self.takes)
         return (
             f"{self.schedule.kind} schedule of {self.schedule.num_steps} steps, {self.parameterization} prediction, "
             f"{self.loss} loss, {self.timesteps} t{classes}"
         )
+
+    @property
+    def takes(self) -> list[str]:
+        """In words, what the network takes beside x_t, t and a class."""
+        size, channels = self.network.condition_size, getattr(self.network, "condition_channels", None)
+        numbers = [] if size is None else [f"conditioned on {counted(size, 'number')}"]
+        image = [] if channels is None else [f"conditioned on an image of {counted(channels, 'channel')}"]
+        return numbers + image + ["missing pixels"] * self.network.masked
 
     @property
     def network_training(self) -> TrainerOptions:

@@ -1,5 +1,6 @@
 from .bound_options import BoundOptions
 from .codec_plan import PLAN_FILE, find_model, fit_codec
+from .conditions import told
 from .damaged import DamagedImage, prepare_damaged
 from .data_options import DataOptions
 from .diffusion_model import DiffusionModel
@@ -45,4 +46,5 @@ __all__ = [
     "prepare_damaged",
     "read_config",
     "restore",
+    "told",
 ]

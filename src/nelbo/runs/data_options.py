@@ -5,16 +5,17 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from nelbo.data import MEMORY_PREFIX
-from nelbo.data.scale import Scale
+from nelbo.data.scale import LevelScale
 from nelbo.display import Displayed, counted
 from nelbo.options import Doc
+from nelbo.runs.beside_options import BESIDE, BesideOptions
 
 UNKNOWN_DATA = "unknown"  # the `spec` of an imported model, whose images are not known
-READING = ("size", "mode", "held_out", "range", "quantum")  # entries that are options of the same name
+READING = ("size", "mode", "held_out", "range", "quantum", *BESIDE)  # entries that are options of the same name
 
 
 @dataclass(frozen=True)
-class DataOptions(Displayed):
+class DataOptions(BesideOptions, Displayed):
     """The images that a run was trained on."""
 
     spec: Annotated[
@@ -57,11 +58,11 @@ class DataOptions(Displayed):
         return self.spec.startswith(MEMORY_PREFIX)
 
     @property
-    def scale(self) -> Scale | None:
+    def level_scale(self) -> LevelScale | None:
         """The values that the levels of measured images stand for; None for images of 8 bits."""
         if self.quantum is None or self.value_levels is None or self.value_type is None or self.range is None:
             return None
-        return Scale(self.range[0], self.quantum, self.value_levels, self.value_type)
+        return LevelScale(self.range[0], self.quantum, self.value_levels, self.value_type)
 
     @property
     def num_levels(self) -> int:
@@ -76,4 +77,5 @@ class DataOptions(Displayed):
         return {
             "images": f"{shape} (C x H x W), {self.num_levels:,} levels{known}",
             "data": f"{source}: {counted(self.num_train, 'training image')}, {self.num_held_out:,} held out",
+            **({"beside": ", ".join(self.beside)} if self.beside else {}),
         }

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from nelbo.condition import Condition
 from nelbo.diffusion import (
     Calibrated,
     Constraint,
@@ -24,9 +25,10 @@ from nelbo.errors import ConfigurationError, RunError, option, shown
 from nelbo.networks import InBFloat16, PixelNetwork
 from nelbo.options import check_type, known
 from nelbo.randomness import DECODER, image_generators
-from nelbo.recipes.assembly import build_parameterization, build_variance
+from nelbo.recipes.assembly import build_parameterization, build_variance, is_told
 from nelbo.recipes.recipe import Recipe
 from nelbo.runs.classes import IN_TURN, WITHOUT, Label, drawn_classes
+from nelbo.runs.conditions import require_condition
 from nelbo.runs.data_options import DataOptions
 from nelbo.runs.folder import CONFIG_FILE, MODEL_FILE
 from nelbo.runs.sampling import build_sampler, constraints_of, guidance_of, middle_of, strided
@@ -152,8 +154,8 @@ class DiffusionModel(Brief):
         Raises:
             ConfigurationError: an unknown name, or an option that the sampler or the model does not support.
         """
-        if options.guidance is not None and not self.recipe.conditional:
-            raise ConfigurationError(f"the model {self.name} is not class-conditional; remove {option('guidance')}.")
+        if options.guidance is not None and not (self.recipe.conditional or is_told(self.recipe)):
+            raise ConfigurationError(f"the model {self.name} is not conditional; remove {option('guidance')}.")
         options = options.resolved(self.schedule.num_steps)
         reverse = self.reverse(
             steps=options.steps,
@@ -176,6 +178,7 @@ class DiffusionModel(Brief):
         seed: int = 0,
         first: int = 0,
         label: Label | None = None,
+        condition: Condition | None = None,
     ) -> Iterator[Step]:
         """Sample images first..first+num-1 of a seed as one batch, and yield every step; see `Sampler.trajectory`.
 
@@ -183,15 +186,17 @@ class DiffusionModel(Brief):
 
         Args:
             label: the class, see `classes`.
+            condition: numbers, an image and a mask, one row for each image; see `nelbo.runs.told`.
 
         Raises:
-            ConfigurationError: an unknown class, or guidance without a class.
+            ConfigurationError: an unknown class, or guidance without a condition.
         """
         labels, shape = self.classes(label, num, seed=seed, first=first), (num, *self.data.shape)
-        self.require_class(labels, options.guidance)
+        given = replace(Condition.of(condition), label=labels).to(self.schedule.device)
+        require_condition(self.recipe, given, options.guidance)
         sampler = self.sampler(self.with_defaults(options, labelled=labels is not None))
         times = sampler.reverse.schedule.timesteps.tolist()
-        walk = sampler.trajectory(shape, image_generators(seed, first, num), labels)
+        walk = sampler.trajectory(shape, image_generators(seed, first, num), given.simplest)
         if times[1] == 1:  # the pixel network was trained on x_1
             walk = self.drawn(walk, seed, first)
         for step in walk:
@@ -273,18 +278,6 @@ class DiffusionModel(Brief):
         except (TypeError, ValueError, RuntimeError):
             return torch.tensor(float("nan"))
         return numbers if numbers.layout == torch.strided and not numbers.is_nested else torch.tensor(float("nan"))
-
-    def require_class(self, classes: Tensor | None, guidance: float | None) -> None:
-        """Check that guidance has a class to follow.
-
-        Raises:
-            ConfigurationError: a guidance scale, but no class.
-        """
-        if guidance not in (None, 1) and classes is None and self.recipe.conditional:
-            raise ConfigurationError(
-                f"{option('guidance')} follows a class; set {option('label')} to a class, or remove "
-                f"{option('guidance')}."
-            )
 
     def require_classes(self) -> None:
         """Check that the model is class-conditional.

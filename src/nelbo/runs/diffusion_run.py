@@ -1,7 +1,7 @@
 """A finished diffusion model in its run folder: samples, bounds, restored images, files."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from nelbo.codec import Bitstream, Decoded, ProgressiveCodec, RawImage
 from nelbo.codec.measured_codec import MeasuredCodec
 from nelbo.codec.measured_file import MeasuredFile
-from nelbo.data import DataWarning, Single, as_picture
+from nelbo.data import DataWarning, ImageDataset, Single, as_picture
 from nelbo.errors import ConfigurationError, warn
 from nelbo.options import options_from
 from nelbo.progress import Progress, reported
@@ -20,6 +20,7 @@ from nelbo.refinement import LevelSplit
 from nelbo.restoration import Restoration
 from nelbo.runs.classes import Label
 from nelbo.runs.codec_plan import load_codec
+from nelbo.runs.conditions import Numbers, told
 from nelbo.runs.decoder import DecoderWarning
 from nelbo.runs.folder import why_no_decoder
 from nelbo.runs.measured_diffusion import MeasuredDiffusion, alone
@@ -50,10 +51,13 @@ class DiffusionRun(MeasuredDiffusion):
         seed: int | None = 0,
         first: int = 0,
         label: Label | None = None,
+        vector: Numbers | None = None,
+        condition_image: Single | Sequence[Single] | ImageDataset | None = None,
+        mask: Single | None = None,
         options: SamplingOptions | None = None,
         **changes: Any,
     ) -> Iterator[Step]:
-        """Sample images first..first+num-1 of a seed as one batch, and yield every step; `label` as in `sample`.
+        """Sample images first..first+num-1 of a seed as one batch, and yield every step; conditions as in `sample`.
 
         The t of each step is that of the full chain, also if the sampler strides.
 
@@ -62,8 +66,9 @@ class DiffusionRun(MeasuredDiffusion):
         """
         self.check_number(num, 1, first)
         self._warn_of_decoder()
-        seed = chosen_seed(seed)
-        return self.model.trajectory(num, SamplingOptions.of(options, **changes), seed=seed, first=first, label=label)
+        seed, chosen = chosen_seed(seed), SamplingOptions.of(options, **changes)
+        given = told(self.config.data, num, vector=vector, condition_image=condition_image, mask=mask)
+        return self.model.trajectory(num, chosen, seed=seed, first=first, label=label, condition=given)
 
     @torch.no_grad()
     def sample(
@@ -73,6 +78,9 @@ class DiffusionRun(MeasuredDiffusion):
         seed: int | None = 0,
         first: int = 0,
         label: Label | None = None,
+        vector: Numbers | None = None,
+        condition_image: Single | Sequence[Single] | ImageDataset | None = None,
+        mask: Single | None = None,
         batch_size: int = 64,
         progress: Progress | bool | None = None,
         options: SamplingOptions | None = None,
@@ -87,6 +95,10 @@ class DiffusionRun(MeasuredDiffusion):
             first: number of the first image.
             label: the class by name or number, a list with one for each image, "none" or "all"; by default drawn by its
                 frequency in training. See `DiffusionModel.classes`.
+            vector: numbers to condition on: by column, in the order of the columns, or a row for each image, in the
+                units of the table. See `nelbo.runs.told`. None, here and below, withholds the condition.
+            condition_image: an image to condition on, or one for each image.
+            mask: missing pixels, which are not drawn and have the level 0: see `nelbo.data.as_mask`.
             progress: True for a progress bar, or a function that is called with (steps done, steps in all).
             options: how to sample.
             changes: fields of `SamplingOptions` that replace those of `options`: `steps=20`.
@@ -101,23 +113,31 @@ class DiffusionRun(MeasuredDiffusion):
         self._warn_of_decoder()
         chosen, seed = SamplingOptions.of(options, **changes), chosen_seed(seed)
         classes, images = self.model.classes(label, num, seed=seed, first=first), list[Tensor]()
+        given = told(self.config.data, num, vector=vector, condition_image=condition_image, mask=mask)
         chosen = self.model.with_defaults(chosen, labelled=classes is not None)
         steps, batches = self.model.sampler(chosen).reverse.schedule.num_steps, -(-num // batch_size)
         with reported(progress, "sampling") as report:
             for batch, start in enumerate(range(0, num, batch_size)):
                 size = min(batch_size, num - start)
                 own = label if classes is None else classes[start : start + size]
-                walk = self.model.trajectory(size, chosen, seed=seed, first=first + start, label=own)
+                walk = self.model.trajectory(
+                    size, chosen, seed=seed, first=first + start, label=own, condition=given[start : start + size]
+                )
                 for done, step in enumerate(walk):
                     last = step
                     report(batch * steps + min(done + 1, steps), batches * steps)
-                drawn = pixels_of(last.x_0, self.config.data.levels)
-                if self.refinement is not None:
-                    drawn = self.refinement.sample(drawn, image_generators(seed, first + start, size, FINE))
-                elif self.levels > 256:
-                    drawn = LevelSplit(self.levels).middle(drawn.int() << LevelSplit(self.levels).bits, 0).int() >> 1
-                images.append(drawn)
-        return torch.cat(images)
+                images.append(self._refined(pixels_of(last.x_0, self.config.data.levels), seed, first + start))
+        drawn = torch.cat(images)
+        return drawn if given.observed is None else drawn.masked_fill(~given.observed, 0)
+
+    def _refined(self, coarse: Tensor, seed: int, first: int) -> Tensor:
+        """Draw the fine levels of samples if there are any; without a refinement, they are in the middle."""
+        if self.refinement is not None:
+            return self.refinement.sample(coarse, image_generators(seed, first, len(coarse), FINE))
+        if self.levels <= 256:
+            return coarse
+        split = LevelSplit(self.levels)
+        return split.middle(coarse.int() << split.bits, 0).int() >> 1
 
     def draft(self, num: int, seed: int) -> Tensor:
         """Draw samples for a preview during training, before the decoder is trained."""
@@ -133,7 +153,7 @@ class DiffusionRun(MeasuredDiffusion):
         """Draw what a damaged image (C, H, W) may have been, by the options of `RestoreOptions`."""
         chosen = options_from(RestoreOptions, options)
         self.check_number(chosen.num, chosen.batch_size)
-        if self.config.data.scale is not None:
+        if self.config.data.level_scale is not None:
             raise ConfigurationError(
                 f"the model in {self.folder} has measured values, which cannot be restored yet; use a model of images "
                 "of 8 bits."
@@ -164,10 +184,10 @@ class DiffusionRun(MeasuredDiffusion):
             ConfigurationError: the model is one of images of 8 bits, or see `codec`.
             RunError: the decoder is not trained.
         """
-        if self.config.data.scale is None:
+        if self.config.data.level_scale is None:
             raise ConfigurationError(f"the model in {self.folder} has images of 8 bits; use `codec()`.")
         self.require_decoder()
-        return MeasuredCodec(self.codec(batch_size, integers=integers), self.config.data.scale, self.refinement)
+        return MeasuredCodec(self.codec(batch_size, integers=integers), self.config.data.level_scale, self.refinement)
 
     def compress(
         self, image: Single, *, effort: int = 5, lossless: bool = True, progress: Progress | bool | None = None
@@ -177,7 +197,7 @@ class DiffusionRun(MeasuredDiffusion):
         Warns:
             DataWarning: its file has more than the .nelbo file will have, such as further frames or EXIF data.
         """
-        if self.config.data.scale is not None:
+        if self.config.data.level_scale is not None:
             [levels] = self.dataset_of(alone(image)).images([0])
             with reported(progress, "compressing") as report:
                 [measured] = self.measured_codec().encode([levels], effort=effort, progress=report)
@@ -193,7 +213,7 @@ class DiffusionRun(MeasuredDiffusion):
         self, content: bytes, *, max_bytes: int | None = None, progress: Progress | bool | None = None
     ) -> Decoded:
         """Decode a .nelbo file of this model, or a preview from its first bytes; see `ProgressiveCodec.decode`."""
-        if self.config.data.scale is not None:
+        if self.config.data.level_scale is not None:
             part = MeasuredFile.from_bytes(content[:max_bytes])
             with reported(progress, "decompressing") as report:
                 found = self.measured_codec().decode(part, progress=report)

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from nelbo.data import ImageDataset, Images, Single
+from nelbo.condition import Condition
+from nelbo.data import Beside, ConditionedDataset, ImageDataset, Images, Single
 from nelbo.diffusion import ReverseProcess
 from nelbo.evaluation import (
     BoundReport,
@@ -40,6 +41,25 @@ GLANCE_STEPS = 4
 class MeasuredDiffusion(CalibratedDiffusion):
     """A trained diffusion model with what it takes to score images; `DiffusionRun` adds samples and files."""
 
+    def beside(
+        self, images: Images, *, mask: Any = None, table: Any = None, condition_images: Any = None
+    ) -> ImageDataset:
+        """Return images with what lies beside them, for `bound`, `score` and the other numbers of this run.
+
+        Args:
+            images: images in memory, or a data set.
+            mask: missing pixels: see `nelbo.data.Beside`, also for the others.
+            table: numbers to condition on (N, V), in the units and the order of the training table.
+            condition_images: N images to condition on.
+
+        Raises:
+            DataError: another number of entries than images.
+            ShapeError: images or masks of another shape.
+        """
+        dataset, data = self.dataset_of(images), self.config.data
+        attached = Beside(mask, table, condition_images).attached(dataset, None, None, columns=data.columns)
+        return attached.scaled_by(data.scale) if isinstance(attached, ConditionedDataset) else attached
+
     def bound(
         self,
         images: Images,
@@ -55,6 +75,8 @@ class MeasuredDiffusion(CalibratedDiffusion):
         """Compute the bound over images of any kind that `nelbo.data.as_dataset` takes: every term in bits/dim, eq. 5.
 
         It is the bound of p(x_0): here and in every other number of a run, a class-conditional network gets no class.
+        With numbers or images beside the images, it is that of p(x_0|these); with missing pixels, that of the observed
+        ones. See `beside`.
 
         Args:
             steps_per_image: values of t evaluated for each image; None for every t.
@@ -191,6 +213,8 @@ class MeasuredDiffusion(CalibratedDiffusion):
         Args:
             index: where the image was among those that were scored, counted from 0: each has its own draws.
 
+        Of a data set, such as one of `beside`, it is the first image.
+
         Raises:
             RunError: the decoder is not trained yet.
             ShapeError: an image of another shape than the model's.
@@ -200,13 +224,14 @@ class MeasuredDiffusion(CalibratedDiffusion):
             check_whole("steps_per_image", steps_per_image)
         check_whole("index", index, 0)
         dataset, seed, reverse = self.dataset_of(alone(image)), chosen_seed(seed), self.reverse()
-        [pixels] = coarse(dataset).images([0])
+        [pixels], condition = coarse(dataset).images([0]), Condition.of(dataset.condition([0]))
         options: dict[str, Any] = {"steps_per_image": steps_per_image, "seed": seed, "index": index}
+        options |= {"proposal": self._proposal(reverse), "condition": replace(condition, label=None)}
         with reported(progress, "scoring") as report:
-            found = evaluate_heat_map(reverse, pixels, proposal=self._proposal(reverse), progress=report, **options)
+            found = evaluate_heat_map(reverse, pixels, progress=report, **options)
         if self.refinement is None:
             return found
-        fine = self.refinement.nats(dataset.images([0]))[0] / math.log(2)
+        fine = self.refinement.nats(dataset.images([0]), dataset.observed([0]))[0] / math.log(2)
         return replace(found, decoder=found.decoder + fine)
 
     def glance(self, images: ImageDataset) -> dict[str, float | None]:

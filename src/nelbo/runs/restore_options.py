@@ -73,6 +73,16 @@ class RestoreOptions:
             "class, because that of the image is unknown."
         ),
     ] = None
+    vector: Annotated[
+        Any,
+        Doc(
+            "Numbers that the model was trained to be conditioned on (its table), in the order of the columns; in "
+            "Python also by column."
+        ),
+    ] = None
+    condition_image: Annotated[
+        Any, Doc("Image that belongs to this one, for a model that was trained with condition_images.")
+    ] = None
     guidance: Annotated[
         float | None,
         Doc(GUIDANCE),

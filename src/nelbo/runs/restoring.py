@@ -1,14 +1,18 @@
 """Restoration of a damaged image by a model: several draws, their mean and their spread."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
+from nelbo.condition import ConditionLike
 from nelbo.data import Single
 from nelbo.errors import ScheduleError, option
 from nelbo.probability import levels_to_data
 from nelbo.progress import Progress, reported
 from nelbo.randomness import RESTORATION, chosen_seed, image_generators
 from nelbo.restoration import ImageDamage, Restoration, Walk, build_damage
+from nelbo.runs.conditions import require_condition, told
 from nelbo.runs.damaged import prepare_damaged
 from nelbo.runs.diffusion_model import DiffusionModel
 from nelbo.runs.restore_options import RestoreOptions
@@ -43,8 +47,10 @@ def restore(model: DiffusionModel, image: Single, options: RestoreOptions) -> Re
     damaged = prepare_damaged(image, options, model.data)
     options = damaged.options
     damage = build_damage(options.damage, vars(options))
-    labels = None if options.label is None else model.classes(options.label, options.num)
-    model.require_class(labels, options.guidance)
+    given = told(model.data, options.num, vector=options.vector, condition_image=options.condition_image)
+    classes = None if options.label is None else model.classes(options.label, options.num)
+    labels = replace(given, label=classes).to(model.schedule.device).simplest
+    require_condition(model.recipe, labels, options.guidance)
     damage.expected_shape(model.data.shape)
     y = levels_to_data(damaged.pixels, model.data.levels).to(model.schedule.device).unsqueeze(0)
     steps = _steps(model, damage, options)
@@ -57,7 +63,12 @@ def restore(model: DiffusionModel, image: Single, options: RestoreOptions) -> Re
 
 
 def _draws(
-    model: DiffusionModel, walk: Walk, seed: int, options: RestoreOptions, labels: Tensor | None, progress: Progress
+    model: DiffusionModel,
+    walk: Walk,
+    seed: int,
+    options: RestoreOptions,
+    labels: ConditionLike | None,
+    progress: Progress,
 ) -> Tensor:
     """Return the draws (N, C, H, W), uint8."""
     draws, num, batch_size = list[Tensor](), options.num, options.batch_size
@@ -75,9 +86,9 @@ def _draws(
 
 
 def _mean(
-    model: DiffusionModel, damage: ImageDamage, options: RestoreOptions, y: Tensor, labels: Tensor | None
+    model: DiffusionModel, damage: ImageDamage, options: RestoreOptions, y: Tensor, labels: ConditionLike | None
 ) -> Tensor | None:
-    """Return E[x_0|y] (C, H, W) in levels, for the first label; None if the damage computes none."""
+    """Return E[x_0|y] (C, H, W) in levels, for the first condition; None if the damage computes none."""
     whole_chain = SamplingOptions(sampler=SAMPLER, guidance=options.guidance, precision="fp32")
     reverse = model.sampler(whole_chain).reverse
     x_0 = damage.mean(reverse, y, None if labels is None else labels[:1])

@@ -11,17 +11,17 @@ from typing import Any, ClassVar, Protocol, Self
 import torch
 from torch import Tensor, nn
 
-from nelbo.data import ImageDataset, Images, Prepared, as_dataset, as_measured, load_for_model
+from nelbo.data import ImageDataset, Images, Prepared
 from nelbo.display import Displayed, Frame, counted, data_frame, with_error
-from nelbo.errors import ConfigurationError, RunError, ShapeError, option
+from nelbo.errors import ConfigurationError, RunError, option
 from nelbo.files import fingerprint, read_tensors, write_tensors
 from nelbo.options import check_whole
 from nelbo.progress import Progress
 from nelbo.runs.folder import MODEL_FILE, RunConfig, bundled_models
+from nelbo.runs.reading import RESIZE, dataset_for, read
 from nelbo.training import METRICS_FILE, MetricsLog
 
 MOST_BYTES = 2**34  # of samples drawn at once
-RESIZE = "resize them"  # data sets and images of other than 256 levels, which are not resized
 SHOWN = {"samples.png": "samples after training", "bound.png": "held-out bound during training"}  # in a notebook
 
 
@@ -225,43 +225,18 @@ class Run(Displayed, ABC):
                 f"at most {MOST_BYTES // math.prod(self.shape)} at a time, each part with its own seed."
             )
 
-    def read(
-        self, spec: str, *, resize: bool = True, progress: Progress | None = None, in_place: bool = False
-    ) -> Prepared:
-        """Read every image that a spec names as the training images were read; see `nelbo.data.load_for_model`.
-
-        Args:
-            in_place: leave the images in their files, instead of in memory as far as they fit.
-        """
-        own, options = self.config.data, {"memory_budget": 0} if in_place else {}
-        return load_for_model(
-            spec, self.shape, resize=resize, progress=progress, limits=own.range, scale=own.scale, **options
-        )
+    def read(self, spec: str, **options: Any) -> Prepared:
+        """Read every image that a spec names as the training images were read: see `nelbo.runs.reading.read`."""
+        return read(self.config.data, self.folder, spec, **options)
 
     def dataset_of(self, images: Images, batch_size: int = 1, *, remedy: str = RESIZE) -> ImageDataset:
-        """Return images as a data set of this model's shape.
-
-        Args:
-            remedy: how the caller can convert images of another shape, for the message.
+        """Return images as a data set of this model's shape: see `nelbo.runs.reading.dataset_for`.
 
         Raises:
-            ShapeError: images of another shape.
-            DataError: another number of levels, or images that cannot be used.
             ConfigurationError: a batch size below 1.
         """
         check_whole("batch_size", batch_size)
-        scale = self.config.data.scale
-        if scale is None or isinstance(images, ImageDataset):
-            dataset = as_dataset(images, self.shape, self.levels, self.config.data.range)
-        else:
-            dataset = as_measured(images).dataset(scale)
-        dataset.require_levels(self.levels)
-        if dataset.shape != self.shape:
-            raise ShapeError(
-                f"the images are {_by(dataset.shape)} (channels x height x width), and the model in {self.folder} "
-                f"needs {_by(self.shape)}; {remedy}, or choose another model."
-            )
-        return dataset
+        return dataset_for(self.config.data, self.folder, images, remedy)
 
 
 def save_model(folder: Path, network: nn.Module, extras: dict[str, Tensor]) -> None:
@@ -285,7 +260,3 @@ def holds_weights(folder: Path, network: nn.Module) -> bool:
 def _named(network: nn.Module) -> dict[str, Tensor]:
     """Return the weights by their names in model.safetensors."""
     return {f"network.{name}": value for name, value in network.state_dict().items()}
-
-
-def _by(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape))

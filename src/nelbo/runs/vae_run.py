@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from nelbo.data import Images
+from nelbo.data import ImageDataset, Images, Takes, taken_by
 from nelbo.errors import ConfigurationError, option
 from nelbo.options import check_whole
 from nelbo.probability import levels_to_data
@@ -16,6 +16,7 @@ from nelbo.progress import Progress, reported
 from nelbo.randomness import chosen_seed, image_generators, standard_normal
 from nelbo.recipes.families import FAMILIES
 from nelbo.runs.folder import RunConfig
+from nelbo.runs.reading import RESIZE
 from nelbo.runs.run import Run
 from nelbo.runs.sampling import pixels_of
 from nelbo.vae import VAE, ELBOReport, MonteCarloReport, busiest, evaluate_elbo, monte_carlo, traverse
@@ -71,6 +72,19 @@ class VAERun(Run):
                 images.append(pixels_of(self.network.likelihood(z).mean, self.levels))
                 report(start + size, num)
         return torch.cat(images)
+
+    def dataset_of(self, images: Images, batch_size: int = 1, *, remedy: str = RESIZE) -> ImageDataset:
+        """Return images as a data set of this model's shape; see `Run.dataset_of`.
+
+        Raises:
+            ConfigurationError: images with missing pixels, or with numbers or images to condition on.
+        """
+        dataset = super().dataset_of(images, batch_size, remedy=remedy)
+        if taken_by(dataset) != Takes():
+            raise ConfigurationError(
+                "a VAE takes whole images alone; give them without missing pixels and without what lies beside them."
+            )
+        return dataset
 
     def bound(
         self,

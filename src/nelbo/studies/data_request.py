@@ -6,6 +6,7 @@ from typing import Any
 
 from nelbo.data.names import AUTO, check_measured, read_range, read_size
 from nelbo.options import Annotated, Doc, as_plain
+from nelbo.runs.beside_options import BESIDE
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,38 @@ class DataRequest:
         ),
     ] = None
 
+    mask: Annotated[
+        Any,
+        Doc(
+            "Folder of mask pictures with the names of the images: white where pixels are missing, black elsewhere. "
+            "The model then learns from the other pixels. In Python also bool (H, W), (N, H, W) or (N, C, H, W). NaN "
+            "in an array is a missing pixel too."
+        ),
+    ] = None
+    table: Annotated[
+        Any,
+        Doc(
+            "CSV file of numbers to condition on: the column image holds the names of the image files, each other "
+            "column a number; an empty cell is unknown. In Python also an array (N, V)."
+        ),
+    ] = None
+    condition_images: Annotated[
+        Any,
+        Doc(
+            "Folder of images to condition on, with the names of the images, as large as these or smaller by a whole "
+            "factor: segmentations, for example. In Python also N images in memory."
+        ),
+    ] = None
+
+    @property
+    def beside(self) -> dict[str, Any]:
+        """What lies beside the images, by name; without those that are None."""
+        return {name: value for name in BESIDE if (value := getattr(self, name)) is not None}
+
     def __post_init__(self) -> None:
-        if isinstance(self.spec, os.PathLike):
-            object.__setattr__(self, "spec", os.fspath(self.spec))
+        for name in ("spec", *BESIDE):
+            if isinstance(value := getattr(self, name), os.PathLike):
+                object.__setattr__(self, name, os.fspath(value))
         object.__setattr__(self, "size", read_size(self.size))
         object.__setattr__(self, "held_out", as_plain(self.held_out))
         object.__setattr__(self, "range", read_range(self.range))

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from nelbo.data import ImageDataset
 from nelbo.diffusion import pixel_examples
+from nelbo.evaluation.conditions import condition_of
 from nelbo.files import write_json
 from nelbo.networks import PixelOptions
 from nelbo.progress import Progress
@@ -90,10 +91,11 @@ def gather_examples(
     order, device = image_order(len(images), seed), reverse.schedule.device
 
     def examples(places: Tensor) -> Tensor:
-        chosen = images.images(order[places % len(images)])
+        places_of = order[places % len(images)]
+        chosen, label = images.images(places_of), condition_of(images, places_of, None, device)
         generator = torch.Generator().manual_seed(derived_seed(seed, EXAMPLES, int(places[0])))
         noise = torch.randn(chosen.shape, generator=generator)
-        return pixel_examples(reverse, options, chosen.to(device), noise.to(device)).cpu()
+        return pixel_examples(reverse, options, chosen.to(device), noise.to(device), label).cpu()
 
     found = gathered(examples, num, BATCH, seconds, progress)
     return found if isinstance(found, str) else DecoderExamples(found, run.config.data.levels)

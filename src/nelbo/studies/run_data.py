@@ -1,17 +1,33 @@
 """The data of a training run: read for training, described in its configuration, and read again for evaluation."""
 
+import hashlib
 import os
+from typing import Any
 
-from nelbo.data import MEMORY_PREFIX, DataWarning, ImageDataset, Split, absolute_spec, fingerprint, load_data
-from nelbo.data.names import BUILT_IN, FULL
+from nelbo.condition import Condition
+from nelbo.data import (
+    MEMORY_PREFIX,
+    ConditionedDataset,
+    DataWarning,
+    ImageDataset,
+    Split,
+    absolute_spec,
+    fingerprint,
+    load_data,
+    scale_of,
+    taken_by,
+)
+from nelbo.data.names import BUILT_IN, FULL, path_of
 from nelbo.errors import DataError, option, warn
 from nelbo.refinement import coarse_split
+from nelbo.runs.beside_options import BESIDE
 from nelbo.runs.data_options import UNKNOWN_DATA, DataOptions
 from nelbo.runs.folder import RunConfig, bundled_models
 from nelbo.runs.run import Run
 from nelbo.studies.data_request import DataRequest
 from nelbo.studies.listener import Listener
 
+DIGESTED = 256  # images whose masks, numbers or second images are digested
 LARGEST_SIDE = 256  # in pixels, of images that are used at their own size; larger images need a `size`
 
 
@@ -38,6 +54,7 @@ def read_split(request: DataRequest, *, workers: int | None, seed: int, listener
         largest=LARGEST_SIDE,
         range=request.range,
         quantum=request.quantum,
+        **request.beside,
     )
 
 
@@ -49,10 +66,10 @@ def described(request: DataRequest, split: Split) -> DataOptions:
         size=request.size,
         mode=request.mode,
         held_out=request.held_out,
-        range=split.limits if split.scale is None else (split.scale.low, split.scale.high),
-        quantum=None if split.scale is None else split.scale.quantum,
-        value_levels=None if split.scale is None else split.scale.levels,
-        value_type=None if split.scale is None else split.scale.dtype,
+        range=split.limits if split.level_scale is None else (split.level_scale.low, split.level_scale.high),
+        quantum=None if split.level_scale is None else split.level_scale.quantum,
+        value_levels=None if split.level_scale is None else split.level_scale.levels,
+        value_type=None if split.level_scale is None else split.level_scale.dtype,
         shape=split.train.shape,
         levels=coarse_split(split).train.levels,
         num_train=len(split.train),
@@ -60,7 +77,29 @@ def described(request: DataRequest, split: Split) -> DataOptions:
         class_names=split.train.class_names,
         class_counts=split.train.class_counts,
         names=split.names if named else None,
+        **_described_beside(request, split),
     )
+
+
+def _described_beside(request: DataRequest, split: Split) -> dict[str, Any]:
+    """Return the fields of `DataOptions` that say what lies beside the images."""
+    found = {
+        name: os.path.realpath(path_of(value)) if isinstance(value, str) else f"{MEMORY_PREFIX}{_digest(split, name)}"
+        for name, value in request.beside.items()
+    }
+    takes, scale = taken_by(split.train), scale_of(split.train)
+    paired = split.train.paired if isinstance(split.train, ConditionedDataset) else None
+    numbers = {} if scale is None else {"columns": scale.columns, "means": scale.means, "stddevs": scale.stddevs}
+    shape = None if paired is None else paired.shape
+    return {**found, **numbers, "masked": takes.masked, "condition_shape": shape}
+
+
+def _digest(split: Split, name: str) -> str:
+    """Return 32 hexadecimal digits that tell what was given in memory beside the training images from others."""
+    some = split.train.spread(DIGESTED)
+    given = Condition.of(some.condition(range(len(some))))
+    part = {"mask": given.observed, "table": given.vector, "condition_images": given.image}[name]
+    return hashlib.sha256(b"" if part is None else part.numpy().tobytes()).hexdigest()[:32]
 
 
 def request_of(config: RunConfig) -> DataRequest:
@@ -81,7 +120,13 @@ def request_of(config: RunConfig) -> DataRequest:
             "the model was imported without its images, so they cannot be read again; use a run that was trained here, "
             f"or set {option('data')} where it is accepted."
         )
-    return DataRequest(data.spec, data.size, data.mode, data.held_out, range=data.range or FULL, quantum=data.quantum)
+    if any((getattr(data, name) or "").startswith(MEMORY_PREFIX) for name in BESIDE):
+        raise DataError(
+            "what lies beside the images was given to `nelbo.train` in memory and is not stored; call `run.bound` in "
+            "Python with a `nelbo.data.ConditionedDataset`."
+        )
+    options = {name: getattr(data, name) for name in (*BESIDE, "quantum")}
+    return DataRequest(data.spec, data.size, data.mode, data.held_out, range=data.range or FULL, **options)
 
 
 def data_of(run: Run, listener: Listener | None = None) -> Split:

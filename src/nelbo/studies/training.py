@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import torch
 
-from nelbo.data import Images, Split, absolute_spec
+from nelbo.data import Images, Split, absolute_spec, taken_by
 from nelbo.errors import SETTING, ConfigurationError, RunError, option, setting, shown
 from nelbo.files import alone_in, remove_parts
 from nelbo.options import check_type, options_from
@@ -96,8 +96,8 @@ def train(
         split = read_split(request, workers=recipe.training.workers, seed=recipe.training.seed, listener=heard)
         data_options = described(request, split)
         recipe = _as_begun(recipe, folder, data_options)
-        recipe = fit_to_data(recipe, data_options.shape, data_options.class_counts, data_options.levels)
-        recipe = fit_refinement(recipe, data_options.num_levels)
+        options = data_options.shape, data_options.class_counts, data_options.levels, taken_by(split.train)
+        recipe = fit_refinement(fit_to_data(recipe, *options), data_options.num_levels)
         config = RunConfig(recipe, data_options, name)
         _refuse_other_run(folder, config)
         with alone_in(folder) if is_first_process() else nullcontext():

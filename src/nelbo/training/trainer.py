@@ -293,8 +293,9 @@ class Trainer:
         wanted = device.type == "cuda" if self.options.compile is None else self.options.compile
         if not (wanted and can_compile(device)):
             return network
-        single_pass = self.options.micro_batch is None and self.accelerator.num_processes == 1
-        return compiled(network, device, recorded=single_pass)
+        return compiled(
+            network, device, recorded=self.options.micro_batch is None and self.accelerator.num_processes == 1
+        )
 
     def _on_main(self, action: Callable[[], None]) -> None:
         if self.accelerator.is_main_process:

@@ -1,0 +1,99 @@
+"""Images for a model, read and converted as its training images were."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from nelbo.data import (
+    Beside,
+    ConditionedDataset,
+    ImageDataset,
+    Images,
+    Prepared,
+    as_dataset,
+    load_for_model,
+    measured_dataset,
+    prepare_measured,
+)
+from nelbo.data.beside import array_with_nan, without_nan
+from nelbo.data.names import path_of
+from nelbo.data.stored import StoredImage
+from nelbo.errors import ShapeError
+from nelbo.progress import Progress
+from nelbo.runs.data_options import DataOptions
+
+RESIZE = "resize them"  # data sets and images of other than 256 levels, which are not resized
+
+
+def read(
+    data: DataOptions,
+    folder: Path,
+    spec: str,
+    *,
+    resize: bool = True,
+    progress: Progress | None = None,
+    in_place: bool = False,
+    beside: Beside | None = None,
+) -> Prepared:
+    """Read every image that a spec names.
+
+    Args:
+        data: the images that the model was trained on.
+        folder: of the model, for messages.
+        spec: see `nelbo.data.load_for_model`.
+        resize: see there.
+        progress: see there.
+        in_place: leave the images in their files, instead of in memory as far as they fit.
+        beside: what lies beside the images.
+
+    Raises:
+        ShapeError: images of another shape that are not resized.
+        DataError: no image can be used, or one has no pair.
+    """
+    pairs, scale = beside or Beside(), data.level_scale
+    if scale is not None:
+        found = prepare_measured(spec, scale, pairs)
+        return replace(found, images=dataset_for(data, folder, found.images))
+    if (array := array_with_nan(spec)) is not spec:
+        dataset = dataset_for(data, folder, array)
+        found = Prepared(dataset, [f"{spec}[{i}]" for i in range(len(dataset))])
+    else:
+        options: dict[str, Any] = {"memory_budget": 0} if in_place else {}
+        found = load_for_model(spec, data.shape, resize=resize, progress=progress, limits=data.range, **options)
+    if pairs.given:
+        files = [StoredImage(name) for name in found.names]
+        found = replace(found, images=pairs.attached(found.images, files, path_of(spec), resized=found.resized > 0))
+    return replace(found, images=dataset_for(data, folder, found.images))
+
+
+def dataset_for(data: DataOptions, folder: Path, images: Images, remedy: str = RESIZE) -> ImageDataset:
+    """Return images as a data set of a model's shape.
+
+    Args:
+        data: the images that the model was trained on.
+        folder: of the model, for messages.
+        images: of any kind that `nelbo.data.as_dataset` takes; of measured values an array, a tensor or a path.
+        remedy: how the caller can convert images of another shape, for the message.
+
+    Raises:
+        ShapeError: images of another shape.
+        DataError: another number of levels, or images that cannot be used.
+    """
+    beside = Beside()
+    if data.level_scale is not None and not isinstance(images, ImageDataset):
+        dataset = measured_dataset(images, data.level_scale)
+    else:
+        images, beside = without_nan(images, beside)
+        dataset = as_dataset(images, data.shape, data.num_levels, data.range)
+    dataset.require_levels(data.num_levels)
+    if dataset.shape != data.shape:
+        raise ShapeError(
+            f"the images are {_by(dataset.shape)} (channels x height x width), and the model in {folder} needs "
+            f"{_by(data.shape)}; {remedy}, or choose another model."
+        )
+    attached = beside.attached(dataset, None, None)
+    return attached.scaled_by(data.scale) if isinstance(attached, ConditionedDataset) else attached
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
