@@ -289,13 +289,10 @@ class Trainer:
 
     def _compiled(self, network: nn.Module) -> nn.Module:
         """Return the network compiled, if the options ask for it and this machine supports it."""
-        device = self.accelerator.device
-        wanted = device.type == "cuda" if self.options.compile is None else self.options.compile
-        if not (wanted and can_compile(device)):
-            return network
-        return compiled(
-            network, device, recorded=self.options.micro_batch is None and self.accelerator.num_processes == 1
-        )
+        device, options = self.accelerator.device, self.options
+        wanted = device.type == "cuda" if options.compile is None else options.compile
+        single_pass = options.micro_batch is None and self.accelerator.num_processes == 1
+        return compiled(network, device, recorded=single_pass) if wanted and can_compile(device) else network
 
     def _on_main(self, action: Callable[[], None]) -> None:
         if self.accelerator.is_main_process:
