@@ -7,6 +7,7 @@ makes the work restartable. A lost worker is started again by Ray, and its items
 
 import logging
 import os
+import socket
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +19,7 @@ from nelbo.engines.engine import Job
 from nelbo.engines.options import EngineOptions
 from nelbo.errors import ConfigurationError, NelboError, RunError, option
 
+CONNECT_SECONDS = 10.0
 RETRIES = 3  # of an item whose worker was lost
 AHEAD = 2  # items that are sent to a worker at once, so that it need not wait
 WINDOW = 8  # items per worker that are begun before the first of them is done
@@ -126,8 +128,11 @@ def _start(ray: Any, options: EngineOptions) -> None:
         ray.init(num_cpus=options.workers or usable_processors(), include_dashboard=False, **quiet)
         return
     try:
+        host, _, port = options.address.removeprefix("ray://").rpartition(":")
+        if host and port.isdecimal():  # Ray itself would try for minutes
+            socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
         ray.init(address=options.address, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, OverflowError, ValueError, RuntimeError) as error:
         reason = str(error).strip().partition("\n")[0].rstrip(".")
         raise ConfigurationError(
             f"{option('address', options.address)}: no Ray cluster was reached ({reason}); start one with Ray's own "
