@@ -54,7 +54,7 @@ def test_other_quanta_are_refused(quantum):
     [
         ([np.array([5])], "values from 5 to 5, but the levels stand for 0 to 4"),
         ([np.array([-1])], "values from -1 to -1"),
-        ([np.array([1.0, np.nan])], "has 1 value that is not finite"),
+        ([np.array([1.0, np.inf])], "has 1 value that is infinite"),
     ],
 )
 def test_values_without_a_level_are_refused(values, message):
@@ -83,3 +83,24 @@ def test_a_size_or_mode_beside_a_quantum_is_refused():
     for name, value in (("size", 8), ("mode", "L")):
         with pytest.raises(ConfigurationError, match=f"quantum keeps values .* and {name} would change them"):
             nelbo.load_data(np.zeros((4, 8, 8), np.uint16), quantum=1, **{name: value})
+
+
+def test_nan_is_a_missing_pixel_and_comes_back():
+    values = np.array([[1.0, np.nan, 3.0]], np.float32)
+    scale, observed = LevelScale(1, 0.5, 5, "float32"), torch.tensor([[True, False, True]])
+    levels = scale.to_levels(values, "x")
+    assert levels.tolist() == [[0, 0, 4]]
+    np.testing.assert_array_equal(scale.to_values(levels, observed), values)
+    with pytest.raises(DataError, match="uint16 has no value for missing pixels"):
+        LevelScale(0, 1, 5, "uint16").to_values(levels, observed)
+
+
+@pytest.mark.filterwarnings("ignore::nelbo.data.folders.DataWarning")
+def test_nan_in_an_array_becomes_a_mask():
+    values = np.random.default_rng(0).random((20, 2, 4, 4))
+    values[3, 1, 2] = np.nan
+    split = nelbo.load_data(values, quantum=0.001, held_out=4)
+    seen = torch.cat([part.observed(range(len(part))) for part in (split.train, split.test)])
+    assert int((~seen).sum()) == 4
+    with pytest.raises(DataError, match=r"has NaN, which are missing pixels; leave out mask"):
+        nelbo.load_data(values, quantum=0.001, mask=np.zeros((4, 4), bool))

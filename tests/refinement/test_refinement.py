@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from nelbo.condition import Condition
 from nelbo.diffusion.passes import walk
 from nelbo.networks.digit_network import DigitNetwork
 from nelbo.probability.integer_gaussian import MASS
@@ -135,3 +136,30 @@ def test_a_stored_model_is_the_same(make_refinement):
     assert fingerprint_of(again) == fingerprint_of(model)
     x = levels_of((2, 3, 5, 5), 5000)
     assert torch.equal(again.nats(x), model.nats(x))
+
+
+def masks_of(shape, seed=0):
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed)) > 0.3
+
+
+def test_missing_pixels_have_no_bits_and_change_none(make_refinement):
+    model, shape = make_refinement(65_536, 2), (3, 2, 6, 7)
+    x, observed = levels_of(shape, 65_536), masks_of(shape)
+    nats = model.nats(x, observed)
+    assert torch.equal(nats[~observed], torch.zeros_like(nats[~observed]))
+    other = torch.where(observed, x, levels_of(shape, 65_536, 1))
+    assert torch.equal(model.nats(other, observed), nats)
+    assert torch.equal(model.nats(x, torch.ones_like(observed)), model.nats(x))
+
+
+def test_training_counts_observed_pixels_only():
+    split, shape = LevelSplit(4096), (3, 1, 6, 6)
+    x, observed = levels_of(shape, 4096), masks_of(shape)
+    torch.manual_seed(0)
+    network = DigitNetwork(options_for(split, 1, 8))
+    torch.nn.init.normal_(network.layers[-1].weight, 0, 0.05)
+    objective, given = RefinementObjective(split), Condition(observed=observed)
+    each = [objective(network, x, given, {"first": torch.full((3,), (i + 0.5) / 4)}).loss for i in range(4)]
+    exact = Refinement(split, network.exact()).nats(x, observed)
+    expected = exact.flatten(1).sum(1) / observed.flatten(1).sum(1)
+    torch.testing.assert_close(torch.stack(each).mean(0).double(), expected, rtol=0.01, atol=0.0)

@@ -56,6 +56,7 @@ def codec(
     other models, a network for the exact pixels is trained, which takes 10 to 60 minutes with the default options. The
     result is codec.safetensors in the run folder. To decompress, you need the run folder with this file.
     """
+    from nelbo.data import Filled
     from nelbo.refinement import coarse
     from nelbo.runs import DiffusionRun, fit_codec, load_as
     from nelbo.studies import Listener, data_of
@@ -73,7 +74,7 @@ def codec(
     model.require_decoder()  # before the images are read
     options = FittingOptions(end_steps=steps, end_images=images, seed=seed)
     with bars() as bar:
-        data = coarse(data_of(model, Listener(on_stage=bar)).train)
+        data = Filled(coarse(data_of(model, Listener(on_stage=bar)).train))
         plan = fit_codec(model, data, options, bar)
     kept = [int(t) for t in plan.steps]
     show(
@@ -86,6 +87,7 @@ def codec(
 def _train_integers(model: DiffusionRun, run: str, options: IntegerOptions, again: bool) -> None:
     """Train the integer model, or continue a training that was stopped."""
     from nelbo.codec.channel_fitting import fit_channel
+    from nelbo.data import Filled
     from nelbo.paths import check_target
     from nelbo.refinement import coarse
     from nelbo.runs import bundled_models
@@ -104,7 +106,7 @@ def _train_integers(model: DiffusionRun, run: str, options: IntegerOptions, agai
     check_target(path)
     with bars() as bar:
         listener = Listener(on_stage=bar)
-        images = coarse(data_of(model, listener).train)
+        images = Filled(coarse(data_of(model, listener).train))
         trained = train_integer_model(images, model.folder / FOLDER, options, listener)
         if not isinstance(trained, str):
             sent = images.spread(min(SENT_IMAGES, len(images)))

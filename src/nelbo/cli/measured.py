@@ -39,8 +39,11 @@ def compress_measured(codec: MeasuredCodec, spec: str, target: Path | None, effo
     rows, total = [], 0
     with bars() as bar:
         for batch in batches(range(len(levels)), lambda number: levels[number].numel()):
-            images = [levels[number] for number in batch]
-            files = codec.encode(images, effort=effort, progress=bar.of(f"compressing from image {batch[0] + 1}"))
+            images, seen = list(levels.images(batch)), levels.observed(batch)
+            masks = None if seen is None else list(seen)
+            files = codec.encode(
+                images, masks, effort=effort, progress=bar.of(f"compressing from image {batch[0] + 1}")
+            )
             for number, image, file in zip(batch, images, files, strict=True):
                 content = file.to_bytes()
                 if codec.decode(type(file).from_bytes(content)).status != "lossless":
@@ -84,7 +87,7 @@ def decompress_measured(paths: Sequence[Path], target: Path, model: str | None, 
             file: MeasuredFile = MeasuredFile.from_bytes(path.read_bytes()[:part])
             found = codec.decode(file, verify=verify, progress=bar.of(f"decompressing {path.name}"))
             out.parent.mkdir(parents=True, exist_ok=True)
-            write_values(out, codec.scale.to_values(found.levels))
+            write_values(out, codec.scale.to_values(found.levels, found.observed))
             if found.status == "truncated":
                 say(f"{path}: a preview, which cannot be verified")
                 previews += part is None

@@ -1,10 +1,12 @@
 """A file of measured values: a .nelbo file of the coarse levels, and then the digits. docs/format.md specifies it."""
 
 import hashlib
+import math
 import struct
 import zlib
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,7 +29,8 @@ class MeasuredFile:
     Attributes:
         fingerprint: the first bytes of that of the refinement; empty if the levels are coarse levels already.
         scale: the values that the levels stand for.
-        level_hash: of the levels.
+        level_hash: of the levels, in which missing pixels are 0.
+        mask: which pixels are missing, see `packed`; empty if none is.
         coarse: the file of the coarse levels.
         message: the range coder's output for the digits, or its first bytes.
         length: of the whole message, bytes.
@@ -37,6 +40,7 @@ class MeasuredFile:
     fingerprint: bytes
     scale: LevelScale
     level_hash: bytes
+    mask: bytes
     coarse: Bitstream | RawImage
     message: bytes
     length: int
@@ -53,9 +57,9 @@ class MeasuredFile:
         coarse = self.coarse.to_bytes()
         head = START + self.fingerprint + bytes([TYPES.index(self.scale.dtype)])
         head += struct.pack(">dd", self.scale.low, self.scale.quantum) + varint(self.scale.levels) + self.level_hash
-        head += varint(len(coarse)) + varint(self.length)
-        check = zlib.crc32(head + coarse + self.message) if self.check is None else self.check
-        return head + check.to_bytes(4, "big") + coarse + self.message
+        head += varint(len(self.mask)) + varint(len(coarse)) + varint(self.length)
+        check = zlib.crc32(head + self.mask + coarse + self.message) if self.check is None else self.check
+        return head + check.to_bytes(4, "big") + self.mask + coarse + self.message
 
     def verify(self) -> None:
         """Check a whole file against its checksum. A truncated file cannot be checked.
@@ -79,8 +83,8 @@ class MeasuredFile:
         fingerprint, kind = reader.take(FINGERPRINT), reader.take(1)[0]
         low, quantum = struct.unpack(">dd", reader.take(16))
         levels, level_hash = reader.varint(), reader.take(HASH)
-        num_coarse, length = reader.varint(), reader.varint()
-        check, rest = int.from_bytes(reader.take(4), "big"), reader.rest()
+        num_mask, num_coarse, length = (reader.varint() for _ in range(3))
+        check, mask, rest = int.from_bytes(reader.take(4), "big"), reader.take(num_mask), reader.rest()
         try:
             scale = LevelScale(low, quantum, levels, TYPES[kind])
         except (IndexError, ConfigurationError, OverflowError, ValueError) as error:
@@ -88,13 +92,37 @@ class MeasuredFile:
         if len(rest) > num_coarse + length:
             raise CodecError(f"the file is damaged: it is longer than its header states; {RESTORE}")
         coarse = Bitstream.from_bytes(rest[:num_coarse])
-        return cls(fingerprint, scale, level_hash, coarse, rest[num_coarse:], length, check)
+        return cls(fingerprint, scale, level_hash, mask, coarse, rest[num_coarse:], length, check)
 
 
 def hash_of_levels(levels: Tensor) -> bytes:
     """Return 4 bytes of SHA-256 over the shape and the levels (C, H, W) as 32-bit integers, the low byte first."""
     content = levels.to(torch.int32).contiguous().numpy().astype("<i4").tobytes()
     return hashlib.sha256(str(tuple(levels.shape)).encode() + content).digest()[:HASH]
+
+
+def packed(observed: Tensor | None) -> bytes:
+    """Return a mask (C, H, W) bool as bytes: eight pixels a byte, compressed by zlib; nothing if all are observed."""
+    return b"" if observed is None else zlib.compress(np.packbits(observed.numpy()).tobytes(), 9)
+
+
+def unpacked(mask: bytes, shape: tuple[int, ...]) -> Tensor | None:
+    """Return the mask of `shape` that `packed` wrote.
+
+    Raises:
+        CodecError: it is damaged.
+    """
+    if not mask:
+        return None
+    num, unpacking = math.prod(shape), zlib.decompressobj()
+    try:
+        content = unpacking.decompress(mask, num // 8 + 2)
+    except zlib.error as error:
+        raise CodecError(f"the file is damaged ({error}); {RESTORE}") from error
+    if len(content) != -(-num // 8) or not unpacking.eof:
+        raise CodecError(f"the file is damaged: its mask has {len(content)} bytes; {RESTORE}")
+    bits = np.unpackbits(np.frombuffer(content, np.uint8), count=num)
+    return torch.from_numpy(bits.astype(np.bool_)).view(shape)
 
 
 def is_measured(data: bytes) -> bool:

@@ -3,6 +3,7 @@ from .beside import Beside
 from .conditions import ConditionedDataset, Scale, Takes, scale_of, taken_by
 from .counts import example_counts, read_counts
 from .datasets import ArrayDataset, ImageDataset, Reject, Split
+from .filling import Filled, filled
 from .folder_dataset import FolderDataset
 from .folders import DataWarning
 from .given import digest_of, fingerprint
@@ -28,6 +29,7 @@ __all__ = [
     "ConditionedDataset",
     "DataReport",
     "DataWarning",
+    "Filled",
     "FolderDataset",
     "ImageDataset",
     "Images",
@@ -49,6 +51,7 @@ __all__ = [
     "describe",
     "digest_of",
     "example_counts",
+    "filled",
     "fingerprint",
     "load_data",
     "load_for_model",

@@ -198,9 +198,11 @@ class DiffusionRun(MeasuredDiffusion):
             DataWarning: its file has more than the .nelbo file will have, such as further frames or EXIF data.
         """
         if self.config.data.level_scale is not None:
-            [levels] = self.dataset_of(alone(image)).images([0])
+            dataset = self.dataset_of(alone(image))
+            levels, seen = dataset.images([0]), dataset.observed([0])
+            masks = None if seen is None else list(seen)
             with reported(progress, "compressing") as report:
-                [measured] = self.measured_codec().encode([levels], effort=effort, progress=report)
+                [measured] = self.measured_codec().encode(list(levels), masks, effort=effort, progress=report)
             return measured.to_bytes()
         picture = as_picture(image, limits=self.config.data.range)
         if changed := "; ".join(filter(None, (picture.lost, picture.metadata))):
