@@ -20,7 +20,7 @@ def read_images(model: Run, data: str, resize: bool, beside: dict[str, Any], bar
         beside: `mask`, `table` and `condition_images`, each a path or None.
     """
     from nelbo.data import Beside, Prepared, load_for_model
-    from nelbo.data.beside import array_with_nan
+    from nelbo.data.missing import array_with_nan
     from nelbo.data.names import path_of
     from nelbo.data.stored import StoredImage
 

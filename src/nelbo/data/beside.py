@@ -1,10 +1,9 @@
 """Reading what lies beside images: masks of missing pixels, a table of numbers, and images to condition on."""
 
-import csv
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,11 @@ from nelbo.data.conditions import ConditionedDataset, Scale
 from nelbo.data.datasets import ArrayDataset, ImageDataset
 from nelbo.data.decoding import decode, to_tensor
 from nelbo.data.folder_dataset import FolderDataset
-from nelbo.data.folders import DataWarning
 from nelbo.data.inputs import WHITE, as_array, levels_of
 from nelbo.data.names import IMAGE_ENDINGS, MEMORY_BUDGET, MODE_OF, path_of
 from nelbo.data.stored import StoredImage, Unreadable, printable
-from nelbo.display import counted
-from nelbo.errors import DataError, option, shown, warn
-
-IMAGE_COLUMN = "image"
+from nelbo.data.tables import read_table
+from nelbo.errors import DataError, option, shown
 
 
 @dataclass(frozen=True)
@@ -201,58 +197,6 @@ def _pair(folder: Path, relative: str, name: str) -> Path:
     )
 
 
-def read_table(path: Path, names: Sequence[str]) -> tuple[Tensor, tuple[str, ...]]:
-    """Read a CSV file with a column `image`: return the numbers of each named image, (N, V) float64, and the columns.
-
-    An empty cell is an unknown number, NaN.
-
-    Args:
-        names: relative names of image files; a name in the table may also be the last part alone, or lack its ending.
-
-    Raises:
-        DataError: the file cannot be read, has no such column or others than numbers, or lacks an image.
-    """
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{option('table')}: {path} cannot be read: {error}.") from error
-    columns = tuple(name for name in (rows[0] if rows else ()) if name is not None and name != IMAGE_COLUMN)
-    if not rows or IMAGE_COLUMN not in rows[0] or not columns:
-        raise DataError(
-            f"{option('table')}: {path} needs a header with the column {IMAGE_COLUMN!r}, which holds the names of "
-            "files, and at least one column of numbers."
-        )
-    by_name: dict[str, list[float]] = {}
-    for line, row in enumerate(rows, 2):
-        by_name[str(row[IMAGE_COLUMN])] = [_number(row[column], path, line, column) for column in columns]
-    found = [_row(by_name, name) for name in names]
-    if missing := [name for name, row in zip(names, found, strict=True) if row is None]:
-        raise DataError(
-            f"{option('table')}: {path} has no row for {counted(len(missing), 'image')}, the first {missing[0]}; add "
-            f"them to the column {IMAGE_COLUMN!r}, with empty cells for unknown numbers."
-        )
-    return torch.tensor(found, dtype=torch.float64), columns
-
-
-def _row(by_name: dict[str, list[float]], name: str) -> list[float] | None:
-    path = Path(name)
-    forms = (name, path.as_posix(), path.name, path.with_suffix("").as_posix(), path.stem)
-    return next((by_name[form] for form in forms if form in by_name), None)
-
-
-def _number(text: str | None, path: Path, line: int, column: str) -> float:
-    if text is None or not text.strip():
-        return float("nan")
-    try:
-        return float(text)
-    except ValueError:
-        raise DataError(
-            f"{option('table')}: {path}, line {line}: {column} is {text!r}; expected a number, or an empty cell if it "
-            "is unknown."
-        ) from None
-
-
 def _as_observed(mask: Any, images: ImageDataset) -> Tensor:
     """Return a mask of missing pixels in memory as (N, C or 1, H, W) bool, true where observed."""
     array, shape = as_array(torch.as_tensor(mask), "the mask"), images.shape
@@ -271,36 +215,6 @@ def _as_observed(mask: Any, images: ImageDataset) -> Tensor:
             f"{(len(images), *shape[1:])}, one for each image."
         )
     return ~missing
-
-
-def without_nan(images: Any, beside: Beside) -> tuple[Any, Beside]:
-    """Return an array or tensor with its NaN, which are missing pixels, replaced, and a mask of them beside it.
-
-    Anything else, and an array without NaN, is returned as it is. The value in place of NaN is the smallest of the
-    array, so that the range of the values stays the same; it is never read.
-    """
-    if not isinstance(images, np.ndarray | Tensor) or isinstance(images, np.ma.MaskedArray):
-        return images, beside
-    array = as_array(images)
-    if array.dtype.kind != "f" or not (missing := np.isnan(array)).any() or missing.all():
-        return images, beside
-    if beside.mask is not None:
-        raise DataError(f"the images have NaN, which are missing pixels; leave out {option('mask')}, or fill them in.")
-    warn(f"the array has NaN ({missing.mean():.2%} of its values): missing pixels, which no model reads.", DataWarning)
-    mask = as_images(missing.astype(np.uint8), "the mask").bool()
-    return np.where(missing, np.nanmin(array), array), replace(beside, mask=mask)
-
-
-def array_with_nan(spec: Any) -> Any:
-    """Return the array of a `.npy` file that has NaN, missing pixels; any other spec as it is."""
-    if not isinstance(spec, str | os.PathLike) or not os.fspath(spec).lower().endswith(".npy"):
-        return spec
-    try:
-        array = np.load(path_of(os.fspath(spec)), mmap_mode="r", allow_pickle=False)
-    except Exception:  # damage makes NumPy raise almost any error; reading the images says what is wrong
-        return spec
-    has_nan = isinstance(array, np.ndarray) and array.dtype.kind == "f" and np.isnan(array).any()
-    return np.asarray(array) if has_nan else spec
 
 
 def scale_of(images: ImageDataset) -> Scale | None:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self, cast
 from torch import Tensor, nn
 
 from nelbo.condition import Condition
-from nelbo.data import Beside, ConditionedDataset, ImageDataset, Images, Single
+from nelbo.data import Beside, ImageDataset, Images, Single
 from nelbo.diffusion import NoiseSchedule, ReverseProcess
 from nelbo.errors import RunError
 from nelbo.evaluation import (
@@ -30,6 +30,7 @@ from nelbo.randomness import chosen_seed
 from nelbo.recipes.assembly import build_schedule
 from nelbo.recipes.recipe import Recipe
 from nelbo.runs.codec_plan import PLAN_FILE
+from nelbo.runs.conditions import with_beside
 from nelbo.runs.decoder import load_pixels, pixel_tensors
 from nelbo.runs.diffusion_model import CALIBRATION, DiffusionModel, calibration_of
 from nelbo.runs.folder import RunConfig, why_no_decoder
@@ -101,18 +102,13 @@ class MeasuredDiffusion(Run):
         """Return images with what lies beside them, for `bound`, `score` and the other numbers of this run.
 
         Args:
-            images: images in memory, or a data set.
-            mask: missing pixels: see `nelbo.data.Beside`, also for the others.
-            table: numbers to condition on (N, V), in the units and the order of the training table.
-            condition_images: N images to condition on.
+            mask: as in memory in `nelbo.data.Beside`, like the following ones.
+            table: numbers (N, V), in the units and the order of the training table.
 
         Raises:
-            DataError: another number of entries than images.
-            ShapeError: images or masks of another shape.
+            DataError: another number of entries than images; or `ShapeError`: other shapes.
         """
-        dataset, data = self.dataset_of(images), self.config.data
-        attached = Beside(mask, table, condition_images).attached(dataset, None, None, columns=data.columns)
-        return attached.scaled_by(data.scale) if isinstance(attached, ConditionedDataset) else attached
+        return with_beside(self.dataset_of(images), self.config.data, Beside(mask, table, condition_images))
 
     def bound(
         self,
@@ -129,8 +125,7 @@ class MeasuredDiffusion(Run):
         """Compute the bound over images of any kind that `nelbo.data.as_dataset` takes: every term in bits/dim, eq. 5.
 
         It is the bound of p(x_0): here and in every other number of a run, a class-conditional network gets no class.
-        With numbers or images beside the images, it is that of p(x_0|these); with missing pixels, that of the observed
-        ones. See `beside`.
+        What lies `beside` the images conditions it, and it counts observed pixels only.
 
         Args:
             steps_per_image: values of t evaluated for each image; None for every t.
@@ -243,9 +238,7 @@ class MeasuredDiffusion(Run):
         steps_per_image: int | None = 32,
         progress: Progress | bool | None = None,
     ) -> HeatMap:
-        """Return the bits of each pixel of an image (C, H, W), whose mean is its score alone: see `score`.
-
-        Of a data set, such as one of `beside`, it is the first image.
+        """Return the bits of each pixel of an image (C, H, W), or of the first of a data set; their mean is its `score`.
 
         Raises:
             RunError: the decoder is not trained yet.
@@ -254,7 +247,7 @@ class MeasuredDiffusion(Run):
         self.require_decoder()
         if steps_per_image is not None:
             check_whole("steps_per_image", steps_per_image)
-        dataset = image if isinstance(image, ImageDataset) else self.dataset_of([image])
+        dataset = self.dataset_of(image if isinstance(image, ImageDataset) else [image])
         [pixels], seed, reverse = dataset.images([0]), chosen_seed(seed), self.reverse()
         proposal = None if self.mse is None else expected_terms(reverse, self.mse)
         options: dict[str, Any] = {"steps_per_image": steps_per_image, "proposal": proposal, "seed": seed}

@@ -11,13 +11,14 @@ from typing import Any, ClassVar, Protocol, Self
 import torch
 from torch import Tensor, nn
 
-from nelbo.data import Beside, ConditionedDataset, ImageDataset, Images, as_dataset
-from nelbo.data.beside import without_nan
+from nelbo.data import Beside, ImageDataset, Images, as_dataset
+from nelbo.data.missing import without_nan
 from nelbo.display import Displayed, Frame, counted, data_frame, with_error
 from nelbo.errors import ConfigurationError, RunError, ShapeError, option
 from nelbo.files import read_tensors, write_tensors
 from nelbo.options import check_whole
 from nelbo.progress import Progress
+from nelbo.runs.conditions import with_beside
 from nelbo.runs.folder import MODEL_FILE, RunConfig, bundled_models
 from nelbo.training import METRICS_FILE, MetricsLog
 
@@ -242,8 +243,7 @@ class Run(Displayed, ABC):
                 f"the images are {_by(dataset.shape)} (channels x height x width), and the model in {self.folder} "
                 f"needs {_by(self.shape)}; {remedy}, or choose another model."
             )
-        attached = beside.attached(dataset, None, None)
-        return attached.scaled_by(self.config.data.scale) if isinstance(attached, ConditionedDataset) else attached
+        return with_beside(dataset, self.config.data, beside)
 
 
 def save_model(folder: Path, network: nn.Module, extras: dict[str, Tensor]) -> None:
