@@ -1,6 +1,6 @@
 from .batches import TrainingStream, loader
-from .beside import Beside
-from .conditions import ConditionedDataset, Scale, Takes, scale_of, taken_by
+from .beside import Beside, scale_of
+from .conditions import ConditionedDataset, Scale, Takes, taken_by
 from .counts import example_counts, read_counts
 from .datasets import ArrayDataset, ImageDataset, Reject, Split
 from .filling import Filled, filled

@@ -204,8 +204,3 @@ def of_one_scale(split: Split) -> Split:
     scale = Scale.of(split.train.scale.columns, split.train.numbers)
     test = split.test.scaled_by(scale) if isinstance(split.test, ConditionedDataset) else split.test
     return replace(split, train=split.train.scaled_by(scale), test=test)
-
-
-def scale_of(images: ImageDataset) -> Scale | None:
-    """Return how the numbers of a set are standardised, or None if it has none."""
-    return images.scale if isinstance(images, ConditionedDataset) else None

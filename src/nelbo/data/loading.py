@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from nelbo.data.beside import Beside, array_with_nan, without_nan
+from nelbo.data.beside import Beside
 from nelbo.data.conditions import of_one_scale
 from nelbo.data.conforming import split_loaded
 from nelbo.data.datasets import ImageDataset, Loaded, Split
@@ -15,6 +15,7 @@ from nelbo.data.given import collect
 from nelbo.data.held_out import check_held_out
 from nelbo.data.inputs import Images
 from nelbo.data.measured import load_measured
+from nelbo.data.missing import array_with_nan, without_nan
 from nelbo.data.names import (
     AUTO,
     MEMORY_BUDGET,

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 BESIDE = ("mask", "table", "condition_images")  # options of training and of reading images
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)  # `DataOptions` shows itself
 class BesideOptions:
     """What lies beside each image that a run was trained on."""
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from nelbo.condition import Condition, ConditionLike
-from nelbo.data import ImageDataset, Single, as_dataset, as_mask
+from nelbo.data import Beside, ConditionedDataset, ImageDataset, Single, as_dataset, as_mask
 from nelbo.data.conditions import repeated
 from nelbo.errors import ConfigurationError, DataError, option, shown
 from nelbo.recipes.assembly import is_told
@@ -48,6 +48,12 @@ def told(
         image=None if condition_image is None else _images(data, condition_image, num),
         observed=None if mask is None else _observed(data, mask, num),
     )
+
+
+def with_beside(images: ImageDataset, data: DataOptions, beside: Beside) -> ImageDataset:
+    """Return images with what lies beside them in memory, numbers standardised as those that a model was trained on."""
+    attached = beside.attached(images, None, None, columns=data.columns)
+    return attached.scaled_by(data.scale) if isinstance(attached, ConditionedDataset) else attached
 
 
 def require_condition(recipe: Recipe, given: ConditionLike | None, guidance: float | None) -> None:

@@ -155,7 +155,7 @@ class DiffusionModel(Brief):
             ConfigurationError: an unknown name, or an option that the sampler or the model does not support.
         """
         if options.guidance is not None and not (self.recipe.conditional or is_told(self.recipe)):
-            raise ConfigurationError(f"the model {self.name} is not conditional; remove {option('guidance')}.")
+            raise ConfigurationError(f"the model {self.name} is not class-conditional; remove {option('guidance')}.")
         options = options.resolved(self.schedule.num_steps)
         reverse = self.reverse(
             steps=options.steps,

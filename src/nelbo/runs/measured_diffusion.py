@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from nelbo.condition import Condition
-from nelbo.data import Beside, ConditionedDataset, ImageDataset, Images, Single
+from nelbo.data import Beside, ImageDataset, Images, Single
 from nelbo.diffusion import ReverseProcess
 from nelbo.evaluation import (
     BoundReport,
@@ -31,6 +31,7 @@ from nelbo.randomness import chosen_seed
 from nelbo.refinement import coarse
 from nelbo.runs.bound_options import BoundOptions
 from nelbo.runs.calibrated_diffusion import CalibratedDiffusion
+from nelbo.runs.conditions import with_beside
 from nelbo.runs.refinement import refined
 from nelbo.runs.run import held_out_record
 
@@ -47,18 +48,13 @@ class MeasuredDiffusion(CalibratedDiffusion):
         """Return images with what lies beside them, for `bound`, `score` and the other numbers of this run.
 
         Args:
-            images: images in memory, or a data set.
-            mask: missing pixels: see `nelbo.data.Beside`, also for the others.
-            table: numbers to condition on (N, V), in the units and the order of the training table.
-            condition_images: N images to condition on.
+            mask: as in memory in `nelbo.data.Beside`, like the following ones.
+            table: numbers (N, V), in the units and the order of the training table.
 
         Raises:
-            DataError: another number of entries than images.
-            ShapeError: images or masks of another shape.
+            DataError: another number of entries than images; or `ShapeError`: other shapes.
         """
-        dataset, data = self.dataset_of(images), self.config.data
-        attached = Beside(mask, table, condition_images).attached(dataset, None, None, columns=data.columns)
-        return attached.scaled_by(data.scale) if isinstance(attached, ConditionedDataset) else attached
+        return with_beside(self.dataset_of(images), self.config.data, Beside(mask, table, condition_images))
 
     def bound(
         self,
@@ -75,8 +71,7 @@ class MeasuredDiffusion(CalibratedDiffusion):
         """Compute the bound over images of any kind that `nelbo.data.as_dataset` takes: every term in bits/dim, eq. 5.
 
         It is the bound of p(x_0): here and in every other number of a run, a class-conditional network gets no class.
-        With numbers or images beside the images, it is that of p(x_0|these); with missing pixels, that of the observed
-        ones. See `beside`.
+        What lies `beside` the images conditions it, and it counts observed pixels only.
 
         Args:
             steps_per_image: values of t evaluated for each image; None for every t.
@@ -208,12 +203,10 @@ class MeasuredDiffusion(CalibratedDiffusion):
         index: int = 0,
         progress: Progress | bool | None = None,
     ) -> HeatMap:
-        """Return the bits of each pixel of an image (C, H, W), whose mean is its score: see `score`.
+        """Return the bits of each pixel of an image (C, H, W), or of the first of a set; their mean is its `score`.
 
         Args:
             index: where the image was among those that were scored, counted from 0: each has its own draws.
-
-        Of a data set, such as one of `beside`, it is the first image.
 
         Raises:
             RunError: the decoder is not trained yet.

@@ -15,11 +15,12 @@ from nelbo.data import (
     measured_dataset,
     prepare_measured,
 )
-from nelbo.data.beside import array_with_nan, without_nan
+from nelbo.data.missing import array_with_nan, without_nan
 from nelbo.data.names import path_of
 from nelbo.data.stored import StoredImage
 from nelbo.errors import ShapeError
 from nelbo.progress import Progress
+from nelbo.runs.conditions import with_beside
 from nelbo.runs.data_options import DataOptions
 
 RESIZE = "resize them"  # data sets and images of other than 256 levels, which are not resized
@@ -91,8 +92,9 @@ def dataset_for(data: DataOptions, folder: Path, images: Images, remedy: str = R
             f"the images are {_by(dataset.shape)} (channels x height x width), and the model in {folder} needs "
             f"{_by(data.shape)}; {remedy}, or choose another model."
         )
-    attached = beside.attached(dataset, None, None)
-    return attached.scaled_by(data.scale) if isinstance(attached, ConditionedDataset) else attached
+    if isinstance(dataset, ConditionedDataset):
+        return dataset.scaled_by(data.scale)
+    return with_beside(dataset, data, beside)
 
 
 def _by(shape: tuple[int, ...]) -> str:

@@ -144,9 +144,8 @@ class Trainer:
 
     def _batches(self) -> Iterator[Batch]:
         """Return this process's share of each batch, from the next step on; workers start with the first batch."""
-        rank, world = self.accelerator.process_index, self.accelerator.num_processes
-        batches = loader(self.dataset, self.stream, self.state.step, rank, world, self.options.workers)
-        return ((images, labels) for _, images, labels in batches)
+        own = self.accelerator.process_index, self.accelerator.num_processes
+        return (batch[1:] for batch in loader(self.dataset, self.stream, self.state.step, *own, self.options.workers))
 
     def _step(self, images: Tensor, labels: ConditionLike | None) -> None:
         """Take one optimizer step on this process's share of the global batch."""

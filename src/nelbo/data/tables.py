@@ -1,4 +1,4 @@
-"""A table of numbers beside images: a CSV file with a column of the names of files."""
+"""A table of numbers beside images, from a CSV file."""
 
 import csv
 from collections.abc import Sequence
