@@ -118,6 +118,17 @@ def test_a_report_says_which_levels_there_will_be(tmp_path):
     assert "215: the values -1.07 to 1.07 in steps of 0.01" in report.summary()["levels"]
 
 
+def test_a_report_says_how_many_pixels_are_missing(tmp_path):
+    values = np.random.default_rng(0).random((4, 6, 6)).astype(np.float32)
+    values[0, :3] = np.nan
+    np.save(tmp_path / "x.npy", values)
+    for options in ({"quantum": 0.01}, {}):
+        report = describe(tmp_path / "x.npy", **options)
+        assert report.missing == pytest.approx(18 / 144)
+        assert report.summary()["missing"] == "12.50% of the values (NaN)"
+    assert describe(tmp_path / "x.npy", quantum=0.01).count == 4
+
+
 def test_nothing_to_read_is_refused(tmp_path):
     with pytest.raises(DataError, match="is no existing path"):
         nelbo.load_data("digits", quantum=1)

@@ -3,11 +3,16 @@
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from nelbo.data.arrays import warn_of_low_levels
+from nelbo.data.beside import Beside
 from nelbo.data.datasets import ImageDataset, Loaded, Reject
+from nelbo.data.given import collect
+from nelbo.data.missing import array_with_nan, without_nan
 from nelbo.data.names import AUTO, CHANNELS, MODE_OF, Range, read_range, spec_of
 from nelbo.data.ranges import choice_of_range
 from nelbo.data.scale import extremes
@@ -48,6 +53,7 @@ class DataReport(Displayed):
         range: the values of those images that become 0 and 255; None for those of the depth of each file. Of measured
             values, those of the first and the last level.
         quantum: the difference between the values of two levels of measured values; None for images of 8 bits.
+        missing: share of the values that are NaN: missing pixels.
     """
 
     spec: str
@@ -65,6 +71,7 @@ class DataReport(Displayed):
     values: Range | None = None
     range: Range | None = None
     quantum: float | None = None
+    missing: float = 0.0
 
     def summary(self) -> Mapping[str, str]:
         """Return the images and their sizes, modes and classes, and the files that cannot be used."""
@@ -77,6 +84,7 @@ class DataReport(Displayed):
             "modes": _most_common(self.modes),
             "values": "" if self.values is None else f"{self.values[0]:.6g} to {self.values[1]:.6g} in the files",
             "levels": "" if self.quantum is None or self.range is None else self._levels_in_words(self.range),
+            "missing": f"{self.missing:.2%} of the values (NaN)" if self.missing else "",
             "classes": _most_common(self.classes),
             "rejects": self._rejects_in_words(),
             "ignored": _most_common(self.ignored),
@@ -156,6 +164,10 @@ def describe(
         check_whole("workers", workers, 0)
     if quantum is not None:
         return _describe_values(spec, range, quantum)
+    if (array := array_with_nan(spec)) is not spec:
+        images, beside = without_nan(array, Beside())
+        whole = _describe_loaded(spec, collect(images, None, None, range))
+        return replace(whole, kind="arrays", missing=float(beside.mask.float().mean()))
     source = open_source(spec, seed=0, range=range)
     if isinstance(source, Loaded):
         warn_of_low_levels(source)
@@ -185,6 +197,7 @@ def _describe_values(spec: str, range: Range | str, quantum: float) -> DataRepor
         values=extremes(values.arrays),
         range=(scale.low, scale.high),
         quantum=quantum,
+        missing=float(np.mean([np.isnan(array).mean() for array in values.arrays])) if scale.has_nan else 0.0,
     )
 
 

@@ -54,6 +54,11 @@ class LevelScale(Brief):
         return self.low + self.quantum * (self.levels - 1)
 
     @property
+    def has_nan(self) -> bool:
+        """Whether the type has NaN, which stands for missing pixels."""
+        return np.dtype(self.dtype).kind == "f"
+
+    @property
     def in_words(self) -> str:
         """Such as "uint16 values 0 to 4095 in steps of 1 are 4,096 levels"."""
         return (
@@ -122,7 +127,7 @@ class LevelScale(Brief):
         dtype = np.dtype(self.dtype)
         found: NDArray[Any] = (np.rint(exact) if dtype.kind in "iu" else exact).astype(dtype)
         if observed is not None:
-            if dtype.kind != "f":
+            if not self.has_nan:
                 raise DataError(f"{self.dtype} has no value for missing pixels; write them as floating-point values.")
             found[~np.broadcast_to(observed.cpu().numpy(), found.shape)] = np.nan
         return found
