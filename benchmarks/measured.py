@@ -1,4 +1,4 @@
-"""A model of measured values beside their entropy: 16 bits, two channels, 40 x 56 pixels, some missing, a known density.
+"""A model of measured values beside their entropy: 16 bits, two channels, 40 x 56 pixels, some of them missing.
 
 python -m benchmarks.measured --out runs/measured --minutes 10
 
