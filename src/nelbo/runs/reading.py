@@ -18,7 +18,7 @@ from nelbo.data import (
 from nelbo.data.missing import array_with_nan, without_nan
 from nelbo.data.names import path_of
 from nelbo.data.stored import StoredImage
-from nelbo.errors import ShapeError
+from nelbo.errors import ShapeError, option
 from nelbo.progress import Progress
 from nelbo.runs.conditions import with_beside
 from nelbo.runs.data_options import DataOptions
@@ -64,7 +64,7 @@ def read(
     if pairs.given:
         files = [StoredImage(name) for name in found.names]
         found = replace(found, images=pairs.attached(found.images, files, path_of(spec), resized=found.resized > 0))
-    return replace(found, images=dataset_for(data, folder, found.images))
+    return replace(found, images=dataset_for(data, folder, found.images, f"leave out {option('resize', False)}"))
 
 
 def dataset_for(data: DataOptions, folder: Path, images: Images, remedy: str = RESIZE) -> ImageDataset:
