@@ -17,7 +17,7 @@ from nelbo.randomness import chosen_seed
 from nelbo.restoration import Restoration
 from nelbo.runs.classes import Label
 from nelbo.runs.codec_plan import load_codec
-from nelbo.runs.conditions import Numbers, told
+from nelbo.runs.conditions import Numbers, told, told_as
 from nelbo.runs.decoder import DecoderWarning
 from nelbo.runs.folder import why_no_decoder
 from nelbo.runs.measured_diffusion import MeasuredDiffusion
@@ -127,10 +127,10 @@ class DiffusionRun(MeasuredDiffusion):
         drawn = torch.cat(images)
         return drawn if given.observed is None else drawn.masked_fill(~given.observed, 0)
 
-    def draft(self, num: int, seed: int) -> Tensor:
-        """Draw samples for a preview during training, before the decoder is trained."""
+    def draft(self, num: int, seed: int, like: ImageDataset | None = None) -> Tensor:
+        """Draw samples for a preview during training, before the decoder is trained; see `Run.draft`."""
         with warnings.catch_warnings(action="ignore", category=DecoderWarning):
-            return self.sample(num, seed=seed)
+            return self.sample(num, seed=seed, **told_as(like, num))
 
     def _warn_of_decoder(self) -> None:
         if self.model.lacks_decoder:

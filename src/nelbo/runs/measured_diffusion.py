@@ -238,7 +238,7 @@ class MeasuredDiffusion(Run):
         steps_per_image: int | None = 32,
         progress: Progress | bool | None = None,
     ) -> HeatMap:
-        """Return the bits of each pixel of an image (C, H, W), or of the first of a data set; their mean is its `score`.
+        """Return the bits of each pixel of an image (C, H, W), or of the first of a set; their mean is its `score`.
 
         Raises:
             RunError: the decoder is not trained yet.
