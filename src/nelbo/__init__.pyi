@@ -1,5 +1,6 @@
 from . import (
     codec,
+    condition,
     data,
     diffusion,
     display,
@@ -60,6 +61,7 @@ __all__ = [
     "bits_per_dim",
     "bundled_models",
     "codec",
+    "condition",
     "data",
     "diffusion",
     "display",

@@ -158,8 +158,8 @@ def evaluate(
     """
     options = _Options(steps_per_image, steps, variance, clip, forms, known, ode, tolerance, probes, seed, batch_size)
     beside = {"mask": mask, "table": table, "condition_images": condition_images}
-    if data is None and (not resize or any(beside.values())):
-        raise ConfigurationError("--no-resize, --mask, --table and --condition-images belong to --data; give it too.")
+    if data is None and not resize:
+        raise ConfigurationError("--no-resize leaves images of --data out; give --data too.")
     check_outputs({"--json": json}, [data], run)
     import nelbo
 
