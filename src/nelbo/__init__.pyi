@@ -1,5 +1,6 @@
 from . import (
     codec,
+    condition,
     data,
     diffusion,
     display,
@@ -61,6 +62,7 @@ __all__ = [
     "bits_per_dim",
     "bundled_models",
     "codec",
+    "condition",
     "data",
     "diffusion",
     "display",

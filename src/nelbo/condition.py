@@ -67,7 +67,7 @@ class Condition(Brief):
 
     def __len__(self) -> int:
         """Return the number of examples; 0 for an empty condition."""
-        return max((len(part) for part in self.parts.values()), default=0)
+        return max((part.shape[0] for part in self.parts.values()), default=0)
 
     def __getitem__(self, index: Any) -> Self:
         """Return the condition of some examples: a slice, or a tensor of indices."""
@@ -119,7 +119,7 @@ class Condition(Brief):
             ShapeError: a part has others.
         """
         for name, part in self.parts.items():
-            if len(part) != batch or (name in DIMS and part.ndim != DIMS[name]):
+            if part.shape[0] != batch or (name in DIMS and part.ndim != DIMS[name]):
                 raise ShapeError(
                     f"`{name}` of the condition has the shape {tuple(part.shape)}, but a batch of {batch} needs "
                     f"{SHAPES[name].replace('B', str(batch))}."

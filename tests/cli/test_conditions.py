@@ -54,7 +54,7 @@ def test_every_command_takes_the_pairs_of_a_run(nelbo_cli):
     assert "expected 2 numbers (age, depth)" in nelbo_cli("sample", "run", "--vector", "1").err
     assert "give one image, or --num 24" in nelbo_cli("sample", "run", "--condition-image", "half", "--num", 3).err
     assert "--guidance follows a condition" in nelbo_cli("sample", "run", "--guidance", 2).err
-    assert "lie beside --data" in nelbo_cli("evaluate", "run", "--mask", "masks").err
+    assert "belong to --data" in nelbo_cli("evaluate", "run", "--mask", "masks").err
     Path("half/05.png").unlink()
     missing = nelbo_cli("evaluate", "run", "--data", "images", *BESIDE)
     assert missing.code == 2 and "--condition-images has no picture for 05.png" in missing.err

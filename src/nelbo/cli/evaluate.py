@@ -129,8 +129,6 @@ def evaluate(
     beside = {"mask": mask, "table": table, "condition_images": condition_images}
     if data is None and not resize:
         raise ConfigurationError("--no-resize leaves images of --data out; give --data too.")
-    if data is None and any(beside.values()):
-        raise ConfigurationError("--mask, --table and --condition-images lie beside --data; give --data too.")
     check_outputs({"--json": json}, [data], run)
     import nelbo
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nelbo.cli.console import name_changes
 from nelbo.display import counted
+from nelbo.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from nelbo.data import ImageDataset, Reject
@@ -59,7 +60,12 @@ def evaluated(
 
     With `in_place`, images of --data stay in their files. A file that cannot be read belongs to neither part of the
     run's own data, so no held-out image is missing.
+
+    Raises:
+        ConfigurationError: something beside images of --data, but no --data.
     """
+    if data is None and any(beside.values()):
+        raise ConfigurationError("--mask, --table and --condition-images belong to --data; give --data too.")
     from nelbo.data import Beside
     from nelbo.studies import Listener, data_of
 

@@ -101,7 +101,7 @@ class ReverseProcess(Brief):
                 or the condition has another number of examples.
         """
         time = self.schedule.timesteps.to(t.device)[t]
-        given = Condition.of(label).require(len(x_t))
+        given = Condition.of(label).require(x_t.shape[0])
         x_t = hidden(x_t, given.observed)
         if given.simplest is None:
             raw = self.network(x_t, time)

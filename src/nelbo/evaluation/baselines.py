@@ -38,7 +38,8 @@ class Baselines:
 
 def baselines_of(images: ImageDataset, train: ImageDataset | None = None) -> Baselines:
     """Measure the baselines of `images`; at most 256 of them, evenly spread, are encoded as files,
-    and the histogram uses at most 16,384.
+    and the histogram uses at most 16,384. Of images with missing pixels, only the observed ones count, and no files are
+    measured.
 
     Args:
         images: at least one image.
@@ -46,7 +47,7 @@ def baselines_of(images: ImageDataset, train: ImageDataset | None = None) -> Bas
     """
     raw = math.log2(images.levels)
     histogram = None if train is None or len(train) == 0 else _histogram(train, images)
-    if images.shape[0] not in (1, 3):
+    if images.shape[0] not in (1, 3) or images.observed([0]) is not None:
         return Baselines(raw, histogram)
     chosen = images.spread(MOST_FILES)
     pixels = chosen.images(range(len(chosen)))
@@ -59,15 +60,29 @@ def _histogram(train: ImageDataset, images: ImageDataset) -> float:
     train, images = train.spread(MOST_IMAGES), images.spread(MOST_IMAGES)
     positions = torch.arange(math.prod(train.shape))
     counts = torch.zeros(len(positions) * train.levels, dtype=torch.float64)
-    for levels in _parts(train):
-        counts += torch.bincount((levels + positions * train.levels).flatten(), minlength=len(counts))
+    for part in _parts(train):
+        counts += torch.bincount((part.levels + positions * train.levels)[part.observed], minlength=len(counts))
     masses = counts.view(len(positions), train.levels) + PSEUDO_COUNT
     bits = -(masses / masses.sum(1, keepdim=True)).log2()
-    total = sum(float(bits[positions, levels].sum()) for levels in _parts(images))
-    return total / (len(images) * len(positions))
+    total, number = 0.0, 0
+    for part in _parts(images):
+        total += float(bits[positions, part.levels][part.observed].sum())
+        number += int(part.observed.sum())
+    return total / max(number, 1)
 
 
-def _parts(images: ImageDataset) -> Iterator[Tensor]:
-    """Yield the levels of all images, (n, D) int64."""
+@dataclass(frozen=True)
+class _Part:
+    """Some images: their levels (n, D) int64, and which are observed (n, D) bool."""
+
+    levels: Tensor
+    observed: Tensor
+
+
+def _parts(images: ImageDataset) -> Iterator[_Part]:
+    """Yield all images, some at a time."""
     for first in range(0, len(images), AT_ONCE):
-        yield images.images(range(first, min(first + AT_ONCE, len(images)))).flatten(1).long()
+        chosen = range(first, min(first + AT_ONCE, len(images)))
+        levels, observed = images.images(chosen), images.observed(chosen)
+        seen = torch.ones_like(levels, dtype=torch.bool) if observed is None else observed.expand_as(levels)
+        yield _Part(levels.flatten(1).long(), seen.flatten(1))

@@ -128,7 +128,7 @@ def planes_beside(x_t: Tensor, given: ConditionLike | None, masked: bool, channe
         seen = x_t.new_ones(()) if condition.observed is None else condition.observed.to(x_t)
         planes.append(seen.expand_as(x_t))
     if channels is not None:
-        shape = (len(x_t), channels, *x_t.shape[2:])
+        shape = (x_t.shape[0], channels, *x_t.shape[2:])
         image = x_t.new_full(shape, torch.nan) if condition.image is None else condition.image.to(x_t)
         if image.shape != shape:
             raise ShapeError(f"the image to condition on has the shape {tuple(image.shape)}; expected {shape}.")

@@ -50,6 +50,18 @@ def told(
     )
 
 
+def told_as(images: ImageDataset | None, num: int) -> dict[str, Any]:
+    """Return the options of `sample` that tell a model what lies beside the images of a set: of `num`, in turn."""
+    if not isinstance(images, ConditionedDataset) or len(images) == 0:
+        return {}
+    rows, told_of = torch.arange(num) % len(images), dict[str, Any]()
+    if images.numbers is not None:
+        told_of["vector"] = images.numbers[rows]
+    if images.paired is not None:
+        told_of["condition_image"] = images.paired.subset(rows)
+    return told_of
+
+
 def with_beside(images: ImageDataset, data: DataOptions, beside: Beside) -> ImageDataset:
     """Return images with what lies beside them in memory, numbers standardised as those that a model was trained on."""
     attached = beside.attached(images, None, None, columns=data.columns)
@@ -99,6 +111,10 @@ def _numbers(data: DataOptions, vector: Numbers, num: int) -> Tensor:
 def _images(data: DataOptions, given: Any, num: int) -> Tensor:
     assert data.condition_shape is not None
     images = as_dataset(given, data.condition_shape, 256)
+    if images.shape != data.condition_shape:
+        raise DataError(
+            f"{option('condition_image')} has the shape {images.shape}; expected {data.condition_shape} (C x H x W)."
+        )
     if len(images) not in (1, num):
         raise DataError(f"{option('condition_image')} holds {len(images)} images; expected one, or {num}.")
     shown_images = repeated(images.images(range(len(images))), images.levels, data.shape[1] // data.condition_shape[1])

@@ -20,7 +20,7 @@ from nelbo.refinement import LevelSplit
 from nelbo.restoration import Restoration
 from nelbo.runs.classes import Label
 from nelbo.runs.codec_plan import load_codec
-from nelbo.runs.conditions import Numbers, told
+from nelbo.runs.conditions import Numbers, told, told_as
 from nelbo.runs.decoder import DecoderWarning
 from nelbo.runs.folder import why_no_decoder
 from nelbo.runs.measured_diffusion import MeasuredDiffusion, alone
@@ -139,10 +139,10 @@ class DiffusionRun(MeasuredDiffusion):
         split = LevelSplit(self.levels)
         return split.middle(coarse.int() << split.bits, 0).int() >> 1
 
-    def draft(self, num: int, seed: int) -> Tensor:
-        """Draw samples for a preview during training, before the decoder is trained."""
+    def draft(self, num: int, seed: int, like: ImageDataset | None = None) -> Tensor:
+        """Draw samples for a preview during training, before the decoder is trained; see `Run.draft`."""
         with warnings.catch_warnings(action="ignore", category=DecoderWarning):
-            return self.sample(num, seed=seed)
+            return self.sample(num, seed=seed, **told_as(like, num))
 
     def _warn_of_decoder(self) -> None:
         if self.lacks_decoder:

@@ -169,8 +169,12 @@ class Run(Displayed, ABC):
         """Score each image by its bound: (N,) float64 bits/dim. A higher score is a more surprising image."""
         return self.bound(images, seed=seed, batch_size=batch_size, progress=progress).scores
 
-    def draft(self, num: int, seed: int) -> Tensor:
-        """Draw samples for a preview during training."""
+    def draft(self, num: int, seed: int, like: ImageDataset | None = None) -> Tensor:
+        """Draw samples for a preview during training.
+
+        Args:
+            like: images whose numbers and second images condition the samples; None for none.
+        """
         return self.sample(num, seed=seed)
 
     def glance(self, images: ImageDataset) -> dict[str, float | None]:

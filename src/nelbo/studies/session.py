@@ -63,7 +63,7 @@ class Session:
             network.requires_grad_(True)
 
     def _preview(self, run: Run, step: int) -> dict[str, Any]:
-        images = run.draft(PREVIEW_IMAGES, self.config.recipe.training.seed)
+        images = run.draft(PREVIEW_IMAGES, self.config.recipe.training.seed, self._held_out(PREVIEW_IMAGES))
         with or_warn():
             save(picture_of(images, run.levels), self.folder / "samples" / f"step-{step:08d}.png")
         held_out = self._held_out(HELD_OUT_IMAGES)
