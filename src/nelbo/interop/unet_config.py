@@ -114,10 +114,15 @@ def config_of(options: UNetOptions, shape: tuple[int, int, int]) -> UNetConfig:
     Its classes are followed by one more, "no class".
 
     Raises:
-        ConfigurationError: its heads of attention differ in width.
+        ConfigurationError: its heads of attention differ in width, or it takes a mask, numbers or an image beside x_t.
         ShapeError: it pads images of this size, which diffusers' network does not.
     """
     options.check_size(*shape[1:])
+    if options.masked or options.condition_size is not None or options.condition_channels is not None:
+        raise ConfigurationError(
+            "the network takes a mask of missing pixels, numbers or an image beside x_t, which diffusers' network does "
+            f"not; use {option('format', 'program')}."
+        )
     levels = range(len(options.multipliers))
     blocks = [ATTENTION if level in options.attention else PLAIN for level in levels]
     return UNetConfig(
