@@ -121,7 +121,7 @@ def config_of(options: UNetOptions, shape: tuple[int, int, int]) -> UNetConfig:
     if options.masked or options.condition_size is not None or options.condition_channels is not None:
         raise ConfigurationError(
             "the network takes a mask of missing pixels, numbers or an image beside x_t, which diffusers' network does "
-            f"not; use {option('format', 'program')}."
+            f"not; use {option('format', 'torch')}."
         )
     levels = range(len(options.multipliers))
     blocks = [ATTENTION if level in options.attention else PLAIN for level in levels]
