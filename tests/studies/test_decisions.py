@@ -3,8 +3,10 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 import nelbo
 from nelbo.data import load_data
@@ -167,3 +169,21 @@ def test_the_bundled_scores_belong_to_the_bundled_weights():
     found = stored_scores(run, DecisionOptions())
     assert found is not None and found.num == 1000
     assert (bundled_models()["fashion-mnist"] / HELD_OUT_FILE).is_file()
+
+
+def test_halves_of_the_bundled_scores_are_alike():
+    """200 random halvings of the 1,000 scores of a real model: the p-values of one half against the other.
+
+    Kolmogorov-Smirnov tests at 5% reject 5% +- 3%, two standard deviations of a share of 200: see
+    tests/evaluation/test_conformal.py. The mean share of p-values at most 0.05 is 0.05 up to 1 / 501, and at most that.
+    """
+    scores = stored_scores(nelbo.load("fashion-mnist", device="cpu"), DecisionOptions()).scores
+    places, alarms, shares = (np.arange(1, 501) + 0.5) / 501, 0, []
+    for seed in range(200):
+        order = torch.randperm(1000, generator=torch.Generator().manual_seed(seed))
+        p_values = conformal_p_values(scores[order[:500]], scores[order[500:]]).upper
+        alarms += stats.ks_2samp(p_values.numpy(), places).pvalue <= 0.05
+        shares.append(float((p_values <= 0.05).double().mean()))
+    assert 0.02 <= alarms / 200 <= 0.08
+    error = np.std(shares) / np.sqrt(200)
+    assert 0.05 - 1 / 501 - 3 * error <= np.mean(shares) <= 0.05 + 3 * error
