@@ -78,6 +78,8 @@ def test_guidance_of_any_condition_is_its_equation():
 
 
 def test_examples_stay_together():
+    with pytest.raises(TypeError, match="not iterable"):
+        list(Condition())
     both = WHOLE.beside(WHOLE.withheld())
     assert len(both) == 4 and torch.equal(both[2:].observed, WHOLE.observed)
     assert torch.equal(WHOLE[1:].expand(3).vector, WHOLE.vector[1].expand(3, 2))

@@ -43,6 +43,8 @@ class Condition(Brief):
     image: Tensor | None = None
     observed: Tensor | None = None
 
+    __iter__ = None  # a loop over an empty condition would not end
+
     @classmethod
     def of(cls, given: "Tensor | Condition | None") -> "Condition":
         """Return a condition as it is; labels (B,), or nothing, as a condition."""
