@@ -104,3 +104,12 @@ def test_nan_in_an_array_becomes_a_mask():
     assert int((~seen).sum()) == 4
     with pytest.raises(DataError, match=r"has NaN, which are missing pixels; leave out mask"):
         nelbo.load_data(values, quantum=0.001, mask=np.zeros((4, 4), bool))
+
+
+@pytest.mark.parametrize(("dtype", "quantum"), [("uint16", 4), ("uint8", 2), ("int8", 3), ("int16", 10)])
+def test_values_at_the_ends_of_a_type_do_not_wrap(dtype, quantum):
+    limits = np.iinfo(dtype)
+    values = np.array([limits.min, limits.max], dtype)
+    scale = LevelScale.of([values], "full", quantum)
+    back = scale.to_values(scale.to_levels(values, "x"))
+    assert np.abs(back.astype(int) - values.astype(int)).max() <= quantum

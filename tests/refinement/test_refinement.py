@@ -163,3 +163,13 @@ def test_training_counts_observed_pixels_only():
     exact = Refinement(split, network.exact()).nats(x, observed)
     expected = exact.flatten(1).sum(1) / observed.flatten(1).sum(1)
     torch.testing.assert_close(torch.stack(each).mean(0).double(), expected, rtol=0.01, atol=0.0)
+
+
+def test_samples_of_observed_pixels_do_not_depend_on_missing_ones(make_refinement):
+    model, shape = make_refinement(5000), (20, 1, 3, 3)
+    observed = torch.ones(shape, dtype=torch.bool)
+    observed[..., 0, 0] = False
+    coarse = levels_of(shape, model.split.coarse_levels).to(torch.uint8)
+    other = torch.where(observed, coarse, 3)
+    one, two = (model.sample(each, image_generators(0, 0, 20), observed) for each in (coarse, other))
+    assert torch.equal(one[observed], two[observed])

@@ -34,7 +34,8 @@ class Scale:
         filled = numbers.double().nan_to_num(0.0)
         means = filled.sum(0) / count
         variances = ((filled - means).square() * known).sum(0) / count
-        stddevs = torch.where(variances > 0, variances.sqrt(), 1.0)
+        tiny = 1e-9 * (means.abs() + 1)  # a constant column has a stddev of rounding errors
+        stddevs = torch.where(variances.sqrt() > tiny, variances.sqrt(), 1.0)
         return cls(tuple(columns), tuple(means.tolist()), tuple(stddevs.tolist()))
 
     def standardised(self, numbers: Tensor) -> Tensor:

@@ -125,7 +125,9 @@ class LevelScale(Brief):
         """
         exact = self.low + self.quantum * levels.cpu().numpy().astype(np.float64)
         dtype = np.dtype(self.dtype)
-        found: NDArray[Any] = (np.rint(exact) if dtype.kind in "iu" else exact).astype(dtype)
+        if dtype.kind in "iu":  # the last level may lie beyond the type
+            exact = np.clip(np.rint(exact), *type_range(dtype))
+        found: NDArray[Any] = exact.astype(dtype)
         if observed is not None:
             if not self.has_nan:
                 raise DataError(f"{self.dtype} has no value for missing pixels; write them as floating-point values.")

@@ -127,15 +127,16 @@ class Refinement(Brief):
                 places -= np.log(2) * log2.view(places.shape)
         return hidden(found, seen)
 
-    def sample(self, coarse: Tensor, generator: Generators) -> Tensor:
-        """Draw levels (B, C, H, W) int32 given their coarse levels."""
+    def sample(self, coarse: Tensor, generator: Generators, observed: Tensor | None = None) -> Tensor:
+        """Draw levels (B, C, H, W) int32 given their coarse levels; missing pixels change no others."""
+        observed = None if observed is None else observed.expand_as(coarse)
         x = coarse.to(torch.int32) << self.split.bits
         like = torch.zeros((), dtype=torch.float64)
         for stage, known, now in self.walk(tuple(x.shape[1:])):  # type: ignore[arg-type]
             if not (places := now.of(x)).numel():
                 continue
             drawn = (uniform(tuple(places.shape), generator, like) * MASS).long().clamp(max=MASS - 1)
-            digits = self.tables(x, known, stage, now).find(drawn.flatten().numpy())
+            digits = self.tables(x, known, stage, now, observed).find(drawn.flatten().numpy())
             self.place(x, digits, stage, now)
         return x.clamp_(max=self.split.levels - 1)
 

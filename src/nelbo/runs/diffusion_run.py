@@ -126,14 +126,15 @@ class DiffusionRun(MeasuredDiffusion):
                 for done, step in enumerate(walk):
                     last = step
                     report(batch * steps + min(done + 1, steps), batches * steps)
-                images.append(self._refined(pixels_of(last.x_0, self.config.data.levels), seed, first + start))
+                seen = given[start : start + size].observed
+                images.append(self._refined(pixels_of(last.x_0, self.config.data.levels), seed, first + start, seen))
         drawn = torch.cat(images)
         return drawn if given.observed is None else drawn.masked_fill(~given.observed, 0)
 
-    def _refined(self, coarse: Tensor, seed: int, first: int) -> Tensor:
+    def _refined(self, coarse: Tensor, seed: int, first: int, observed: Tensor | None) -> Tensor:
         """Draw the fine levels of samples if there are any; without a refinement, they are in the middle."""
         if self.refinement is not None:
-            return self.refinement.sample(coarse, image_generators(seed, first, len(coarse), FINE))
+            return self.refinement.sample(coarse, image_generators(seed, first, len(coarse), FINE), observed)
         if self.levels <= 256:
             return coarse
         split = LevelSplit(self.levels)
