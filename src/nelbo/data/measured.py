@@ -18,6 +18,16 @@ from nelbo.display import counted
 from nelbo.errors import DataError, option, warn
 
 
+def warn_of_rounding(values: Values, scale: LevelScale) -> None:
+    """Issue a `DataWarning` for values between the levels of a scale."""
+    if rounded := sum(scale.rounds(array) for array in values.arrays):
+        warn(
+            f"{values.name}: {counted(rounded, 'image has', 'images have')} values between the levels, which are "
+            f"{scale.quantum:.12g} apart; they are rounded to the nearest level.",
+            DataWarning,
+        )
+
+
 def measured_dataset(
     images: object, scale: LevelScale, beside: Beside | None = None, root: Path | None = None
 ) -> ImageDataset:
@@ -33,6 +43,7 @@ def measured_dataset(
         DataError: a value is outside of the scale; or there are both NaN and a mask.
     """
     values = images if isinstance(images, Values) else as_measured(images)
+    warn_of_rounding(values, scale)
     pairs, missing = beside or Beside(), values.missing
     if missing is not None:
         if pairs.mask is not None:
@@ -82,11 +93,4 @@ def load_measured(
         warn(f"{reason}.", DataWarning)
     scale = values.scale(range, quantum)
     root = path_of(os.fspath(images)) if isinstance(images, str | os.PathLike) else None
-    rounded = sum(scale.rounds(array) for array in values.arrays)
-    if rounded:
-        warn(
-            f"{values.name}: {counted(rounded, 'image has', 'images have')} values between the levels, which are "
-            f"{quantum:.12g} apart; they are rounded to the nearest level.",
-            DataWarning,
-        )
     return replace(split_off(measured_dataset(values, scale, beside, root), held_out, seed), level_scale=scale)

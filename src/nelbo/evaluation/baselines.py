@@ -47,7 +47,7 @@ def baselines_of(images: ImageDataset, train: ImageDataset | None = None) -> Bas
     """
     raw = math.log2(images.levels)
     histogram = None if train is None or len(train) == 0 else _histogram(train, images)
-    if images.shape[0] not in (1, 3) or images.observed([0]) is not None:
+    if images.shape[0] not in (1, 3) or images.levels > 256 or images.observed([0]) is not None:
         return Baselines(raw, histogram)
     chosen = images.spread(MOST_FILES)
     pixels = chosen.images(range(len(chosen)))
