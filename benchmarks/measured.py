@@ -125,7 +125,7 @@ def measure(run: DiffusionRun, images: np.ndarray, missing: np.ndarray, num_file
         found = codec.decode(type(file).from_bytes(file.to_bytes()))
         sizes.append(8 * len(file.to_bytes()) / int(seen.expand_as(image).sum()))
         lossless &= found.observed is not None and bool((found.observed == seen).all())
-        lossless &= bool((found.levels == image).all())
+        lossless &= bool((found.image == image).all())
     return Result(
         entropy=float(means.mean()),
         exact=float(exact.mean()),

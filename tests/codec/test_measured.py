@@ -50,7 +50,7 @@ def test_levels_come_back(codec, shape):
         assert is_measured(content)
         found = codec.decode(MeasuredFile.from_bytes(content))
         assert found.status == "lossless"
-        assert torch.equal(found.levels, image)
+        assert torch.equal(found.image, image)
 
 
 def test_the_digits_take_the_bits_that_the_bound_counts(codec):
@@ -71,7 +71,7 @@ def test_every_beginning_gives_a_picture_with_the_digits_that_are_known(codec):
             assert "cut short" in str(error)
             continue
         assert found.status == "truncated"
-        errors.append(float((found.levels - image).double().square().mean().sqrt()))
+        errors.append(float((found.image - image).double().square().mean().sqrt()))
     assert errors[-1] < errors[0]
     assert errors[-1] < 16  # only the last digit of the last pixels is unknown
 
@@ -106,7 +106,7 @@ def test_values_of_up_to_256_levels_need_no_digits(codec):
     image = torch.randint(200, (3, 6, 7), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     [file] = small.encode([image])
     assert file.length == 0
-    assert torch.equal(small.decode(MeasuredFile.from_bytes(file.to_bytes())).levels, image)
+    assert torch.equal(small.decode(MeasuredFile.from_bytes(file.to_bytes())).image, image)
 
 
 def test_missing_pixels_are_in_the_file_and_not_in_the_message(codec):
@@ -118,7 +118,7 @@ def test_missing_pixels_are_in_the_file_and_not_in_the_message(codec):
     found = codec.decode(MeasuredFile.from_bytes(file.to_bytes()))
     assert found.status == "lossless"
     assert torch.equal(found.observed, observed)
-    assert torch.equal(found.levels, image.where(observed, 0))
+    assert torch.equal(found.image, image.where(observed, 0))
     assert codec.encode([image], [torch.ones_like(observed)])[0].mask == b""
 
 

@@ -8,7 +8,16 @@ import torch
 from PIL import Image
 
 from nelbo.condition import Condition
-from nelbo.data import ArrayDataset, ConditionedDataset, DataWarning, FolderDataset, Split, load_data, taken_by
+from nelbo.data import (
+    ArrayDataset,
+    ConditionedDataset,
+    DataWarning,
+    FolderDataset,
+    Split,
+    digest_of,
+    load_data,
+    taken_by,
+)
 from nelbo.data.batches import TrainingStream, loader
 from nelbo.errors import ConfigurationError, DataError, ShapeError
 
@@ -150,3 +159,19 @@ def test_loader_yields_the_condition_and_labels_alone_as_a_tensor():
 def test_files_are_read_lazily(folder: Path):
     split = load_data(folder / "images", condition_images=folder / "half", memory_budget=0)
     assert not split.train.in_memory and isinstance(split.train.paired, FolderDataset)
+
+
+def test_digests_tell_masks_numbers_and_pairs_apart():
+    images = ArrayDataset(torch.zeros(3, 1, 4, 4, dtype=torch.uint8))
+    hole = torch.ones(3, 1, 4, 4, dtype=torch.bool)
+    hole[0, 0, 1, 1] = False
+    pairs = ArrayDataset(torch.full((3, 1, 2, 2), 5, dtype=torch.uint8))
+    sets = [
+        images,
+        ConditionedDataset(images, observed=hole),
+        ConditionedDataset(images, numbers=torch.tensor([[1.0], [2.0], [3.0]])),
+        ConditionedDataset(images, numbers=torch.tensor([[1.0], [3.0], [2.0]])),
+        ConditionedDataset(images, paired=pairs),
+        ConditionedDataset(images, paired=ArrayDataset(pairs.images(range(3)) + 1)),
+    ]
+    assert len({digest_of(each) for each in sets}) == len(sets)

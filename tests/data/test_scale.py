@@ -113,3 +113,17 @@ def test_values_at_the_ends_of_a_type_do_not_wrap(dtype, quantum):
     scale = LevelScale.of([values], "full", quantum)
     back = scale.to_values(scale.to_levels(values, "x"))
     assert np.abs(back.astype(int) - values.astype(int)).max() <= quantum
+
+
+@pytest.mark.parametrize(
+    ("values", "quantum"),
+    [
+        (np.array([2**53, 2**53 + 1, 2**53 + 3]), 1),
+        (np.array([2**60, 2**60 + 1], np.uint64), 1),
+        (np.array([-1e308, 1e308]), 1e300),
+        (np.array([0.0, 1.0]), 1e-310),
+    ],
+)
+def test_values_whose_quanta_float64_cannot_count_are_refused(values, quantum):
+    with pytest.raises(ConfigurationError, match=r"too far from 0 for a quantum|makes .* levels"):
+        LevelScale.of([values], "auto", quantum)

@@ -173,3 +173,9 @@ def test_samples_of_observed_pixels_do_not_depend_on_missing_ones(make_refinemen
     other = torch.where(observed, coarse, 3)
     one, two = (model.sample(each, image_generators(0, 0, 20), observed) for each in (coarse, other))
     assert torch.equal(one[observed], two[observed])
+
+
+def test_after_an_impossible_digit_the_first_one_follows():
+    tables = DigitTables.of(np.zeros((2, 4), np.int64), np.array([0, -3]))
+    assert (tables.cumulative[:, -1] == MASS).all()
+    assert tables.find(np.array([0, MASS // 2])).tolist() == [0, 0]

@@ -1,6 +1,7 @@
 """A run of measured values from training to files."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import nelbo
 from nelbo.codec.measured_codec import MeasuredCodec
 from nelbo.codec.measured_file import MeasuredFile
 from nelbo.data import measured_dataset
+from nelbo.engines.scoring import model_fingerprint
 from nelbo.errors import ConfigurationError, DataError
 from nelbo.evaluation import measure_bound
 from nelbo.refinement import coarse
@@ -90,7 +92,7 @@ def test_files_hold_the_bits_of_the_digits_and_give_the_values_back(run):
     for image, file in zip(levels, codec.encode(list(levels)), strict=True):
         bits = float(run.refinement.nats(image[None]).sum()) / math.log(2)
         assert bits <= 8 * file.length <= bits + 32
-        assert torch.equal(codec.decode(MeasuredFile.from_bytes(file.to_bytes())).levels, image)
+        assert torch.equal(codec.decode(MeasuredFile.from_bytes(file.to_bytes())).image, image)
 
 
 def test_training_resumes_and_a_finished_refinement_stays(measured_folder):
@@ -111,3 +113,18 @@ def test_the_chain_is_trained_on_coarse_levels(run):
     dataset = measured_dataset(images(4, 1), run.config.data.level_scale)
     assert coarse(dataset).levels == run.config.data.levels
     assert run.glance(dataset)["held_out_bits_per_dim"] > 0
+
+
+def test_the_digest_tells_refinements_apart(run):
+    other = replace(run, refinement=None)
+    assert other.digest() != run.digest()
+    assert model_fingerprint(other) != model_fingerprint(run)
+
+
+def test_a_file_gives_its_mask_back_in_python(run, monkeypatch):
+    monkeypatch.setattr(type(run), "codec", lambda self, *a, **k: photographs().codec())
+    image = images(1, 4)[0]
+    image[1, 2, 3] = np.nan
+    found = run.decompress(run.compress(image))
+    assert found.status == "lossless" and found.pictures() == {}
+    np.testing.assert_array_equal(run.config.data.level_scale.to_values(found.image, found.observed), image)

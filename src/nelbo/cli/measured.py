@@ -87,7 +87,7 @@ def decompress_measured(paths: Sequence[Path], target: Path, model: str | None, 
             file: MeasuredFile = MeasuredFile.from_bytes(path.read_bytes()[:part])
             found = codec.decode(file, verify=verify, progress=bar.of(f"decompressing {path.name}"))
             out.parent.mkdir(parents=True, exist_ok=True)
-            write_values(out, codec.scale.to_values(found.levels, found.observed))
+            write_values(out, codec.scale.to_values(found.image, found.observed))
             if found.status == "truncated":
                 say(f"{path}: a preview, which cannot be verified")
                 previews += part is None

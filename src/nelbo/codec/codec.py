@@ -36,15 +36,17 @@ class Decoded(Displayed):
     """A picture from a file.
 
     Attributes:
-        image: (C, H, W) uint8.
+        image: (C, H, W) uint8; of measured values their levels, uint8 or int32, 0 where a pixel is missing.
         status: "lossless" (every pixel exact, checked by the hash), "lossy" (all that the file holds), "truncated"
             (from the bytes at hand, nothing of which can be checked), or "unverified" (nothing was checked).
         bytes_used: number of bytes of the file that the picture depends on.
+        observed: (C, H, W) bool, false where a measured value is missing; None if none is.
     """
 
     image: Tensor
     status: str
     bytes_used: int
+    observed: Tensor | None = None
 
     def summary(self) -> Mapping[str, str]:
         """Return the size of the picture, its status and the bytes that it took."""
@@ -55,8 +57,9 @@ class Decoded(Displayed):
         }
 
     def pictures(self) -> Mapping[str, Sequence[bytes]]:
-        """Return the picture."""
-        return {self.status: pngs(self.image[None], 256)}
+        """Return the picture; measured values are none."""
+        shown = self.image.dtype == torch.uint8 and len(self.image) in (1, 3)
+        return {self.status: pngs(self.image[None], 256)} if shown else {}
 
 
 class ProgressiveCodec:

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nelbo.codec.codec import ProgressiveCodec, made_by_another
+from nelbo.codec.codec import Decoded, ProgressiveCodec, made_by_another
 from nelbo.codec.header import RESTORE
 from nelbo.codec.measured_file import FINGERPRINT, MeasuredFile, hash_of_levels, packed, unpacked
 from nelbo.codec.range_coder import WIDE, RangeDecoder, RangeEncoder
@@ -21,21 +21,6 @@ from nelbo.probability.integer_gaussian import MASS, MASS_BITS
 from nelbo.progress import Progress
 from nelbo.refinement import Refinement
 from nelbo.refinement.storage import fingerprint_of
-
-
-@dataclass(frozen=True, eq=False)
-class DecodedValues(Brief):
-    """A decoded image of measured values.
-
-    Attributes:
-        levels: (C, H, W), uint8 or int32; 0 where a pixel is missing.
-        observed: (C, H, W) bool, false where a pixel is missing; None if none is.
-        status: "lossless", "truncated" (a preview) or "unverified".
-    """
-
-    levels: Tensor
-    observed: Tensor | None
-    status: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +85,7 @@ class MeasuredCodec(Brief):
             files.append(MeasuredFile(*own, file, message, len(message)))
         return files
 
-    def decode(self, file: MeasuredFile, *, verify: bool = True, progress: Progress | None = None) -> DecodedValues:
+    def decode(self, file: MeasuredFile, *, verify: bool = True, progress: Progress | None = None) -> Decoded:
         """Decode a file, or the beginning of one as a preview: what is not known is in the middle of its interval.
 
         Args:
@@ -120,12 +105,12 @@ class MeasuredCodec(Brief):
         if self.refinement is not None:
             exact = found.status != "truncated"
             levels = _read(self.refinement, found.image, file if exact else None, mask)
-        levels = hidden(levels, mask)
+        levels, used = hidden(levels, mask), len(file.to_bytes())
         if not verify or file.truncated:
-            return DecodedValues(levels, mask, "truncated" if file.truncated else "unverified")
+            return Decoded(levels, "truncated" if file.truncated else "unverified", used, mask)
         if hash_of_levels(levels) != file.level_hash:
             raise CodecError(f"the decoded levels do not match the file's hash: the file is damaged; {RESTORE}")
-        return DecodedValues(levels, mask, "lossless")
+        return Decoded(levels, "lossless", used, mask)
 
 
 def _mask_of(image: Tensor, observed: Tensor | None) -> Tensor | None:

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from nelbo.condition import Condition
 from nelbo.data.arrays import are_values, as_images, limits_of, require_one_scale
 from nelbo.data.datasets import ArrayDataset, ImageDataset, Loaded, Split
 from nelbo.data.decoding import conform
@@ -155,3 +156,12 @@ def _hash_images(digest: "hashlib._Hash", part: ImageDataset) -> None:
     some = part if part.in_memory else part.spread(HASHED)
     for chosen in torch.arange(len(some)).split(CHUNK):
         digest.update(some.images(chosen).contiguous().numpy().tobytes())
+        hash_beside(digest, some, chosen)
+
+
+def hash_beside(digest: "hashlib._Hash", images: ImageDataset, chosen: Tensor) -> None:
+    """Add what lies beside the images at `chosen` to a hash: masks, numbers and paired images, if there are any."""
+    for name, part in Condition.of(images.condition(chosen)).parts.items():
+        if name != "label":
+            digest.update(f"{name} {part.dtype} {tuple(part.shape)}".encode())
+            digest.update(part.contiguous().numpy().tobytes())

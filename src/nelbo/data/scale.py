@@ -15,6 +15,7 @@ from nelbo.display import Brief, counted
 from nelbo.errors import ConfigurationError, DataError, option
 
 MOST_LEVELS = 1 << 16
+EXACT = 2.0**52  # quanta from 0 up to which float64 tells neighbouring levels from one another
 MARGIN = 1 / 32  # of the range of the values found, on both sides, for images that are scored later
 TOLERANCE = 1e-3  # quanta by which a value may lie beside a multiple of the quantum without being rounded
 
@@ -78,7 +79,8 @@ class LevelScale(Brief):
 
         Raises:
             DataError: the values are of several types, of a type without numbers, or none is finite.
-            ConfigurationError: the quantum is not above 0, or there would be more than 65,536 levels.
+            ConfigurationError: the quantum is not above 0, there would be more than 65,536 levels, or the values are so
+            far from 0 that float64 cannot count them.
         """
         check_quantum(quantum)
         dtype = _one_type(values)
@@ -92,6 +94,11 @@ class LevelScale(Brief):
                 low, high = max(low - margin, first), min(high + margin, last)
         else:
             low, high = range
+        if not (math.isfinite((high - low) / quantum) and abs(low / quantum) < EXACT):
+            raise ConfigurationError(
+                f"the values {low:.6g} to {high:.6g} are too far from 0 for a quantum of {quantum:.6g}: float64 cannot "
+                f"count its multiples; choose a larger {option('quantum')}, or subtract a constant from the values."
+            )
         low = quantum * math.floor(low / quantum + TOLERANCE)
         return cls(low, quantum, max(math.ceil((high - low) / quantum - TOLERANCE), 1) + 1, dtype.name)
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import torch
 
-from nelbo.data import ImageDataset, Images, digest_of, load_for_model, names_of
+from nelbo.data import ImageDataset, Images, digest_of, names_of
 from nelbo.engines.options import PART_SIZE, EngineOptions
 from nelbo.engines.part_files import require_parquet, write_part
 from nelbo.engines.parts_folder import Part, PartsFolder, begun
@@ -196,9 +196,8 @@ def opened(model: Model, device: str | None = None) -> DiffusionRun:
 def parts_of(run: DiffusionRun, images: Images, resize: bool = True) -> ImageParts:
     """Return images for a model, of which a part can be taken; those of files and large arrays stay in their files."""
     if isinstance(images, str | os.PathLike):
-        limits = run.config.data.range
-        prepared = load_for_model(images, run.shape, resize=resize, memory_budget=0, limits=limits)
-        return ImageParts(run.dataset_of(prepared.images), prepared.names)
+        prepared = run.read(os.fspath(images), resize=resize, in_place=True)
+        return ImageParts(prepared.images, prepared.names)
     dataset = run.dataset_of(images)
     return ImageParts(dataset, names_of(dataset))
 
@@ -241,9 +240,11 @@ def measure(
 
 
 def model_fingerprint(run: DiffusionRun) -> str:
-    """Return 64 hexadecimal digits of what scores depend on: the recipe, the weights and the calibration."""
-    settings = {"recipe": run.recipe.to_json(), "shape": run.shape, "levels": run.levels}
-    return fingerprint(settings, {**run.network.state_dict(), **run.extras()}).hex()
+    """Return 64 hexadecimal digits of what scores depend on: the recipe, every tensor, and how images are read."""
+    data = run.config.data
+    scales = [None if each is None else asdict(each) for each in (data.level_scale, data.scale)]
+    settings = {"recipe": run.recipe.to_json(), "shape": run.shape, "levels": run.levels, "scales": scales}
+    return fingerprint(settings, run.tensors()).hex()
 
 
 def worker_name(folder: Path) -> str:

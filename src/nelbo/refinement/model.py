@@ -39,7 +39,7 @@ class DigitTables(Brief):
 
         An impossible value has the mass 2^-24, so that every table has the same form.
         """
-        base = logits.shape[1]
+        base, possible = logits.shape[1], np.maximum(possible, 1)  # after an impossible digit, the first one follows
         within = np.arange(base) < possible[:, None]
         top = np.where(within, logits, logits.min()).max(1, keepdims=True)
         behind = np.clip((top - logits) * (EXP_STEPS // UNIT), 0, EXP_REACH * EXP_STEPS)

@@ -16,6 +16,7 @@ from nelbo.randomness import chosen_seed
 from nelbo.recipes.assembly import build_schedule
 from nelbo.recipes.recipe import Recipe
 from nelbo.refinement import Refinement, coarse
+from nelbo.refinement.storage import tensors_of
 from nelbo.runs.codec_plan import PLAN_FILE
 from nelbo.runs.decoder import load_pixels, pixel_tensors
 from nelbo.runs.diffusion_model import CALIBRATION, DiffusionModel, calibration_of
@@ -119,6 +120,11 @@ class CalibratedDiffusion(Run):
             options: dict[str, Any] = {"draws": draws, "times": times, "seed": seed}
             options |= {"batch_size": batch_size, "progress": report}
             self.mse = calibrate(reverse, dataset, **options)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return every tensor of the model by name, with those of the refinement."""
+        fine = {} if self.refinement is None else tensors_of(self.refinement)
+        return super().tensors() | {f"refinement.{name}": tensor for name, tensor in fine.items()}
 
     def extras(self) -> dict[str, Tensor]:
         """Return the calibration and the network of the decoder."""

@@ -219,8 +219,7 @@ class DiffusionRun(MeasuredDiffusion):
         if self.config.data.level_scale is not None:
             part = MeasuredFile.from_bytes(content[:max_bytes])
             with reported(progress, "decompressing") as report:
-                found = self.measured_codec().decode(part, progress=report)
-            return Decoded(found.levels, found.status, len(content[:max_bytes]))
+                return self.measured_codec().decode(part, progress=report)
         file = Bitstream.from_bytes(content)
         if isinstance(file, RawImage):  # it was stored without the model
             return Decoded(file.pixels, "lossless", len(content))

@@ -200,7 +200,11 @@ class Run(Displayed, ABC):
 
     def digest(self) -> str:
         """Return 64 hexadecimal digits that tell the weights, and the tensors stored beside them, from others."""
-        return fingerprint({}, {**_named(self.network), **self.extras()}).hex()
+        return fingerprint({}, self.tensors()).hex()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return every tensor of the model by name: the weights, the extras, and those of other files of its folder."""
+        return {**_named(self.network), **self.extras()}
 
     def save(self) -> None:
         """Write model.safetensors: the weights and the extras."""

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from nelbo.data import ImageDataset, Images
+from nelbo.data.given import hash_beside
 from nelbo.display import Brief, counted
 from nelbo.errors import ConfigurationError, warn
 from nelbo.evaluation import Surprise, lossless_bits
@@ -162,4 +163,5 @@ def _digest(images: ImageDataset) -> str:
     digest = hashlib.sha256(f"{len(images)} {images.shape} {images.levels}".encode())
     for chosen in torch.arange(len(images)).split(CHUNK):
         hash_tensors(digest, {"images": images.images(chosen)})
+        hash_beside(digest, images, chosen)
     return digest.hexdigest()
