@@ -1,4 +1,4 @@
-"""Double the side of fashion-mnist images: a model that is told the small image, and one that restores without it.
+"""Double the side of fashion-mnist images: a model conditioned on the small image, and one that restores without it.
 
     python -m benchmarks.super_resolution [--minutes 30] [--images 100] [--num 4] [--calls 50] [--out runs/super]
 

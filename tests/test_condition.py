@@ -1,4 +1,4 @@
-"""What a network is told: a condition keeps its examples together, and NaN is what is withheld."""
+"""A condition keeps its examples together, and NaN is what is withheld."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What a network is told beside x_t: a class, numbers, an image, and which pixels are observed.
+"""What a network reads beside x_t and t: a class, numbers, an image, and which pixels are observed.
 
 A plain tensor of labels (B,) is accepted wherever a `Condition` is, and reaches the network as it is. So a network that
 knows only classes needs to know nothing of this module.

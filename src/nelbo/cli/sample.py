@@ -102,9 +102,9 @@ def sample(
     given = {name: value for name, value in given.items() if value is not None}
     SamplingOptions.of(**given)  # mistakes are reported before torch is imported
     _check_out(out, run)
-    told = {"label": label, "vector": parse_vector(vector), "condition_image": condition_image, "mask": mask}
-    told = {name: value for name, value in told.items() if value is not None}
-    _draw(run, out, num, told, {"seed": seed, "batch_size": batch_size, **given}, device)
+    beside = {"label": label, "vector": parse_vector(vector), "condition_image": condition_image, "mask": mask}
+    beside = {name: value for name, value in beside.items() if value is not None}
+    _draw(run, out, num, beside, {"seed": seed, "batch_size": batch_size, **given}, device)
 
 
 def _check_out(out: Path, run: str) -> None:
@@ -126,7 +126,7 @@ def _is_folder(out: Path) -> bool:
     return out.suffix.lower() not in PICTURES + ARRAYS and (out.is_dir() or not out.suffix)
 
 
-def _draw(run: str, out: Path, num: int, told: dict[str, Any], options: dict[str, Any], device: str | None) -> None:
+def _draw(run: str, out: Path, num: int, beside: dict[str, Any], options: dict[str, Any], device: str | None) -> None:
     """Load the model, draw this process's share of the images, and write all of them from the first process."""
     import torch
 
@@ -136,11 +136,11 @@ def _draw(run: str, out: Path, num: int, told: dict[str, Any], options: dict[str
     processes = Processes.here()
     processes.meet()
     model = nelbo.load(run, device=device or processes.device)
-    model.refuse_chain_options({**options, **told, "seed": None, "batch_size": None})
+    model.refuse_chain_options({**options, **beside, "seed": None, "batch_size": None})
     model.check_number(num, options["batch_size"])
     if _is_folder(out) and model.shape[1:] == (1, 1):
         raise ConfigurationError(f"--out {out} is a folder, but the model draws points; name a .png or .npy file.")
-    parts = _parts(model, processes, num, {**options, **told})
+    parts = _parts(model, processes, num, {**options, **beside})
     images = torch.cat(list(processes.union(parts).values()))
     if processes.index == 0:
         _write(images, out, model.levels, model.config.data.level_scale)

@@ -50,8 +50,8 @@ class ConditionedDataset(ImageDataset):
     >>> from nelbo.data import ArrayDataset
     >>> images = ArrayDataset(torch.zeros(3, 1, 4, 4, dtype=torch.uint8))
     >>> numbers = torch.tensor([[1.0], [2.0], [torch.nan]])
-    >>> told = ConditionedDataset(images, numbers=numbers, columns=("age",))
-    >>> told.condition([0, 2]).vector.flatten().tolist()  # standardised; the age of image 2 is unknown
+    >>> beside = ConditionedDataset(images, numbers=numbers, columns=("age",))
+    >>> beside.condition([0, 2]).vector.flatten().tolist()  # standardised; the age of image 2 is unknown
     [-1.0, nan]
 
     Args:
@@ -136,7 +136,7 @@ class ConditionedDataset(ImageDataset):
         return None if self.masks is None else self.masks[torch.as_tensor(indices, dtype=torch.int64)]
 
     def condition(self, indices: Tensor | Sequence[int]) -> ConditionLike | None:
-        """Return what a network is told; see `ImageDataset.condition`."""
+        """Return the condition of a network; see `ImageDataset.condition`."""
         chosen, vector, image = torch.as_tensor(indices, dtype=torch.int64), None, None
         if self.numbers is not None and self.scale is not None:
             vector = self.scale.standardised(self.numbers[chosen])

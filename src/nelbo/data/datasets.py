@@ -102,7 +102,7 @@ class ImageDataset(Displayed, Dataset[Tensor], ABC):
         return None
 
     def condition(self, indices: Tensor | Sequence[int]) -> ConditionLike | None:
-        """Return what a network is told of the images at `indices`: labels int64 (n,), a `Condition`, or None."""
+        """Return the condition of a network for the images at `indices`: labels int64 (n,), a `Condition`, or None."""
         chosen = torch.as_tensor(indices, dtype=torch.int64)
         label = None if self.labels is None else self.labels[chosen]
         return Condition(label, observed=self.observed(chosen)).simplest

@@ -82,7 +82,7 @@ class DiffusionObjective:
         return Losses(loss * draws["weight"], loss.detach(), position, unit=getattr(self.loss, "unit", ""))
 
     def _told(self, given: Condition, draws: Draws) -> Condition:
-        """Return what the network is told of a condition."""
+        """Return the part of a condition that is not withheld from the network."""
         given = given.withheld(draws["withheld"], ("label",)) if self.conditional else replace(given, label=None)
         if self.condition_dropout is None:
             return replace(given, vector=None, image=None)

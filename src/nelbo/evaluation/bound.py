@@ -68,7 +68,7 @@ def measure_bound(
     for rounding in the network; a part that begins with a whole batch has the batches of the set, and equal scores. Of
     an image with missing pixels, only the observed ones count: its score is their bound per observed dimension.
 
-    The network is told what `images.condition` returns, except for classes.
+    The condition of the network is that of `images.condition`, without classes.
 
     Args:
         first: index of the first image in the set of which `images` are a part.

@@ -1,4 +1,4 @@
-"""What a network is told of the images of a set while it is evaluated."""
+"""The condition of a network for the images of a set while it is evaluated."""
 
 from dataclasses import replace
 

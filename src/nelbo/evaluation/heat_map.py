@@ -82,7 +82,7 @@ def evaluate_heat_map(
     image with missing pixels, the mean over the observed ones.
 
     Args:
-        condition: what the network is told of the image, one example, or None.
+        condition: that of the network for the image, one example, or None.
         index: the image of the set, counted from 0.
         steps_per_image: see `evaluate_bound`.
         proposal: see `evaluate_bound`.

@@ -126,11 +126,11 @@ def build_diffusion_objective(recipe: Recipe, levels: int) -> DiffusionObjective
         levels,
         bool(recipe.conditional),
         recipe.label_dropout,
-        recipe.condition_dropout if is_told(recipe) else None,
+        recipe.condition_dropout if is_conditioned(recipe) else None,
     )
 
 
-def is_told(recipe: Recipe) -> bool:
+def is_conditioned(recipe: Recipe) -> bool:
     """Whether the network takes numbers or an image to condition on."""
     channels = recipe.network.condition_channels if isinstance(recipe.network, UNetOptions) else None
     return channels is not None or recipe.network.condition_size is not None

@@ -36,7 +36,7 @@ class Coarse(ImageDataset):
         return self.fine.observed(indices)
 
     def condition(self, indices: Tensor | Sequence[int]) -> ConditionLike | None:
-        """Return what a network is told of the images, as in the whole set."""
+        """Return the condition of a network, as in the whole set."""
         return self.fine.condition(indices)
 
     def subset(self, indices: Tensor) -> "Coarse":

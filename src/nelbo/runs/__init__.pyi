@@ -1,6 +1,6 @@
 from .bound_options import BoundOptions
 from .codec_plan import PLAN_FILE, find_model, fit_codec
-from .conditions import told
+from .conditions import condition_for
 from .damaged import DamagedImage, prepare_damaged
 from .data_options import DataOptions
 from .diffusion_model import DiffusionModel
@@ -36,6 +36,7 @@ __all__ = [
     "bundled_models",
     "codec_for",
     "codes_photographs",
+    "condition_for",
     "find_codec",
     "find_model",
     "find_run",
@@ -46,5 +47,4 @@ __all__ = [
     "prepare_damaged",
     "read_config",
     "restore",
-    "told",
 ]

@@ -1,4 +1,4 @@
-"""What a model is told when it draws images: numbers, an image and a mask, as people give them."""
+"""The condition of a model that draws images: numbers, an image and a mask, as people give them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,14 +10,14 @@ from nelbo.condition import Condition, ConditionLike
 from nelbo.data import Beside, ConditionedDataset, ImageDataset, Single, as_dataset, as_mask
 from nelbo.data.conditions import repeated
 from nelbo.errors import ConfigurationError, DataError, option, shown
-from nelbo.recipes.assembly import is_told
+from nelbo.recipes.assembly import is_conditioned
 from nelbo.recipes.recipe import Recipe
 from nelbo.runs.data_options import DataOptions
 
 Numbers = Mapping[str, float] | Sequence[float] | Sequence[Sequence[float]] | Tensor
 
 
-def told(
+def condition_for(
     data: DataOptions,
     num: int,
     *,
@@ -50,7 +50,7 @@ def told(
     )
 
 
-def told_as(images: ImageDataset | None, num: int) -> dict[str, Any]:
+def condition_like(images: ImageDataset | None, num: int) -> dict[str, Any]:
     """Return the options of `sample` that tell a model what lies beside the images of a set: of `num`, in turn."""
     if not isinstance(images, ConditionedDataset) or len(images) == 0:
         return {}
@@ -76,7 +76,7 @@ def require_condition(recipe: Recipe, given: ConditionLike | None, guidance: flo
     """
     if guidance in (None, 1) or Condition.of(given).guides:
         return
-    if is_told(recipe):
+    if is_conditioned(recipe):
         raise ConfigurationError(
             f"{option('guidance')} follows a condition; set {option('vector')} or {option('condition_image')}, or "
             f"remove {option('guidance')}."

@@ -25,7 +25,7 @@ from nelbo.errors import ConfigurationError, RunError, option, shown
 from nelbo.networks import InBFloat16, PixelNetwork
 from nelbo.options import check_type, known
 from nelbo.randomness import DECODER, image_generators
-from nelbo.recipes.assembly import build_parameterization, build_variance, is_told
+from nelbo.recipes.assembly import build_parameterization, build_variance, is_conditioned
 from nelbo.recipes.recipe import Recipe
 from nelbo.runs.classes import IN_TURN, WITHOUT, Label, drawn_classes
 from nelbo.runs.conditions import require_condition
@@ -154,7 +154,7 @@ class DiffusionModel(Brief):
         Raises:
             ConfigurationError: an unknown name, or an option that the sampler or the model does not support.
         """
-        if options.guidance is not None and not (self.recipe.conditional or is_told(self.recipe)):
+        if options.guidance is not None and not (self.recipe.conditional or is_conditioned(self.recipe)):
             raise ConfigurationError(f"the model {self.name} is not class-conditional; remove {option('guidance')}.")
         options = options.resolved(self.schedule.num_steps)
         reverse = self.reverse(
@@ -186,7 +186,7 @@ class DiffusionModel(Brief):
 
         Args:
             label: the class, see `classes`.
-            condition: numbers, an image and a mask, one row for each image; see `nelbo.runs.told`.
+            condition: numbers, an image and a mask, one row for each image; see `nelbo.runs.condition_for`.
 
         Raises:
             ConfigurationError: an unknown class, or guidance without a condition.

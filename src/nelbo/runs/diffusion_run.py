@@ -20,7 +20,7 @@ from nelbo.refinement import LevelSplit
 from nelbo.restoration import Restoration
 from nelbo.runs.classes import Label
 from nelbo.runs.codec_plan import load_codec
-from nelbo.runs.conditions import Numbers, told, told_as
+from nelbo.runs.conditions import Numbers, condition_for, condition_like
 from nelbo.runs.decoder import DecoderWarning
 from nelbo.runs.folder import why_no_decoder
 from nelbo.runs.measured_diffusion import MeasuredDiffusion, alone
@@ -67,7 +67,7 @@ class DiffusionRun(MeasuredDiffusion):
         self.check_number(num, 1, first)
         self._warn_of_decoder()
         seed, chosen = chosen_seed(seed), SamplingOptions.of(options, **changes)
-        given = told(self.config.data, num, vector=vector, condition_image=condition_image, mask=mask)
+        given = condition_for(self.config.data, num, vector=vector, condition_image=condition_image, mask=mask)
         return self.model.trajectory(num, chosen, seed=seed, first=first, label=label, condition=given)
 
     @torch.no_grad()
@@ -96,7 +96,7 @@ class DiffusionRun(MeasuredDiffusion):
             label: the class by name or number, a list with one for each image, "none" or "all"; by default drawn by its
                 frequency in training. See `DiffusionModel.classes`.
             vector: numbers to condition on: by column, in the order of the columns, or a row for each image, in the
-                units of the table. See `nelbo.runs.told`. None, here and below, withholds the condition.
+                units of the table. See `nelbo.runs.condition_for`. None, here and below, withholds the condition.
             condition_image: an image to condition on, or one for each image.
             mask: missing pixels, which are not drawn and have the level 0: see `nelbo.data.as_mask`.
             progress: True for a progress bar, or a function that is called with (steps done, steps in all).
@@ -113,7 +113,7 @@ class DiffusionRun(MeasuredDiffusion):
         self._warn_of_decoder()
         chosen, seed = SamplingOptions.of(options, **changes), chosen_seed(seed)
         classes, images = self.model.classes(label, num, seed=seed, first=first), list[Tensor]()
-        given = told(self.config.data, num, vector=vector, condition_image=condition_image, mask=mask)
+        given = condition_for(self.config.data, num, vector=vector, condition_image=condition_image, mask=mask)
         chosen = self.model.with_defaults(chosen, labelled=classes is not None)
         steps, batches = self.model.sampler(chosen).reverse.schedule.num_steps, -(-num // batch_size)
         with reported(progress, "sampling") as report:
@@ -143,7 +143,7 @@ class DiffusionRun(MeasuredDiffusion):
     def draft(self, num: int, seed: int, like: ImageDataset | None = None) -> Tensor:
         """Draw samples for a preview during training, before the decoder is trained; see `Run.draft`."""
         with warnings.catch_warnings(action="ignore", category=DecoderWarning):
-            return self.sample(num, seed=seed, **told_as(like, num))
+            return self.sample(num, seed=seed, **condition_like(like, num))
 
     def _warn_of_decoder(self) -> None:
         if self.lacks_decoder:

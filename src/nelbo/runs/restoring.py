@@ -12,7 +12,7 @@ from nelbo.probability import levels_to_data
 from nelbo.progress import Progress, reported
 from nelbo.randomness import RESTORATION, chosen_seed, image_generators
 from nelbo.restoration import ImageDamage, Restoration, Walk, build_damage
-from nelbo.runs.conditions import require_condition, told
+from nelbo.runs.conditions import condition_for, require_condition
 from nelbo.runs.damaged import prepare_damaged
 from nelbo.runs.diffusion_model import DiffusionModel
 from nelbo.runs.restore_options import RestoreOptions
@@ -47,7 +47,7 @@ def restore(model: DiffusionModel, image: Single, options: RestoreOptions) -> Re
     damaged = prepare_damaged(image, options, model.data)
     options = damaged.options
     damage = build_damage(options.damage, vars(options))
-    given = told(model.data, options.num, vector=options.vector, condition_image=options.condition_image)
+    given = condition_for(model.data, options.num, vector=options.vector, condition_image=options.condition_image)
     classes = None if options.label is None else model.classes(options.label, options.num)
     labels = replace(given, label=classes).to(model.schedule.device).simplest
     require_condition(model.recipe, labels, options.guidance)

@@ -10,7 +10,7 @@ import torch
 from nelbo.data import ImageDataset
 from nelbo.plots import per_step_bound, picture_of, reconstruction_grid, sample_grid, save, trajectory_strip
 from nelbo.progress import StageProgress, no_stages
-from nelbo.runs.conditions import told_as
+from nelbo.runs.conditions import condition_like
 from nelbo.runs.diffusion_run import DiffusionRun
 from nelbo.runs.folder import MODEL_FILE
 from nelbo.runs.run import Run
@@ -47,12 +47,12 @@ def _show_diffusion(run: DiffusionRun, held_out: ImageDataset | None, on_stage: 
         on_stage("sampling", done, total)
 
     if due("samples.png"):
-        drawn = run.sample(SAMPLES, progress=sampling, **told_as(held_out, SAMPLES))
+        drawn = run.sample(SAMPLES, progress=sampling, **condition_like(held_out, SAMPLES))
         save(picture_of(drawn, run.levels), run.folder / "samples.png")
     if run.shape[0] in (1, 3) and due("trajectory.png"):  # points of the plane are no images
         steps = min(TRAJECTORY_STEPS, run.schedule.num_steps)
-        told = told_as(held_out, 1)
-        chain = run.trajectory(1, sampler="ancestral", steps=steps, **told)  # as in fig. 6 of the paper
+        given = condition_like(held_out, 1)
+        chain = run.trajectory(1, sampler="ancestral", steps=steps, **given)  # as in fig. 6 of the paper
         save(trajectory_strip(list(chain)), run.folder / "trajectory.png")
     if held_out is not None and due("bound-per-step.png"):
         report = run.bound(held_out, progress=lambda done, total: on_stage("scoring", done, total))
