@@ -75,8 +75,8 @@ def decompress(
         raise DataError(f"{files} has no .nelbo files.")
     measured = [path for path in paths if _is_measured(path)]
     if measured and len(measured) == len(paths):
-        if decompress_measured(paths, target, model, not unverified, max_bytes):
-            raise typer.Exit(1)
+        if code := decompress_measured(paths, target, model, not unverified, max_bytes, device):
+            raise typer.Exit(code)
         return
     if measured:
         raise DataError(

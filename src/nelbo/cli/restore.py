@@ -141,6 +141,7 @@ def _load(model: str, device: str | None) -> DiffusionRun:
     from nelbo.runs import DiffusionRun, load_as
 
     run = load_as(DiffusionRun, model, device=device)
+    run.require_restorable()
     if run.levels != 256:
         raise ConfigurationError(
             f"the model {model} has {run.levels} levels, but pictures have 256; restore arrays in Python with "

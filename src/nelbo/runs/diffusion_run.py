@@ -154,12 +154,20 @@ class DiffusionRun(MeasuredDiffusion):
         """Draw what a damaged image (C, H, W) may have been, by the options of `RestoreOptions`."""
         chosen = options_from(RestoreOptions, options)
         self.check_number(chosen.num, chosen.batch_size)
+        self.require_restorable()
+        return restore(self.model, image, chosen)
+
+    def require_restorable(self) -> None:
+        """Check that images of this model can be restored.
+
+        Raises:
+            ConfigurationError: they are measured values.
+        """
         if self.config.data.level_scale is not None:
             raise ConfigurationError(
                 f"the model in {self.folder} has measured values, which cannot be restored yet; use a model of images "
                 "of 8 bits."
             )
-        return restore(self.model, image, chosen)
 
     def codec(
         self, batch_size: int = 8, *, maker: bytes | None = None, integers: bool | None = None
