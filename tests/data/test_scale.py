@@ -127,3 +127,14 @@ def test_values_at_the_ends_of_a_type_do_not_wrap(dtype, quantum):
 def test_values_whose_quanta_float64_cannot_count_are_refused(values, quantum):
     with pytest.raises(ConfigurationError, match=r"too far from 0 for a quantum|makes .* levels"):
         LevelScale.of([values], "auto", quantum)
+
+
+@pytest.mark.parametrize("placeholder", [0, 2010, 65_535])
+def test_values_at_missing_pixels_change_nothing(placeholder):
+    values = np.random.default_rng(0).integers(2000, 2400, (20, 1, 4, 4)).astype(np.uint16)
+    hole = np.zeros((20, 4, 4), bool)
+    hole[:, 1, 2] = True
+    split = nelbo.load_data(np.where(hole[:, None], placeholder, values).astype(np.uint16), quantum=1, mask=hole)
+    seen = values[np.broadcast_to(~hole[:, None], values.shape)]
+    assert split.level_scale == LevelScale.of([seen], "auto", 1)
+    assert int(split.train.images(range(len(split.train)))[:, 0, 1, 2].max()) == 0

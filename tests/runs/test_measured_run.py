@@ -128,3 +128,12 @@ def test_a_file_gives_its_mask_back_in_python(run, monkeypatch):
     found = run.decompress(run.compress(image))
     assert found.status == "lossless" and found.pictures() == {}
     np.testing.assert_array_equal(run.config.data.level_scale.to_values(found.image, found.observed), image)
+
+
+def test_values_at_missing_pixels_change_nothing(run):
+    one, hole = images(2, 5), np.zeros((2, 6, 10), bool)
+    hole[:, 2:4, 3:5] = True
+    two = np.where(hole[:, None], np.float32(1e6), one)  # far outside of the scale
+    first, second = (run.beside(each, mask=hole) for each in (one, two))
+    assert torch.equal(first.images([0, 1]), second.images([0, 1]))
+    assert torch.equal(first.observed([0, 1]), torch.from_numpy(~hole[:, None]).expand(2, *SHAPE))

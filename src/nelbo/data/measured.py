@@ -4,8 +4,10 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from nelbo.data.beside import Beside
-from nelbo.data.datasets import ImageDataset, Split
+from nelbo.data.datasets import ArrayDataset, ImageDataset, Split
 from nelbo.data.folders import DataWarning
 from nelbo.data.held_out import split_off
 from nelbo.data.names import Range, path_of
@@ -20,7 +22,7 @@ from nelbo.errors import DataError, option, warn
 
 def warn_of_rounding(values: Values, scale: LevelScale) -> None:
     """Issue a `DataWarning` for values between the levels of a scale."""
-    if rounded := sum(scale.rounds(array) for array in values.arrays):
+    if rounded := sum(scale.rounds(array) for array in values.observed):
         warn(
             f"{values.name}: {counted(rounded, 'image has', 'images have')} values between the levels, which are "
             f"{scale.quantum:.12g} apart; they are rounded to the nearest level.",
@@ -42,17 +44,38 @@ def measured_dataset(
     Raises:
         DataError: a value is outside of the scale; or there are both NaN and a mask.
     """
-    values = images if isinstance(images, Values) else as_measured(images)
+    values, pairs = masked(images if isinstance(images, Values) else as_measured(images), beside or Beside(), root)
     warn_of_rounding(values, scale)
-    pairs, missing = beside or Beside(), values.missing
-    if missing is not None:
-        if pairs.mask is not None:
+    return pairs.attached(values.levels(scale), _files(values, root), root)
+
+
+def masked(values: Values, beside: Beside, root: Path | None) -> tuple[Values, Beside]:
+    """Return values with the mask beside them, or with that of their NaN, which then is beside them.
+
+    Raises:
+        DataError: there are both NaN and a mask, or the mask does not fit.
+    """
+    if values.mask is not None:
+        return values, beside
+    nan, shape = values.nan, (len(values.arrays), *values.arrays[0].shape)
+    if nan is not None:
+        if beside.mask is not None:
             raise DataError(
                 f"{values.name} has NaN, which are missing pixels; leave out {option('mask')}, or fill them in."
             )
-        pairs = replace(pairs, mask=missing)
-    files = None if root is None else [StoredImage(name) for name in values.names]
-    return pairs.attached(values.levels(scale), files, root)
+        return replace(values, mask=nan), replace(beside, mask=nan)
+    if beside.mask is None:
+        return values, beside
+    blank = ArrayDataset(torch.zeros(shape, dtype=torch.uint8), name=values.name)
+    seen = Beside(mask=beside.mask).attached(blank, _files(values, root), root).observed(range(len(blank)))
+    if seen is None:
+        return values, beside
+    mask = ~seen.expand(shape).numpy()
+    return replace(values, mask=mask), replace(beside, mask=mask)
+
+
+def _files(values: Values, root: Path | None) -> list[StoredImage] | None:
+    return None if root is None else [StoredImage(name) for name in values.names]
 
 
 def prepare_measured(spec: str, scale: LevelScale, beside: Beside | None = None) -> Prepared:
@@ -91,6 +114,7 @@ def load_measured(
                 f"{reason}; repair or remove such files, or leave them out with {option('on_reject', 'skip')}."
             )
         warn(f"{reason}.", DataWarning)
-    scale = values.scale(range, quantum)
     root = path_of(os.fspath(images)) if isinstance(images, str | os.PathLike) else None
+    values, beside = masked(values, beside, root)
+    scale = LevelScale.of(values.observed, range, quantum)
     return replace(split_off(measured_dataset(values, scale, beside, root), held_out, seed), level_scale=scale)

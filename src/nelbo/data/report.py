@@ -15,7 +15,7 @@ from nelbo.data.given import collect
 from nelbo.data.missing import array_with_nan, without_nan
 from nelbo.data.names import AUTO, CHANNELS, MODE_OF, Range, read_range, spec_of
 from nelbo.data.ranges import choice_of_range
-from nelbo.data.scale import extremes
+from nelbo.data.scale import LevelScale, extremes
 from nelbo.data.scanning import Scan, scan
 from nelbo.data.sources import Listed, open_source
 from nelbo.data.stored import printable
@@ -180,7 +180,7 @@ def describe(
 
 def _describe_values(spec: str, range: Range | str, quantum: float) -> DataReport:
     values = read_values(spec)
-    scale = values.scale(range, quantum)
+    scale = LevelScale.of(values.arrays, range, quantum)
     channels, height, width = values.arrays[0].shape
     classes = Counter(UNLABELLED if name is None else printable(name) for name in values.classes)
     return DataReport(

@@ -102,13 +102,19 @@ class LevelScale(Brief):
         low = quantum * math.floor(low / quantum + TOLERANCE)
         return cls(low, quantum, max(math.ceil((high - low) / quantum - TOLERANCE), 1) + 1, dtype.name)
 
-    def to_levels(self, values: NDArray[Any], name: str) -> Tensor:
-        """Return the levels of values of any shape: uint8 if K is at most 256, else int32. NaN, a missing pixel, is 0.
+    def to_levels(self, values: NDArray[Any], name: str, missing: NDArray[np.bool_] | None = None) -> Tensor:
+        """Return the levels of values of any shape: uint8 if K is at most 256, else int32; 0 for missing pixels.
+
+        Args:
+            values: the values; NaN is missing.
+            name: of the image, for messages.
+            missing: bool of the same shape, true for further missing pixels; None for none.
 
         Raises:
             DataError: a value is infinite or outside of the scale.
         """
-        exact = np.where(np.isnan(values.astype(np.float64)), self.low, values.astype(np.float64))
+        exact = values.astype(np.float64)
+        exact = np.where(np.isnan(exact) if missing is None else np.isnan(exact) | missing, self.low, exact)
         if not np.isfinite(exact).all():
             count = counted(int((~np.isfinite(exact)).sum()), "value that is", "values that are")
             raise DataError(f"{name} has {count} infinite; remove its image, or replace them by NaN: missing pixels.")

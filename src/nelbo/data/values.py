@@ -18,7 +18,7 @@ from torch import Tensor
 from nelbo.data.datasets import ArrayDataset, Reject
 from nelbo.data.depth import deep_colours, stored_colours, with_lower_bits
 from nelbo.data.folders import list_folder
-from nelbo.data.names import ARRAY_ENDINGS, PAGED_ENDINGS, Range, path_of
+from nelbo.data.names import ARRAY_ENDINGS, PAGED_ENDINGS, path_of
 from nelbo.data.scale import LevelScale
 from nelbo.data.stored import FORMATS, printable
 from nelbo.display import counted
@@ -39,6 +39,7 @@ class Values:
         names: of each image.
         classes: the class of each image, or None.
         rejects: files that cannot be used, with reasons.
+        mask: (N, C, H, W) bool, true where a pixel is missing; None if none is, or before `nelbo.data.measured.masked`.
     """
 
     name: str
@@ -46,25 +47,30 @@ class Values:
     names: Sequence[str]
     classes: Sequence[str | None]
     rejects: list[Reject] = field(default_factory=list)
-
-    def scale(self, range: Range | str, quantum: float) -> LevelScale:
-        """Return the scale of the values; see `LevelScale.of`."""
-        return LevelScale.of(self.arrays, range, quantum)
+    mask: NDArray[np.bool_] | None = None
 
     @property
-    def missing(self) -> NDArray[np.bool_] | None:
+    def observed(self) -> Sequence[NDArray[Any]]:
+        """The values of each image that are not missing by the mask, in one row."""
+        if self.mask is None:
+            return self.arrays
+        return [array[~hidden] for array, hidden in zip(self.arrays, self.mask, strict=True)]
+
+    @property
+    def nan(self) -> NDArray[np.bool_] | None:
         """(N, C, H, W) bool, true where a value is NaN; None if none is."""
         if self.arrays[0].dtype.kind != "f" or not any(np.isnan(array).any() for array in self.arrays):
             return None
         return np.stack([np.isnan(array) for array in self.arrays])
 
     def levels(self, scale: LevelScale) -> ArrayDataset:
-        """Return the images as levels of a scale; that of NaN, a missing pixel, is 0.
+        """Return the images as levels of a scale; that of a missing pixel is 0, whatever value is there.
 
         Raises:
-            DataError: a value is outside of the scale.
+            DataError: an observed value is outside of the scale.
         """
-        levels = [scale.to_levels(array, name) for array, name in zip(self.arrays, self.names, strict=True)]
+        masks = [None] * len(self.arrays) if self.mask is None else list(self.mask)
+        levels = [scale.to_levels(*each) for each in zip(self.arrays, self.names, masks, strict=True)]
         known = sorted({name for name in self.classes if name is not None})
         labels = torch.tensor([-1 if name is None else known.index(name) for name in self.classes])
         return ArrayDataset(

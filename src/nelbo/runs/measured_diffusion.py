@@ -31,7 +31,7 @@ from nelbo.randomness import chosen_seed
 from nelbo.refinement import coarse
 from nelbo.runs.bound_options import BoundOptions
 from nelbo.runs.calibrated_diffusion import CalibratedDiffusion
-from nelbo.runs.conditions import with_beside
+from nelbo.runs.reading import dataset_for
 from nelbo.runs.refinement import refined
 from nelbo.runs.run import held_out_record
 
@@ -54,7 +54,8 @@ class MeasuredDiffusion(CalibratedDiffusion):
         Raises:
             DataError: another number of entries than images; or `ShapeError`: other shapes.
         """
-        return with_beside(self.dataset_of(images), self.config.data, Beside(mask, table, condition_images))
+        beside = Beside(mask, table, condition_images)
+        return dataset_for(self.config.data, self.folder, images, beside=beside)
 
     def bound(
         self,

@@ -12,12 +12,13 @@ from nelbo.data import (
     Prepared,
     as_dataset,
     load_for_model,
-    measured_dataset,
     prepare_measured,
 )
+from nelbo.data.measured import masked, warn_of_rounding
 from nelbo.data.missing import array_with_nan, without_nan
 from nelbo.data.names import path_of
 from nelbo.data.stored import StoredImage
+from nelbo.data.values import as_measured
 from nelbo.errors import ShapeError, option
 from nelbo.progress import Progress
 from nelbo.runs.conditions import with_beside
@@ -67,7 +68,9 @@ def read(
     return replace(found, images=dataset_for(data, folder, found.images, f"leave out {option('resize', False)}"))
 
 
-def dataset_for(data: DataOptions, folder: Path, images: Images, remedy: str = RESIZE) -> ImageDataset:
+def dataset_for(
+    data: DataOptions, folder: Path, images: Images, remedy: str = RESIZE, beside: Beside | None = None
+) -> ImageDataset:
     """Return images as a data set of a model's shape.
 
     Args:
@@ -75,16 +78,19 @@ def dataset_for(data: DataOptions, folder: Path, images: Images, remedy: str = R
         folder: of the model, for messages.
         images: of any kind that `nelbo.data.as_dataset` takes; of measured values an array, a tensor or a path.
         remedy: how the caller can convert images of another shape, for the message.
+        beside: what lies beside them, in memory.
 
     Raises:
         ShapeError: images of another shape.
         DataError: another number of levels, or images that cannot be used.
     """
-    beside = Beside()
+    pairs = beside or Beside()
     if data.level_scale is not None and not isinstance(images, ImageDataset):
-        dataset = measured_dataset(images, data.level_scale)
+        values, pairs = masked(as_measured(images), pairs, None)
+        warn_of_rounding(values, data.level_scale)
+        dataset: ImageDataset = values.levels(data.level_scale)
     else:
-        images, beside = without_nan(images, beside)
+        images, pairs = without_nan(images, pairs)
         dataset = as_dataset(images, data.shape, data.num_levels, data.range)
     dataset.require_levels(data.num_levels)
     if dataset.shape != data.shape:
@@ -92,9 +98,9 @@ def dataset_for(data: DataOptions, folder: Path, images: Images, remedy: str = R
             f"the images are {_by(dataset.shape)} (channels x height x width), and the model in {folder} needs "
             f"{_by(data.shape)}; {remedy}, or choose another model."
         )
-    if isinstance(dataset, ConditionedDataset):
+    if isinstance(dataset, ConditionedDataset) and not pairs.given:
         return dataset.scaled_by(data.scale)
-    return with_beside(dataset, data, beside)
+    return with_beside(dataset, data, pairs)
 
 
 def _by(shape: tuple[int, ...]) -> str:
