@@ -79,8 +79,8 @@ class LevelScale(Brief):
 
         Raises:
             DataError: the values are of several types, of a type without numbers, or none is finite.
-            ConfigurationError: the quantum is not above 0, there would be more than 65,536 levels, or the values are so
-            far from 0 that float64 cannot count them.
+            ConfigurationError: the quantum is not above 0, or there would be more than 65,536 levels; or the values are
+                so far from 0 that float64 cannot count them.
         """
         check_quantum(quantum)
         dtype = _one_type(values)
