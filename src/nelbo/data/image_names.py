@@ -1,5 +1,6 @@
 """The names of the images of a set, made when they are asked for: a list of them would take more memory than pixels."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import overload
@@ -12,9 +13,9 @@ from nelbo.data.stored import StoredImage
 class _Names(Sequence[str]):
     """Names by index."""
 
+    @abstractmethod
     def name(self, index: int) -> str:
         """Return the name of image `index`, 0..N-1."""
-        raise NotImplementedError
 
     @overload
     def __getitem__(self, index: int) -> str: ...

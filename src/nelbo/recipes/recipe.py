@@ -32,7 +32,7 @@ class ScheduleOptions:
 
 
 DECODER_STEPS = 16  # optimizer steps of the pixel network in the time of one of the U-Net: measured 12 to 29
-DIGIT_STEPS = 4  # optimizer steps of the network of digits in the time of one of the U-Net
+DIGIT_STEPS = 12  # optimizer steps of the network of digits in the time of one of the U-Net: measured 14
 NetworkOptions = UNetOptions | MLPOptions | VAEOptions
 NETWORKS: dict[str, type[NetworkOptions]] = {"unet": UNetOptions, "mlp": MLPOptions, "vae": VAEOptions}
 
