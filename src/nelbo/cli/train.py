@@ -40,7 +40,10 @@ def _of_data(name: str) -> str:
 
 
 def train(
-    out: Annotated[Path, typer.Option(help="Run folder to write. If it contains an unfinished run, training resumes.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", help="Run folder to write. If it contains an unfinished run, training resumes."),
+    ],
     data: Annotated[
         str | None,
         typer.Option(
