@@ -25,6 +25,7 @@ from nelbo.data.names import (
     Range,
     Size,
     check_measured,
+    is_stream,
     path_of,
     read_range,
     read_size,
@@ -35,6 +36,7 @@ from nelbo.data.ranges import choice_of_range
 from nelbo.data.scanning import build, first, scan
 from nelbo.data.sources import open_source
 from nelbo.data.stored import digest_of_names
+from nelbo.data.streams import load_stream
 from nelbo.display import counted
 from nelbo.errors import ConfigurationError, DataError, option, shown
 from nelbo.options import check_whole, is_one_of
@@ -58,6 +60,7 @@ def load_data(
     mask: Any = None,
     table: Any = None,
     condition_images: Any = None,
+    num_images: int | None = None,
 ) -> Split:
     """Load the images that `spec` names or holds, split into a training part and a held-out part.
 
@@ -67,7 +70,9 @@ def load_data(
 
     Args:
         spec: "digits", "fashion-mnist", "toy:NAME", or a path: a folder of images (classes from its sub-folders), one
-            image, an IDX folder, a `.npy` or `.npz` file, a `.tar` shard, a folder of them, or `shards/{000..009}.tar`.
+            image, an IDX folder, a `.npy` or `.npz` file, a `.tar` shard, a folder of them, or `shards/{000..009}.tar`;
+            a data set of Hugging Face, "hf:OWNER/NAME", a folder that `save_to_disk` wrote, or Parquet files; or a
+            stream, "stream:" before shards or such a data set, or the URL of shards (see `StreamDataset`).
             A built-in name goes before a path of that name; write ./digits for the folder. Or images in memory: an
             array, a tensor, a list of images of any kind, a data set, or a `Split`, which is used as it is.
         size: side, (H, W) or "WIDTHxHEIGHT" in pixels, to which images are resized and cropped; needed where sizes
@@ -95,6 +100,8 @@ def load_data(
         table: numbers to condition on: a CSV file with the column `image` of file names, or numbers (N, V).
         condition_images: images to condition on: a folder with the names of the images; or N images in memory. They are
             as large as the images, or smaller by a whole factor.
+        num_images: number of images of a stream, held-out ones included, if its source does not state it; None to count
+            them by reading it once. None for other data.
 
     Raises:
         DataError: the data is missing, empty or damaged, has several sizes, or is larger than `largest`.
@@ -117,7 +124,14 @@ def load_data(
     if largest is not None:
         check_whole("largest", largest)
     check_held_out(held_out)
-
+    if num_images is not None:
+        check_whole("num_images", num_images, 2)
+    if isinstance(spec, str) and is_stream(spec):
+        _check_stream(spec, quantum, Beside(mask, table, condition_images))
+        options = (on_reject, num_images, workers, progress, None if shape else largest, range)
+        return load_stream(spec, shape, mode, held_out, *options)
+    if num_images is not None:
+        raise ConfigurationError(f"{option('num_images')} is for a stream, which {shown(spec)} is not; leave it out.")
     if quantum is not None:
         check_measured(quantum, shape, mode)
     if quantum is not None and not isinstance(spec, ImageDataset | Split):
@@ -148,3 +162,12 @@ def load_data(
         whole, held = whole.subset((~apart).nonzero().flatten()), whole.subset(apart.nonzero().flatten())
     split = split_loaded(Loaded(source.kind, whole, held, found.limits), None, None, None, AUTO, held_out, seed)
     return of_one_scale(replace(split, names=digest_of_names(found.files)))
+
+
+def _check_stream(spec: str, quantum: float | None, beside: Beside) -> None:
+    """Refuse what cannot be read with a stream."""
+    if named := [*(["quantum"] if quantum is not None else []), *beside.given]:
+        raise ConfigurationError(
+            f"{spec} is a stream, for which {' and '.join(map(option, named))} cannot be given; leave it out, or copy "
+            "the images to this disk."
+        )

@@ -43,14 +43,19 @@ ENCODINGS = {  # of a class, by the byte order mark; UTF-32 begins like UTF-16
 
 
 def expand(spec: str) -> list[Path]:
+    """Expand the ranges in braces of a path; see `expand_names`."""
+    return [path_of(name) for name in expand_names(spec)]
+
+
+def expand_names(spec: str) -> list[str]:
     """Expand the ranges in braces; leading zeros are kept, and several ranges give all combinations.
 
-    >>> [str(path) for path in expand("shards/{08..10}.tar")]
-    ['shards/08.tar', 'shards/09.tar', 'shards/10.tar']
+    >>> expand_names("https://a.org/{08..10}.tar")
+    ['https://a.org/08.tar', 'https://a.org/09.tar', 'https://a.org/10.tar']
     """
     match = RANGE.search(spec)
     if match is None:
-        return [path_of(spec)]
+        return [spec]
     first, last = match.groups()
     if int(last) < int(first) or int(last) - int(first) >= 1_000_000:
         raise DataError(
@@ -58,7 +63,7 @@ def expand(spec: str) -> list[Path]:
             "{000..009}."
         )
     numbers = (f"{number:0{len(first)}d}" for number in range(int(first), int(last) + 1))
-    return [path for number in numbers for path in expand(spec[: match.start()] + number + spec[match.end() :])]
+    return [name for number in numbers for name in expand_names(spec[: match.start()] + number + spec[match.end() :])]
 
 
 def find_shards(spec: str) -> list[Path]:
@@ -209,7 +214,7 @@ def _classes(members: dict[str, Member], shard: Path, listing: Listing) -> dict[
         if not _is_class(name, member):
             continue
         try:
-            label = _class_in(member.start)
+            label = class_in(member.start)
         except Unreadable as reason:
             listing.rejects.append(Reject(printable(f"{shard}:{name}"), str(reason)))
             continue
@@ -220,7 +225,7 @@ def _classes(members: dict[str, Member], shard: Path, listing: Listing) -> dict[
     return classes
 
 
-def _class_in(content: bytes) -> str:
+def class_in(content: bytes) -> str:
     """Decode the content of a `.cls` member.
 
     Raises:

@@ -14,6 +14,7 @@ from nelbo.data.bundled import load_digits
 from nelbo.data.datasets import Loaded
 from nelbo.data.decoding import is_picture
 from nelbo.data.folders import Listing, list_folder
+from nelbo.data.hugging_face import is_table, list_table
 from nelbo.data.idx import EXPECTED, FASHION_CLASSES, TEST, TRAIN, find_fashion_mnist, find_idx, kinds_in, load_idx_part
 from nelbo.data.losses import in_words
 from nelbo.data.names import (
@@ -27,6 +28,7 @@ from nelbo.data.names import (
     SHARD_ENDING,
     TOY_PREFIX,
     Range,
+    is_stream,
     path_of,
     spec_of,
 )
@@ -64,6 +66,11 @@ def open_source(spec: str | os.PathLike[str], seed: int, range: Range | str = AU
         DataError: `spec` names nothing, or the source is damaged.
     """
     spec = spec_of(spec)
+    if is_stream(spec):
+        raise DataError(
+            f"{spec} is a stream, which training reads; for other work, copy its images to this disk and give their "
+            "path."
+        )
     for read in KINDS if "\0" not in spec else ():  # no path holds a null character
         if spec and (source := read(spec, seed, range)) is not None:  # as a path, "" would be the working folder
             return source
@@ -99,6 +106,10 @@ def _array_file(spec: str, seed: int, range: Range | str) -> Source | None:
     return load_arrays(path, range) if is_array else None
 
 
+def _table(spec: str, seed: int, range: Range | str) -> Source | None:
+    return Listed("datasets", list_table(spec)) if is_table(spec) else None
+
+
 def _image_files(spec: str, seed: int, range: Range | str) -> Source | None:
     path = path_of(spec)
     named = path.suffix.lower() in IMAGE_ENDINGS
@@ -130,6 +141,7 @@ KINDS: tuple[Callable[[str, int, Range | str], Source | None], ...] = (
     _toy_points,
     _idx_folder,
     _array_file,
+    _table,
     _image_files,
     _shard_files,
 )
