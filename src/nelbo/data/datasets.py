@@ -237,6 +237,7 @@ class Loaded:
 
     Attributes:
         are_values: the levels are the values of an array as they were.
+        missing: bool (N, C or 1, H, W), true for missing pixels of the training part; None if there are none.
     """
 
     kind: str
@@ -244,6 +245,7 @@ class Loaded:
     test: ImageDataset | None = None
     limits: Range | None = None
     are_values: bool = False
+    missing: Tensor | None = None
 
 
 @dataclass(frozen=True)

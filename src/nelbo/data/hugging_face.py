@@ -31,7 +31,11 @@ def is_table(spec: str) -> bool:
     path = path_of(spec)
     if spec.startswith(HUB_PREFIX) or path.suffix.lower() == TABLE_ENDING:
         return True
-    return any((path / name).is_file() for name in SAVED) or next(path.glob(f"*{TABLE_ENDING}"), None) is not None
+    return _is_saved(path) or (os.path.isdir(path) and next(path.glob(f"*{TABLE_ENDING}"), None) is not None)
+
+
+def _is_saved(path: Path) -> bool:
+    return any(os.path.isfile(path / name) for name in SAVED)  # false for a name that is too long
 
 
 def list_table(spec: str) -> Listing:
@@ -200,7 +204,7 @@ def _tables(spec: str, *, streaming: bool) -> Mapping[str, Any]:
     try:
         if spec.startswith(HUB_PREFIX):
             found = datasets.load_dataset(**_reference(spec), streaming=streaming)
-        elif any((path / name).is_file() for name in SAVED):
+        elif _is_saved(path):
             found = datasets.load_from_disk(str(path))
             found = found if isinstance(found, datasets.DatasetDict) else {TRAIN: found}
             return {name: each.to_iterable_dataset() if streaming else each for name, each in found.items()}

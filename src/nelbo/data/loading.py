@@ -3,10 +3,12 @@
 import os
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from nelbo.data.array_places import in_place
 from nelbo.data.beside import Beside
 from nelbo.data.conditions import of_one_scale
 from nelbo.data.conforming import split_loaded
@@ -15,7 +17,7 @@ from nelbo.data.given import collect
 from nelbo.data.held_out import check_held_out
 from nelbo.data.inputs import Images
 from nelbo.data.measured import load_measured
-from nelbo.data.missing import array_with_nan, without_nan
+from nelbo.data.missing import with_missing, without_nan
 from nelbo.data.names import (
     AUTO,
     MEMORY_BUDGET,
@@ -31,10 +33,9 @@ from nelbo.data.names import (
     read_size,
     spec_of,
 )
-from nelbo.data.npy_dataset import in_place
 from nelbo.data.ranges import choice_of_range
 from nelbo.data.scanning import build, first, scan
-from nelbo.data.sources import open_source
+from nelbo.data.sources import Listed, open_source
 from nelbo.data.stored import digest_of_names
 from nelbo.data.streams import load_stream
 from nelbo.display import counted
@@ -138,14 +139,18 @@ def load_data(
         beside = Beside(mask, table, condition_images)
         return of_one_scale(load_measured(spec, range, quantum, held_out, on_reject, seed, beside))
     largest = largest if shape is None else None
-    spec, beside = without_nan(array_with_nan(spec), Beside(mask, table, condition_images))
-    attach = partial(beside.attached, files=None, root=None) if beside.given else None
+    spec, beside = without_nan(spec, Beside(mask, table, condition_images))
+    source: Loaded | Listed
+    root: Path | None = None
     if not isinstance(spec, str | os.PathLike):
-        loaded = collect(spec, shape, mode, range)
-        return of_one_scale(split_loaded(loaded, shape, mode, largest, range, held_out, seed, attach))
-    spec = spec_of(spec)
-    source = in_place(spec, range, memory_budget) or open_source(spec, seed, range)
+        source = collect(spec, shape, mode, range)
+    else:
+        spec = spec_of(spec)
+        root = path_of(spec)
+        source = in_place(spec, range, memory_budget) or open_source(spec, seed, range)
     if isinstance(source, Loaded):
+        beside = with_missing(beside, source.missing, f"the images of {source.train.name}")
+        attach = partial(beside.attached, files=None, root=None) if beside.given else None
         return of_one_scale(split_loaded(source, shape, mode, largest, range, held_out, seed, attach))
     source.listing.warn()
     found = scan(source.listing, shape, workers, progress, memory_budget, largest, range)
@@ -156,7 +161,7 @@ def load_data(
             f"such files, or leave them out with {option('on_reject', 'skip')}."
         )
     built = build(found, shape, mode, memory_budget)
-    whole, held = beside.attached(built, found.files, path_of(spec), resized=shape is not None), None
+    whole, held = beside.attached(built, found.files, root, resized=shape is not None), None
     if source.listing.held_out:
         apart = torch.tensor([stored.path in source.listing.held_out for stored in found.files])
         whole, held = whole.subset((~apart).nonzero().flatten()), whole.subset(apart.nonzero().flatten())

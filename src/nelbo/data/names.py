@@ -47,6 +47,7 @@ OTHER_PICTURES = frozenset(
     )
 )
 ARRAY_ENDINGS = (".npy", ".npz")
+ZARR_ENDINGS = (".zarr", ".zarr.zip")
 SHARD_ENDING = ".tar"
 TABLE_ENDING = ".parquet"
 HUB_PREFIX = "hf:"  # begins the name of a data set on the Hugging Face Hub

@@ -3,16 +3,13 @@
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from nelbo.data.arrays import warn_of_low_levels
-from nelbo.data.beside import Beside
 from nelbo.data.datasets import ImageDataset, Loaded, Reject
-from nelbo.data.given import collect
-from nelbo.data.missing import array_with_nan, without_nan
 from nelbo.data.names import AUTO, CHANNELS, MODE_OF, Range, read_range, spec_of
 from nelbo.data.ranges import choice_of_range
 from nelbo.data.scale import LevelScale, extremes
@@ -164,10 +161,6 @@ def describe(
         check_whole("workers", workers, 0)
     if quantum is not None:
         return _describe_values(spec, range, quantum)
-    if (array := array_with_nan(spec)) is not spec:
-        images, beside = without_nan(array, Beside())
-        whole = _describe_loaded(spec, collect(images, None, None, range))
-        return replace(whole, kind="arrays", missing=float(beside.mask.float().mean()))
     source = open_source(spec, seed=0, range=range)
     if isinstance(source, Loaded):
         warn_of_low_levels(source)
@@ -245,6 +238,7 @@ def _describe_loaded(spec: str, source: Loaded) -> DataReport:
         levels=source.train.levels,
         bytes=count * channels * height * width,
         held_out=0 if source.test is None else len(source.test),
+        missing=0.0 if source.missing is None else float(source.missing.float().mean()),
     )
 
 

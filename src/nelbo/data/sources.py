@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from nelbo.data.arrays import load_arrays
+from nelbo.data.array_files import load_arrays
 from nelbo.data.bundled import load_digits
 from nelbo.data.datasets import Loaded
 from nelbo.data.decoding import is_picture
@@ -35,6 +35,7 @@ from nelbo.data.names import (
 from nelbo.data.shards import find_shards, list_shards
 from nelbo.data.stored import printable
 from nelbo.data.toy_sets import toy_images
+from nelbo.data.zarr_files import is_zarr
 from nelbo.display import counted
 from nelbo.errors import DataError
 from nelbo.files import refuse_pointer
@@ -103,7 +104,7 @@ def _idx_folder(spec: str, seed: int, range: Range | str) -> Source | None:
 def _array_file(spec: str, seed: int, range: Range | str) -> Source | None:
     path = path_of(spec)
     is_array = path.suffix.lower() in ARRAY_ENDINGS and os.path.isfile(path)
-    return load_arrays(path, range) if is_array else None
+    return load_arrays(path, range) if is_array or is_zarr(path) else None
 
 
 def _table(spec: str, seed: int, range: Range | str) -> Source | None:
