@@ -76,12 +76,13 @@ def _read(path: Path) -> dict[str, Array]:
     """
     try:
         if is_zarr(path):
-            return {name: np.asarray(array[...]) for name, array in open_zarr(path).items()}
-        content = np.load(path, allow_pickle=False)
-        if isinstance(content, np.ndarray):
-            return {"images": content}
-        with content:
-            arrays = {name: content[name] for name in content.files}
+            arrays = {name: np.asarray(array[...]) for name, array in open_zarr(path).items()}
+        else:
+            content = np.load(path, allow_pickle=False)
+            if isinstance(content, np.ndarray):
+                return {"images": content}
+            with content:
+                arrays = {name: content[name] for name in content.files}
     except NelboError:
         raise
     except Exception as error:  # damage makes the decoders raise almost any error: zlib.error, SyntaxError, MemoryError

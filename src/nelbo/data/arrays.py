@@ -111,10 +111,11 @@ def _advice(array: Array, low: Any, high: Any) -> str:
             f"and all its values are {low}, from which no range follows; expected uint8, levels 0..255. Check the "
             f"data, or give the values that become 0 and 255, such as {option('range', '0,1000')}."
         )
+    quantum = 1 if array.dtype.kind in "iu" else 0.01
     return (
         f"from {low} to {high}; expected uint8, levels 0..255. Train with {option('range', f'{low},{high}')} or other "
-        "values that become 0 and 255, or scale it first, for example "
-        f"(255 * (x.astype(float) - {low}) / ({high} - {low})).round().astype('uint8')."
+        f"values that become 0 and 255, keep the values by {option('quantum', quantum)}, or scale them first, for "
+        f"example (255 * (x.astype(float) - {low}) / ({high} - {low})).round().astype('uint8')."
     )
 
 

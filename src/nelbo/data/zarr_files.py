@@ -32,7 +32,7 @@ def open_zarr(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{path} is a Zarr array, which needs zarr: pip install 'nelbo[zarr]'.") from error
     try:
         found = zarr.open(str(path), mode="r")
-        return {"images": found} if isinstance(found, zarr.Array) else dict(found.arrays())
+        return {"images": found} if isinstance(found, zarr.Array) else dict(sorted(found.arrays()))
     except Exception as error:  # damage makes it raise almost any error
         cause = str(error).strip().partition("\n")[0] or type(error).__name__
         raise DataError(f"{printable(path)} cannot be read as Zarr ({cause}); copy a damaged one again.") from error
