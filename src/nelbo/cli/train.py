@@ -48,8 +48,9 @@ def train(
         str | None,
         typer.Option(
             help="Images: digits, fashion-mnist, toy:NAME (moons, spiral, checkerboard, eight-gaussians), a folder of "
-            "images, a .npy or .npz file, a folder of IDX files (MNIST format), WebDataset shards, hf:OWNER/NAME or "
-            "Parquet files; or a stream: the URL of shards, or stream: before the others. Not needed to resume."
+            "images, a .npy, .npz or Zarr array, a folder of IDX files (MNIST format), WebDataset shards, "
+            "hf:OWNER/NAME or Parquet files; or a stream: the URL of shards, or stream: before the others. Not needed "
+            "to resume."
         ),
     ] = None,
     preset: Annotated[

@@ -37,7 +37,7 @@ from nelbo.data.ranges import choice_of_range
 from nelbo.data.scanning import build, first, scan
 from nelbo.data.sources import Listed, open_source
 from nelbo.data.stored import digest_of_names
-from nelbo.data.streams import load_stream
+from nelbo.data.streams import check_stream, load_stream
 from nelbo.display import counted
 from nelbo.errors import ConfigurationError, DataError, option, shown
 from nelbo.options import check_whole, is_one_of
@@ -128,7 +128,7 @@ def load_data(
     if num_images is not None:
         check_whole("num_images", num_images, 2)
     if isinstance(spec, str) and is_stream(spec):
-        _check_stream(spec, quantum, Beside(mask, table, condition_images))
+        check_stream(spec, quantum, Beside(mask, table, condition_images))
         options = (on_reject, num_images, workers, progress, None if shape else largest, range)
         return load_stream(spec, shape, mode, held_out, *options)
     if num_images is not None:
@@ -167,12 +167,3 @@ def load_data(
         whole, held = whole.subset((~apart).nonzero().flatten()), whole.subset(apart.nonzero().flatten())
     split = split_loaded(Loaded(source.kind, whole, held, found.limits), None, None, None, AUTO, held_out, seed)
     return of_one_scale(replace(split, names=digest_of_names(found.files)))
-
-
-def _check_stream(spec: str, quantum: float | None, beside: Beside) -> None:
-    """Refuse what cannot be read with a stream."""
-    if named := [*(["quantum"] if quantum is not None else []), *beside.given]:
-        raise ConfigurationError(
-            f"{spec} is a stream, for which {' and '.join(map(option, named))} cannot be given; leave it out, or copy "
-            "the images to this disk."
-        )

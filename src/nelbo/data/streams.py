@@ -8,6 +8,7 @@ from itertools import islice
 
 import torch
 
+from nelbo.data.beside import Beside
 from nelbo.data.datasets import ArrayDataset, Split
 from nelbo.data.folders import DataWarning, Listing
 from nelbo.data.held_out import held_out_count
@@ -43,6 +44,36 @@ def open_stream(spec: str) -> tuple[ExampleStream, ExampleStream | None]:
         f"{spec} names no stream; expected .tar shards, Parquet files, a saved data set or hf:OWNER/NAME after "
         f"{STREAM_PREFIX}."
     )
+
+
+def check_stream(spec: str, quantum: float | None, beside: Beside) -> None:
+    """Refuse what cannot be read with a stream.
+
+    Raises:
+        ConfigurationError: a quantum, or what lies beside images.
+    """
+    if named := [*(["quantum"] if quantum is not None else []), *beside.given]:
+        raise ConfigurationError(
+            f"{spec} is a stream, for which {' and '.join(map(option, named))} cannot be given; leave it out, or copy "
+            "the images to this disk."
+        )
+
+
+def first_images(spec: str, num: int = WINDOW) -> Listing:
+    """Return at most `num` images of a stream, and of its held-out part, encoded in memory.
+
+    Raises:
+        DataError: see `open_stream`.
+
+    Warns:
+        DataWarning: the stream has, or may have, more images.
+    """
+    stream, apart = open_stream(spec)
+    listing = beginning(stream, num, apart, num)
+    if len(listing.images) - len(listing.held_out) == num != stream.num:
+        stated = f"; it states that it has {stream.num:,}" if stream.num else ""
+        warn(f"{stream.name} is a stream, of which the first {num:,} images were read{stated}.", DataWarning)
+    return listing
 
 
 class Encoded:
