@@ -1,8 +1,10 @@
 """A stream is trained on in an order that is a function of the seed and the step, with two windows in memory."""
 
 import io
+import re
+import sys
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from nelbo.data import ArrayDataset, DataWarning, Example, Split, StreamDataset, TrainingStream, load_data, loader
-from nelbo.data.streams import load_stream
+from nelbo.data import (
+    ArrayDataset,
+    DataWarning,
+    Example,
+    Split,
+    StreamDataset,
+    TrainingStream,
+    describe,
+    load_data,
+    loader,
+)
+from nelbo.data.streams import first_images, load_stream
 from nelbo.errors import ConfigurationError, DataError
 
 pytest.importorskip("webdataset", reason="the extra `webdataset` reads streams of shards")
@@ -149,7 +161,8 @@ def test_an_image_that_cannot_be_used_is_replaced_by_the_next_one(tmp_path: Path
     contents[20], contents[21], contents[30] = b"text", png(1, (5, 5)), b""
     spec = write_shards(tmp_path, contents)
     images = opened(spec, 40).train
-    assert values(images.images([16, 17, 26])) == [22, 22, 31]
+    with pytest.warns(DataWarning, match=r"020\.png cannot be used: .*\. The next image takes its place; this is the"):
+        assert values(images.images([16, 17, 26])) == [22, 22, 31]
     assert images.condition([16, 17, 26]).tolist() == [0, 0, 1]  # the classes of the images that took their places
     strict = opened(spec, 40, on_reject="stop").train
     with pytest.raises(DataError, match=r"020\.png cannot be used: it is not a PNG.*on_reject='skip'"):
@@ -178,8 +191,68 @@ def test_damage_and_a_missing_shard_are_reported(tmp_path: Path) -> None:
     shard.write_bytes(shard.read_bytes()[:700])
     with pytest.raises(DataError, match=r"028\.tar cannot be read: .*copy a damaged shard again"):
         images.images([30])
-    with pytest.raises(DataError, match=r"no-such\.tar cannot be read"):
+    with pytest.raises(DataError, match=r"no-such\.tar cannot be read: No such file"):
         opened(f"stream:{tmp_path}/no-such.tar", 5)
+
+
+def test_shards_without_images_are_refused(tmp_path: Path) -> None:
+    tarfile.open(tmp_path / "none.tar", "w").close()
+    (tmp_path / "empty.tar").write_bytes(b"")
+    with pytest.raises(DataError, match="none has no images"):
+        opened(f"stream:{tmp_path}/none.tar")
+    with pytest.raises(DataError, match=r"empty\.tar cannot be read: empty file"):
+        opened(f"stream:{tmp_path}/empty.tar")
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda whole: whole[:3072] + b"\xff" * 512 + whole[3584:], "bad checksum, .* should begin at byte 3072"),
+        (lambda whole: whole[:3072], "empty header, where a tar member should begin at byte 3072"),
+        (lambda whole: whole[:3100], "truncated header, where a tar member should begin at byte 3072"),
+        (lambda whole: whole + whole, "it holds several archives, and a stream reads one per file"),
+    ],
+)
+def test_damage_that_looks_like_the_end_of_a_shard_is_reported(
+    tmp_path: Path, damage: Callable[[bytes], bytes], reason: str
+) -> None:
+    """`tarfile` stops at each of these without an error, so images would be lost in silence."""
+    spec = write_shards(tmp_path, [png(i) for i in range(7)])
+    shard = tmp_path / "000.tar"
+    whole = shard.read_bytes()
+    assert len(opened(spec, held_out=2).train) == 5
+    shard.write_bytes(damage(whole))
+    with pytest.raises(DataError, match=rf"000\.tar cannot be read: {reason}"):
+        opened(spec, held_out=2)
+
+
+def test_a_report_on_a_stream_is_on_its_first_images(tmp_path: Path) -> None:
+    spec = write_shards(tmp_path, [png(i) for i in range(20)])
+    report = describe(spec, workers=0)
+    assert (report.kind, report.count, dict(report.classes)) == ("stream", 20, {"0": 10, "1": 10})
+    with pytest.warns(DataWarning, match="is a stream, of which the first 9 images were read"):
+        assert len(first_images(spec, 9).images) == 9
+
+
+@pytest.mark.parametrize(
+    ("package", "spec", "extra"),
+    [
+        ("webdataset", "stream:{}/000.tar", "nelbo[webdataset]"),
+        ("datasets", "{}/a.parquet", "nelbo[datasets]"),
+        ("zarr", "{}/a.zarr", "nelbo[zarr]"),
+    ],
+)
+def test_a_missing_package_is_named_with_its_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str, spec: str, extra: str
+) -> None:
+    write_shards(tmp_path, [png(0)])
+    for name in ("a.parquet", "a.zarr"):
+        (tmp_path / name).write_bytes(b"")
+    for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ConfigurationError, match=f"needs {package}: pip install '{re.escape(extra)}'"):
+        load_data(spec.format(tmp_path))
 
 
 def test_the_order_is_announced_and_other_uses_are_refused(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ webdataset opens them (with curl, or gsutil for Google Cloud) and groups the mem
 that starts a command of one's own (`pipe:`) is refused: a run folder stores the URL, and may come from others.
 """
 
+import re
+import tarfile
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -16,6 +18,9 @@ from nelbo.data.stream_dataset import Example
 from nelbo.errors import ConfigurationError, DataError, NelboError
 
 CLASS = "cls"
+CHUNK = 1 << 20  # bytes read at once after the end of an archive
+TRANSFER = re.compile(r"\[['\"](?P<program>\w+)['\"].*exit (?P<status>\d+)")  # webdataset's words for a failed one
+HIDDEN = re.compile(r"__[^/]*__($|/)")  # what webdataset passes over
 
 
 @dataclass
@@ -71,13 +76,43 @@ def _samples(url: str) -> Iterator[dict[str, Any]]:
     """Yield the members of a shard, those of one key together, by the rest of their names."""
     try:
         from webdataset.gopen import gopen
-        from webdataset.tariterators import group_by_keys, tar_file_expander
+        from webdataset.tariterators import group_by_keys
     except ImportError as error:
         raise ConfigurationError(
             f"{url} is read as a stream, which needs webdataset: pip install 'nelbo[webdataset]'."
         ) from error
     with closing(gopen(url)) as file:
-        yield from group_by_keys(tar_file_expander([{"url": url, "stream": file}]))
+        yield from group_by_keys(_members(file, url))
+
+
+def _members(file: Any, url: str) -> Iterator[dict[str, Any]]:
+    """Yield the files in a shard as webdataset does, which passes over damaged headers and a second archive.
+
+    Raises:
+        tarfile.ReadError: the shard is damaged, or holds several archives.
+    """
+    with tarfile.open(fileobj=file, mode="r|*", tarinfo=_CheckedMember) as archive:
+        for info in archive:
+            archive.members = []  # type: ignore[attr-defined] # it would keep the headers of the whole shard
+            content = archive.extractfile(info) if info.isfile() and not HIDDEN.match(info.name) else None
+            if content is not None:
+                yield {"fname": info.name, "data": content.read(), "__url__": url}
+        while archive.fileobj is not None and (block := archive.fileobj.read(CHUNK)):
+            if any(block):
+                raise tarfile.ReadError("it holds several archives, and a stream reads one per file")
+
+
+class _CheckedMember(tarfile.TarInfo):
+    """A member with a whole header. `tarfile` takes a damaged header, unless it is the first, for the end."""
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> "_CheckedMember":
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.HeaderError as error:
+            if archive.offset == 0 or isinstance(error, tarfile.EOFHeaderError):  # type: ignore[attr-defined]
+                raise
+            raise tarfile.ReadError(f"{error}, where a tar member should begin at byte {archive.offset}") from error
 
 
 def _image_of(sample: dict[str, Any]) -> str | None:
@@ -94,4 +129,9 @@ def _class_of(sample: dict[str, Any]) -> str | None:
 
 
 def _cause(error: Exception) -> str:
-    return str(error.args[0] if error.args else error).strip().partition("\n")[0] or type(error).__name__
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    words = str(error.args[0] if error.args else error).strip().partition("\n")[0]
+    if ended := TRANSFER.search(words):
+        return f"the transfer ended with status {ended['status']} of {ended['program']}"
+    return words or type(error).__name__

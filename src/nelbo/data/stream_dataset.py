@@ -13,10 +13,11 @@ from torch import Tensor
 from nelbo.condition import ConditionLike
 from nelbo.data.datasets import ArrayDataset, ImageDataset
 from nelbo.data.decoding import decode, to_tensor
+from nelbo.data.folders import DataWarning
 from nelbo.data.names import MODE_OF, Range
 from nelbo.data.stored import StoredImage, Unreadable
 from nelbo.display import counted
-from nelbo.errors import DataError, option
+from nelbo.errors import DataError, option, warn
 
 WINDOW = 4096  # images within which the order of training is shuffled
 KEPT = 2  # windows in memory: a batch may begin in one and end in the next
@@ -98,6 +99,7 @@ class StreamDataset(ImageDataset):
         self.window = self._length = window  # the set of a general kind may have none
         self._reader: Iterator[Example] | None = None
         self._next = 0  # the window that the reader is before
+        self._replaced = 0  # images that were replaced, in all epochs
         self._number: dict[str | None, int] = {name: label for label, name in enumerate(self.class_names)}
         self._forget()
 
@@ -169,6 +171,7 @@ class StreamDataset(ImageDataset):
                 pixels = self._pixels(example)
             except Unreadable as reason:
                 if self.replaces:
+                    self._say_replaced(example.name, reason)
                     continue
                 raise DataError(
                     f"{example.name} cannot be used: {reason}; repair it, or replace such images by others with "
@@ -178,6 +181,17 @@ class StreamDataset(ImageDataset):
             return pixels
         many = counted(len(window), "image")
         raise DataError(f"{self.name}: none of the {many} from {window[0].name} on can be used; check the source.")
+
+    def _say_replaced(self, name: str, reason: Unreadable) -> None:
+        """Warn of an image that another one replaces: of the first, the tenth, the hundredth one, and so on."""
+        self._replaced += 1
+        if str(self._replaced).strip("0") == "1":
+            many = "this is the first one" if self._replaced == 1 else f"there were {self._replaced:,} so far"
+            warn(
+                f"{name} cannot be used: {reason}. The next image takes its place; {many}. To stop at such an image, "
+                f"set {option('on_reject', 'stop')}.",
+                DataWarning,
+            )
 
     def _pixels(self, example: Example) -> Tensor:
         channels, height, width = self.shape
