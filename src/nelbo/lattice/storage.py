@@ -21,6 +21,7 @@ from nelbo.networks.step_network import layer_shapes as step_shapes
 from nelbo.options import options_from
 from nelbo.probability.integer_gaussian import SCALES
 
+LATER = ("convolved", "window")  # settings that the first models did not have
 TABLES = ("mean", "coefficient", "scale", "prior_scale")
 REMEDY = "restore the file from a copy, or make it again with `nelbo codec --integers --again`."
 
@@ -46,7 +47,7 @@ def settings_of(model: LatticeModel) -> dict[str, Any]:
             # left out as in models from before it, so that their fingerprints stay the same
             name: value
             for name, value in asdict(model.pixels.options).items()
-            if value or name != "convolved"
+            if name not in LATER or value != getattr(PixelOptions(), name)
         },
     }
 
