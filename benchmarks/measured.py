@@ -21,7 +21,7 @@ from nelbo.cli.options import parse_settings
 from nelbo.codec.channel_fitting import fit_channel
 from nelbo.data import Filled, write_values
 from nelbo.refinement import coarse
-from nelbo.runs import INTEGER_FILE, DiffusionRun, IntegerModel, load_as
+from nelbo.runs import INTEGER_FILE, PLAN_FILE, DiffusionRun, IntegerModel, fit_codec, load_as
 from nelbo.studies import Listener
 from nelbo.studies.integer_training import IntegerOptions, train_integer_model
 
@@ -31,7 +31,14 @@ RHO, CHANNELS_RHO = 0.95, 0.8
 NUM, SEED = 4_000, 1
 HOLE, MISSING = 8, 0.02  # side of the square that is missing, and the share of the other pixels
 # White noise has most of the bits, and the decoder codes it best: the chain ends early and leaves it more time.
-SETTINGS = {"schedule.log_snr_max": -1.0, "decoder.share": 0.6}
+SETTINGS = {
+    "schedule.log_snr_max": -4.0,
+    "decoder.share": 0.75,
+    "decoder.side": 8,
+    "decoder.window": 9,
+    "decoder.hidden": 96,
+    "decoder.convolved": 0,
+}
 
 
 @dataclass(frozen=True)
@@ -152,7 +159,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for the images, the model and the figures")
     parser.add_argument("--minutes", type=float, default=10, help="training time of the model")
-    parser.add_argument("--integers", type=float, default=5, help="training time of the integer model, for the files")
+    parser.add_argument(
+        "--integers", type=float, default=0, help="training minutes of an integer model for the files; 0 for none"
+    )
     parser.add_argument("--num", type=int, default=64, help="images that are scored")
     parser.add_argument("--set", action="append", metavar="NAME=VALUE", help="a setting of the recipe")
     parser.add_argument("--files", type=int, default=32, help="images that are compressed")
@@ -171,8 +180,10 @@ def main() -> None:
         mask=missing,
     )
     run = load_as(DiffusionRun, options.out / "run")
-    if not (run.folder / INTEGER_FILE).is_file():
+    if options.integers and not (run.folder / INTEGER_FILE).is_file():
         train_integers(run, images, missing, IntegerOptions(minutes=options.integers))
+    if not options.integers and not (run.folder / PLAN_FILE).is_file():
+        fit_codec(run, Filled(coarse(run.beside(images, mask=missing))), progress=True)
     samples = run.sample(8, progress=True)
     for number, sample in enumerate(samples):
         write_values(options.out / f"sample-{number}.tif", run.config.data.level_scale.to_values(sample))  # type: ignore[union-attr]

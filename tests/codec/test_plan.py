@@ -8,6 +8,7 @@ import torch
 from nelbo.codec import CodecPlan
 from nelbo.codec.channel_plan import BUCKETS, SURPRISES
 from nelbo.codec.plan import _sizes
+from nelbo.diffusion.passes import Pass
 from nelbo.errors import RunError
 from nelbo.networks.pixel_options import PixelOptions
 from nelbo.networks.pixels import weight_shapes
@@ -126,3 +127,18 @@ def test_sizes_of_earlier_networks_stay_as_they_were():
     assert _sizes(PixelOptions(1, 192, 256, 3, 4)) == [1, 192, 256, 3, 4]
     assert _sizes(PixelOptions(1, 192, 256, 3, 4, 1)) == [1, 192, 256, 3, 4, 1]
     assert _sizes(PixelOptions(1, 192, 256, 3, 8, 0, 9)) == [1, 192, 256, 3, 8, 0, 9]
+
+
+def test_linear_prediction_of_wide_windows_is_stored_and_checked():
+    plan = random_plan(options=PixelOptions(1, 6, 17, blocks=1, side=8, window=7))
+    stored_again = CodecPlan.from_tensors(plan.tensors())
+    assert torch.equal(stored_again.pixels.prediction, plan.pixels.prediction)
+    numbers = torch.randint(0, 9, (2, 6, 4, 5), generator=torch.Generator().manual_seed(0))
+    now = Pass(1, 1, 0, 8)
+    assert (stored_again.pixels(numbers, now) == plan.pixels(numbers, now)).all()
+
+    tensors = {**plan.tensors(), "pixels.prediction": torch.full((64, 49), 9_000, dtype=torch.int32)}
+    with pytest.raises(RunError, match=r"pixels\.prediction: .* add up to more than 34,952 in a pass"):
+        CodecPlan.from_tensors(tensors)
+    with pytest.raises(RunError, match=r"pixels\.prediction"):
+        CodecPlan.from_tensors({name: tensor for name, tensor in tensors.items() if name != "pixels.prediction"})

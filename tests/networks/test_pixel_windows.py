@@ -14,7 +14,7 @@ from nelbo.networks import IntegerNetwork, PixelNetwork, PixelOptions
 from nelbo.networks.exact_pixels import LARGEST_HIDDEN, OUTPUT_UNIT, RoundedPixelNetwork
 from nelbo.networks.integers import UNIT, exact_float32
 from nelbo.networks.pixel_options import SIDES, WINDOWS
-from nelbo.networks.pixel_windows import INPUT, largest_input, relative, windows
+from nelbo.networks.pixel_windows import INPUT, largest_input, largest_prediction, prediction_shape, relative, windows
 from nelbo.networks.pixels import run_pass
 
 DILATED = PixelOptions(channels=2, hidden=6, levels=17, blocks=2, side=8, window=7)
@@ -30,7 +30,15 @@ def numbers(known: Tensor, levels: int = 17, width: int = 11, extreme: bool = Fa
     return features(center, x, known, levels)
 
 
-def by_loops(given: Tensor, now: Pass, options: PixelOptions, row: int, column: int) -> tuple[list[int], int]:
+def weights_of(options: PixelOptions) -> Tensor:
+    """Return weights of a linear prediction, up to 1/5 each."""
+    generator = torch.Generator().manual_seed(2)
+    return torch.randint(-800, 800, prediction_shape(options), generator=generator).clamp(-90, 90).int()
+
+
+def by_loops(
+    given: Tensor, now: Pass, options: PixelOptions, weights: Tensor, row: int, column: int
+) -> tuple[list[int], int]:
     """Return what the network reads of an image (12, H, W) for a pixel, and the shift of its channel, in integers."""
     channels, half = options.channels, options.window // 2
     xhat_0, noisy, offset, known, *ends = given.view(6, channels, *given.shape[1:]).tolist()
@@ -43,8 +51,8 @@ def by_loops(given: Tensor, now: Pass, options: PixelOptions, row: int, column: 
     shifts = []
     for channel in range(channels):
         near = [inside[key] for key in inside if max(map(abs, key)) <= 1]
-        around = [offset[channel][r][c] for r, c in near if known[channel][r][c]]
-        shifts.append(sum(around) // len(around) if around else 0)
+        values = [offset[channel][r][c] for r, c in near if known[channel][r][c]]
+        shifts.append(sum(values) // len(values) if values else 0)
     largest = largest_input(options)
 
     def of(
@@ -63,14 +71,24 @@ def by_loops(given: Tensor, now: Pass, options: PixelOptions, row: int, column: 
         read += of(xhat_0[channel], xhat_0[channel][row][column])
     for channel in range(channels):
         read += of(noisy[channel])
-    for times, limit in ((1, largest), (8, 480)):
-        for channel in range(channels):
-            read += of(offset[channel], shifts[channel], known[channel], times, limit)
+    around = list[int]()
+    for channel in range(channels):
+        differences = dict(zip(places, of(offset[channel], shifts[channel], known[channel]), strict=True))
+        is_known = {key: key in inside and known[channel][inside[key][0]][inside[key][1]] for key in places}
+        for r, c in places:
+            nine = [(r + i, c + j) for i in (-1, 0, 1) for j in (-1, 0, 1) if is_known.get((r + i, c + j))]
+            filled = sum(differences[key] for key in nine) // len(nine) if nine else 0
+            around.append(differences[r, c] if is_known[r, c] else filled)
+    read += around + [max(-480, min(480, 8 * value)) for value in around]
+    predicted = sum(int(w) * value for w, value in zip(weights[now.number], around, strict=True))
+    predicted = (predicted + 2048) // 4096
     for part in (known, *ends):
         for channel in range(channels):
             read += of(part[channel])
     read += [xhat_0[channel][row][column] for channel in range(channels)]
-    return [*read, *shifts, *(INPUT * (stage == now.stage) for stage in range(options.stages))], shifts[now.channel]
+    return [*read, *shifts, *(INPUT * (stage == now.stage) for stage in range(options.stages))], shifts[
+        now.channel
+    ] + predicted
 
 
 @pytest.mark.parametrize("extreme", [False, True])
@@ -80,11 +98,12 @@ def test_a_window_holds_what_a_loop_finds(number, extreme):
     given = numbers(known, extreme=extreme)
     seen = windows(given.float(), now, DILATED)
     inside = windows(torch.ones(1, 1, 9, 11), now, DILATED)
-    read, shift = relative(seen, inside, now, DILATED, INPUT)
+    weights = weights_of(DILATED)
+    read, shift = relative(seen, inside, now, DILATED, INPUT, weights)
     assert read.shape[3] == DILATED.window_inputs
     for image, row, column in np.ndindex(*read.shape[:3]):
         pixel = (now.row + DILATED.side * row, now.column + DILATED.side * column)
-        expected, moved = by_loops(given[image], now, DILATED, *pixel)
+        expected, moved = by_loops(given[image], now, DILATED, weights, *pixel)
         assert read[image, row, column].tolist() == expected
         assert int(shift[image, row, column]) == moved
 
@@ -95,9 +114,9 @@ def test_no_input_is_above_the_limit_of_exact_sums(levels):
     largest = 0.0
     for known, now in walk((2, 9, 11), options.side):
         given = numbers(known, levels, extreme=True).float()
-        read, shift = relative(
-            windows(given, now, options), windows(torch.ones(1, 1, 9, 11), now, options), now, options, INPUT
-        )
+        inside = windows(torch.ones(1, 1, 9, 11), now, options)
+        none = torch.zeros(prediction_shape(options))
+        read, shift = relative(windows(given, now, options), inside, now, options, INPUT, none)
         largest = max([largest, *(float(each.abs().max()) for each in (read, shift) if each.numel())])
     assert INPUT <= largest <= largest_input(options)
 
@@ -119,6 +138,7 @@ def trained(kind: type) -> torch.nn.Module:
     with torch.no_grad():
         for parameter in made.parameters():
             parameter += 0.02 * torch.randn(parameter.shape)
+        made.prediction.copy_(weights_of(made.options))
     return made.requires_grad_(False)
 
 
@@ -146,7 +166,7 @@ def test_exact_network_is_the_rounded_network_and_rounds_nothing_of_its_sums():
             whole = exact(given, now)
             assert np.array_equal(whole, np.concatenate([exact(each[None], now) for each in given]))
             layer = lambda i, h: layers[i].pixels(h)  # noqa: E731
-            found = run_pass(layer, given.double(), now, exact.options, LARGEST_HIDDEN, (INPUT, UNIT))
+            found = run_pass(layer, given.double(), now, exact.options, LARGEST_HIDDEN, (INPUT, UNIT), exact.prediction)
             assert np.array_equal(OUTPUT_UNIT * found.long(), whole)
             floats = made(given.float(), now)
             assert not floats.numel() or float((floats - torch.from_numpy(whole) / 256).abs().mean()) < 0.05
@@ -163,3 +183,16 @@ def test_exact_network_is_the_rounded_network_and_rounds_nothing_of_its_sums():
 def test_windows_that_do_not_exist_are_refused(given, message):
     with pytest.raises(ConfigurationError, match=message):
         PixelOptions(**{"blocks": 2, **given})
+
+
+def test_predictions_that_do_not_fit_are_refused():
+    made = trained(RoundedPixelNetwork).exact()
+    with pytest.raises(ConfigurationError, match=r"linear prediction have the shape None; give \(128, 98\)"):
+        replace(made, prediction=None)
+    most = largest_prediction(made.options)
+    weights = torch.zeros(prediction_shape(made.options), dtype=torch.int32)
+    weights[3, 5] = -most
+    assert replace(made, prediction=weights).prediction is weights
+    weights[3, 6] = 1
+    with pytest.raises(ConfigurationError, match=f"add up to more than {most:,} in a pass"):
+        replace(made, prediction=weights)

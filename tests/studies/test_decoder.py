@@ -85,6 +85,23 @@ def test_interrupted_decoder_resumes_bitwise(trained, tmp_path, cut):
     assert same(weights(nelbo.train(None, tmp_path / "run")), weights(trained))
 
 
+def test_wide_windows_predict_resume_and_code(tmp_path):
+    def interrupt(stage: str, done: int, total: int) -> None:
+        if stage == "training the decoder" and done >= 300:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    settings = {**SETTINGS, "decoder.window": 7, "decoder.side": 8}
+    whole = nelbo.train("digits", tmp_path / "whole", overrides=settings)
+    assert int(whole.pixels.prediction.abs().max()) > 100
+    nelbo.train("digits", tmp_path / "run", overrides=settings, listener=Listener(on_stage=interrupt))
+    assert same(weights(nelbo.train(None, tmp_path / "run")), weights(whole))
+    images = nelbo.load_data("digits").test.images(range(3))
+    fit_codec(whole, nelbo.load_data("digits").train, FittingOptions(table_images=16, sent_images=4, stops=(3,)))
+    codec = nelbo.load(whole.folder).codec()
+    for decoded, image in zip(codec.decode(codec.encode(list(images))), images, strict=True):
+        assert torch.equal(decoded.image, image)
+
+
 @pytest.fixture
 def options(trained):
     return build_pixel_options(trained.recipe, trained.shape[0], trained.levels)
@@ -230,7 +247,7 @@ def test_budget_is_shared():
     ("name", "value", "message"),
     [
         ("decoder.kind", "pixel", "unknown decoder 'pixel'; did you mean 'pixels'"),
-        ("decoder.side", 3, "decoder.side must be 2 or 4, got 3"),
+        ("decoder.side", 3, "decoder.side must be 2, 4, 8 or 16, got 3"),
         ("decoder.hidden", 0, "the hidden of a pixel network must be at least 1, got 0"),
         ("decoder.share", 1.0, "decoder.share must be between 0 and 1, got 1.0"),
     ],

@@ -10,9 +10,10 @@ from torch import Tensor
 from nelbo.codec.channel_plan import INTEGER, REMEDY, ChannelPlan, stored
 from nelbo.errors import ConfigurationError, RunError
 from nelbo.networks.pixel_options import PixelOptions
-from nelbo.networks.pixel_windows import largest_input
+from nelbo.networks.pixel_windows import largest_input, prediction_shape
 from nelbo.networks.pixels import LARGEST_VALUE, IntegerNetwork, weight_shapes
 
+PREDICTION = "pixels.prediction"
 EXACT = float(1 << 53)  # every integer up to here is a float64
 
 
@@ -36,6 +37,8 @@ class CodecPlan(ChannelPlan):
         named = {"steps": self.steps, "pixels": torch.tensor(_sizes(self.pixels.options))}
         named |= {_name("weight", layer): weight for layer, weight in enumerate(self.pixels.weights)}
         named |= {_name("bias", layer): bias for layer, bias in enumerate(self.pixels.biases)}
+        if self.pixels.prediction is not None:
+            named[PREDICTION] = self.pixels.prediction
         return {**super().tensors(), **{name: value.to(INTEGER) for name, value in named.items()}}
 
     @classmethod
@@ -62,11 +65,12 @@ class CodecPlan(ChannelPlan):
             largest = max(4 * options.levels, largest_input(options)) if layer == 0 else LARGEST_VALUE
             if float((largest * weights[-1].abs().flatten(1).sum(1) + biases[-1].abs()).max()) >= EXACT:
                 raise RunError(f"the codec plan's tensor {_name('weight', layer)} has sums beyond 2^53; {REMEDY}")
-        return cls(
-            **vars(channel),
-            steps=steps,
-            pixels=IntegerNetwork(options, weights, biases),
-        )
+        prediction = stored(tensors, PREDICTION, prediction_shape(options)) if options.dilated else None
+        try:
+            pixels = IntegerNetwork(options, weights, biases, prediction)
+        except ConfigurationError as error:
+            raise RunError(f"the codec plan's tensor {PREDICTION}: {error.marked}; {REMEDY}") from error
+        return cls(**vars(channel), steps=steps, pixels=pixels)
 
     def check_model(self, shape: tuple[int, int, int], levels: int, num_steps: int) -> None:
         """Check that the plan fits a model of images (C, H, W) with K levels and a chain of T steps.

@@ -51,6 +51,11 @@ class Pass:
         return self.side >> (self.stage + 1) // 2
 
     @property
+    def number(self) -> int:
+        """The number of the pass, from 0: all places of a channel come before those of the next."""
+        return self.channel * self.side**2 + self._place
+
+    @property
     def begins_stage(self) -> bool:
         """Whether the pass before is of an earlier stage, or there is none."""
         return self.channel == 0 and self._place & self._place - 1 == 0

@@ -23,6 +23,7 @@ from nelbo.probability.integer_gaussian import SCALES
 
 LATER = ("convolved", "window")  # settings that the first models did not have
 TABLES = ("mean", "coefficient", "scale", "prior_scale")
+PREDICTION = "pixels.prediction"
 REMEDY = "restore the file from a copy, or make it again with `nelbo codec --integers --again`."
 
 
@@ -33,6 +34,8 @@ def tensors_of(model: LatticeModel) -> dict[str, Tensor]:
     for part, layers in (("chain", model.chain.network.layers), ("pixels", dict(enumerate(model.pixels.layers)))):
         for name, layer in layers.items():
             found |= layer_tensors(f"{part}.{name}", layer)
+    if model.pixels.prediction is not None:
+        found[PREDICTION] = model.pixels.prediction.to(torch.int32)
     return found
 
 
@@ -80,10 +83,12 @@ def model_from(settings: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> La
             layer_of(tensors, f"pixels.{place}", dims, limit)
             for place, (dims, limit) in enumerate(pixel_shapes(pixels))
         ]
+        prediction = _taken(tensors, PREDICTION, torch.int32) if pixels.dilated else None
+        exact = ExactPixelNetwork(pixels, rows, prediction)
     except (KeyError, TypeError, ValueError, ConfigurationError) as error:
         text = error.marked if isinstance(error, ConfigurationError) else repr(error)
         raise RunError(f"the integer model is damaged: {text}; {REMEDY}") from error
-    return LatticeModel(IntegerChain(linear, IntegerStepNetwork(chain, layers)), ExactPixelNetwork(pixels, rows))
+    return LatticeModel(IntegerChain(linear, IntegerStepNetwork(chain, layers)), exact)
 
 
 def _check_tables(linear: LinearModel, shape: tuple[int, ...], chain: StepOptions) -> None:

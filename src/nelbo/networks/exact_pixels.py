@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from nelbo.networks.integers import UNIT, IntegerConv, RoundedConv
 from nelbo.networks.pixel_options import PixelOptions
-from nelbo.networks.pixel_windows import INPUT, Place, largest_input
+from nelbo.networks.pixel_windows import INPUT, Place, check_prediction, largest_input, no_prediction
 from nelbo.networks.pixels import COMPONENTS, run_pass, weight_shapes
 
 LARGEST_HIDDEN = (1 << 10) - 1
@@ -36,6 +36,8 @@ class RoundedPixelNetwork(nn.Module):
         self.layers = nn.ModuleList(
             RoundedConv(shape, limit, zero=place in zero) for place, (shape, limit) in enumerate(shapes)
         )
+        self.prediction: Tensor | None
+        self.register_buffer("prediction", no_prediction(options))
         with torch.no_grad():  # three components of different widths at the mean
             bias = self.layers[-1].bias.view(options.channels, 3, COMPONENTS)  # type: ignore[operator]
             for component, width in enumerate((1.0, 0.0, -1.5)):
@@ -44,11 +46,12 @@ class RoundedPixelNetwork(nn.Module):
     def forward(self, features: Tensor, place: Place) -> Tensor:
         """Map integers (B, I, H, W) to logits, shifts and log2-scales of a pass: (B, 3, components, h, w)."""
         layer = lambda i, h: self.layers[i].pixels(h)  # type: ignore[operator]  # noqa: E731
-        return run_pass(layer, features, place, self.options, LARGEST_HIDDEN, (INPUT, UNIT)).div(UNIT)
+        return run_pass(layer, features, place, self.options, LARGEST_HIDDEN, (INPUT, UNIT), self.prediction).div(UNIT)
 
     def exact(self) -> "ExactPixelNetwork":
         """Return the network in integers."""
-        return ExactPixelNetwork(self.options, [layer.exact() for layer in self.layers])  # type: ignore[operator]
+        layers = [layer.exact() for layer in self.layers]  # type: ignore[operator]
+        return ExactPixelNetwork(self.options, layers, self.prediction)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,15 +61,24 @@ class ExactPixelNetwork:
     Attributes:
         options: its size.
         layers: in order.
+        prediction: weights of the linear prediction of dilated windows, integers.
+
+    Raises:
+        ConfigurationError: the prediction does not fit.
     """
 
     options: PixelOptions
     layers: list[IntegerConv]
+    prediction: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        check_prediction(self.prediction, self.options)
 
     @torch.no_grad()
     def __call__(self, numbers: Tensor, place: Place) -> NDArray[np.int64]:
         """Map integers (B, I, H, W) to the outputs of a pass: (B, 3, components, h, w) int64, unit 1/256."""
         layer = lambda i, h: self.layers[i].pixels(h)  # noqa: E731
-        output = run_pass(layer, numbers.float(), place, self.options, LARGEST_HIDDEN, (INPUT, UNIT))
+        units = (INPUT, UNIT)
+        output = run_pass(layer, numbers.float(), place, self.options, LARGEST_HIDDEN, units, self.prediction)
         found: NDArray[np.int64] = (OUTPUT_UNIT * output.long()).numpy()
         return found

@@ -6,12 +6,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nelbo.errors import ConfigurationError
+from nelbo.networks.integers import EXACT
 from nelbo.networks.pixel_options import PixelOptions
 
 INPUT = 64  # the integer that stands for 1 in the network's input, which counts half levels
 SHIFT = 8  # half levels in a shift of 1
 FINE = 8  # how much larger the known values around a pixel are on the fine scale, where a shift of 1 is 1
 LARGEST_FINE = 480  # integer
+PREDICTION_BITS = 12  # of the weights of the linear prediction, behind the point
 
 
 class Place(Protocol):
@@ -32,6 +35,9 @@ class Place(Protocol):
     @property
     def spacing(self) -> int: ...
 
+    @property
+    def number(self) -> int: ...
+
 
 def largest_input(options: PixelOptions) -> int:
     """Return the largest absolute value of what the network reads, as an integer."""
@@ -50,11 +56,37 @@ def windows(x: Tensor, place: Place, options: PixelOptions) -> Tensor:
     return cut.permute(0, 2, 3, 1, 4, 5)
 
 
-def relative(seen: Tensor, inside: Tensor, place: Place, options: PixelOptions, one: float) -> tuple[Tensor, Tensor]:
+def neighbours(seen: Tensor, options: PixelOptions, one: float) -> tuple[Tensor, Tensor]:
+    """Return how the pixels of dilated windows differ from the mean of those that are known in the middle of it.
+
+    A pixel that is not known, or outside of the image, gets the mean of the known ones of the eight around it.
+
+    Args:
+        seen: (B, h, w, 6C, n, n) windows of `nelbo.diffusion.pixel_decoder.features`.
+        options: of the network.
+        one: the number that stands for 1.
+
+    Returns:
+        The differences (B, h, w, C, n, n), and the means (B, h, w, C), both from the pixels' own xhat_0.
+    """
+    unit, middle = one / INPUT, options.window // 2
+    near, limit = slice(middle - 1, middle + 2), unit * largest_input(options)
+    _, _, offset, known, *_ = seen.unflatten(3, (-1, options.channels)).unbind(3)
+    known = known / one
+    shift = _mean(offset[..., near, near].sum((-2, -1)), known[..., near, near].sum((-2, -1)), unit)
+    around = (known * (offset - shift[..., None, None])).clamp(-limit, limit)
+    filled = _mean(_sum_of_nine(around), _sum_of_nine(known), unit)
+    return torch.where(known > 0, around, filled), shift
+
+
+def relative(
+    seen: Tensor, inside: Tensor, place: Place, options: PixelOptions, one: float, prediction: Tensor
+) -> tuple[Tensor, Tensor]:
     """Return dilated windows relative to what is known next to their pixels, (B, h, w, window_inputs), and this shift.
 
-    A pixel resembles its neighbours, so the network sees how they differ from the mean of those that are known, on two
-    scales, and predicts how the pixel does. The shift (B, h, w) is that of the mean from the pixel's own xhat_0.
+    A pixel resembles its neighbours, so the network sees how they differ from their mean, on two scales, and predicts
+    how the pixel differs from a linear prediction. The shift (B, h, w) is that of this prediction from the pixel's own
+    xhat_0.
 
     Args:
         seen: (B, h, w, 6C, n, n) windows of `nelbo.diffusion.pixel_decoder.features`.
@@ -62,18 +94,59 @@ def relative(seen: Tensor, inside: Tensor, place: Place, options: PixelOptions, 
         place: where the pixels of the pass are.
         options: of the network.
         one: the number that stands for 1.
+        prediction: (side^2 C, C n^2) integers, the weights of each pass in units of 2^-12.
     """
-    unit, middle, channels = one / INPUT, options.window // 2, options.channels
-    largest, largest_fine = unit * largest_input(options), unit * LARGEST_FINE
-    near = slice(middle - 1, middle + 2)
-    xhat_0, noisy, offset, known, *ends = seen.unflatten(3, (-1, channels)).unbind(3)
+    unit, middle = one / INPUT, options.window // 2
+    xhat_0, noisy, _, known, *ends = seen.unflatten(3, (-1, options.channels)).unbind(3)
     here = xhat_0[..., middle, middle]
-    num = known[..., near, near].sum((-2, -1)) / one
-    total = offset[..., near, near].sum((-2, -1)) / unit
-    shift = ((total + 0.5) / num.clamp(min=1)).floor() * unit  # 1/2 keeps the quotient away from an integer
-    around = (known / one * (offset - shift[..., None, None])).clamp(-largest, largest)
-    fine = (FINE * around).clamp(-largest_fine, largest_fine)
+    around, shift = neighbours(seen, options, one)
+    fine = (FINE * around).clamp(-unit * LARGEST_FINE, unit * LARGEST_FINE)
     parts = [inside * (xhat_0 - here[..., None, None]), noisy, around, fine, known, *ends]
     stage = seen.new_zeros(*seen.shape[:3], options.stages)
     stage[..., place.stage] = one
-    return torch.cat([*(part.flatten(3) for part in parts), here, shift, stage], 3), shift[..., place.channel]
+    weights = prediction[place.number].to(around.dtype)
+    predicted = ((around.flatten(3) / unit) @ weights).div(2**PREDICTION_BITS).add(0.5).floor() * unit
+    moved = shift[..., place.channel] + predicted
+    return torch.cat([*(part.flatten(3) for part in parts), here, shift, stage], 3), moved
+
+
+def no_prediction(options: PixelOptions) -> Tensor | None:
+    """Return weights of 0 for the linear prediction, or None for windows without one."""
+    return torch.zeros(prediction_shape(options), dtype=torch.int32) if options.dilated else None
+
+
+def check_prediction(weights: Tensor | None, options: PixelOptions) -> None:
+    """Check that weights of the linear prediction fit, and that float32 computes their sums exactly.
+
+    Raises:
+        ConfigurationError: they don't.
+    """
+    shape = prediction_shape(options) if options.dilated else None
+    found = None if weights is None else tuple(weights.shape)
+    if found != shape:
+        raise ConfigurationError(f"the weights of the linear prediction have the shape {found}; give {shape}.")
+    if weights is not None and int(weights.long().abs().sum(1).max()) > largest_prediction(options):
+        raise ConfigurationError(
+            f"the weights of the linear prediction add up to more than {largest_prediction(options):,} in a pass; "
+            "use smaller ones."
+        )
+
+
+def prediction_shape(options: PixelOptions) -> tuple[int, int]:
+    """Return the shape of the weights of the linear prediction: (side^2 C, C n^2)."""
+    return options.side**2 * options.channels, options.channels * options.window**2
+
+
+def largest_prediction(options: PixelOptions) -> int:
+    """Return the largest sum of the absolute weights of a pass that float32 computes exactly."""
+    return (EXACT - 1) // largest_input(options)
+
+
+def _mean(total: Tensor, num: Tensor, unit: float) -> Tensor:
+    """Return total / num rounded down to units, or 0 without any. The added 1/2 keeps quotients off the integers."""
+    return ((total / unit + 0.5) / num.clamp(min=1)).floor() * unit
+
+
+def _sum_of_nine(x: Tensor) -> Tensor:
+    """Return the sum over each pixel of (..., n, n) and the eight around it."""
+    return F.avg_pool2d(x.flatten(0, -4), 3, 1, 1, divisor_override=1).view(x.shape)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nelbo.networks.pixel_options import PixelOptions
-from nelbo.networks.pixel_windows import INPUT, SHIFT, Place, relative, windows
+from nelbo.networks.pixel_windows import INPUT, SHIFT, Place, check_prediction, no_prediction, relative, windows
 
 COMPONENTS = 3
 WEIGHT_BITS, VALUE_BITS, LARGEST_VALUE = 12, 8, 1 << 14
@@ -72,6 +72,7 @@ def run_pass(
     options: PixelOptions,
     limit: float,
     units: tuple[float, float],
+    prediction: Tensor | None,
 ) -> Tensor:
     """Run the network on its input x (B, I, H, W) for the pixels of a pass: (B, 3, components, h, w).
 
@@ -82,15 +83,16 @@ def run_pass(
         options: of the network.
         limit: largest hidden value.
         units: the numbers that stand for 1 in the input and in the output.
+        prediction: weights of the linear prediction of dilated windows, see `relative`; else None.
     """
     shift = None
     if options.blocks:
         seen = windows(x, place, options)
         if not seen.numel():  # the image is smaller than a square
             return x.new_zeros(len(x), 3, COMPONENTS, *seen.shape[1:3])
-        if options.dilated:
+        if prediction is not None:
             inside = windows(torch.ones_like(x[:1, :1]), place, options)
-            read, shift = relative(seen, inside, place, options, units[0])
+            read, shift = relative(seen, inside, place, options, units[0], prediction)
         else:
             read = seen.flatten(3)
         h = run_layers(layer, read, options.blocks, limit).permute(0, 3, 1, 2)
@@ -121,6 +123,8 @@ class PixelNetwork(nn.Module):
         )
         for last in self.layers[2::2] if options.blocks else []:  # every block starts as the identity
             nn.init.zeros_(last.weight)  # type: ignore[arg-type]
+        self.prediction: Tensor | None
+        self.register_buffer("prediction", no_prediction(options))
         last = self.layers[-1]
         nn.init.zeros_(last.weight)  # type: ignore[arg-type]
         with torch.no_grad():  # three components of different widths at the mean
@@ -131,7 +135,7 @@ class PixelNetwork(nn.Module):
 
     def forward(self, features: Tensor, place: Place) -> Tensor:
         """Map integers (B, I, H, W) to logits, shifts and log2-scales of a pass: (B, 3, components, h, w)."""
-        return run_pass(self._layer, features / INPUT, place, self.options, LIMIT, (1, 1)).float()
+        return run_pass(self._layer, features / INPUT, place, self.options, LIMIT, (1, 1), self.prediction).float()
 
     def everywhere(self, features: Tensor) -> Tensor:
         """Map integers (B, I, H, W) to the outputs of all pixels, (B, C, 3, components, H, W), without blocks only."""
@@ -162,10 +166,18 @@ class IntegerNetwork:
     Attributes:
         options: its size.
         weights, biases: of each layer, integers.
+        prediction: weights of the linear prediction of dilated windows, integers.
+
+    Raises:
+        ConfigurationError: the prediction does not fit.
     """
 
-    def __init__(self, options: PixelOptions, weights: list[Tensor], biases: list[Tensor]) -> None:
+    def __init__(
+        self, options: PixelOptions, weights: list[Tensor], biases: list[Tensor], prediction: Tensor | None = None
+    ) -> None:
         self.options, self.weights, self.biases = options, weights, biases
+        self.prediction = no_prediction(options) if prediction is None else prediction
+        check_prediction(self.prediction, options)
 
     @classmethod
     def of(cls, network: PixelNetwork) -> "IntegerNetwork":
@@ -175,11 +187,12 @@ class IntegerNetwork:
             assert isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None
             weights.append((layer.weight.detach().double() * 2**WEIGHT_BITS).round())
             biases.append((layer.bias.detach().double() * 2**WEIGHT_BITS * _unit(place)).round())
-        return cls(network.options, weights, biases)
+        return cls(network.options, weights, biases, network.prediction)
 
     def __call__(self, numbers: Tensor, place: Place) -> NDArray[np.int64]:
         """Map integers (B, I, H, W) to the outputs of a pass: (B, 3, components, h, w) int64, unit 1/256."""
-        h = run_pass(self._layer, numbers.double(), place, self.options, LARGEST_VALUE, (INPUT, 2**VALUE_BITS))
+        units = (INPUT, 2**VALUE_BITS)
+        h = run_pass(self._layer, numbers.double(), place, self.options, LARGEST_VALUE, units, self.prediction)
         output: NDArray[np.int64] = h.long().numpy()
         return output
 

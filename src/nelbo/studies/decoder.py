@@ -9,6 +9,7 @@ from torch import nn
 
 from nelbo.data import ImageDataset
 from nelbo.diffusion import PixelObjective
+from nelbo.diffusion.pixel_prediction import fit_prediction
 from nelbo.files import read_metadata
 from nelbo.networks import PixelNetwork, PixelOptions
 from nelbo.randomness import INITIALISATION, derived_seed
@@ -62,8 +63,11 @@ def train_decoder(run: DiffusionRun, images: ImageDataset, network_step: int, li
     def keep(network: nn.Module, step: int) -> None:
         run.pixels = cast(PixelNetwork, network)
 
+    network = PixelNetwork(options)
+    if network.prediction is not None:
+        network.prediction.copy_(fit_prediction(examples, options))
     trainer = Trainer(
-        PixelNetwork(options),
+        network,
         PixelObjective(options),
         examples,
         plan.shortened(run.recipe.decoder_training),

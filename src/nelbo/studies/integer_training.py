@@ -11,6 +11,7 @@ from nelbo.data import ImageDataset
 from nelbo.diffusion import PixelObjective
 from nelbo.diffusion.passes import num_stages, walk
 from nelbo.diffusion.pixel_objective import PARTS
+from nelbo.diffusion.pixel_prediction import fit_prediction
 from nelbo.errors import ConfigurationError, option
 from nelbo.files import read_metadata
 from nelbo.lattice import ChainObjective, IntegerChain, Known, LatticeModel, LinearModel, centred, evidence, simulate
@@ -103,6 +104,8 @@ def _with_pixels(
     plan.save(folder / "pixels")
     torch.manual_seed(derived_seed(options.seed, INITIALISATION, 3))
     pixels = RoundedPixelNetwork(pixel_options(images.shape[0], images.levels))
+    if pixels.prediction is not None:
+        pixels.prediction.copy_(fit_prediction(examples, pixels.options, chain.linear.stages))
     objective = PixelObjective(pixels.options, stages=chain.linear.stages)
     training = plan.shortened(options.of_pixels())
     done = train_part(pixels, objective, examples, training, folder / "pixels", listener)
