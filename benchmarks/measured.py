@@ -32,7 +32,7 @@ NUM, SEED = 4_000, 1
 HOLE, MISSING = 8, 0.02  # side of the square that is missing, and the share of the other pixels
 # White noise has most of the bits, and the decoder codes it best: the chain ends early and leaves it more time.
 SETTINGS = {
-    "schedule.log_snr_max": -4.0,
+    "schedule.log_snr_max": -2.0,
     "decoder.share": 0.75,
     "decoder.side": 8,
     "decoder.window": 9,

@@ -137,7 +137,7 @@ def test_linear_prediction_of_wide_windows_is_stored_and_checked():
     now = Pass(1, 1, 0, 8)
     assert (stored_again.pixels(numbers, now) == plan.pixels(numbers, now)).all()
 
-    tensors = {**plan.tensors(), "pixels.prediction": torch.full((64, 49), 9_000, dtype=torch.int32)}
+    tensors = {**plan.tensors(), "pixels.prediction": torch.full((64, 98), 9_000, dtype=torch.int32)}
     with pytest.raises(RunError, match=r"pixels\.prediction: .* add up to more than 34,952 in a pass"):
         CodecPlan.from_tensors(tensors)
     with pytest.raises(RunError, match=r"pixels\.prediction"):

@@ -50,8 +50,9 @@ def fit_prediction(examples: ImageDataset, options: PixelOptions, stages: int = 
 def _weights_of(now: Pass, numbers: Tensor, center: Tensor, x: Tensor, options: PixelOptions) -> Tensor:
     """Return the weights of a pass, integers, from the numbers that the network reads and the levels x (B, C, H, W)."""
     observed = now.of(x) >= 0
-    around, shift = neighbours(windows(numbers.float(), now, options), options, INPUT)
-    rows = around.flatten(3)[observed].double()
+    seen, inside = (windows(each, now, options) for each in (numbers.float(), torch.ones(1, 1, *x.shape[2:])))
+    around, steps, shift = neighbours(seen, inside, options, INPUT)
+    rows = torch.cat([around, steps], 3).flatten(3)[observed].double()
     target = ((2 * now.of(x) - now.of(center)).double() - shift[..., now.channel].double())[observed]
     if not len(target):
         return torch.zeros(rows.shape[1], dtype=torch.int32)

@@ -56,27 +56,31 @@ def windows(x: Tensor, place: Place, options: PixelOptions) -> Tensor:
     return cut.permute(0, 2, 3, 1, 4, 5)
 
 
-def neighbours(seen: Tensor, options: PixelOptions, one: float) -> tuple[Tensor, Tensor]:
-    """Return how the pixels of dilated windows differ from the mean of those that are known in the middle of it.
+def neighbours(seen: Tensor, inside: Tensor, options: PixelOptions, one: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Return how dilated windows differ from their pixels: the known values and xhat_0, and the mean of the known ones.
 
-    A pixel that is not known, or outside of the image, gets the mean of the known ones of the eight around it.
+    A known value is that of a pixel less its xhat_0; the difference is that from the mean of those in the middle of the
+    window. A pixel that is not known, or outside of the image, gets the mean difference of the known ones of the eight
+    around it.
 
     Args:
         seen: (B, h, w, 6C, n, n) windows of `nelbo.diffusion.pixel_decoder.features`.
+        inside: (1, h, w, 1, n, n) 1 inside the image, 0 outside.
         options: of the network.
         one: the number that stands for 1.
 
     Returns:
-        The differences (B, h, w, C, n, n), and the means (B, h, w, C), both from the pixels' own xhat_0.
+        The differences (B, h, w, C, n, n) of the known values and of xhat_0, and the means (B, h, w, C).
     """
     unit, middle = one / INPUT, options.window // 2
     near, limit = slice(middle - 1, middle + 2), unit * largest_input(options)
-    _, _, offset, known, *_ = seen.unflatten(3, (-1, options.channels)).unbind(3)
+    xhat_0, _, offset, known, *_ = seen.unflatten(3, (-1, options.channels)).unbind(3)
     known = known / one
     shift = _mean(offset[..., near, near].sum((-2, -1)), known[..., near, near].sum((-2, -1)), unit)
     around = (known * (offset - shift[..., None, None])).clamp(-limit, limit)
     filled = _mean(_sum_of_nine(around), _sum_of_nine(known), unit)
-    return torch.where(known > 0, around, filled), shift
+    steps = inside * (xhat_0 - xhat_0[..., middle, middle][..., None, None])
+    return torch.where(known > 0, around, filled), steps, shift
 
 
 def relative(
@@ -89,25 +93,23 @@ def relative(
     xhat_0.
 
     Args:
-        seen: (B, h, w, 6C, n, n) windows of `nelbo.diffusion.pixel_decoder.features`.
-        inside: (1, h, w, 1, n, n) 1 inside the image, 0 outside.
+        seen, inside: see `neighbours`.
         place: where the pixels of the pass are.
         options: of the network.
         one: the number that stands for 1.
-        prediction: (side^2 C, C n^2) integers, the weights of each pass in units of 2^-12.
+        prediction: (side^2 C, 2 C n^2) integers, the weights of each pass in units of 2^-12.
     """
     unit, middle = one / INPUT, options.window // 2
-    xhat_0, noisy, _, known, *ends = seen.unflatten(3, (-1, options.channels)).unbind(3)
-    here = xhat_0[..., middle, middle]
-    around, shift = neighbours(seen, options, one)
+    xhat_0, noisy, _, *known = seen.unflatten(3, (-1, options.channels)).unbind(3)
+    around, steps, shift = neighbours(seen, inside, options, one)
     fine = (FINE * around).clamp(-unit * LARGEST_FINE, unit * LARGEST_FINE)
-    parts = [inside * (xhat_0 - here[..., None, None]), noisy, around, fine, known, *ends]
     stage = seen.new_zeros(*seen.shape[:3], options.stages)
     stage[..., place.stage] = one
-    weights = prediction[place.number].to(around.dtype)
-    predicted = ((around.flatten(3) / unit) @ weights).div(2**PREDICTION_BITS).add(0.5).floor() * unit
-    moved = shift[..., place.channel] + predicted
-    return torch.cat([*(part.flatten(3) for part in parts), here, shift, stage], 3), moved
+    linear = torch.cat([around, steps], 3).flatten(3) / unit
+    predicted = (linear @ prediction[place.number].to(linear.dtype)).div(2**PREDICTION_BITS).add(0.5).floor() * unit
+    parts = [part.flatten(3) for part in (steps, noisy, around, fine, *known)]
+    read = torch.cat([*parts, xhat_0[..., middle, middle], shift, stage], 3)
+    return read, shift[..., place.channel] + predicted
 
 
 def no_prediction(options: PixelOptions) -> Tensor | None:
@@ -133,8 +135,8 @@ def check_prediction(weights: Tensor | None, options: PixelOptions) -> None:
 
 
 def prediction_shape(options: PixelOptions) -> tuple[int, int]:
-    """Return the shape of the weights of the linear prediction: (side^2 C, C n^2)."""
-    return options.side**2 * options.channels, options.channels * options.window**2
+    """Return the shape of the weights of the linear prediction: (side^2 C, 2 C n^2)."""
+    return options.side**2 * options.channels, 2 * options.channels * options.window**2
 
 
 def largest_prediction(options: PixelOptions) -> int:
