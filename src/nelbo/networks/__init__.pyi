@@ -1,5 +1,7 @@
 from .classifier import Classifier
 from .classifier_options import ClassifierOptions
+from .dit import DiT
+from .dit_options import DiTOptions
 from .layers import Network
 from .mlp import MLP
 from .mlp_options import MLPOptions
@@ -13,6 +15,8 @@ __all__ = [
     "MLP",
     "Classifier",
     "ClassifierOptions",
+    "DiT",
+    "DiTOptions",
     "InBFloat16",
     "IntegerNetwork",
     "MLPOptions",

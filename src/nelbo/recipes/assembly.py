@@ -29,7 +29,7 @@ from nelbo.diffusion import (
     Weighting,
 )
 from nelbo.errors import ConfigurationError, setting
-from nelbo.networks import MLP, MLPOptions, PixelOptions, UNet, UNetOptions
+from nelbo.networks import MLP, DiT, DiTOptions, MLPOptions, PixelOptions, UNet, UNetOptions
 from nelbo.options import known
 from nelbo.recipes.recipe import AnyRecipe, Recipe, ScheduleOptions, VAERecipe
 from nelbo.vae import VAE, VAEObjective, VAEOptions
@@ -84,6 +84,8 @@ def build_network(recipe: AnyRecipe) -> nn.Module:
     match recipe.network:
         case UNetOptions():
             return UNet(recipe.network)
+        case DiTOptions():
+            return DiT(recipe.network)
         case MLPOptions():
             return MLP(recipe.network)
         case VAEOptions():
@@ -132,7 +134,7 @@ def build_diffusion_objective(recipe: Recipe, levels: int) -> DiffusionObjective
 
 def is_conditioned(recipe: Recipe) -> bool:
     """Whether the network takes numbers or an image to condition on."""
-    channels = recipe.network.condition_channels if isinstance(recipe.network, UNetOptions) else None
+    channels = getattr(recipe.network, "condition_channels", None)
     return channels is not None or recipe.network.condition_size is not None
 
 

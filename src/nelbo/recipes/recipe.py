@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from nelbo.display import Displayed, counted
 from nelbo.errors import ConfigurationError, option
+from nelbo.networks.dit_options import DiTOptions
 from nelbo.networks.mlp_options import MLPOptions
 from nelbo.networks.unet_options import UNetOptions
 from nelbo.options import Doc, known, record_from
@@ -33,8 +34,13 @@ class ScheduleOptions:
 
 DECODER_STEPS = 16  # optimizer steps of the pixel network in the time of one of the U-Net: measured 12 to 29
 DIGIT_STEPS = 12  # optimizer steps of the network of digits in the time of one of the U-Net: measured 14
-NetworkOptions = UNetOptions | MLPOptions | VAEOptions
-NETWORKS: dict[str, type[NetworkOptions]] = {"unet": UNetOptions, "mlp": MLPOptions, "vae": VAEOptions}
+NetworkOptions = UNetOptions | DiTOptions | MLPOptions | VAEOptions
+NETWORKS: dict[str, type[NetworkOptions]] = {
+    "unet": UNetOptions,
+    "dit": DiTOptions,
+    "mlp": MLPOptions,
+    "vae": VAEOptions,
+}
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,7 @@ class AnyRecipe(Displayed):
         training, network = self.training, asdict(self.network)
         budget = [counted(training.steps, "step")] if training.steps is not None else []
         budget += [f"{training.minutes:g} minutes"] if training.minutes is not None else []
-        sizes = ("base", "multipliers", "blocks", "width", "hidden", "depth", "latent")
+        sizes = ("base", "multipliers", "blocks", "width", "hidden", "depth", "patch", "latent")
         named = ", ".join(f"{name} {network[name]}" for name in sizes if name in network)
         return {
             "model": self.in_words,
@@ -140,7 +146,7 @@ class Recipe(AnyRecipe):
     family: ClassVar[str] = "diffusion"
 
     schedule: Annotated[ScheduleOptions, Doc("The noise schedule.")] = field(default_factory=ScheduleOptions)
-    network: Annotated[UNetOptions | MLPOptions, Doc("The network.")] = field(default_factory=UNetOptions)
+    network: Annotated[UNetOptions | DiTOptions | MLPOptions, Doc("The network.")] = field(default_factory=UNetOptions)
     parameterization: Annotated[str, Doc("What the network predicts: noise, data, velocity, mean or grid.")] = "noise"
     variance: Annotated[
         str,

@@ -46,6 +46,7 @@ SHAPING_SINCE = {
     "first_time": 1,
     "frequency_shift": 1,
     "slopes": (),
+    "patch": None,  # of a DiT: the options of a U-Net have no patch
 }
 CHAIN = ("kind", "num_steps", "beta_1", "beta_T", "log_snr_max", "log_snr_min")
 CHAIN_SINCE: dict[str, object] = {"betas": ()}
