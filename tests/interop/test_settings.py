@@ -187,6 +187,7 @@ INEXPRESSIBLE: list[tuple[dict[str, Any], str]] = [
         "attention has 2 heads at levels of different widths (16, 32 channels)",
     ),
     ({"network": MLPOptions(dims=768)}, "is not a U-Net"),
+    ({"schedule": ScheduleOptions("learned")}, "a network with a learned schedule is given log SNR as its time"),
     ({"network": DiTOptions(width=8, depth=1, heads=2)}, "is not a U-Net; export with format='torch'"),
 ]
 

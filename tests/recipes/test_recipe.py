@@ -118,6 +118,16 @@ def test_invalid_overrides_are_refused(overrides, message):
             r"min_snr weights the simple loss; remove it or use loss='simple'",
         ),
         ({"min_snr": -1.0}, r"min_snr must be a signal-to-noise ratio above 0, such as 5; got -1.0"),
+        ({"schedule.kind": "learned"}, r"a learned schedule is trained in continuous time; set timesteps='continuous'"),
+        ({"timesteps": "continuous"}, r"which needs schedule.kind='log-linear' or schedule.kind='learned'; got linear"),
+        (
+            {"timesteps": "continuous", "schedule.kind": "learned"},
+            r"trains on the bound for infinitely many steps, which needs loss='variational'; got simple",
+        ),
+        (
+            {"timesteps": "continuous", "schedule.kind": "log-linear", "loss": "variational"},
+            r"needs variance='fixed-small'; got fixed-large",
+        ),
         ({"loss": "hybrid"}, r"the hybrid loss trains a learned variance; 'fixed-large' is fixed"),
         ({"variance": "learned-range"}, r"the simple loss does not train a learned variance; use loss='hybrid'"),
     ],

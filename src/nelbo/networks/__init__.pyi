@@ -5,6 +5,7 @@ from .dit_options import DiTOptions
 from .layers import Network
 from .mlp import MLP
 from .mlp_options import MLPOptions
+from .monotone import MonotoneNetwork
 from .pixel_options import PixelOptions
 from .pixels import IntegerNetwork, PixelNetwork
 from .precision import InBFloat16
@@ -20,6 +21,7 @@ __all__ = [
     "InBFloat16",
     "IntegerNetwork",
     "MLPOptions",
+    "MonotoneNetwork",
     "Network",
     "PixelNetwork",
     "PixelOptions",

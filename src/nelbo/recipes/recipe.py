@@ -22,13 +22,16 @@ class ScheduleOptions:
 
     kind: Annotated[
         str,
-        Doc("linear (the paper's), cosine, log-linear (log SNR falls linearly; best for bits/dim), or table."),
+        Doc(
+            "linear (the paper's), cosine, log-linear (log SNR falls linearly; best for bits/dim), learned (log SNR "
+            "falls so that the estimate of the bound varies least), or table."
+        ),
     ] = "linear"
     num_steps: Annotated[int, Doc("T, the number of steps.")] = 1000
     beta_1: Annotated[float, Doc("First beta of the linear schedule.")] = 1e-4
     beta_T: Annotated[float, Doc("Last beta of the linear schedule.")] = 0.02
-    log_snr_max: Annotated[float, Doc("Log SNR at t = 1 of the log-linear schedule.")] = 15.0
-    log_snr_min: Annotated[float, Doc("Log SNR at t = T of the log-linear schedule.")] = -10.5
+    log_snr_max: Annotated[float, Doc("Log SNR at t = 1 of the log-linear and the learned schedule.")] = 15.0
+    log_snr_min: Annotated[float, Doc("Log SNR at t = T of the log-linear and the learned schedule.")] = -10.5
     betas: Annotated[tuple[float, ...], Doc("beta_1..beta_T of a table.")] = ()
 
 
@@ -157,7 +160,13 @@ class Recipe(AnyRecipe):
     sigmoid: Annotated[
         float | None, Doc("Bias of the sigmoid weighting of the simple loss, a log SNR such as 0; None for none.")
     ] = None
-    timesteps: Annotated[str, Doc("Distribution of t in training: uniform, stratified or importance.")] = "uniform"
+    timesteps: Annotated[
+        str,
+        Doc(
+            "Distribution of t in training: uniform, stratified, importance, or continuous (any log SNR of a "
+            "log-linear or learned schedule; the loss is the bound for infinitely many steps)."
+        ),
+    ] = "uniform"
     decoder: Annotated[DecoderOptions, Doc("The decoder p(x_0|x_1).")] = field(default_factory=DecoderOptions)
     conditional: Annotated[
         bool | None,
