@@ -10,6 +10,7 @@ from .folder import RunConfig, bundled_models, codes_photographs, find_codec, fi
 from .integer_model import INTEGER_FILE, IntegerModel
 from .loading import load, load_as
 from .masking_run import MaskingRun, photographs
+from .measured_restoring import values_of
 from .restore_options import RestoreOptions
 from .restoring import restore
 from .run import Report, Run
@@ -47,4 +48,5 @@ __all__ = [
     "prepare_damaged",
     "read_config",
     "restore",
+    "values_of",
 ]
