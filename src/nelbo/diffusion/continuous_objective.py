@@ -54,7 +54,7 @@ class ContinuousObjective(DiffusionObjective):
         self, network: Callable[..., Tensor], images: Tensor, labels: ConditionLike | None, draws: Draws
     ) -> Losses:
         """Return the loss of each example at its own u."""
-        x_0, given = levels_to_data(images, self.levels), self.told(Condition.of(labels), draws).simplest
+        x_0, given = levels_to_data(images, self.levels), self.visible(Condition.of(labels), draws).simplest
         reverse = self.reverse(network)
         bound = ContinuousBound(reverse, self.continuous)
         nats = draws["slope"] * bound.per_log_snr(x_0, draws["log_snr"], draws["noise"], given)
