@@ -342,7 +342,7 @@ def test_info_describes_this_machine(nelbo_cli):
 
 def test_presets_are_listed_and_shown(nelbo_cli):
     listed = nelbo_cli("presets").out
-    for name in ("digits", "fashion-mnist", "images", "points", "cifar10", "lsun256"):
+    for name in ("digits", "dit-digits", "fashion-mnist", "images", "dit", "points", "cifar10", "lsun256"):
         assert name in listed
     shown = strict(nelbo_cli("presets", "cifar10").out)
     assert shown["network"]["base"] == 128

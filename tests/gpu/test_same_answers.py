@@ -9,7 +9,7 @@ from torch import Tensor
 
 import nelbo
 from nelbo.files import read_tensors
-from nelbo.networks import MLP, InBFloat16, MLPOptions, UNet, UNetOptions
+from nelbo.networks import MLP, DiT, DiTOptions, InBFloat16, MLPOptions, UNet, UNetOptions
 from nelbo.recipes.assembly import build_network
 from nelbo.recipes.families import build_objective, fit_to_data
 from nelbo.runs import DiffusionRun, load_as
@@ -25,6 +25,8 @@ pytestmark = [
 RICH = UNetOptions(
     base=32, multipliers=(1, 2), blocks=1, attention=(1,), groups=8, dropout=0.0, fourier=(3,), slopes=(0,)
 )
+
+TRANSFORMER = DiTOptions(width=32, depth=2, heads=4, fourier=(3,), slopes=(0,))
 
 
 @pytest.fixture(autouse=True)
@@ -46,17 +48,18 @@ def garments(runs) -> Tensor:
 
 def built(kind: str, device: str) -> tuple[torch.nn.Module, list[Tensor]]:
     torch.manual_seed(0)
-    network = UNet(RICH) if kind == "unet" else MLP(MLPOptions())
+    networks = {"unet": lambda: UNet(RICH), "dit": lambda: DiT(TRANSFORMER), "mlp": lambda: MLP(MLPOptions())}
+    network = networks[kind]()
     for parameter in network.parameters():  # the last layers of a new network are almost zero
         torch.nn.init.normal_(parameter, 0.05 if parameter.ndim == 1 else 0.0, 0.05)
-    x_t = torch.randn(4, 3, 16, 16) if kind == "unet" else torch.randn(4, 2, 1, 1)
+    x_t = torch.randn(4, 2, 1, 1) if kind == "mlp" else torch.randn(4, 3, 16, 16)
     t = torch.tensor([1, 10, 500, 1000])
-    if kind == "unet":
+    if kind != "mlp":
         network, x_t = network.to(memory_format=torch.channels_last), x_t.to(memory_format=torch.channels_last)
     return network.to(device), [x_t.to(device), t.to(device)]
 
 
-@pytest.mark.parametrize("kind", ["unet", "mlp"])
+@pytest.mark.parametrize("kind", ["unet", "dit", "mlp"])
 def test_networks_and_gradients_agree(kind):
     outcomes = []
     for device in ("cpu", "cuda"):

@@ -18,7 +18,7 @@ from nelbo.interop.scheduler_config import ADDED, SchedulerConfig
 from nelbo.interop.scheduler_config import ONE_WAY as CHAIN
 from nelbo.interop.unet_config import ONE_WAY as NETWORK
 from nelbo.interop.unet_config import UNetConfig
-from nelbo.networks import MLPOptions, UNetOptions
+from nelbo.networks import DiTOptions, MLPOptions, UNetOptions
 from nelbo.recipes import ScheduleOptions, VAERecipe, preset
 from nelbo.recipes.assembly import build_network
 from nelbo.runs import DataOptions, DiffusionRun, RunConfig
@@ -187,6 +187,8 @@ INEXPRESSIBLE: list[tuple[dict[str, Any], str]] = [
         "attention has 2 heads at levels of different widths (16, 32 channels)",
     ),
     ({"network": MLPOptions(dims=768)}, "is not a U-Net"),
+    ({"schedule": ScheduleOptions("learned")}, "a network with a learned schedule is given log SNR as its time"),
+    ({"network": DiTOptions(width=8, depth=1, heads=2)}, "is not a U-Net; export with format='torch'"),
 ]
 
 

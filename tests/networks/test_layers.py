@@ -9,10 +9,11 @@ from nelbo.networks.group_norm import sliced_group_norm
 from nelbo.networks.layers import FeatureDropout, GroupNorm, attend, working_dtype
 
 
+@pytest.mark.parametrize("shape", [(8, 33, 31, 29), (9, 701, 33)])  # images and tokens, no multiples of 4 elements
 @pytest.mark.parametrize("probability", [0.1, 0.5])
-def test_dropout_has_its_probability_and_scale(probability: float) -> None:
+def test_dropout_has_its_probability_and_scale(probability: float, shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
-    x = torch.ones(8, 33, 31, 29)  # not a multiple of 4 elements
+    x = torch.ones(shape)
     y = FeatureDropout(probability)(x)
     dropped = (y == 0).double().mean().item()
     standard_error = (probability * (1 - probability) / x.numel()) ** 0.5

@@ -11,6 +11,7 @@ from nelbo.options import help_of
 
 OPTIONS = {
     "nelbo.networks.classifier_options": "ClassifierOptions",
+    "nelbo.networks.dit_options": "DiTOptions",
     "nelbo.networks.mlp_options": "MLPOptions",
     "nelbo.networks.unet_options": "UNetOptions",
     "nelbo.vae.options": "VAEOptions",

@@ -16,7 +16,8 @@ from nelbo.errors import ConfigurationError, ShapeError
 from nelbo.networks import UNet, UNetOptions
 from nelbo.networks.conditioning import ConditionEmbedding
 from nelbo.networks.layers import sinusoids
-from nelbo.networks.unet import SelfAttention, Upsample, pixel_features, unit_slopes
+from nelbo.networks.pixel_features import pixel_features, unit_slopes
+from nelbo.networks.unet import SelfAttention, Upsample
 
 Build = Callable[..., UNet]
 

@@ -118,6 +118,16 @@ def test_invalid_overrides_are_refused(overrides, message):
             r"min_snr weights the simple loss; remove it or use loss='simple'",
         ),
         ({"min_snr": -1.0}, r"min_snr must be a signal-to-noise ratio above 0, such as 5; got -1.0"),
+        ({"schedule.kind": "learned"}, r"a learned schedule is trained in continuous time; set timesteps='continuous'"),
+        ({"timesteps": "continuous"}, r"which needs schedule.kind='log-linear' or schedule.kind='learned'; got linear"),
+        (
+            {"timesteps": "continuous", "schedule.kind": "learned"},
+            r"trains on the bound for infinitely many steps, which needs loss='variational'; got simple",
+        ),
+        (
+            {"timesteps": "continuous", "schedule.kind": "log-linear", "loss": "variational"},
+            r"needs variance='fixed-small'; got fixed-large",
+        ),
         ({"loss": "hybrid"}, r"the hybrid loss trains a learned variance; 'fixed-large' is fixed"),
         ({"variance": "learned-range"}, r"the simple loss does not train a learned variance; use loss='hybrid'"),
     ],
@@ -176,7 +186,7 @@ def test_classes_need_a_conditional_model():
         fit_to_data(conditional, (1, 8, 8), ())
 
 
-@pytest.mark.parametrize("name", ["digits", "fashion-mnist", "images"])
+@pytest.mark.parametrize("name", ["digits", "dit-digits", "fashion-mnist", "images", "dit"])
 @pytest.mark.parametrize(
     ("class_counts", "conditional"),
     [
@@ -213,6 +223,31 @@ def test_lost_resolutions_are_reported():
         warnings.simplefilter("error")
         for shape in ((3, 28, 32), (3, 30, 28)):
             assert fit_to_data(preset("images"), shape, ()).network.multipliers == (1, 2, 4)
+
+
+@pytest.mark.parametrize(
+    ("shape", "patch"),
+    [((3, 8, 8), 4), ((3, 30, 30), 4), ((1, 13, 32), 4), ((2, 5, 9), 3), ((2, 5, 6), 3), ((1, 1, 7), 1)],
+)
+def test_a_transformer_fits_odd_sizes(shape, patch):
+    small = {"network.width": 16, "network.depth": 1, "network.heads": 2, "network.patch": 4}
+    recipe = fit_to_data(preset("dit").with_overrides(small), shape, ())
+    assert (recipe.network.patch, recipe.network.channels) == (patch, shape[0])
+    with torch.no_grad():
+        assert build_network(recipe)(torch.zeros(1, *shape), torch.ones(1)).shape == (1, *shape)
+
+
+@given(height=st.integers(1, 300), width=st.integers(1, 300), patch=st.integers(1, 16))
+def test_a_fitted_transformer_pads_a_side_by_a_quarter_at_most(height, width, patch):
+    network = fit_to_data(preset("dit").with_overrides({"network.patch": patch}), (3, height, width), ()).network
+    for side in (height, width):
+        assert side <= network.padded(side) <= 1.25 * side
+        assert network.padded(side) % network.patch == 0
+
+
+def test_a_smaller_patch_is_reported():
+    with pytest.warns(AssemblyWarning, match="images of 5 x 28 are too small for patches of 4 x 4, .* of 3 x 3"):
+        fit_to_data(preset("dit").with_overrides({"network.patch": 4}), (3, 28, 5), ())
 
 
 def test_an_mlp_can_be_conditional():

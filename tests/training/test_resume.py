@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import torch
 from nelbo.data import load_data
 from nelbo.errors import RunError
 from nelbo.files import write_tensors
+from nelbo.networks import DiTOptions
 from nelbo.training import METRICS_FILE, STATE_FILE, MetricsLog
 from tests.conftest import TINY_NETWORK, write_pictures
 from tests.training.conftest import assert_same_run, exit_code, in_a_fork, records_of, state_of
@@ -24,6 +26,15 @@ def look(network, step):
     network.eval()
     torch.rand(step + 1)
     return {"seen": step}
+
+
+def test_resume_of_a_transformer_is_bitwise(trainer, tiny_recipe, tmp_path):
+    dit = DiTOptions(channels=1, width=16, depth=2, heads=2, time_features=8, dropout=0.2)
+    common = {"recipe": replace(tiny_recipe, network=dit), "steps": 5, "log_every": 2, "optimizer": "muon"}
+    trainer(tmp_path / "unbroken", **common).run()
+    trainer(tmp_path / "broken", **common, stop_at=2).run()
+    trainer(tmp_path / "broken", **common).run()
+    assert_same_run(tmp_path / "unbroken", tmp_path / "broken")
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -26,7 +26,7 @@ def step_bits(schedule: NoiseSchedule, mse: Tensor, t: int, s: Tensor, num_dims:
     bits, second = [], torch.tensor([2])
     for step in s.tolist():
         kept = torch.tensor([0, step, t])
-        pair = NoiseSchedule(schedule.alphas_bar[kept], schedule.timesteps[kept])  # a chain of these two steps
+        pair = schedule.part(kept)  # a chain of these two steps
         variance = Calibrated(mse)(pair, mse, second, None)
         bits.append(num_dims / 2 * torch.log2(variance / pair.posterior_variance[2]))
     return torch.cat(bits)

@@ -1,5 +1,8 @@
 from .bound import BoundTerms, VariationalBound, bits_per_dim, mean_dims, num_dims, sum_dims
 from .constraint import Constraint, DynamicThreshold
+from .continuous import ContinuousBound
+from .continuous_objective import LEARNED, ContinuousObjective
+from .continuous_schedule import ContinuousSchedule
 from .forward import ForwardProcess
 from .guidance import Guidance
 from .heun import heun_slope
@@ -30,9 +33,13 @@ from .timesteps import (
 from .variance import Calibrated, FixedLarge, FixedSmall, LearnedRange, Variance
 
 __all__ = [
+    "LEARNED",
     "BoundTerms",
     "Calibrated",
     "Constraint",
+    "ContinuousBound",
+    "ContinuousObjective",
+    "ContinuousSchedule",
     "DataPrediction",
     "DiffusionObjective",
     "DynamicThreshold",

@@ -62,6 +62,11 @@ class DiffusionObjective:
         """
         steps = self.timesteps.draw(num, generator)
         draws = {"t": steps.t, "weight": steps.weight, "noise": torch.randn(num, *shape, generator=generator)}
+        return draws | self.draw_withheld(num, generator)
+
+    def draw_withheld(self, num: int, generator: torch.Generator) -> Draws:
+        """Draw whose label, and whose numbers and image, are withheld; see `draw` for the names."""
+        draws: Draws = {}
         if self.conditional:
             draws["withheld"] = torch.rand(num, generator=generator) < self.label_dropout
         if self.condition_dropout is not None:
@@ -76,12 +81,12 @@ class DiffusionObjective:
         self, network: Callable[..., Tensor], images: Tensor, labels: ConditionLike | None, draws: Draws
     ) -> Losses:
         """Return the loss of each example at its own t (Algorithm 1, line 5)."""
-        x_0, given = levels_to_data(images, self.levels), self._told(Condition.of(labels), draws).simplest
+        x_0, given = levels_to_data(images, self.levels), self.visible(Condition.of(labels), draws).simplest
         loss = self.loss(self.reverse(network), x_0, draws["t"], draws["noise"], given)
         position = (draws["t"] - 1) / self.schedule.num_steps
         return Losses(loss * draws["weight"], loss.detach(), position, unit=getattr(self.loss, "unit", ""))
 
-    def _told(self, given: Condition, draws: Draws) -> Condition:
+    def visible(self, given: Condition, draws: Draws) -> Condition:
         """Return the part of a condition that is not withheld from the network."""
         given = given.withheld(draws["withheld"], ("label",)) if self.conditional else replace(given, label=None)
         if self.condition_dropout is None:

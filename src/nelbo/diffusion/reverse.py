@@ -100,7 +100,7 @@ class ReverseProcess(Brief):
             ShapeError: the output doesn't have the shape of x_t (with twice its channels if the variance is learned),
                 or the condition has another number of examples.
         """
-        time = self.schedule.timesteps.to(t.device)[t]
+        time = self.schedule.network_times.to(t.device)[t]
         given = Condition.of(label).require(x_t.shape[0])
         x_t = hidden(x_t, given.observed)
         if given.simplest is None:

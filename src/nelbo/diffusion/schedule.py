@@ -24,13 +24,15 @@ class ScheduleWarning(NelboWarning):
 class NoiseSchedule:
     """Tables over t = 0..T in float64, with T+1 entries each. Index 0 is the data itself: alphas_bar[0] = 1.
 
-    A stride is a schedule too. `timesteps[t]` is the network's own time for step t, so the forward process, the reverse
-    process, the bound, the samplers and the codec use a strided schedule without changes.
+    A stride is a schedule too. `network_times[t]` is the network's own time for step t, so the forward process, the
+    reverse process, the bound, the samplers and the codec use a strided schedule without changes.
 
     Attributes:
         alphas_bar: (T+1,) the share of signal variance, falling from 1 (eq. 4).
-        timesteps: (T+1,) int64, the network's own time of each step; 0..T unless the schedule is a stride.
+        timesteps: (T+1,) int64, the step of the whole schedule that each step is; 0..T unless this is a stride.
         whole: the schedule of which this is a stride, or None.
+        times: (T+1,) float64, the network's own time of each step where it is not `timesteps`, but follows log SNR;
+            None where it is.
 
     Examples:
         >>> schedule = NoiseSchedule.linear(1000)
@@ -43,6 +45,7 @@ class NoiseSchedule:
     alphas_bar: Tensor
     timesteps: Tensor
     whole: "NoiseSchedule | None" = None
+    times: Tensor | None = None
 
     @classmethod
     def from_alphas_bar(cls, alphas_bar: Tensor | Sequence[float], timesteps: Tensor | None = None) -> "NoiseSchedule":
@@ -158,13 +161,19 @@ class NoiseSchedule:
                     f"the steps kept must rise within 1..{total} and end at {total}, got {list(steps)}."
                 )
         index = torch.cat([torch.zeros(1, dtype=torch.int64), kept]).to(self.timesteps.device)
-        return NoiseSchedule(self.alphas_bar[index], self.timesteps[index], self.whole or self)
+        return self.part(index, self.whole or self)
+
+    def part(self, index: Tensor, whole: "NoiseSchedule | None" = None) -> "NoiseSchedule":
+        """Return the table at some of its rows (N+1,), of which the first is 0."""
+        times = None if self.times is None else self.times[index]
+        return NoiseSchedule(self.alphas_bar[index], self.timesteps[index], whole, times)
 
     def to(self, device: torch.device | str) -> "NoiseSchedule":
         """Return the same schedule with its tables on `device`, in float32 on devices without float64 (MPS)."""
         dtype = torch.float32 if torch.device(device).type == "mps" else torch.float64
         whole = None if self.whole is None else self.whole.to(device)
-        moved = NoiseSchedule(self.alphas_bar.to(device=device, dtype=dtype), self.timesteps.to(device), whole)
+        times = None if self.times is None else self.times.to(device=device, dtype=dtype)
+        moved = NoiseSchedule(self.alphas_bar.to(device=device, dtype=dtype), self.timesteps.to(device), whole, times)
         for name in TABLES:  # computed in float64 before the move
             moved.__dict__[name] = getattr(self, name).to(device=device, dtype=dtype)
         return moved
@@ -173,6 +182,11 @@ class NoiseSchedule:
     def num_steps(self) -> int:
         """T."""
         return len(self.alphas_bar) - 1
+
+    @property
+    def network_times(self) -> Tensor:
+        """(T+1,) the time that the network is given for each step."""
+        return self.timesteps if self.times is None else self.times
 
     @property
     def device(self) -> torch.device:

@@ -15,7 +15,7 @@ from diffusers.configuration_utils import register_to_config
 from diffusers.models.unets.unet_2d import UNet2DOutput
 from torch import Tensor, nn
 
-from nelbo.networks.unet import pixel_features
+from nelbo.networks.pixel_features import pixel_features
 from nelbo.probability.levels import expected_level
 
 

@@ -115,6 +115,11 @@ def config_of(chain: Chain) -> SchedulerConfig:
             f"model, or train one with {setting('parameterization', 'noise')}."
         )
     options = chain.schedule
+    if options.kind == "learned":
+        raise ConfigurationError(
+            "a network with a learned schedule is given log SNR as its time, but diffusers' schedulers give it whole "
+            f"steps; set {option('format', 'torch')} or {option('format', 'nelbo')}."
+        )
     config = SchedulerConfig(
         num_train_timesteps=options.num_steps,
         prediction_type=names[chain.parameterization],

@@ -11,7 +11,7 @@ from nelbo.networks.layers import full_precision, initialise, sinusoids
 
 
 class ConditionEmbedding(nn.Module):
-    """The embedding (B, 4 * base) of the time and, optionally, of a class and numbers, which every block receives.
+    """The embedding (B, width) of the time and, optionally, of a class and numbers, which every block receives.
 
     The time passes through sinusoids and a two-layer perceptron, all in float32 (in float64 if the weights are float64,
     so that the machines of a codec agree). The class embedding is added. Class index `num_classes` means "no class"; a
@@ -24,6 +24,9 @@ class ConditionEmbedding(nn.Module):
         first_time: the number that the sinusoids get for t = 1; 0 for networks that were trained with t from 0.
         frequency_shift: the `shift` of their `frequencies`.
         condition_size: V, the numbers of a vector, or None for a network without one.
+
+    Args:
+        width: features of the embedding; None for 4 * base.
     """
 
     def __init__(
@@ -33,24 +36,26 @@ class ConditionEmbedding(nn.Module):
         first_time: int = 1,
         frequency_shift: int = 1,
         condition_size: int | None = None,
+        width: int | None = None,
     ) -> None:
         super().__init__()
+        width = width or 4 * base
         self.base = base
         self.first_time = first_time
         self.frequency_shift = frequency_shift
         self.num_classes = num_classes
         self.condition_size = condition_size
-        self.time = nn.Sequential(nn.Linear(base, 4 * base), nn.SiLU(), nn.Linear(4 * base, 4 * base))
+        self.time = nn.Sequential(nn.Linear(base, width), nn.SiLU(), nn.Linear(width, width))
         self.label: nn.Embedding | None = None
         self.vector: nn.Sequential | None = None
         initialise(self.time)
         if (
             num_classes is not None
         ):  # the default initialisation would import much of torch's compiler on the meta device
-            self.label = nn.Embedding.from_pretrained(torch.empty(num_classes + 1, 4 * base), freeze=False)
+            self.label = nn.Embedding.from_pretrained(torch.empty(num_classes + 1, width), freeze=False)
             nn.init.xavier_uniform_(self.label.weight)
         if condition_size is not None:
-            layers = nn.Linear(2 * condition_size, 4 * base), nn.SiLU(), nn.Linear(4 * base, 4 * base)
+            layers = nn.Linear(2 * condition_size, width), nn.SiLU(), nn.Linear(width, width)
             self.vector = nn.Sequential(*layers)
             initialise(self.vector)
 

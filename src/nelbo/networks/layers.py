@@ -106,7 +106,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 class FeatureDropout(nn.Module):
-    """Dropout of single features of (B, C, H, W), with 16 random bits per element on a CPU.
+    """Dropout of single features of images (B, C, H, W) or tokens (B, N, C), with 16 random bits per element on a CPU.
 
     On a CPU, PyTorch draws the mask element by element on one thread, about a tenth of a training step. Here a 64-bit
     draw serves four elements, at a quarter of that cost. The probability is rounded to a multiple of 2^-16, and the
@@ -123,11 +123,12 @@ class FeatureDropout(nn.Module):
             return x
         if x.device.type != "cpu" or torch.compiler.is_compiling():
             return F.dropout(x, self.probability)
-        batch, channels, height, width = x.shape
         bits = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)
         threshold = round(self.probability * 2**16) - 2**15
         kept = torch.ge(bits[: x.numel()], threshold, out=torch.empty(x.numel(), dtype=x.dtype))
-        kept = kept.view(batch, height, width, channels).permute(0, 3, 1, 2)  # the layout of x
+        kept = (
+            kept.view(x.movedim(1, -1).shape).movedim(-1, 1) if x.ndim == 4 else kept.view(x.shape)
+        )  # the layout of x
         return x * kept.div_(1 - self.probability)
 
 

@@ -1,7 +1,6 @@
 """The U-Net of Ho, Jain & Abbeel (2020), appendix B: residual blocks at several resolutions with skip connections."""
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Self, cast
 
@@ -11,8 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from nelbo.condition import ConditionLike
-from nelbo.errors import ShapeError
-from nelbo.networks.conditioning import ConditionEmbedding, planes_beside
+from nelbo.networks.conditioning import ConditionEmbedding
 from nelbo.networks.layers import (
     FeatureDropout,
     GroupNorm,
@@ -22,10 +20,10 @@ from nelbo.networks.layers import (
     initialise,
     working_dtype,
 )
+from nelbo.networks.pixel_features import input_features
 from nelbo.networks.unet_options import UNetOptions
 
 NEARLY_ZERO = 1e-10
-FLATTEST = 1e-12  # smallest mean square of the differences to divide by: flat images stay flat
 
 
 class ResidualBlock(nn.Module):
@@ -134,28 +132,6 @@ class Upsample(nn.Module):
         return F.conv_transpose2d(x, kernel, self.conv.bias, stride=2, padding=1)
 
 
-def unit_slopes(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the differences to the left and to the upper neighbour, (B, C, H, W) each, 0 at the edge.
-
-    All differences of an image are divided by one number, such that their mean square is 1. Neighbouring pixels of a
-    photograph differ by only a few levels, and without these features a network takes long to learn to see that.
-    """
-    across = F.pad(x[..., 1:] - x[..., :-1], (1, 0))
-    down = F.pad(x[..., 1:, :] - x[..., :-1, :], (0, 0, 1, 0))
-    power = (across.square() + down.square()).flatten(1).mean(1).clamp(min=FLATTEST) / 2
-    unit = power.rsqrt().view(-1, 1, 1, 1)
-    return unit * across, unit * down
-
-
-def pixel_features(x: Tensor, fourier: Sequence[int] = (), slopes: Sequence[int] = ()) -> Tensor:
-    """Return the image (B, C, H, W) and the features of `fourier` and `slopes`, concatenated along the channels."""
-    angles = [2.0**exponent * math.pi * x for exponent in fourier]
-    waves = [*(angle.sin() for angle in angles), *(angle.cos() for angle in angles)]
-    units = unit_slopes(x) if slopes else ()
-    bent = [(2.0**exponent * unit).tanh() for exponent in slopes for unit in units]
-    return torch.cat([x, *waves, *bent], dim=1) if waves or bent else x
-
-
 class UNet(nn.Module):
     """A `Network` for images: predicts a tensor of the shape of `x_t` from `x_t` and `t`.
 
@@ -238,12 +214,10 @@ class UNet(nn.Module):
             ShapeError: the images have another number of channels.
             ConfigurationError: a part of the condition that this network does not take.
         """
-        self._check(x_t)
+        seen = input_features(x_t, label, self.options)
         condition = F.silu(self.condition(t, label, x_t.shape[0]))
         with full_precision(x_t):
-            seen = pixel_features(x_t, self.options.fourier, self.options.slopes)
-            planes = planes_beside(x_t, label, self.options.masked, self.options.condition_channels)
-            h = self.input(self._padded(torch.cat([seen, *planes], dim=1) if planes else seen))
+            h = self.input(seen)
         # set the layout here: for one channel it is ambiguous, and all later layers inherit it
         h = h.to(working_dtype(x_t), memory_format=torch.channels_last)
 
@@ -268,16 +242,3 @@ class UNet(nn.Module):
         with full_precision(x_t):
             output: Tensor = self.output(self.norm(at_least_single(h)))
         return output[..., : x_t.shape[2], : x_t.shape[3]]
-
-    def _check(self, x: Tensor) -> None:
-        if x.ndim != 4 or x.shape[1] != self.options.channels:
-            raise ShapeError(
-                f"the network was given a tensor of shape {tuple(x.shape)}, but expects "
-                f"(batch, {self.options.channels}, height, width)."
-            )
-
-    def _padded(self, features: Tensor) -> Tensor:
-        """Pad the right and the bottom with zeros, to sides that can be halved at every level."""
-        height, width = features.shape[2:]
-        below, right = (self.options.padded(side) - side for side in (height, width))
-        return F.pad(features, (0, right, 0, below)) if below or right else features

@@ -4,13 +4,15 @@ import math
 from dataclasses import dataclass
 
 from nelbo.errors import ConfigurationError, ShapeError, option
+from nelbo.networks.image_options import MOST_FEATURES, ImageOptions
 from nelbo.options import Annotated, Doc
 
-MOST = {"channels": 1024, "base": 1 << 16, "blocks": 256, "heads": 1 << 16, "groups": 1 << 16}  # no network has more
+# no network has more
+MOST = {"channels": 1024, "base": MOST_FEATURES, "blocks": 256, "heads": MOST_FEATURES, "groups": MOST_FEATURES}
 
 
 @dataclass(frozen=True)
-class UNetOptions:
+class UNetOptions(ImageOptions):
     """The options of a `UNet`. Levels are counted from 0, the full resolution; each further level halves both sides."""
 
     channels: Annotated[int, Doc("Channels of the image.")] = 3
@@ -55,9 +57,7 @@ class UNetOptions:
         for name in ("channels", "base", "blocks", "heads", "groups"):
             if not 1 <= getattr(self, name) <= MOST[name]:
                 raise ConfigurationError(f"`{name}` is {getattr(self, name)}, but must be within 1..{MOST[name]}.")
-        for name in ("condition_size", "condition_channels"):
-            if (given := getattr(self, name)) is not None and not 1 <= given <= MOST["base"]:
-                raise ConfigurationError(f"`{name}` is {given}, but must be within 1..{MOST['base']}, or None.")
+        self.check_conditions()
         if not self.multipliers or min(self.multipliers) < 1:
             raise ConfigurationError(f"`multipliers` is {self.multipliers}, but needs one positive integer per level.")
         if max(self.widths) > MOST["base"]:
@@ -100,12 +100,6 @@ class UNetOptions:
     def widths(self) -> tuple[int, ...]:
         """Feature channels of each level."""
         return tuple(self.base * multiplier for multiplier in self.multipliers)
-
-    @property
-    def num_features(self) -> int:
-        """Input channels of the network: those of the image, of its features, of the mask and of a second image."""
-        own = self.channels * (1 + 2 * len(self.fourier) + 2 * len(self.slopes) + self.masked)
-        return own + 2 * (self.condition_channels or 0)
 
     @property
     def attended(self) -> tuple[int, ...]:

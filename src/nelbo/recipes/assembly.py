@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 
-from torch import nn
+from torch import Tensor, nn
 
 from nelbo.diffusion import (
+    ContinuousObjective,
+    ContinuousSchedule,
     DataPrediction,
     DiffusionObjective,
     FixedLarge,
@@ -29,13 +31,14 @@ from nelbo.diffusion import (
     Weighting,
 )
 from nelbo.errors import ConfigurationError, setting
-from nelbo.networks import MLP, MLPOptions, PixelOptions, UNet, UNetOptions
+from nelbo.networks import MLP, DiT, DiTOptions, MLPOptions, MonotoneNetwork, PixelOptions, UNet, UNetOptions
 from nelbo.options import known
 from nelbo.recipes.recipe import AnyRecipe, Recipe, ScheduleOptions, VAERecipe
 from nelbo.vae import VAE, VAEObjective, VAEOptions
 
 VARIANCES: dict[str, Variance] = {v.name: v for v in (FixedLarge(), FixedSmall(), LearnedRange())}
 TIMESTEPS = {"uniform": UniformTimesteps, "stratified": StratifiedTimesteps, "importance": ImportanceTimesteps}
+CONTINUOUS = "continuous"  # the distribution of t without steps
 LOSSES: dict[str, Callable[[Recipe], Loss]] = {
     "simple": lambda recipe: SimpleLoss(build_weighting(recipe)),
     "variational": lambda recipe: VariationalLoss(),
@@ -58,8 +61,11 @@ def build_weighting(recipe: Recipe) -> Weighting | None:
     return None if recipe.min_snr is None else MinSNR(recipe.min_snr)
 
 
-def build_schedule(options: ScheduleOptions) -> NoiseSchedule:
+def build_schedule(options: ScheduleOptions, learned: Tensor | None = None) -> NoiseSchedule:
     """Build the noise schedule.
+
+    Args:
+        learned: (T+1,) alphas_bar of a learned schedule; None for how it starts, which is log-linear.
 
     Raises:
         ConfigurationError: an unknown kind, or a table of another length than T.
@@ -69,6 +75,7 @@ def build_schedule(options: ScheduleOptions) -> NoiseSchedule:
         "linear": lambda: NoiseSchedule.linear(options.num_steps, options.beta_1, options.beta_T),
         "cosine": lambda: NoiseSchedule.cosine(options.num_steps),
         "log-linear": lambda: NoiseSchedule.log_linear(options.num_steps, options.log_snr_max, options.log_snr_min),
+        "learned": lambda: _learned(build_continuous_schedule(options), learned),
         "table": lambda: NoiseSchedule.from_betas(options.betas),
     }
     if options.kind == "table" and len(options.betas) != options.num_steps:
@@ -79,11 +86,23 @@ def build_schedule(options: ScheduleOptions) -> NoiseSchedule:
     return kinds[known(options.kind, kinds, "schedule kind")]()
 
 
+def build_continuous_schedule(options: ScheduleOptions) -> ContinuousSchedule:
+    """Build the schedule in continuous time, with a path to learn if its kind is learned."""
+    path = MonotoneNetwork() if options.kind == "learned" else None
+    return ContinuousSchedule(options.log_snr_max, options.log_snr_min, options.num_steps, path)
+
+
+def _learned(schedule: ContinuousSchedule, alphas_bar: Tensor | None) -> NoiseSchedule:
+    return schedule.table() if alphas_bar is None else schedule.of_alphas_bar(alphas_bar)
+
+
 def build_network(recipe: AnyRecipe) -> nn.Module:
     """Build the network, initialised from torch's global random state."""
     match recipe.network:
         case UNetOptions():
             return UNet(recipe.network)
+        case DiTOptions():
+            return DiT(recipe.network)
         case MLPOptions():
             return MLP(recipe.network)
         case VAEOptions():
@@ -116,28 +135,32 @@ def build_diffusion_objective(recipe: Recipe, levels: int) -> DiffusionObjective
     """
     _check_objective(recipe)
     schedule = build_schedule(recipe.schedule)
-    timesteps = TIMESTEPS[known(recipe.timesteps, TIMESTEPS, "distribution of t")](schedule.num_steps)
-    return DiffusionObjective(
+    kind = TIMESTEPS.get(known(recipe.timesteps, [*TIMESTEPS, CONTINUOUS], "distribution of t"), UniformTimesteps)
+    shared = (
         schedule,
         build_parameterization(recipe, levels),
         build_variance(recipe),
         LOSSES[recipe.loss](recipe),
-        timesteps,
+        kind(schedule.num_steps),
         levels,
         bool(recipe.conditional),
         recipe.label_dropout,
         recipe.condition_dropout if is_conditioned(recipe) else None,
     )
+    if recipe.timesteps != CONTINUOUS:
+        return DiffusionObjective(*shared)
+    return ContinuousObjective(*shared, continuous=build_continuous_schedule(recipe.schedule))
 
 
 def is_conditioned(recipe: Recipe) -> bool:
     """Whether the network takes numbers or an image to condition on."""
-    channels = recipe.network.condition_channels if isinstance(recipe.network, UNetOptions) else None
+    channels = getattr(recipe.network, "condition_channels", None)
     return channels is not None or recipe.network.condition_size is not None
 
 
 def _check_objective(recipe: Recipe) -> None:
     known(recipe.loss, LOSSES, "loss")
+    _check_continuous(recipe)
     learned = build_variance(recipe).learned
     if recipe.loss == "hybrid" and not learned:
         raise ConfigurationError(f"the hybrid loss trains a learned variance; {recipe.variance!r} is fixed.")
@@ -160,6 +183,29 @@ def _check_objective(recipe: Recipe) -> None:
         raise ConfigurationError(
             f"{setting('min_snr')} must be a signal-to-noise ratio above 0, such as 5; got {recipe.min_snr}."
         )
+
+
+def _check_continuous(recipe: Recipe) -> None:
+    """Check that a recipe without steps in training has a bound for infinitely many of them."""
+    kind = recipe.schedule.kind
+    if recipe.timesteps != CONTINUOUS:
+        if kind == "learned":
+            raise ConfigurationError(
+                f"a learned schedule is trained in continuous time; set {setting('timesteps', CONTINUOUS)}."
+            )
+        return
+    needed = (
+        ("schedule.kind", kind, ("log-linear", "learned")),
+        ("loss", recipe.loss, ("variational",)),
+        ("variance", recipe.variance, ("fixed-small",)),
+        ("parameterization", recipe.parameterization, ("noise", "data", "velocity", "grid")),
+    )
+    for name, given, possible in needed:
+        if given not in possible:
+            raise ConfigurationError(
+                f"{setting('timesteps', CONTINUOUS)} trains on the bound for infinitely many steps, which needs "
+                f"{' or '.join(setting(name, each) for each in possible)}; got {given}."
+            )
 
 
 def build_vae_objective(recipe: VAERecipe, levels: int) -> VAEObjective:

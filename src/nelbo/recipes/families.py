@@ -4,7 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
+
 from nelbo.data import Takes
+from nelbo.diffusion import ContinuousObjective
 from nelbo.objective import Objective
 from nelbo.recipes.assembly import build_diffusion_objective, build_vae_objective
 from nelbo.recipes.fitting import fit_diffusion, fit_vae
@@ -41,6 +44,11 @@ def build_objective(recipe: AnyRecipe, levels: int) -> Objective:
         ConfigurationError: an unknown name, or settings that exclude each other.
     """
     return FAMILIES[recipe.family].objective(recipe, levels)
+
+
+def learned_tensors(objective: Objective) -> dict[str, Tensor]:
+    """Return what an objective has learned that the finished model needs beside its weights: a learned schedule."""
+    return objective.model_tensors() if isinstance(objective, ContinuousObjective) else {}
 
 
 def fit_to_data(

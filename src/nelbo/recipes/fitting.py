@@ -4,9 +4,11 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from nelbo.data import Takes
 from nelbo.errors import ConfigurationError, NelboWarning, option
+from nelbo.networks.dit_options import DiTOptions
 from nelbo.networks.mlp_options import MLPOptions
 from nelbo.recipes.assembly import build_variance
 from nelbo.recipes.recipe import AnyRecipe, Recipe, VAERecipe
@@ -68,16 +70,21 @@ def fit_diffusion(
     if isinstance(network, MLPOptions):
         if takes.channels is not None:
             raise ConfigurationError(
-                f"an MLP takes no image to condition on; leave out {option('condition_images')}, or use a U-Net."
+                f"an MLP takes no image to condition on; leave out {option('condition_images')}, or use a U-Net or "
+                "a DiT."
             )
         fitted = replace(network, dims=math.prod(shape), learned_variance=learned, num_classes=classes)
         return replace(recipe, network=replace(fitted, condition_size=takes.size, masked=takes.masked))
-    depth = 1 + _padded(len(network.multipliers) - 1, shape)
+    if isinstance(network, DiTOptions):
+        sizes: dict[str, Any] = {"patch": _patch(network.patch, shape)}
+    else:
+        depth = 1 + _halvings_with_padding(len(network.multipliers) - 1, shape)
+        kept = tuple(level for level in network.attention if level < depth)
+        sizes = {"multipliers": network.multipliers[:depth], "attention": kept}
     network = replace(
         network,
+        **sizes,
         channels=shape[0],
-        multipliers=network.multipliers[:depth],
-        attention=tuple(level for level in network.attention if level < depth),
         learned_variance=learned,
         num_classes=classes,
         condition_size=takes.size,
@@ -103,24 +110,35 @@ def fit_refinement(recipe: AnyRecipe, levels: int) -> AnyRecipe:
     return recipe if own.refinement else replace(recipe, decoder=replace(own, refinement=REFINEMENT_SHARE))
 
 
-def _padded(wanted: int, shape: tuple[int, int, int]) -> int:
-    """Return how many of the `wanted` halvings of a U-Net images of `shape` allow with padding; warn if it is fewer.
-
-    The network pads each side by up to a quarter, and computes as much more.
-    """
-    fits = [
-        halvings
-        for halvings in range(wanted + 1)
-        if all(-(-side // 2**halvings) * 2**halvings <= (1 + MOST_PADDING) * side for side in shape[1:])
-    ]
-    if fits[-1] < wanted:
+def _halvings_with_padding(wanted: int, shape: tuple[int, int, int]) -> int:
+    """Return how many of the `wanted` halvings of a U-Net images of `shape` allow with padding; warn if it is fewer."""
+    fitting = [halvings for halvings in range(wanted + 1) if _pads_little(2**halvings, shape)]
+    if fitting[-1] < wanted:
         warnings.warn(
             f"images of {shape[2]} x {shape[1]} are too small for all resolutions of the U-Net, which keeps "
-            f"{fits[-1] + 1} of its {wanted + 1}; set {option('size')} to at least {2**wanted} to keep all.",
+            f"{fitting[-1] + 1} of its {wanted + 1}; set {option('size')} to at least {2**wanted} to keep all.",
             AssemblyWarning,
             stacklevel=4,
         )
-    return fits[-1]
+    return fitting[-1]
+
+
+def _patch(wanted: int, shape: tuple[int, int, int]) -> int:
+    """Return the largest patch of a DiT, at most `wanted`, that images of `shape` allow with padding; warn if lower."""
+    patch = max(side for side in range(1, wanted + 1) if _pads_little(side, shape))
+    if patch < wanted:
+        warnings.warn(
+            f"images of {shape[2]} x {shape[1]} are too small for patches of {wanted} x {wanted}, so the DiT has "
+            f"patches of {patch} x {patch}; set {option('size')} to a multiple of {wanted} to keep them.",
+            AssemblyWarning,
+            stacklevel=4,
+        )
+    return patch
+
+
+def _pads_little(multiple: int, shape: tuple[int, int, int]) -> bool:
+    """Whether a network that pads each side to a multiple adds a quarter at most, and computes as much more."""
+    return all(-(-side // multiple) * multiple <= (1 + MOST_PADDING) * side for side in shape[1:])
 
 
 def _named(takes: Takes) -> str:

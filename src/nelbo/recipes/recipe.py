@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from nelbo.display import Displayed, counted
 from nelbo.errors import ConfigurationError, option
+from nelbo.networks.dit_options import DiTOptions
 from nelbo.networks.mlp_options import MLPOptions
 from nelbo.networks.unet_options import UNetOptions
 from nelbo.options import Doc, known, record_from
@@ -21,20 +22,28 @@ class ScheduleOptions:
 
     kind: Annotated[
         str,
-        Doc("linear (the paper's), cosine, log-linear (log SNR falls linearly; best for bits/dim), or table."),
+        Doc(
+            "linear (the paper's), cosine, log-linear (log SNR falls linearly; best for bits/dim), learned (log SNR "
+            "falls so that the estimate of the bound varies least), or table."
+        ),
     ] = "linear"
     num_steps: Annotated[int, Doc("T, the number of steps.")] = 1000
     beta_1: Annotated[float, Doc("First beta of the linear schedule.")] = 1e-4
     beta_T: Annotated[float, Doc("Last beta of the linear schedule.")] = 0.02
-    log_snr_max: Annotated[float, Doc("Log SNR at t = 1 of the log-linear schedule.")] = 15.0
-    log_snr_min: Annotated[float, Doc("Log SNR at t = T of the log-linear schedule.")] = -10.5
+    log_snr_max: Annotated[float, Doc("Log SNR at t = 1 of the log-linear and the learned schedule.")] = 15.0
+    log_snr_min: Annotated[float, Doc("Log SNR at t = T of the log-linear and the learned schedule.")] = -10.5
     betas: Annotated[tuple[float, ...], Doc("beta_1..beta_T of a table.")] = ()
 
 
 DECODER_STEPS = 16  # optimizer steps of the pixel network in the time of one of the U-Net: measured 12 to 29
 DIGIT_STEPS = 12  # optimizer steps of the network of digits in the time of one of the U-Net: measured 14
-NetworkOptions = UNetOptions | MLPOptions | VAEOptions
-NETWORKS: dict[str, type[NetworkOptions]] = {"unet": UNetOptions, "mlp": MLPOptions, "vae": VAEOptions}
+NetworkOptions = UNetOptions | DiTOptions | MLPOptions | VAEOptions
+NETWORKS: dict[str, type[NetworkOptions]] = {
+    "unet": UNetOptions,
+    "dit": DiTOptions,
+    "mlp": MLPOptions,
+    "vae": VAEOptions,
+}
 
 
 @dataclass(frozen=True)
@@ -60,7 +69,7 @@ class AnyRecipe(Displayed):
         training, network = self.training, asdict(self.network)
         budget = [counted(training.steps, "step")] if training.steps is not None else []
         budget += [f"{training.minutes:g} minutes"] if training.minutes is not None else []
-        sizes = ("base", "multipliers", "blocks", "width", "hidden", "depth", "latent")
+        sizes = ("base", "multipliers", "blocks", "width", "hidden", "depth", "patch", "latent")
         named = ", ".join(f"{name} {network[name]}" for name in sizes if name in network)
         return {
             "model": self.in_words,
@@ -140,7 +149,7 @@ class Recipe(AnyRecipe):
     family: ClassVar[str] = "diffusion"
 
     schedule: Annotated[ScheduleOptions, Doc("The noise schedule.")] = field(default_factory=ScheduleOptions)
-    network: Annotated[UNetOptions | MLPOptions, Doc("The network.")] = field(default_factory=UNetOptions)
+    network: Annotated[UNetOptions | DiTOptions | MLPOptions, Doc("The network.")] = field(default_factory=UNetOptions)
     parameterization: Annotated[str, Doc("What the network predicts: noise, data, velocity, mean or grid.")] = "noise"
     variance: Annotated[
         str,
@@ -151,7 +160,13 @@ class Recipe(AnyRecipe):
     sigmoid: Annotated[
         float | None, Doc("Bias of the sigmoid weighting of the simple loss, a log SNR such as 0; None for none.")
     ] = None
-    timesteps: Annotated[str, Doc("Distribution of t in training: uniform, stratified or importance.")] = "uniform"
+    timesteps: Annotated[
+        str,
+        Doc(
+            "Distribution of t in training: uniform, stratified, importance, or continuous (any log SNR of a "
+            "log-linear or learned schedule; the loss is the bound for infinitely many steps)."
+        ),
+    ] = "uniform"
     decoder: Annotated[DecoderOptions, Doc("The decoder p(x_0|x_1).")] = field(default_factory=DecoderOptions)
     conditional: Annotated[
         bool | None,

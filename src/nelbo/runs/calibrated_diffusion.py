@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self, cast
 from torch import Tensor, nn
 
 from nelbo.data import ImageDataset, Images
-from nelbo.diffusion import NoiseSchedule, ReverseProcess
+from nelbo.diffusion import LEARNED, NoiseSchedule, ReverseProcess
 from nelbo.errors import RunError
 from nelbo.evaluation import calibrate, draws_after
 from nelbo.networks import PixelNetwork
@@ -20,7 +20,7 @@ from nelbo.refinement.storage import tensors_of
 from nelbo.runs.codec_plan import PLAN_FILE
 from nelbo.runs.decoder import load_pixels, pixel_tensors
 from nelbo.runs.diffusion_model import CALIBRATION, DiffusionModel, calibration_of
-from nelbo.runs.folder import RunConfig, why_no_decoder
+from nelbo.runs.folder import MODEL_FILE, RunConfig, why_no_decoder
 from nelbo.runs.integer_model import INTEGER_FILE
 from nelbo.runs.refinement import load_refinement
 from nelbo.runs.run import Run
@@ -48,7 +48,9 @@ class CalibratedDiffusion(Run):
     def of(cls, folder: Path, config: RunConfig, network: nn.Module, extras: dict[str, Tensor]) -> Self:
         """Build the run from its parts."""
         recipe, device = cast(Recipe, config.recipe), next(network.parameters()).device
-        schedule = build_schedule(recipe.schedule).to(device)
+        if recipe.schedule.kind == "learned" and LEARNED not in extras:
+            raise RunError(f"{folder / MODEL_FILE} lacks the learned schedule, {LEARNED}; train the model again.")
+        schedule = build_schedule(recipe.schedule, extras.get(LEARNED)).to(device)
         pixels = load_pixels(folder, recipe, config.data, extras, device)
         refinement = load_refinement(folder, config.data.shape[0]) if config.data.num_levels > 256 else None
         return cls(folder, config, network, schedule, calibration_of(folder, schedule, extras), pixels, refinement)
@@ -127,6 +129,8 @@ class CalibratedDiffusion(Run):
         return super().tensors() | {f"refinement.{name}": tensor for name, tensor in fine.items()}
 
     def extras(self) -> dict[str, Tensor]:
-        """Return the calibration and the network of the decoder."""
+        """Return the calibration, the network of the decoder, and a learned schedule."""
         calibration = {} if self.mse is None else {CALIBRATION: self.mse}
+        if self.recipe.schedule.kind == "learned":
+            calibration[LEARNED] = self.schedule.alphas_bar.cpu()
         return calibration | ({} if self.pixels is None else pixel_tensors(self.pixels))

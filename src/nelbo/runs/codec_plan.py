@@ -14,6 +14,7 @@ from nelbo.codec import CodecPlan, FittingOptions, ProgressiveCodec, fit_plan
 from nelbo.codec.codec import made_by_another
 from nelbo.codec.float_chain import FloatChain
 from nelbo.data import Images, as_dataset
+from nelbo.diffusion import LEARNED
 from nelbo.errors import CodecError, ConfigurationError, NelboError, NelboWarning, RunError, option, setting
 from nelbo.files import hash_tensors, read_metadata, read_tensors, write_tensors
 from nelbo.options import check_whole
@@ -46,6 +47,7 @@ SHAPING_SINCE = {
     "first_time": 1,
     "frequency_shift": 1,
     "slopes": (),
+    "patch": None,  # of a DiT: the options of a U-Net have no patch
 }
 CHAIN = ("kind", "num_steps", "beta_1", "beta_T", "log_snr_max", "log_snr_min")
 CHAIN_SINCE: dict[str, object] = {"betas": ()}
@@ -206,6 +208,8 @@ def fingerprint(model: DiffusionModel, plan: CodecPlan) -> bytes:
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     assert model.mse is not None
     tensors = {**model.network.state_dict(), "mse": model.mse, **{f"plan.{k}": v for k, v in plan.tensors().items()}}
+    if model.recipe.schedule.kind == "learned":
+        tensors[LEARNED] = model.schedule.alphas_bar
     hash_tensors(digest, tensors)
     return digest.digest()
 

@@ -1,12 +1,12 @@
 """The work around the optimizer steps of a training run: previews, saved weights, calibration and pictures."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from nelbo.data import ImageDataset, Split
 from nelbo.files import or_warn
@@ -30,6 +30,7 @@ class Session:
     Attributes:
         pictures: whether to draw the finished model.
         first_step: the step that this session resumed at.
+        learned: what the objective has learned so far that the model needs beside its weights.
     """
 
     folder: Path
@@ -38,6 +39,7 @@ class Session:
     listener: Listener
     pictures: bool = True
     first_step: int = 0
+    learned: Callable[[], dict[str, Tensor]] = dict
 
     def begin(self, first_step: int, spent: Sequence[str]) -> None:
         """Report the configuration before the first step.
@@ -57,7 +59,7 @@ class Session:
     def preview(self, network: nn.Module, step: int) -> dict[str, Any]:
         """Draw a few images and estimate the held-out bound; return values for the metrics."""
         try:
-            return self._preview(run_of(self.folder, self.config, network), step)
+            return self._preview(run_of(self.folder, self.config, network, self.learned()), step)
         finally:
             network.train()
             network.requires_grad_(True)
@@ -80,7 +82,7 @@ class Session:
         if step == self.first_step and holds_weights(self.folder, network):
             return
         mark_stale(self.folder)
-        save_model(self.folder, network, {})
+        save_model(self.folder, network, self.learned())
 
     def prepare(self, step: int) -> None:
         """Calibrate the model after its last step, unless that was done in an earlier session."""

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +19,7 @@ from nelbo.paths import check_folder, expanded
 from nelbo.randomness import INITIALISATION, chosen_seed, derived_seed
 from nelbo.recipes import presets
 from nelbo.recipes.assembly import build_network
-from nelbo.recipes.families import build_objective, fit_to_data
+from nelbo.recipes.families import build_objective, fit_to_data, learned_tensors
 from nelbo.recipes.fitting import fit_refinement
 from nelbo.recipes.recipe import AnyRecipe, Recipe
 from nelbo.refinement import coarse_split
@@ -170,6 +171,7 @@ def _trained(session: Session, tensorboard: bool) -> Run:
     # gradients arrive in this memory format; weights in another one cost a copy, a fortieth of a step
     network = build_network(recipe).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     objective = build_objective(recipe, images.levels)
+    session.learned = partial(learned_tensors, objective)
     trainer = Trainer(
         network,
         objective,
