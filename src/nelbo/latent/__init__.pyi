@@ -1,0 +1,28 @@
+from .autoencoder import Autoencoder
+from .bound import LatentBound, latent_bound
+from .evaluation import evaluate_latent
+from .objective import LatentObjective
+from .options import AutoencoderOptions, FirstStageOptions
+from .process import ContinuousReverse
+from .report import LatentReport
+from .scale import LatentScale
+from .set_of_latents import EncodedImages, Latents, encoded_moments
+from .space import LatentSpace, measure_scale
+
+__all__ = [
+    "Autoencoder",
+    "AutoencoderOptions",
+    "ContinuousReverse",
+    "EncodedImages",
+    "FirstStageOptions",
+    "LatentBound",
+    "LatentObjective",
+    "LatentReport",
+    "LatentScale",
+    "LatentSpace",
+    "Latents",
+    "encoded_moments",
+    "evaluate_latent",
+    "latent_bound",
+    "measure_scale",
+]
