@@ -1,32 +1,19 @@
 """A linear Gaussian VAE with the exact diffusion model of its latents: every term of the bound has a closed form."""
 
-from dataclasses import dataclass
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
-from nelbo.diffusion import NoiseSchedule
+from nelbo.diffusion import Calibrated, NoiseSchedule
 from nelbo.latent import ContinuousReverse, LatentScale
 from tests.diffusion.oracle import GaussianData
 
 
-@dataclass(frozen=True)
-class ExactVariance:
-    """The variance of q(u_{t-1}|u_t) of Gaussian data, also at t = 1."""
-
-    data: GaussianData
-    name: ClassVar[str] = "exact"
-    learned: ClassVar[bool] = False
-
-    def __call__(self, schedule, x_t, t, output):
-        spread = schedule.posterior_x_0**2 * self.data.mse(schedule)
-        return schedule.at(schedule.posterior_variance + spread, t, x_t)
-
-
 def exact_reverse(schedule: NoiseSchedule, data: GaussianData) -> ContinuousReverse:
-    """Return the diffusion model whose transitions are those of q, for u ~ N(mean, variance I)."""
-    return ContinuousReverse(data.network(schedule), schedule, variance=ExactVariance(data))
+    """Return the diffusion model whose transitions are those of q, for u ~ N(mean, variance I).
+
+    The calibrated variance is the exact one for Gaussian data, also at t = 1, where p(u_0|u_1) is a density.
+    """
+    return ContinuousReverse(data.network(schedule), schedule, variance=Calibrated(data.mse(schedule)))
 
 
 def scale_of(mean: float, stddev: float) -> LatentScale:
