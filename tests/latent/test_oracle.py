@@ -96,6 +96,15 @@ def test_an_inexact_network_can_only_raise_the_bound():
     assert nats[1] > nats[0] + 1e-4
 
 
+def test_fixed_variance_of_the_last_step_is_that_of_a_flat_prior():
+    """For data much wider than the noise, it is the exact one; betatilde of the paper would cost thousands of nats."""
+    data, u = GaussianData(0.0, 1e4), torch.tensor([[100.0], [-100.0]], dtype=torch.float64)
+    schedule = NoiseSchedule.log_linear(400, 5.0, -40.0)
+    exact, fixed = exact_reverse(schedule, data), ContinuousReverse(data.network(schedule), schedule)
+    first = [float(chain_of(each, u).decoder.mean()) for each in (exact, fixed)]
+    assert first[1] == pytest.approx(first[0], abs=1e-5)
+
+
 def test_sampled_bound_has_the_exact_expectation():
     """False alarm: 1 in 10^5 (a z-score of 4.4), seeds 0 and 1."""
     model, scale = ProbabilisticPCA.random(DIMS, LATENT, blur=2.0), scale_of(0.5, 2.0)

@@ -1,19 +1,16 @@
 """A finished autoencoder with the scaling of its latents: the space in which the diffusion model lives."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from nelbo.data import ImageDataset
 from nelbo.display import Brief
 from nelbo.latent.autoencoder import Autoencoder
 from nelbo.latent.scale import LatentScale
 from nelbo.probability import DiagonalGaussian, DiscretizedLogistic, levels_to_data
-from nelbo.progress import Progress
 
-MEASURED, CHUNK = 2048, 32  # images from which the scale is measured, and images encoded at once
+CHUNK = 32  # images encoded at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,31 +72,3 @@ class LatentSpace(Brief):
     def reconstruct(self, x_0: Tensor) -> Tensor:
         """Return the mean of p(x|z) at the mean of q(z|x), for data x_0 (B, C, H, W)."""
         return self.autoencoder.likelihood(self.autoencoder.posterior(x_0).mean).mean
-
-
-@torch.no_grad()
-def measure_scale(autoencoder: Autoencoder, images: ImageDataset, progress: Progress | None = None) -> LatentScale:
-    """Measure the mean and the variance of each channel of z ~ q(z|x), over at most 2,048 images, without draws.
-
-    Args:
-        autoencoder: in evaluation mode.
-        images: training images.
-        progress: called with (images done, images in all).
-    """
-    some = images.spread(MEASURED)
-    sums = torch.zeros(2, autoencoder.options.latent, dtype=torch.float64)
-    for chosen in _chunks(len(some), progress):
-        x_0 = levels_to_data(some.images(chosen).to(autoencoder.device), autoencoder.options.levels)
-        q = autoencoder.posterior(x_0)
-        for row, values in zip(sums, (q.mean, q.mean**2 + q.variance), strict=True):
-            row += values.double().mean((2, 3)).sum(0).cpu()
-    mean, square = sums / len(some)
-    return LatentScale.of((mean, square)).to(autoencoder.device)
-
-
-def _chunks(num: int, progress: Progress | None) -> Iterator[Tensor]:
-    """Yield the numbers 0..num-1 in parts, and report each part that is done."""
-    for chosen in torch.arange(num).split(CHUNK):
-        yield chosen
-        if progress is not None:
-            progress(int(chosen[-1]) + 1, num)

@@ -11,13 +11,22 @@ from nelbo.data import ImageDataset
 from nelbo.diffusion import DiffusionObjective, bits_per_dim
 from nelbo.errors import RunError, setting
 from nelbo.files import or_warn
-from nelbo.latent import Autoencoder, LatentObjective, LatentSpace, encoded_moments, measure_scale
+from nelbo.latent import (
+    Autoencoder,
+    LatentObjective,
+    LatentScale,
+    LatentSpace,
+    encoded_moments,
+    measure_pixel_scale,
+    measure_scale,
+)
 from nelbo.objective import Objective
 from nelbo.plots import reconstruction_grid, save
 from nelbo.probability import levels_to_data
+from nelbo.progress import Progress
 from nelbo.randomness import INITIALISATION, LATENT, derived_seed, image_generators, standard_normal
 from nelbo.recipes.recipe import AnyRecipe, LatentRecipe
-from nelbo.runs.folder import find_run
+from nelbo.runs.folder import CONFIG_FILE, find_run
 from nelbo.runs.latent_space import AUTOENCODER_FILE, load_space, save_space, stored_options
 from nelbo.runs.sampling import pixels_of
 from nelbo.studies.session import HELD_OUT_IMAGES, PREVIEW_IMAGES, Session
@@ -80,12 +89,14 @@ def _finished(session: Session, recipe: LatentRecipe) -> LatentSpace:
         if recipe.first_stage.source is None:
             _train(session, recipe)
         elif is_first_process():
-            save_space(_of_source(recipe, Path(recipe.first_stage.source)), session.folder)
+            save_space(_of_source(session, recipe, Path(recipe.first_stage.source)), session.folder)
     return _for_shape(load_space(session.folder), recipe)
 
 
-def _of_source(recipe: LatentRecipe, source: Path) -> LatentSpace:
-    """Return the autoencoder of another run for images of the recipe's shape.
+def _of_source(session: Session, recipe: LatentRecipe, source: Path) -> LatentSpace:
+    """Return the autoencoder of another run for these images, by which the scale of its latents is measured.
+
+    An imported one has no scale of p(x|z) either.
 
     Raises:
         RunError: it was trained on images of other channels or levels.
@@ -97,7 +108,16 @@ def _of_source(recipe: LatentRecipe, source: Path) -> LatentSpace:
             f"the autoencoder of {source} takes images of {own.shape[0]} channels and {own.levels} levels, and these "
             f"have {wanted.shape[0]} and {wanted.levels}; leave {setting('first_stage.source')} out to train one."
         )
-    return _for_shape(space, recipe)
+    autoencoder, images = _for_shape(space, recipe).autoencoder, session.split.train
+    if not (source / CONFIG_FILE).is_file():
+        measure_pixel_scale(autoencoder, images)
+    return LatentSpace(autoencoder, _measured(session, autoencoder))
+
+
+def _measured(session: Session, autoencoder: Autoencoder) -> LatentScale:
+    """Measure the scale of the latents of the training images."""
+    report: Progress = lambda done, total: session.listener.on_stage("measuring the latents", done, total)  # noqa: E731
+    return measure_scale(autoencoder, session.split.train, report)
 
 
 def _for_shape(space: LatentSpace, recipe: LatentRecipe) -> LatentSpace:
@@ -131,10 +151,7 @@ def _train(session: Session, recipe: LatentRecipe) -> None:
         raise KeyboardInterrupt
     if trainer.accelerator.is_main_process:
         found = averaged["found"].eval().requires_grad_(False)
-        scale = measure_scale(
-            found, images, lambda done, total: listener.on_stage("measuring the latents", done, total)
-        )
-        save_space(LatentSpace(found, scale), session.folder)
+        save_space(LatentSpace(found, _measured(session, found)), session.folder)
     trainer.accelerator.wait_for_everyone()
 
 
