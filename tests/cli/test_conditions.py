@@ -28,6 +28,24 @@ def pairs(nelbo_cli, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("pairs")
+def test_data_reports_the_share_of_masked_pixels(nelbo_cli, tmp_path: Path):
+    for options in ((), ("--quantum", 1)):
+        done = nelbo_cli("data", "images", "--mask", "masks", *options, "--json", "report.json")
+        assert done.code == 0, done.err
+        assert json.loads(Path("report.json").read_text())["missing"] == pytest.approx(MISSING.mean())
+    for spec in ("digits", "stream:images.tar"):
+        refused = nelbo_cli("data", spec, "--mask", "masks")
+        assert refused.code == 2 and "mask" in refused.err
+    Image.fromarray(GREY[0][:4]).save(tmp_path / "images" / "00.png")
+    refused = nelbo_cli("data", "images", "--mask", "masks")
+    assert refused.code == 2 and "several sizes, so --mask is read in training only, with --size" in refused.err
+    (tmp_path / "masks" / "05.png").unlink()
+    (tmp_path / "images" / "00.png").unlink()
+    refused = nelbo_cli("data", "images", "--mask", "masks")
+    assert refused.code == 2 and "--mask has no picture for 05.png" in refused.err
+
+
+@pytest.mark.usefixtures("pairs")
 def test_every_command_takes_the_pairs_of_a_run(nelbo_cli):
     trained = nelbo_cli("train", "--data", "images", "--out", "run", *BESIDE, *TINY, "--no-pictures")
     assert trained.code == 0, trained.err

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from nelbo.runs import DiffusionRun, photographs
 
@@ -45,6 +46,13 @@ def test_commands_keep_every_value(nelbo_cli, folder, tmp_path, monkeypatch):
     assert tifffile.imread("drawn/0.tif").dtype == np.uint16 and tifffile.imread("drawn/1.tif").shape == (3, 6, 10)
     assert nelbo_cli("sample", "run", "--num", 2, "--steps", 3, "--out", "drawn.npy").code == 0
     np.testing.assert_array_equal(np.load("drawn.npy")[1], tifffile.imread("drawn/1.tif"))
+    Image.fromarray(np.uint8([[255] * 10] * 2 + [[0] * 10] * 4)).save("mask.png")
+    restored = nelbo_cli(
+        "restore", folder / "00.tif", "-m", "run", "--mask", "mask.png", "--steps", 3, "--num", 2, "-o", "full.tif"
+    )
+    assert restored.code == 0, restored.err
+    found, before = tifffile.imread("full.tif"), tifffile.imread(folder / "00.tif")
+    assert found.dtype == np.uint16 and (found[:, 2:] == before[:, 2:]).all() and (found[:, :2] != before[:, :2]).any()
     assert nelbo_cli("score", folder, "-m", "run", "--steps-per-image", 2, "--csv", "bits.csv").code == 0
     assert nelbo_cli("evaluate", "run", "--steps-per-image", 2).code == 0
 
@@ -65,7 +73,8 @@ def test_commands_keep_every_value(nelbo_cli, folder, tmp_path, monkeypatch):
     for command, message in (
         (("decompress", "packed", "-o", "other"), "name the run by --model"),
         (("compress", folder, "-m", "run", "-o", "new", "--lossy-only"), "compressed losslessly and whole"),
-        (("restore", "drawn/0.tif", "-m", "run", "--noise", 5), "cannot be restored yet"),
+        (("restore", "drawn/0.tif", "-m", "run", "--mask", "mask.png", "-o", "a.png"), "must end in .tif"),
+        (("restore", "drawn/0.tif", "-m", "run", "--noise", 5), "--noise needs a model of images of 8 bits"),
     ):
         done = nelbo_cli(*command)
         assert done.code == 2 and message in done.err, done.err

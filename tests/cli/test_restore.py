@@ -162,6 +162,8 @@ class TestErrors:
                 "x.png", "--mask", "mask.png", "--out", lost
             )
             assert Path(lost).read_bytes() == before
+        picture("restored.png")
+        assert "--out restored.png would overwrite an input file" in refused("restored.png", "--noise", 25)
         same = ("--num", 2, "--out", "same.png", "--spread", "same.png")
         assert "--out and --spread are both same.png" in refused("x.png", "--noise", 5, *same)
         assert "there is no file nope.png" in refused("nope.png", "--noise", 5)

@@ -10,8 +10,8 @@ import torch
 from nelbo.codec.grid import OFFSETS, rounded, safe_offset
 from nelbo.diffusion.passes import passes, walk
 from nelbo.diffusion.pixel_decoder import features, log2_masses
-from nelbo.networks.pixel_options import PixelOptions
-from nelbo.networks.pixels import COMPONENTS, WINDOW, IntegerNetwork, PixelNetwork, weight_shapes
+from nelbo.networks.pixel_options import WINDOW, PixelOptions
+from nelbo.networks.pixels import COMPONENTS, IntegerNetwork, PixelNetwork, weight_shapes
 from nelbo.probability.integer_tables import TOTAL
 from nelbo.probability.logistic import LogisticMixture
 

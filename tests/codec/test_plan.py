@@ -125,3 +125,4 @@ def test_sizes_of_earlier_networks_stay_as_they_were():
     assert _sizes(PixelOptions(1, 32, 256)) == [1, 32, 256]
     assert _sizes(PixelOptions(1, 192, 256, 3, 4)) == [1, 192, 256, 3, 4]
     assert _sizes(PixelOptions(1, 192, 256, 3, 4, 1)) == [1, 192, 256, 3, 4, 1]
+    assert _sizes(PixelOptions(1, 192, 256, 3, 8, 0, 9)) == [1, 192, 256, 3, 8, 0, 9]

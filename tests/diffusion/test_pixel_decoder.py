@@ -18,11 +18,17 @@ from nelbo.probability.integer_tables import TOTAL
 
 
 def network(
-    channels: int = 1, levels: int = 3, blocks: int = 2, side: int = 4, scale: float = 0.3, convolved: int = 0
+    channels: int = 1,
+    levels: int = 3,
+    blocks: int = 2,
+    side: int = 4,
+    scale: float = 0.3,
+    convolved: int = 0,
+    window: int = 5,
 ) -> PixelNetwork:
     """A network whose every output depends on its input."""
     torch.manual_seed(0)
-    made = PixelNetwork(PixelOptions(channels, 6, levels, blocks, side, convolved))
+    made = PixelNetwork(PixelOptions(channels, 6, levels, blocks, side, convolved, window))
     for layer in made.layers[1:]:
         torch.nn.init.normal_(layer.weight, std=scale / math.sqrt(layer.weight[0].numel()))
     made.round_weights()
@@ -40,20 +46,25 @@ def every_image(levels: int, shape: tuple[int, int, int]) -> torch.Tensor:
     return levels_to_data(torch.tensor(rows).view(-1, *shape), levels)
 
 
-@pytest.mark.parametrize(("blocks", "side", "convolved"), [(0, 2, 0), (2, 4, 0), (1, 2, 0), (2, 2, 1)])
+@pytest.mark.parametrize(
+    ("blocks", "side", "convolved", "window"),
+    [(0, 2, 0, 5), (2, 4, 0, 5), (1, 2, 0, 5), (2, 2, 1, 5), (2, 2, 0, 7), (1, 8, 1, 9)],
+)
 @pytest.mark.parametrize(("levels", "shape"), [(3, (1, 2, 3)), (2, (3, 1, 2)), (5, (1, 2, 2))])
-def test_masses_of_all_images_sum_to_one(levels, shape, blocks, side, convolved):
+def test_masses_of_all_images_sum_to_one(levels, shape, blocks, side, convolved, window):
     images = every_image(levels, shape)
     x_0 = 0.3 * torch.randn(1, *shape, generator=torch.Generator().manual_seed(1)).expand(len(images), -1, -1, -1)
-    log_prob = decoder(network(shape[0], levels, blocks, side, convolved=convolved), x_0).log_prob(images).double()
+    made = network(shape[0], levels, blocks, side, convolved=convolved, window=window)
+    log_prob = decoder(made, x_0).log_prob(images).double()
     assert float(log_prob.flatten(1).sum(1).exp().sum()) == pytest.approx(1, abs=2e-5)
 
 
-def test_draws_follow_the_masses():
+@pytest.mark.parametrize(("side", "window"), [(4, 5), (8, 9)])
+def test_draws_follow_the_masses(side, window):
     """Chi-square over all 81 images of a 1 x 2 x 2 grid of 3 levels; false alarm rate 1e-4, fixed seed."""
     images, num = every_image(3, (1, 2, 2)), 20_000
     x_0 = torch.tensor([-0.4, 0.1, 0.3, 0.9]).view(1, 1, 2, 2)
-    made = network(levels=3)
+    made = network(levels=3, side=side, window=window)
     masses = decoder(made, x_0.expand(81, -1, -1, -1)).log_prob(images).double().flatten(1).sum(1).exp()
     generator = torch.Generator().manual_seed(2)
     drawn = decoder(made, x_0.expand(num, -1, -1, -1)).sample(generator)
@@ -93,15 +104,17 @@ def test_draws_depend_on_their_own_generator():
     assert not torch.equal(drawn[0], drawn[1])
 
 
-@pytest.mark.parametrize(("levels", "convolved"), [(17, 0), (256, 0), (256, 1)])
-def test_masses_are_those_that_the_codec_sends(levels, convolved):
-    made, shape = network(1, levels, scale=1.0, convolved=convolved), (1, 8, 8)
+@pytest.mark.parametrize(
+    ("levels", "convolved", "side", "window"), [(17, 0, 4, 5), (256, 0, 4, 5), (256, 1, 4, 5), (256, 0, 8, 9)]
+)
+def test_masses_are_those_that_the_codec_sends(levels, convolved, side, window):
+    made, shape = network(1, levels, side=side, scale=1.0, convolved=convolved, window=window), (1, 8, 8)
     whole, generator = IntegerNetwork.of(made), torch.Generator().manual_seed(1)
     x = torch.randint(levels, (4, *shape), generator=generator)
     x_0 = levels_to_data(x, levels) + 0.05 * torch.randn(4, *shape, generator=generator)
     given = decoder(made, x_0)
     bits = torch.zeros(4, *shape, dtype=torch.float64)
-    for known, now in walk(shape, 4):
+    for known, now in walk(shape, side):
         mixture, chosen = mixture_of(whole, given.center, x, known, now)
         value = x[chosen].numpy()[:, None]
         mass = (mixture.cumulative(value + 1) - mixture.cumulative(value))[:, 0] / TOTAL
@@ -183,9 +196,10 @@ def test_bound_uses_the_pixel_decoder():
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 5, 6), (3, 1, 1), (3, 2, 9), (1, 4, 1)])
-def test_training_estimates_the_whole_bound(shape):
+@pytest.mark.parametrize(("side", "window"), [(4, 5), (8, 7)])
+def test_training_estimates_the_whole_bound(shape, side, window):
     """The mean over all first passes is L_0 by all passes, also where passes differ in size or are empty."""
-    levels, made = 5, network(shape[0], 5)
+    levels, made = 5, network(shape[0], 5, side=side, window=window)
     generator = torch.Generator().manual_seed(4)
     images = torch.randint(0, levels, (3, *shape), generator=generator)
     seen = torch.randint(-20, 9 * PARTS, (3, 2 * shape[0], *shape[1:]), generator=generator)
@@ -193,7 +207,7 @@ def test_training_estimates_the_whole_bound(shape):
     objective = PixelObjective(made.options)
     center = (seen / PARTS).add(0.3).floor().clamp(0, 8).long()
     nats, num_passes = torch.zeros(3), 0
-    for known, now in walk(shape, 4):
+    for known, now in walk(shape, side):
         if now.of(images).numel():
             log2 = log2_masses(
                 made(features(center, images, known, levels).float(), now),
@@ -203,7 +217,7 @@ def test_training_estimates_the_whole_bound(shape):
             )
             nats -= math.log(2) * log2.flatten(1).sum(1)
             num_passes += 1
-    every = max(num_passes // objective.draws, 1)
+    every = max(num_passes // objective.num_draws, 1)
     firsts = [torch.full((3,), (k + 0.5) / every) for k in range(every)]
     found = [objective(made, examples, None, {"offset": torch.full((3,), 0.3), "first": k}).loss for k in firsts]
     torch.testing.assert_close(torch.stack(found).mean(0), nats / math.prod(shape))

@@ -12,9 +12,10 @@ from nelbo.codec.measured_codec import MeasuredCodec
 from nelbo.codec.measured_file import MeasuredFile
 from nelbo.data import measured_dataset
 from nelbo.engines.scoring import model_fingerprint
-from nelbo.errors import ConfigurationError, DataError
+from nelbo.errors import ConfigurationError, DataError, ShapeError
 from nelbo.evaluation import measure_bound
 from nelbo.refinement import coarse
+from nelbo.runs import values_of
 from nelbo.runs.masking_run import photographs
 from tests.conftest import made_once
 
@@ -101,10 +102,33 @@ def test_training_resumes_and_a_finished_refinement_stays(measured_folder):
     assert (measured_folder / "refinement.safetensors").stat().st_mtime_ns == before
 
 
+def test_missing_pixels_are_restored_and_known_ones_come_back_exactly(run):
+    image, mask = images(1, 5)[0], torch.zeros(SHAPE[1:], dtype=torch.bool)
+    mask[1:4, 2:7] = True
+    scale = run.config.data.level_scale
+    restored = run.restore(image, mask=mask, num=3, steps=4)
+    values = values_of(restored, scale)
+    assert values.dtype == np.float32 and restored.levels == 5121
+    assert (values[:, :, ~mask] == image[:, ~mask]).all()
+    assert (restored.spread[:, mask] > 0).any() and (restored.spread[:, ~mask] == 0).all()
+    assert len(np.unique(restored.draws[:, :, mask] % 32)) > 16  # every digit is drawn, not only the coarse level
+
+    broken = np.where(mask, np.nan, image)
+    assert torch.equal(run.restore(broken, mask="nan", num=3, steps=4).draws, restored.draws)
+    other = np.where(mask, 7, image).astype(np.float32)
+    assert torch.equal(run.restore(other, mask=mask, num=3, steps=4).draws, restored.draws)
+
+
 @pytest.mark.filterwarnings("ignore::nelbo.recipes.fitting.AssemblyWarning")
 def test_what_is_not_supported_is_refused(run):
-    with pytest.raises(ConfigurationError, match="cannot be restored yet"):
+    with pytest.raises(ConfigurationError, match="noise needs a model of images of 8 bits"):
         run.restore(images(1, 0)[0], noise=0.1)
+    with pytest.raises(ConfigurationError, match="no pixel is missing"):
+        run.restore(images(1, 0)[0], mask="nan")
+    with pytest.raises(ShapeError, match=r"the damaged image is 3 x 6 x 9 .* the model needs 3 x 6 x 10"):
+        run.restore(images(1, 0)[0][..., :9], mask="nan")
+    with pytest.raises(DataError, match="the mask is 3x2, but the image is 10x6"):
+        run.restore(images(1, 0)[0], mask=np.ones((2, 3), bool))
     with pytest.raises(ConfigurationError, match="images of 5,121 levels need a diffusion model"):
         nelbo.train(images(20, 0), "unused", preset="vae-digits", quantum=0.125, range=(-320, 320), steps=1)
 

@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from nelbo.cli.console import bars, out
-from nelbo.cli.options import JsonOption
+from nelbo.cli.options import JsonOption, MaskOption
 from nelbo.cli.outputs import check_outputs
 from nelbo.cli.results import prints_table, write_results
 from nelbo.data.names import AUTO, read_range
@@ -19,10 +19,10 @@ POLICY = (
     "Supported formats: PNG, JPEG, WebP, BMP and TIFF (detected by content); each page of a TIFF file is an image. "
     "EXIF rotation is applied. Pixels of more than 8 bits are mapped to 8 bits (see --range); signed, 32-bit and "
     "floating-point pixels need --range LOW,HIGH. Transparent images are composited on white. A data set is RGB if "
-    "any image has colour, otherwise L (grey). Arrays (.npy, .npz) are uint8, or have values within 0..255 or 0..1; "
-    "others need --range. Training needs images of the same size, at most 256 pixels per side. Otherwise use `nelbo "
-    "train --size N`, which resizes the shorter side to N and crops the centre. By default, files that cannot be "
-    "decoded are skipped and listed."
+    "any image has colour, otherwise L (grey). Arrays (.npy, .npz, Zarr) are uint8, or have values within 0..255 or "
+    "0..1; others need --range. Training needs images of the same size, at most 256 pixels per side. Otherwise use "
+    "`nelbo train --size N`, which resizes the shorter side to N and crops the centre. By default, files that cannot "
+    "be decoded are skipped and listed."
 )
 MOST_SHOWN = 12  # entries of a list or dictionary
 UNDETERMINED = {"shape": "several sizes; training needs --size"}  # other rows without a value are left out
@@ -32,8 +32,9 @@ def data(
     spec: Annotated[
         str,
         typer.Argument(
-            help="Folder of images, .npy or .npz file, folder of IDX files (MNIST format), WebDataset shards, or the "
-            "name of a built-in data set."
+            help="Folder of images, .npy, .npz or Zarr array, folder of IDX files (MNIST format), WebDataset shards, "
+            "Parquet files, a data set of Hugging Face (hf:OWNER/NAME), a stream of these, or the name of a built-in "
+            "data set."
         ),
     ],
     json: JsonOption = None,
@@ -42,13 +43,14 @@ def data(
     ] = None,
     range: Annotated[str, typer.Option(help=help_of(DataRequest, "range"))] = AUTO,
     quantum: Annotated[float | None, typer.Option(help=help_of(DataRequest, "quantum"))] = None,
+    mask: MaskOption = None,
 ) -> None:
     """Describe a data set: counts, sizes, colour modes and classes, and the files that cannot be used, with reasons."""
     check_outputs({"--json": json}, [spec])
     from nelbo.data import describe
 
     with bars() as bar:
-        options: dict[str, Any] = {"range": read_range(range), "quantum": quantum}
+        options: dict[str, Any] = {"range": read_range(range), "quantum": quantum, "mask": mask}
         values = describe(spec, workers=workers, progress=bar.of("reading images"), **options).to_json()
     if prints_table(json):
         table = Table(title=spec, title_justify="left", show_header=False)

@@ -13,7 +13,10 @@ from nelbo.cli.options import RunArgument
 def export(
     run: RunArgument,
     out: Annotated[
-        str, typer.Option(help="Folder to create, or hf:OWNER/NAME for a repository on the Hugging Face Hub.")
+        str,
+        typer.Option(
+            "--out", "-o", help="Folder to create, or hf:OWNER/NAME for a repository on the Hugging Face Hub."
+        ),
     ],
     format: Annotated[
         str,

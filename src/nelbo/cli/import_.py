@@ -19,7 +19,7 @@ def import_(
             help="Folder in diffusers format, run folder, or hf:OWNER/NAME for a repository on the Hugging Face Hub."
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Run folder to create.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder to create.")],
     size: Annotated[
         int | None,
         typer.Option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,10 +19,12 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
+    from nelbo.data import LevelScale
     from nelbo.restoration import Restoration
     from nelbo.runs import DiffusionRun
 
-PICTURES, ARRAYS = (".png", ".webp", ".bmp", ".tif", ".tiff"), (".npy",)
+DEFAULTS = PICTURE, VALUE = Path("restored.png"), Path("restored.tif")
+PICTURES, VALUES, ARRAYS = (".png", ".webp", ".bmp", ".tif", ".tiff"), (".tif", ".tiff"), (".npy",)
 
 
 def _help(field: str) -> str:
@@ -41,7 +44,7 @@ def restore(
         Path | None,
         typer.Option(
             help="Inpaint: a mask image of the size of the image, or of the model's images: white where pixels are "
-            "missing, black elsewhere."
+            "missing, black elsewhere. Or `nan`, for the pixels of measured values that are NaN."
         ),
     ] = None,
     noise: Annotated[float | None, typer.Option(help=_help("noise"))] = None,
@@ -49,8 +52,15 @@ def restore(
     colour: Annotated[bool, typer.Option("--colour", help=_help("colour"))] = False,
     strength: Annotated[float | None, typer.Option(help=_help("strength"))] = None,
     out: Annotated[
-        Path, typer.Option(help="Output file: one image (.png, .webp, .bmp, .tiff), or all samples (.npy).")
-    ] = Path("restored.png"),
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Output file: one image (.png, .webp, .bmp, .tiff; of measured values .tif), or all samples (.npy). "
+            "Default: restored.png, or restored.tif of measured values.",
+            show_default=False,
+        ),
+    ] = None,
     mean: Annotated[
         bool,
         typer.Option(
@@ -116,38 +126,61 @@ def restore(
         "batch_size": batch_size,
     }
     options = options_from(RestoreOptions, given)  # mistakes are reported before torch is imported
-    if out.suffix.lower() not in PICTURES + ARRAYS:
+    if out is not None and out.suffix.lower() not in PICTURES + ARRAYS:
         raise ConfigurationError(f"--out {out} must end in .png, .webp, .bmp, .tiff or .npy.")
     if spread is not None and num < 2:
         raise ConfigurationError("--spread shows how the draws differ; set --num 2 or more.")
-    check_outputs({"--out": out, "--spread": spread}, [image, mask], model)
+    for each in DEFAULTS if out is None else [out]:
+        check_outputs({"--out": each, "--spread": spread}, [image, mask], model)
     from nelbo.plots import check_ending
-    from nelbo.runs import prepare_damaged
+    from nelbo.runs import DiffusionRun, load_as, prepare_damaged
 
     if spread is not None:
         check_ending(spread, name="spread")
-    run = _load(model, device)
+    run = load_as(DiffusionRun, model, device=device)
+    if (scale := run.config.data.level_scale) is not None:
+        return _restore_measured(run, scale, image, given, mean, out or VALUE, spread)
+    require_pictures(run, model)
     damaged = prepare_damaged(image, options, run.config.data)
     missing = damaged.options.mask
     with bars() as bar:
         restored = run.restore(damaged.pixels, **{**given, "mask": missing}, progress=bar.of("steps"))
-    _write(restored, mean, run.levels, out)
+    _write(restored, mean, run.levels, out or PICTURE)
     if spread is not None:
         _write_spread(damaged.pixels, missing, restored, run.levels, spread)
 
 
-def _load(model: str, device: str | None) -> DiffusionRun:
-    """Load the model, which must have the 256 levels of a picture file."""
-    from nelbo.runs import DiffusionRun, load_as
+def _restore_measured(
+    run: DiffusionRun,
+    scale: LevelScale,
+    image: str,
+    given: Mapping[str, Any],
+    mean: bool,
+    out: Path,
+    spread: Path | None,
+) -> None:
+    """Restore the missing pixels of an image of measured values, and write it in its own type."""
+    from nelbo.data import write_values
+    from nelbo.runs import values_of
 
-    run = load_as(DiffusionRun, model, device=device)
-    run.require_restorable()
+    if spread is not None:
+        raise ConfigurationError("--spread needs a model of images of 8 bits; write all samples to a .npy file.")
+    if out.suffix.lower() not in (*VALUES, *ARRAYS):
+        raise ConfigurationError(f"--out {out} must end in .tif, .tiff or .npy: the image has measured values.")
+    with bars() as bar:
+        restored = run.restore(image, **given, progress=bar.of("steps"))
+    values = values_of(restored, scale, mean=mean)
+    write_values(out, values if mean or out.suffix.lower() in ARRAYS else values[0])
+    say(f"the restored image is in {out}")
+
+
+def require_pictures(run: DiffusionRun, model: str) -> None:
+    """Check that the model has the 256 levels of a picture file."""
     if run.levels != 256:
         raise ConfigurationError(
             f"the model {model} has {run.levels} levels, but pictures have 256; restore arrays in Python with "
             "`run.restore`."
         )
-    return run
 
 
 def _write(restored: Restoration, mean: bool, levels: int, out: Path) -> None:

@@ -45,8 +45,10 @@ def sample(
     out: Annotated[
         Path,
         typer.Option(
+            "--out",
+            "-o",
             help="Output file: a grid of all images (.png, .webp; a single image in its own size), or their pixels "
-            "(.npy). A name without an ending is a folder, for one PNG file per image, or TIFF file of measured values."
+            "(.npy). A name without an ending is a folder, for one PNG (measured values: TIFF) file per image.",
         ),
     ] = Path("samples.png"),
     num: Annotated[int, typer.Option("--num", "-n", min=1, help="Number of images.")] = 64,

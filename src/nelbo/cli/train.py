@@ -40,13 +40,17 @@ def _of_data(name: str) -> str:
 
 
 def train(
-    out: Annotated[Path, typer.Option(help="Run folder to write. If it contains an unfinished run, training resumes.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", help="Run folder to write. If it contains an unfinished run, training resumes."),
+    ],
     data: Annotated[
         str | None,
         typer.Option(
             help="Images: digits, fashion-mnist, toy:NAME (moons, spiral, checkerboard, eight-gaussians), a folder of "
-            "images, a .npy or .npz file, a folder of IDX files (MNIST format), or WebDataset shards. Not needed to "
-            "resume."
+            "images, a .npy, .npz or Zarr array, a folder of IDX files (MNIST format), WebDataset shards, "
+            "hf:OWNER/NAME or Parquet files; or a stream: the URL of shards, or stream: before the others. Not needed "
+            "to resume."
         ),
     ] = None,
     preset: Annotated[
@@ -62,6 +66,7 @@ def train(
     mode: Annotated[str | None, typer.Option(help=_of_data("mode"))] = None,
     held_out: Annotated[float | None, typer.Option(help=_of_data("held_out"))] = None,
     on_reject: Annotated[str | None, typer.Option(help=_of_data("on_reject"))] = None,
+    num_images: Annotated[int | None, typer.Option(help=_of_data("num_images"))] = None,
     mask: MaskOption = None,
     table: TableOption = None,
     condition_images: ConditionImagesOption = None,
@@ -110,7 +115,7 @@ def train(
     if preset is not None:
         known(preset, PRESETS, "preset")  # before torch is imported
     reading: dict[str, Any] = {"mode": mode, "held_out": held_out, "on_reject": on_reject, "quantum": quantum}
-    reading |= {"mask": mask, "table": table, "condition_images": condition_images}
+    reading |= {"mask": mask, "table": table, "condition_images": condition_images, "num_images": num_images}
     reading |= {"size": read_size(size), "range": None if range is None else read_range(range)}
     reading = {name: value for name, value in reading.items() if value is not None}
     _train(data, reading, out, preset, overrides, tensorboard, pictures, verbose)

@@ -10,7 +10,8 @@ from torch import Tensor
 from nelbo.codec.channel_plan import INTEGER, REMEDY, ChannelPlan, stored
 from nelbo.errors import ConfigurationError, RunError
 from nelbo.networks.pixel_options import PixelOptions
-from nelbo.networks.pixels import INPUT, LARGEST_VALUE, IntegerNetwork, weight_shapes
+from nelbo.networks.pixel_windows import largest_input
+from nelbo.networks.pixels import LARGEST_VALUE, IntegerNetwork, weight_shapes
 
 EXACT = float(1 << 53)  # every integer up to here is a float64
 
@@ -58,7 +59,7 @@ class CodecPlan(ChannelPlan):
         for layer, shape in enumerate(weight_shapes(options)):
             weights.append(stored(tensors, _name("weight", layer), shape).double())
             biases.append(stored(tensors, _name("bias", layer), shape[:1]).double())
-            largest = max(4 * options.levels, INPUT) if layer == 0 else LARGEST_VALUE
+            largest = max(4 * options.levels, largest_input(options)) if layer == 0 else LARGEST_VALUE
             if float((largest * weights[-1].abs().flatten(1).sum(1) + biases[-1].abs()).max()) >= EXACT:
                 raise RunError(f"the codec plan's tensor {_name('weight', layer)} has sums beyond 2^53; {REMEDY}")
         return cls(
@@ -87,7 +88,7 @@ class CodecPlan(ChannelPlan):
 def _sizes(options: PixelOptions) -> list[int]:
     """Return the fields of the options, without those that an earlier version did not have if they are the defaults."""
     sizes, defaults = list(astuple(options)), list(astuple(PixelOptions()))
-    for earlier in (3, 5):
+    for earlier in (3, 5, 6):
         if sizes[earlier:] == defaults[earlier:]:
             return sizes[:earlier]
     return sizes

@@ -17,6 +17,7 @@ from .pictures import Picture, read_picture, read_pictures
 from .preparing import Prepared, load_for_model
 from .report import DataReport, describe
 from .scale import LevelScale
+from .stream_dataset import Example, ExampleStream, StreamDataset
 from .toy_sets import toy, toy_log_density, toy_masses, toy_score
 from .values import read_values, write_values
 
@@ -29,6 +30,8 @@ __all__ = [
     "ConditionedDataset",
     "DataReport",
     "DataWarning",
+    "Example",
+    "ExampleStream",
     "Filled",
     "FolderDataset",
     "ImageDataset",
@@ -41,6 +44,7 @@ __all__ = [
     "Scale",
     "Single",
     "Split",
+    "StreamDataset",
     "Takes",
     "TrainingStream",
     "absolute_spec",

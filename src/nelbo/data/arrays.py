@@ -1,8 +1,7 @@
-"""Images in NumPy's `.npy` and `.npz` files."""
+"""From arrays of any type and layout to images of levels."""
 
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,95 +9,37 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nelbo.data.datasets import ArrayDataset, Loaded
+from nelbo.data.datasets import Loaded
 from nelbo.data.depth import to_levels
 from nelbo.data.folders import DataWarning
 from nelbo.data.names import AUTO, FULL, Range
-from nelbo.data.stored import printable
 from nelbo.display import counted
 from nelbo.errors import DataError, option, warn
-from nelbo.files import refuse_pointer
 
 Array = NDArray[Any]
-MAX_CLASSES = 1_000_000
 ARRAY_KINDS = ("arrays", "memory")  # the sources that are not made of files of images
 CHUNK = 1024  # images that are looked at together
 DARK = 32  # a set whose levels are all below it is nearly black
 
 
-def load_arrays(path: Path, range: Range | str = AUTO) -> Loaded:
-    """Load a `.npy` file of images, or a `.npz` file of `images` and optional `labels`, `levels` and `class_names`.
+def known_values(array: Array, name: str) -> tuple[Array, NDArray[np.bool_] | None]:
+    """Return an array with its NaN, which are missing pixels, replaced, and where they were; None if nowhere.
 
-    A `.npz` file with a single array may give it any name; `arr_0` and `arr_1`, the names that NumPy gives, are images
-    and labels. Images are N x H x W, N x H x W x C or N x C x H x W with C = 1 or 3, uint8 or of a type that
-    `as_levels` converts. `levels` is K, 256 if absent. `labels` are integers (N,), -1 for no class. Pickled objects are
-    never loaded.
+    The value in place of NaN is the smallest of the array, so that the range of the values stays the same; it is never
+    read. An array of NaN only is returned as it is.
 
-    Args:
-        range: see `as_levels`.
-
-    Raises:
-        DataError: the file is damaged, or an array has another type, shape or range; a pixel of value K or more.
+    Warns:
+        DataWarning: there is NaN.
     """
-    arrays = _read(path)
-    levels = arrays.get("levels", np.asarray(256))
-    if levels.shape != () or levels.dtype.kind not in "iu":
-        raise DataError(f"{path}: `levels` is {levels.dtype} of shape {levels.shape}; expected one whole number.")
-    pixels, num_levels = as_levels(arrays["images"], str(path), range)
-    images = as_images(pixels, str(path))
-    labels = _as_labels(arrays["labels"], len(images), path) if "labels" in arrays else None
-    class_names: tuple[str, ...] = ()
-    if labels is not None:
-        number = max(int(labels.max()) + 1, 0)
-        class_names = tuple(map(str, np.atleast_1d(arrays.get("class_names", np.arange(number)))))
-        if len(class_names) < number:
-            raise DataError(
-                f"{path}: `class_names` has {counted(len(class_names), 'name')}, but the labels go up to {number - 1}; "
-                "give one name per label."
-            )
-    known = int(levels) if "levels" in arrays else num_levels
-    if not 2 <= known <= 256:
-        raise DataError(f"{path}: levels is {known}; expected 2 to 256, or for more {option('quantum', 1)}.")
-    dataset = ArrayDataset(images, known, labels, printable(path.stem), class_names)
-    given = arrays["images"]
-    return Loaded("arrays", dataset, limits=limits_of(given, range), are_values=are_values(given, range))
+    if array.dtype.kind != "f" or not (missing := np.isnan(array)).any() or missing.all():
+        return array, None
+    warn(f"{name} has NaN ({missing.mean():.2%} of its values): missing pixels, which no model reads.", DataWarning)
+    return np.where(missing, np.nanmin(array), array), missing
 
 
-def _read(path: Path) -> dict[str, Array]:
-    """Return the arrays of a file by name, the images as `images`.
-
-    Raises:
-        DataError: the file is damaged, or holds pickled objects or no images.
-    """
-    try:
-        content = np.load(path, allow_pickle=False)
-        if isinstance(content, np.ndarray):
-            return {"images": content}
-        with content:
-            arrays = {name: content[name] for name in content.files}
-    except Exception as error:  # damage makes the decoders raise almost any error: zlib.error, SyntaxError, MemoryError
-        refuse_pointer(path, DataError)
-        raise DataError(
-            f"{path} cannot be read ({_cause(error)}); expected a {path.suffix} file of arrays without pickled "
-            "objects. Copy a damaged file again."
-        ) from error
-    if damaged := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
-        raise DataError(f"{path}: {damaged[0]!r} is no array; the file is damaged: copy or save it again.")
-    if "images" not in arrays and len(arrays) == 1:
-        return {"images": next(iter(arrays.values()))}
-    if set(arrays) == {"arr_0", "arr_1"}:
-        return {"images": arrays["arr_0"], "labels": arrays["arr_1"]}
-    if "images" not in arrays:
-        raise DataError(
-            f"{path} holds {', '.join(arrays) or 'no array'}; expected `images` and optionally `labels`, `levels` and "
-            "`class_names`."
-        )
-    return arrays
-
-
-def _cause(error: Exception) -> str:
-    """Return the first line of an error's message, or its type."""
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+def as_missing(missing: NDArray[np.bool_] | None) -> Tensor | None:
+    """Return a mask in the layout of images, bool (N, C, H, W)."""
+    return None if missing is None else as_images(missing.astype(np.uint8), "the mask").bool()
 
 
 def as_levels(array: Array, name: str, range: Range | str = AUTO) -> tuple[Array, int]:
@@ -170,10 +111,11 @@ def _advice(array: Array, low: Any, high: Any) -> str:
             f"and all its values are {low}, from which no range follows; expected uint8, levels 0..255. Check the "
             f"data, or give the values that become 0 and 255, such as {option('range', '0,1000')}."
         )
+    quantum = 1 if array.dtype.kind in "iu" else 0.01
     return (
         f"from {low} to {high}; expected uint8, levels 0..255. Train with {option('range', f'{low},{high}')} or other "
-        "values that become 0 and 255, or scale it first, for example "
-        f"(255 * (x.astype(float) - {low}) / ({high} - {low})).round().astype('uint8')."
+        f"values that become 0 and 255, keep the values by {option('quantum', quantum)}, or scale them first, for "
+        f"example (255 * (x.astype(float) - {low}) / ({high} - {low})).round().astype('uint8')."
     )
 
 
@@ -284,17 +226,3 @@ def _one_or_several(array: Array, name: str, channels: int | None) -> Array:
         f"{counted(colours, 'channel')} or {counted(n, 'grey image')} of {height} x {width} pixels; give one image as "
         f"{one}, and grey images as array[:, None]."
     )
-
-
-def _as_labels(array: Array, number: int, path: Path) -> Tensor:
-    """Check the labels of `number` images and return them as int64 (N,)."""
-    if array.shape != (number,) or array.dtype.kind not in "iu":
-        raise DataError(
-            f"{path}: `labels` is {array.dtype} of shape {array.shape}; expected {counted(number, 'whole number')}."
-        )
-    if array.min() < -1 or array.max() >= MAX_CLASSES:
-        raise DataError(
-            f"{path}: labels range from {array.min()} to {array.max()}; expected 0..{MAX_CLASSES - 1:,}, or -1 for no "
-            "class."
-        )
-    return torch.from_numpy(array.astype(np.int64))

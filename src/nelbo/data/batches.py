@@ -44,13 +44,18 @@ class TrainingStream:
         batch_size: B, the global batch over all processes.
         seed: seeds the permutation of each epoch, together with the epoch number.
         start: position of the first example of step 0.
+        window: the permutation of an epoch keeps the order of windows of so many examples and shuffles each of them,
+            for sets that are read from their beginning; None shuffles the whole set.
     """
 
-    def __init__(self, dataset_length: int, batch_size: int, seed: int, start: int = 0) -> None:
+    def __init__(
+        self, dataset_length: int, batch_size: int, seed: int, start: int = 0, window: int | None = None
+    ) -> None:
         for name, value, least in (
             ("the length of the data set", dataset_length, 1),
             (option("batch_size"), batch_size, 1),
             ("start", start, 0),
+            ("window", 1 if window is None else window, 1),
         ):
             if value < least:
                 raise ConfigurationError(f"{name} is {value}; expected at least {least}.")
@@ -58,7 +63,8 @@ class TrainingStream:
         self.batch_size = batch_size
         self.seed = seed
         self.start = start
-        self._latest: tuple[int, Tensor] = (-1, torch.empty(0))
+        self.window = min(dataset_length, window or dataset_length)
+        self._latest: tuple[tuple[int, int], Tensor] = ((-1, -1), torch.empty(0))
 
     def indices(self, step: int) -> Tensor:
         """Return the examples of global batch `step` (0-based), int64 (B,)."""
@@ -68,16 +74,23 @@ class TrainingStream:
         end = position + self.batch_size
         while position < end:
             epoch, offset = divmod(position, self.dataset_length)
-            piece = self._permutation(epoch)[offset : offset + end - position]
+            number, offset = divmod(offset, self.window)
+            piece = self._permutation(epoch, number)[offset : offset + end - position]
             pieces.append(piece)
             position += len(piece)
         return torch.cat(pieces)
 
-    def _permutation(self, epoch: int) -> Tensor:
-        """Return the order of an epoch, int64 (n,). The latest is cached, because consecutive steps share it."""
-        if self._latest[0] != epoch:
-            generator = torch.Generator().manual_seed(derived_seed(self.seed, ORDER, epoch))
-            self._latest = (epoch, torch.randperm(self.dataset_length, generator=generator))
+    def _permutation(self, epoch: int, number: int) -> Tensor:
+        """Return the order of a window of an epoch, int64 (window,). The latest is cached: consecutive steps share it.
+
+        Window 0, which may be the whole set, has the seed of the epoch.
+        """
+        if self._latest[0] != (epoch, number):
+            first = number * self.window
+            seed = derived_seed(self.seed, ORDER, epoch, *([number] if number else []))
+            length = min(self.window, self.dataset_length - first)
+            order = first + torch.randperm(length, generator=torch.Generator().manual_seed(seed))
+            self._latest = ((epoch, number), order)
         return self._latest[1]
 
 
@@ -99,7 +112,8 @@ def loader(
         rank: the number of this training process, from 0.
         world: how many training processes there are.
         workers: worker processes. None starts up to `MOST_WORKERS` for a set that is decoded as it is read, and none
-            for a set in memory, which workers would not speed up.
+            for a set in memory, which workers would not speed up. A set that is read from its beginning has at most
+            one, because each worker would read all of it.
 
     Raises:
         ConfigurationError: `world` does not divide the batch, or `stream` was made for another number of images.
@@ -119,6 +133,8 @@ def loader(
         workers = 0 if dataset.in_memory else min(MOST_WORKERS, usable_processors())
     if workers < 0:
         raise ConfigurationError(f"{option('workers')} is {workers}; expected 0 or more.")
+    if dataset.window is not None:
+        workers = min(workers, 1)
     return _batches(_Steps(dataset, stream, rank, world), start_step, workers)
 
 

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from nelbo.condition import Condition, ConditionLike
 from nelbo.data.names import Range
-from nelbo.data.scale import MOST_LEVELS, LevelScale
+from nelbo.data.scale import LevelScale, check_levels, dtype_of
 from nelbo.display import Displayed, counted, pngs
 from nelbo.errors import DataError, ShapeError, option
 
@@ -62,9 +62,12 @@ class ImageDataset(Displayed, Dataset[Tensor], ABC):
         class_names: the name of each class, by label.
         rejects: files that were left out, with reasons.
         in_memory: whether the pixels are in memory; if not, `images` decodes them at each call.
+        window: the number of images within which training shuffles a set that is read from its beginning; None for a
+            set whose images can be read in any order.
     """
 
     in_memory: bool = True
+    window: int | None = None
 
     def __init__(
         self,
@@ -144,6 +147,10 @@ class ImageDataset(Displayed, Dataset[Tensor], ABC):
         """Return at most `most` images, evenly spread over the set, so that sets sorted by class keep every class."""
         num = min(most, len(self))
         return self.subset(torch.arange(num) * len(self) // max(num, 1))
+
+    def at_random(self) -> "ImageDataset":
+        """Return images that can be read in any order: this set; of one that is read from its beginning, the first."""
+        return self
 
     def located(self) -> "ImageDataset":
         """Return the set for another process: files by absolute paths, because its working folder may differ."""
@@ -230,6 +237,7 @@ class Loaded:
 
     Attributes:
         are_values: the levels are the values of an array as they were.
+        missing: bool (N, C or 1, H, W), true for missing pixels of the training part; None if there are none.
     """
 
     kind: str
@@ -237,6 +245,7 @@ class Loaded:
     test: ImageDataset | None = None
     limits: Range | None = None
     are_values: bool = False
+    missing: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -279,20 +288,3 @@ class Split(Displayed):
                 f"unseen image to measure on; add images, or raise {option('held_out')}."
             )
         return self.test
-
-
-def check_levels(images: Tensor, levels: int, name: str) -> None:
-    """Raise a `DataError` if a pixel is not a level 0..K-1, with the value found."""
-    if not 2 <= levels <= MOST_LEVELS:
-        raise DataError(f"{name}: levels is {levels}; images have 2 to {MOST_LEVELS:,} levels.")
-    if not images.numel() or levels == 256:
-        return
-    if (top := int(images.max())) >= levels:
-        raise DataError(f"{name}: a pixel has the value {top}, but with {levels} levels the largest is {levels - 1}.")
-    if (least := int(images.min())) < 0:
-        raise DataError(f"{name}: a pixel has the value {least}; the smallest level is 0.")
-
-
-def dtype_of(levels: int) -> torch.dtype:
-    """Return the type of images of K levels."""
-    return torch.uint8 if levels <= 256 else torch.int32

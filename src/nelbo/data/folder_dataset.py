@@ -1,7 +1,7 @@
 """A set of images that stay in their files."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from torch import Tensor
 from nelbo.data.datasets import ImageDataset, Reject
 from nelbo.data.decoding import pixels_of
 from nelbo.data.names import MODE_OF, Range
-from nelbo.data.stored import StoredImage
+from nelbo.data.stored import StoredImage, StoredImages
 from nelbo.errors import DataError
 
 
@@ -31,7 +31,7 @@ class FolderDataset(ImageDataset):
 
     def __init__(
         self,
-        files: Sequence[StoredImage],
+        files: Iterable[StoredImage],
         shape: tuple[int, int, int],
         fitted: bool,
         labels: Tensor | None = None,
@@ -41,7 +41,7 @@ class FolderDataset(ImageDataset):
         limits: Range | None = None,
     ) -> None:
         super().__init__(name, shape, 256, labels, class_names, rejects)
-        self.files = list(files)
+        self.files = files if isinstance(files, StoredImages) else StoredImages(files)
         self.fitted = fitted
         self.limits = limits
 
@@ -56,15 +56,14 @@ class FolderDataset(ImageDataset):
 
     def subset(self, indices: Tensor) -> "FolderDataset":
         """Return a set of the files at `indices` (int64), in that order, with the rejects of the whole set."""
-        files = [self.files[int(index)] for index in indices]
         labels = None if self.labels is None else self.labels[indices]
         rest = (self.name, self.class_names, self.rejects, self.limits)
-        return FolderDataset(files, self.shape, self.fitted, labels, *rest)
+        return FolderDataset(self.files.taken(indices), self.shape, self.fitted, labels, *rest)
 
     def located(self) -> "FolderDataset":
         """Return the set with the absolute paths of its files, without the rejects."""
         rest = (self.labels, self.name, self.class_names, (), self.limits)
-        return FolderDataset([file.located() for file in self.files], self.shape, self.fitted, *rest)
+        return FolderDataset((file.located() for file in self.files), self.shape, self.fitted, *rest)
 
     def _read(self, stored: StoredImage) -> Tensor:
         channels, height, width = self.shape

@@ -15,7 +15,7 @@ from torch import Tensor
 from nelbo.data.datasets import Reject
 from nelbo.data.names import ARRAY_ENDINGS, IMAGE_ENDINGS, OTHER_PICTURES, PAGED_ENDINGS, SHARD_ENDING
 from nelbo.data.parts import Folders, parts_of
-from nelbo.data.stored import SIGNATURE_BYTES, StoredImage, format_of, printable
+from nelbo.data.stored import SIGNATURE_BYTES, StoredImage, StoredImages, format_of, printable
 from nelbo.data.tiff import pages_of
 from nelbo.display import counted
 from nelbo.errors import NelboWarning
@@ -51,14 +51,14 @@ class Listing:
     """
 
     name: str
-    images: list[StoredImage]
+    images: StoredImages
     classes: list[str | None]
     rejects: list[Reject] = field(default_factory=list)
     ignored: Counter[str] = field(default_factory=Counter)
     held_out: Set[str] = frozenset()
     note: str = ""
     unread: set[str] = field(default_factory=set)
-    unused: list[StoredImage] = field(default_factory=list)
+    unused: StoredImages = field(default_factory=StoredImages)
 
     def warn(self) -> None:
         """Issue a `DataWarning` with the note, and one for pictures that are not read."""
@@ -99,10 +99,12 @@ class Listing:
 
     def where(self, kept: Sequence[bool]) -> "Listing":
         """Return the listing of some of the images (one entry of `kept` per image); the others are unused."""
-        images = [image for image, keep in zip(self.images, kept, strict=True) if keep]
+        if all(kept):
+            return replace(self)
+        images = StoredImages(image for image, keep in zip(self.images, kept, strict=True) if keep)
         classes = [name for name, keep in zip(self.classes, kept, strict=True) if keep]
-        unused = [image for image, keep in zip(self.images, kept, strict=True) if not keep]
-        return replace(self, images=images, classes=classes, unused=self.unused + unused)
+        left = (image for image, keep in zip(self.images, kept, strict=True) if not keep)
+        return replace(self, images=images, classes=classes, unused=StoredImages((*self.unused, *left)))
 
 
 def list_folder(root: Path) -> Listing:
@@ -114,7 +116,7 @@ def list_folder(root: Path) -> Listing:
     come first, so loops end. Folders named like parts of a data set (`train`, `test`, `val`) are its parts, not
     classes; see `parts_of`.
     """
-    listing = Listing(printable(os.path.basename(os.path.realpath(root))), [], [])
+    listing = Listing(printable(os.path.basename(os.path.realpath(root))), StoredImages(), [])
     if not os.path.isdir(root):
         listing.add(StoredImage(str(root)), None)
         return listing

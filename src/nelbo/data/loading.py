@@ -3,10 +3,12 @@
 import os
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from nelbo.data.array_places import in_place
 from nelbo.data.beside import Beside
 from nelbo.data.conditions import of_one_scale
 from nelbo.data.conforming import split_loaded
@@ -15,7 +17,7 @@ from nelbo.data.given import collect
 from nelbo.data.held_out import check_held_out
 from nelbo.data.inputs import Images
 from nelbo.data.measured import load_measured
-from nelbo.data.missing import array_with_nan, without_nan
+from nelbo.data.missing import with_missing, without_nan
 from nelbo.data.names import (
     AUTO,
     MEMORY_BUDGET,
@@ -25,16 +27,17 @@ from nelbo.data.names import (
     Range,
     Size,
     check_measured,
+    is_stream,
     path_of,
     read_range,
     read_size,
     spec_of,
 )
-from nelbo.data.npy_dataset import in_place
 from nelbo.data.ranges import choice_of_range
 from nelbo.data.scanning import build, first, scan
-from nelbo.data.sources import open_source
+from nelbo.data.sources import Listed, open_source
 from nelbo.data.stored import digest_of_names
+from nelbo.data.streams import check_stream, load_stream
 from nelbo.display import counted
 from nelbo.errors import ConfigurationError, DataError, option, shown
 from nelbo.options import check_whole, is_one_of
@@ -58,6 +61,7 @@ def load_data(
     mask: Any = None,
     table: Any = None,
     condition_images: Any = None,
+    num_images: int | None = None,
 ) -> Split:
     """Load the images that `spec` names or holds, split into a training part and a held-out part.
 
@@ -67,7 +71,9 @@ def load_data(
 
     Args:
         spec: "digits", "fashion-mnist", "toy:NAME", or a path: a folder of images (classes from its sub-folders), one
-            image, an IDX folder, a `.npy` or `.npz` file, a `.tar` shard, a folder of them, or `shards/{000..009}.tar`.
+            image, an IDX folder, a `.npy` or `.npz` file, a `.tar` shard, a folder of them, or `shards/{000..009}.tar`;
+            a data set of Hugging Face, "hf:OWNER/NAME", a folder that `save_to_disk` wrote, or Parquet files; or a
+            stream, "stream:" before shards or such a data set, or the URL of shards (see `StreamDataset`).
             A built-in name goes before a path of that name; write ./digits for the folder. Or images in memory: an
             array, a tensor, a list of images of any kind, a data set, or a `Split`, which is used as it is.
         size: side, (H, W) or "WIDTHxHEIGHT" in pixels, to which images are resized and cropped; needed where sizes
@@ -95,6 +101,8 @@ def load_data(
         table: numbers to condition on: a CSV file with the column `image` of file names, or numbers (N, V).
         condition_images: images to condition on: a folder with the names of the images; or N images in memory. They are
             as large as the images, or smaller by a whole factor.
+        num_images: number of images of a stream, held-out ones included, if its source does not state it; None to count
+            them by reading it once. None for other data.
 
     Raises:
         DataError: the data is missing, empty or damaged, has several sizes, or is larger than `largest`.
@@ -117,21 +125,32 @@ def load_data(
     if largest is not None:
         check_whole("largest", largest)
     check_held_out(held_out)
-
+    if num_images is not None:
+        check_whole("num_images", num_images, 2)
+    if isinstance(spec, str) and is_stream(spec):
+        check_stream(spec, quantum, Beside(mask, table, condition_images))
+        options = (on_reject, num_images, workers, progress, None if shape else largest, range)
+        return load_stream(spec, shape, mode, held_out, *options)
+    if num_images is not None:
+        raise ConfigurationError(f"{option('num_images')} is for a stream, which {shown(spec)} is not; leave it out.")
     if quantum is not None:
         check_measured(quantum, shape, mode)
     if quantum is not None and not isinstance(spec, ImageDataset | Split):
         beside = Beside(mask, table, condition_images)
         return of_one_scale(load_measured(spec, range, quantum, held_out, on_reject, seed, beside))
     largest = largest if shape is None else None
-    spec, beside = without_nan(array_with_nan(spec), Beside(mask, table, condition_images))
-    attach = partial(beside.attached, files=None, root=None) if beside.given else None
+    spec, beside = without_nan(spec, Beside(mask, table, condition_images))
+    source: Loaded | Listed
+    root: Path | None = None
     if not isinstance(spec, str | os.PathLike):
-        loaded = collect(spec, shape, mode, range)
-        return of_one_scale(split_loaded(loaded, shape, mode, largest, range, held_out, seed, attach))
-    spec = spec_of(spec)
-    source = in_place(spec, range, memory_budget) or open_source(spec, seed, range)
+        source = collect(spec, shape, mode, range)
+    else:
+        spec = spec_of(spec)
+        root = path_of(spec)
+        source = in_place(spec, range, memory_budget) or open_source(spec, seed, range)
     if isinstance(source, Loaded):
+        beside = with_missing(beside, source.missing, f"the images of {source.train.name}")
+        attach = partial(beside.attached, files=None, root=None) if beside.given else None
         return of_one_scale(split_loaded(source, shape, mode, largest, range, held_out, seed, attach))
     source.listing.warn()
     found = scan(source.listing, shape, workers, progress, memory_budget, largest, range)
@@ -142,7 +161,7 @@ def load_data(
             f"such files, or leave them out with {option('on_reject', 'skip')}."
         )
     built = build(found, shape, mode, memory_budget)
-    whole, held = beside.attached(built, found.files, path_of(spec), resized=shape is not None), None
+    whole, held = beside.attached(built, found.files, root, resized=shape is not None), None
     if source.listing.held_out:
         apart = torch.tensor([stored.path in source.listing.held_out for stored in found.files])
         whole, held = whole.subset((~apart).nonzero().flatten()), whole.subset(apart.nonzero().flatten())

@@ -47,7 +47,12 @@ OTHER_PICTURES = frozenset(
     )
 )
 ARRAY_ENDINGS = (".npy", ".npz")
+ZARR_ENDINGS = (".zarr", ".zarr.zip")
 SHARD_ENDING = ".tar"
+TABLE_ENDING = ".parquet"
+HUB_PREFIX = "hf:"  # begins the name of a data set on the Hugging Face Hub
+STREAM_PREFIX = "stream:"  # begins the spec of a source to read from its beginning only
+URLS = ("http://", "https://", "gs://")
 
 DIGITS, FASHION_MNIST, TOY_PREFIX = "digits", "fashion-mnist", "toy:"
 TOY_NAMES = ("moons", "spiral", "eight-gaussians", "checkerboard")
@@ -87,9 +92,21 @@ def path_of(spec: str) -> Path:
 def absolute_spec(spec: str) -> str:
     """Return a spec that names the same data in every working folder.
 
-    A built-in name stays as it is, and so does that of images in memory; a path or pattern becomes absolute.
+    A built-in name stays as it is, and so does that of images in memory, on the Hub or behind a URL; a path or pattern
+    becomes absolute.
+
+    >>> absolute_spec("stream:hf:owner/name"), absolute_spec("stream:/shards/{0..9}.tar")
+    ('stream:hf:owner/name', 'stream:/shards/{0..9}.tar')
     """
-    return spec if spec in BUILT_IN or spec.startswith(MEMORY_PREFIX) else os.path.realpath(path_of(spec))
+    if spec.startswith(STREAM_PREFIX):
+        return STREAM_PREFIX + absolute_spec(spec.removeprefix(STREAM_PREFIX))
+    stays = spec in BUILT_IN or spec.startswith((MEMORY_PREFIX, HUB_PREFIX, *URLS))
+    return spec if stays else os.path.realpath(path_of(spec))
+
+
+def is_stream(spec: str) -> bool:
+    """Return whether a spec names a source that is read from its beginning only."""
+    return spec.startswith((STREAM_PREFIX, *URLS))
 
 
 def read_size(size: int | Size | str | None) -> int | Size | None:

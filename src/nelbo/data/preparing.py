@@ -2,16 +2,16 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from nelbo.data.array_places import in_place
 from nelbo.data.conforming import conformed
 from nelbo.data.datasets import ArrayDataset, ImageDataset, Loaded
 from nelbo.data.image_names import FileNames, names_of
 from nelbo.data.names import AUTO, CHANNELS, FULL, MEMORY_BUDGET, MODE_OF, Mode, Range, Size, spec_of
-from nelbo.data.npy_dataset import in_place
 from nelbo.data.pictures import Picture
 from nelbo.data.ranges import DeepImages
 from nelbo.data.scanning import build, scan, warn_of_losses
@@ -31,12 +31,14 @@ class Prepared(Brief):
         names: the name of each image.
         resized: number of images that were resized and cropped.
         converted: number of coloured images that were converted to grey.
+        missing: bool (N, C or 1, H, W), true for missing pixels of an array with NaN; None for none.
     """
 
     images: ImageDataset
     names: Sequence[str]
     resized: int = 0
     converted: int = 0
+    missing: Tensor | None = None
 
     @property
     def note(self) -> str:
@@ -81,7 +83,8 @@ def load_for_model(
     spec = spec_of(spec)
     source = in_place(spec, limits or AUTO, memory_budget) or open_source(spec, seed=0, range=limits or AUTO)
     if isinstance(source, Loaded):
-        return _prepared(source.test or source.train, size, mode if resize else None)
+        prepared = _prepared(source.test or source.train, size, mode if resize else None)
+        return replace(prepared, missing=source.missing)
     listing = source.listing
     listing.warn()
     if listing.held_out:

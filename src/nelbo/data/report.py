@@ -6,21 +6,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
+import torch
 
 from nelbo.data.arrays import warn_of_low_levels
 from nelbo.data.beside import Beside
 from nelbo.data.datasets import ImageDataset, Loaded, Reject
-from nelbo.data.given import collect
-from nelbo.data.missing import array_with_nan, without_nan
-from nelbo.data.names import AUTO, CHANNELS, MODE_OF, Range, read_range, spec_of
+from nelbo.data.measured import masked, warn_of_rounding
+from nelbo.data.missing import with_missing
+from nelbo.data.names import AUTO, CHANNELS, MODE_OF, Range, is_stream, path_of, read_range, spec_of
 from nelbo.data.ranges import choice_of_range
 from nelbo.data.scale import LevelScale, extremes
-from nelbo.data.scanning import Scan, scan
+from nelbo.data.scanning import Scan, build, scan
 from nelbo.data.sources import Listed, open_source
 from nelbo.data.stored import printable
+from nelbo.data.streams import check_stream, first_images
 from nelbo.data.values import read_values
 from nelbo.display import Displayed, Frame, bars, counted, data_frame
+from nelbo.errors import DataError, option
 from nelbo.options import check_whole, known
 from nelbo.progress import Progress
 
@@ -38,8 +40,8 @@ class DataReport(Displayed):
 
     Attributes:
         spec: the spec that was described.
-        kind: digits, fashion-mnist, toy, idx, arrays, folder or shards.
-        count: number of usable images.
+        kind: digits, fashion-mnist, toy, idx, arrays, datasets, folder, shards or stream.
+        count: number of usable images; of a stream, among the first ones, the only ones that are read.
         shape: (C, H, W) of the set, or None if sizes differ (training then needs `size`).
         sizes: number of images by size, "WIDTHxHEIGHT".
         modes: number of images by the mode of their file (Pillow's names).
@@ -53,7 +55,7 @@ class DataReport(Displayed):
         range: the values of those images that become 0 and 255; None for those of the depth of each file. Of measured
             values, those of the first and the last level.
         quantum: the difference between the values of two levels of measured values; None for images of 8 bits.
-        missing: share of the values that are NaN: missing pixels.
+        missing: share of the values that are missing pixels: NaN, or white in the mask.
     """
 
     spec: str
@@ -84,7 +86,7 @@ class DataReport(Displayed):
             "modes": _most_common(self.modes),
             "values": "" if self.values is None else f"{self.values[0]:.6g} to {self.values[1]:.6g} in the files",
             "levels": "" if self.quantum is None or self.range is None else self._levels_in_words(self.range),
-            "missing": f"{self.missing:.2%} of the values (NaN)" if self.missing else "",
+            "missing": f"{self.missing:.2%} of the values" if self.missing else "",
             "classes": _most_common(self.classes),
             "rejects": self._rejects_in_words(),
             "ignored": _most_common(self.ignored),
@@ -140,6 +142,7 @@ def describe(
     progress: Progress | bool | None = None,
     range: Range | str = AUTO,
     quantum: float | None = None,
+    mask: Any = None,
 ) -> DataReport:
     """Report on the images that `spec` names (see `load_data`).
 
@@ -151,9 +154,11 @@ def describe(
         progress: True for a progress bar, or a function that is called with (images done, images in all).
         range: see `load_data`.
         quantum: see `load_data`.
+        mask: see `load_data`. Every picture of a folder is read.
 
     Raises:
-        DataError: `spec` names nothing, or an array or IDX file is damaged.
+        DataError: `spec` names nothing, or an array or IDX file is damaged; an image has no mask, or the images have
+            several sizes and a mask.
         ConfigurationError: an invalid argument.
 
     Warns:
@@ -163,24 +168,32 @@ def describe(
     if workers is not None:
         check_whole("workers", workers, 0)
     if quantum is not None:
-        return _describe_values(spec, range, quantum)
-    if (array := array_with_nan(spec)) is not spec:
-        images, beside = without_nan(array, Beside())
-        whole = _describe_loaded(spec, collect(images, None, None, range))
-        return replace(whole, kind="arrays", missing=float(beside.mask.float().mean()))
-    source = open_source(spec, seed=0, range=range)
+        return _describe_values(spec, range, quantum, Beside(mask=mask))
+    if is_stream(spec):
+        check_stream(spec, quantum, Beside(mask=mask))
+    source = Listed("stream", first_images(spec)) if is_stream(spec) else open_source(spec, seed=0, range=range)
     if isinstance(source, Loaded):
         warn_of_low_levels(source)
-        return _describe_loaded(spec, source)
+        return _describe_loaded(spec, source, Beside(mask=mask))
     source.listing.warn()
     found = scan(source.listing, None, workers, progress, memory_budget=0, range=range)
     found.warn(choice_of_range())
-    return _describe_files(spec, source, found)
+    report = _describe_files(spec, source, found)
+    if mask is None:
+        return report
+    if report.shape is None:
+        raise DataError(
+            f"{spec} holds images of several sizes, so {option('mask')} is read in training only, with "
+            f"{option('size')}; leave it out."
+        )
+    images = build(found, None, None, memory_budget=0)
+    return replace(report, missing=_missing(Beside(mask=mask).attached(images, found.files, path_of(spec))))
 
 
-def _describe_values(spec: str, range: Range | str, quantum: float) -> DataReport:
-    values = read_values(spec)
-    scale = LevelScale.of(values.arrays, range, quantum)
+def _describe_values(spec: str, range: Range | str, quantum: float, beside: Beside) -> DataReport:
+    values, _ = masked(read_values(spec), beside, path_of(spec))
+    scale = LevelScale.of(values.observed, range, quantum)
+    warn_of_rounding(values, scale)
     channels, height, width = values.arrays[0].shape
     classes = Counter(UNLABELLED if name is None else printable(name) for name in values.classes)
     return DataReport(
@@ -194,10 +207,10 @@ def _describe_values(spec: str, range: Range | str, quantum: float) -> DataRepor
         rejects=values.rejects,
         levels=scale.levels,
         bytes=sum(array.nbytes for array in values.arrays),
-        values=extremes(values.arrays),
+        values=extremes(values.observed),
         range=(scale.low, scale.high),
         quantum=quantum,
-        missing=float(np.mean([np.isnan(array).mean() for array in values.arrays])) if scale.has_nan else 0.0,
+        missing=0.0 if values.mask is None else float(values.mask.mean()),
     )
 
 
@@ -229,7 +242,8 @@ def _describe_files(spec: str, source: Listed, found: Scan) -> DataReport:
     )
 
 
-def _describe_loaded(spec: str, source: Loaded) -> DataReport:
+def _describe_loaded(spec: str, source: Loaded, beside: Beside) -> DataReport:
+    beside = with_missing(beside, source.missing, f"the images of {source.train.name}")
     parts = [source.train] if source.test is None else [source.train, source.test]
     channels, height, width = source.train.shape
     count = sum(map(len, parts))
@@ -245,7 +259,15 @@ def _describe_loaded(spec: str, source: Loaded) -> DataReport:
         levels=source.train.levels,
         bytes=count * channels * height * width,
         held_out=0 if source.test is None else len(source.test),
+        range=source.limits,
+        missing=_missing(beside.attached(source.train, None, None)),
     )
+
+
+def _missing(images: ImageDataset) -> float:
+    """Return the share of the values that are missing pixels."""
+    observed = images.observed(torch.arange(len(images)))
+    return 0.0 if observed is None else 1.0 - float(observed.double().mean())
 
 
 def _classes(part: ImageDataset) -> Counter[str]:

@@ -185,3 +185,20 @@ def _coarser(quantum: float) -> str:
     """Write a number rounded up to two digits."""
     digits = 1 - math.floor(math.log10(quantum))
     return f"{math.ceil(quantum * 10**digits) / 10**digits:.12g}"
+
+
+def check_levels(images: Tensor, levels: int, name: str) -> None:
+    """Raise a `DataError` if a pixel is not a level 0..K-1, with the value found."""
+    if not 2 <= levels <= MOST_LEVELS:
+        raise DataError(f"{name}: levels is {levels}; images have 2 to {MOST_LEVELS:,} levels.")
+    if not images.numel() or levels == 256:
+        return
+    if (top := int(images.max())) >= levels:
+        raise DataError(f"{name}: a pixel has the value {top}, but with {levels} levels the largest is {levels - 1}.")
+    if (least := int(images.min())) < 0:
+        raise DataError(f"{name}: a pixel has the value {least}; the smallest level is 0.")
+
+
+def dtype_of(levels: int) -> torch.dtype:
+    """Return the type of images of K levels."""
+    return torch.uint8 if levels <= 256 else torch.int32

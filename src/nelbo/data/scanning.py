@@ -16,7 +16,7 @@ from nelbo.data.folder_dataset import FolderDataset
 from nelbo.data.folders import DataWarning, Listing, labels_of
 from nelbo.data.names import AUTO, CHANNELS, FULL, Mode, Range, Size
 from nelbo.data.ranges import DeepImages
-from nelbo.data.stored import StoredImage, Unreadable
+from nelbo.data.stored import StoredImage, StoredImages, Unreadable
 from nelbo.display import counted
 from nelbo.errors import DataError, option, warn
 from nelbo.progress import Progress, reported
@@ -40,7 +40,7 @@ class Scan:
     """
 
     name: str
-    files: list[StoredImage]
+    files: StoredImages
     classes: list[str | None]
     modes: list[str]
     sizes: list[Size]
@@ -70,7 +70,7 @@ class Scan:
         ]
         return replace(
             self,
-            files=[self.files[i] for i in kept],
+            files=self.files.taken(kept),
             classes=[self.classes[i] for i in kept],
             modes=[self.modes[i] for i in kept],
             sizes=[self.sizes[i] for i in kept],
@@ -142,8 +142,9 @@ def _scan(
     largest: int | None,
 ) -> Scan:
     """Scan with known limits; see `scan`."""
-    result = Scan(listing.name, [], [], [], [], [], list(listing.rejects), listing.ignored, [])
+    result = Scan(listing.name, StoredImages(), [], [], [], [], list(listing.rejects), listing.ignored, [])
     kept, stored_bytes, deep, animations = result.decoded if memory_budget else None, 0, DeepImages(), 0
+    shared = dict[Size, Size]()  # one object for all images of a size
     job = _Job(size, limits, keep=memory_budget > 0)
     with warnings.catch_warnings(action="ignore"), reported(progress, "reading images") as report:
         for done, outcome in enumerate(_decoded_in_order(listing.images, job, workers)):
@@ -153,7 +154,7 @@ def _scan(
                 result.files.append(stored)
                 result.classes.append(listing.classes[done])
                 result.modes.append(outcome.file_mode)
-                result.sizes.append(outcome.file_size)
+                result.sizes.append(shared.setdefault(outcome.file_size, outcome.file_size))
                 result.coloured.append(outcome.pixels.shape[2] == 3)
                 deep = deep.including(outcome.values, outcome.bits)
                 animations += outcome.frames > 1

@@ -1,14 +1,14 @@
 """WebDataset shards: tar files in which `KEY.jpg` is an image and `KEY.cls` its class.
 
 The standard library's `tarfile` indexes them, and members are read in place by their offset. So shards need no extra
-package, their order does not depend on the seed or the number of workers, and a run can resume at any step. The
-streaming reader of the package webdataset supports shards behind a URL, but its shuffling depends on the workers; copy
-such shards to disk first. Compressed shards have no random access and are refused.
+package, the order of training is that of a folder, and a run can resume at any step. Compressed shards have no random
+access and are refused. `streams` reads shards behind a URL.
 """
 
 import codecs
 import os
 import re
+import sys
 import tarfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,7 +20,7 @@ from nelbo.data.datasets import Reject
 from nelbo.data.folders import Listing
 from nelbo.data.names import IMAGE_ENDINGS, SHARD_ENDING, path_of
 from nelbo.data.parts import Folders, parts_of
-from nelbo.data.stored import SIGNATURE_BYTES, StoredImage, Unreadable, format_of, printable
+from nelbo.data.stored import SIGNATURE_BYTES, StoredImage, StoredImages, Unreadable, format_of, printable
 from nelbo.display import counted
 from nelbo.errors import DataError
 from nelbo.files import refuse_pointer
@@ -43,14 +43,19 @@ ENCODINGS = {  # of a class, by the byte order mark; UTF-32 begins like UTF-16
 
 
 def expand(spec: str) -> list[Path]:
+    """Expand the ranges in braces of a path; see `expand_names`."""
+    return [path_of(name) for name in expand_names(spec)]
+
+
+def expand_names(spec: str) -> list[str]:
     """Expand the ranges in braces; leading zeros are kept, and several ranges give all combinations.
 
-    >>> [str(path) for path in expand("shards/{08..10}.tar")]
-    ['shards/08.tar', 'shards/09.tar', 'shards/10.tar']
+    >>> expand_names("https://a.org/{08..10}.tar")
+    ['https://a.org/08.tar', 'https://a.org/09.tar', 'https://a.org/10.tar']
     """
     match = RANGE.search(spec)
     if match is None:
-        return [path_of(spec)]
+        return [spec]
     first, last = match.groups()
     if int(last) < int(first) or int(last) - int(first) >= 1_000_000:
         raise DataError(
@@ -58,7 +63,7 @@ def expand(spec: str) -> list[Path]:
             "{000..009}."
         )
     numbers = (f"{number:0{len(first)}d}" for number in range(int(first), int(last) + 1))
-    return [path for number in numbers for path in expand(spec[: match.start()] + number + spec[match.end() :])]
+    return [name for number in numbers for name in expand_names(spec[: match.start()] + number + spec[match.end() :])]
 
 
 def find_shards(spec: str) -> list[Path]:
@@ -102,7 +107,7 @@ def list_shards(shards: list[Path]) -> Listing:
         DataError: a shard is damaged or compressed.
     """
     root = Path(os.path.commonpath([os.path.realpath(shard.parent) for shard in shards]))
-    listing = Listing(printable(shards[0].stem if len(shards) == 1 else root.name), [], [])
+    listing = Listing(printable(shards[0].stem if len(shards) == 1 else root.name), StoredImages(), [])
     for shard in shards:
         if shard.name.lower().endswith(COMPRESSED_ENDINGS):
             raise DataError(
@@ -139,7 +144,7 @@ def _in_parts(listing: Listing, shards: Sequence[Path]) -> Listing:
     return replace(divided, held_out=apart, note=parts.note)
 
 
-def _places(shards: Sequence[Path]) -> dict[str | None, Folders]:
+def _places(shards: Sequence[Path]) -> dict[object, Folders]:
     """Return where each shard is: its folders, and its name without what all names share and without its number.
 
     So data/train/000.tar is in ("train",), and mnist-train-000.tar beside mnist-test-000.tar too.
@@ -147,14 +152,14 @@ def _places(shards: Sequence[Path]) -> dict[str | None, Folders]:
     root = os.path.commonpath([shard.parent for shard in shards])
     words = [WORD_STARTS.split(shard.stem) for shard in shards]
     shared = next((i for i, each in enumerate(zip(*words, strict=False)) if len(set(each)) > 1), len(words[0]))
-    places = dict[str | None, Folders]()
+    places = dict[object, Folders]()
     for shard, each in zip(shards, words, strict=True):
         name = NUMBER.sub("", "".join(each[shared:]))
         places[str(shard)] = (*shard.parent.relative_to(root).parts, *([name] if name else []))
     return places
 
 
-def _folders_of(image: StoredImage, places: dict[str | None, Folders]) -> Folders:
+def _folders_of(image: StoredImage, places: dict[object, Folders]) -> Folders:
     """Return where an image is: the place of its shard, and its folders inside of the shard."""
     inside = image.path[len(printable(f"{image.container}:")) :]
     return places[image.container] + PurePosixPath(inside).parts[:-1]
@@ -209,18 +214,18 @@ def _classes(members: dict[str, Member], shard: Path, listing: Listing) -> dict[
         if not _is_class(name, member):
             continue
         try:
-            label = _class_in(member.start)
+            label = class_in(member.start)
         except Unreadable as reason:
             listing.rejects.append(Reject(printable(f"{shard}:{name}"), str(reason)))
             continue
         if label:
-            classes[_without_ending(name)] = label
+            classes[_without_ending(name)] = sys.intern(label)  # one object for all images of a class
         else:
             listing.ignored["empty .cls"] += 1
     return classes
 
 
-def _class_in(content: bytes) -> str:
+def class_in(content: bytes) -> str:
     """Decode the content of a `.cls` member.
 
     Raises:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import torch
 
-from nelbo.data.arrays import load_arrays
+from nelbo.data.array_files import load_arrays
 from nelbo.data.bundled import load_digits
 from nelbo.data.datasets import Loaded
 from nelbo.data.decoding import is_picture
 from nelbo.data.folders import Listing, list_folder
+from nelbo.data.hugging_face import is_table, list_table
 from nelbo.data.idx import EXPECTED, FASHION_CLASSES, TEST, TRAIN, find_fashion_mnist, find_idx, kinds_in, load_idx_part
 from nelbo.data.losses import in_words
 from nelbo.data.names import (
@@ -27,12 +28,14 @@ from nelbo.data.names import (
     SHARD_ENDING,
     TOY_PREFIX,
     Range,
+    is_stream,
     path_of,
     spec_of,
 )
 from nelbo.data.shards import find_shards, list_shards
 from nelbo.data.stored import printable
 from nelbo.data.toy_sets import toy_images
+from nelbo.data.zarr_files import is_zarr
 from nelbo.display import counted
 from nelbo.errors import DataError
 from nelbo.files import refuse_pointer
@@ -64,6 +67,11 @@ def open_source(spec: str | os.PathLike[str], seed: int, range: Range | str = AU
         DataError: `spec` names nothing, or the source is damaged.
     """
     spec = spec_of(spec)
+    if is_stream(spec):
+        raise DataError(
+            f"{spec} is a stream, which training reads; for other work, copy its images to this disk and give their "
+            "path."
+        )
     for read in KINDS if "\0" not in spec else ():  # no path holds a null character
         if spec and (source := read(spec, seed, range)) is not None:  # as a path, "" would be the working folder
             return source
@@ -96,7 +104,11 @@ def _idx_folder(spec: str, seed: int, range: Range | str) -> Source | None:
 def _array_file(spec: str, seed: int, range: Range | str) -> Source | None:
     path = path_of(spec)
     is_array = path.suffix.lower() in ARRAY_ENDINGS and os.path.isfile(path)
-    return load_arrays(path, range) if is_array else None
+    return load_arrays(path, range) if is_array or is_zarr(path) else None
+
+
+def _table(spec: str, seed: int, range: Range | str) -> Source | None:
+    return Listed("datasets", list_table(spec)) if is_table(spec) else None
 
 
 def _image_files(spec: str, seed: int, range: Range | str) -> Source | None:
@@ -130,6 +142,7 @@ KINDS: tuple[Callable[[str, int, Range | str], Source | None], ...] = (
     _toy_points,
     _idx_folder,
     _array_file,
+    _table,
     _image_files,
     _shard_files,
 )

@@ -21,6 +21,7 @@ from nelbo.data.folders import list_folder
 from nelbo.data.names import ARRAY_ENDINGS, PAGED_ENDINGS, path_of
 from nelbo.data.scale import LevelScale
 from nelbo.data.stored import FORMATS, printable
+from nelbo.data.zarr_files import is_zarr, open_zarr
 from nelbo.display import counted
 from nelbo.errors import ConfigurationError, DataError
 
@@ -94,7 +95,7 @@ def read_values(spec: str) -> Values:
     path = path_of(spec)
     if not path.exists():
         raise DataError(f"{spec!r} is no existing path; give {FROM_FILES}.")
-    if path.is_file() and path.suffix.lower() in (*ARRAY_ENDINGS, *HDF5_ENDINGS):
+    if is_zarr(path) or (path.is_file() and path.suffix.lower() in (*ARRAY_ENDINGS, *HDF5_ENDINGS)):
         return of_array(_array_in(path), printable(path.stem))
     listing = list_folder(path)
     found, rejects = dict[str, NDArray[Any]](), list(listing.rejects)
@@ -149,6 +150,8 @@ def write_values(path: Path, array: NDArray[Any]) -> None:
 def _array_in(path: Path) -> NDArray[Any]:
     if path.suffix.lower() in HDF5_ENDINGS:
         return _hdf5_array(path)
+    if is_zarr(path):
+        return _chosen(path, open_zarr(path))
     try:
         content = np.load(path, allow_pickle=False)
         if isinstance(content, np.ndarray):
@@ -173,13 +176,18 @@ def _hdf5_array(path: Path) -> NDArray[Any]:
         with h5py.File(path) as file:
             found: dict[str, Any] = {}
             file.visititems(lambda name, each: found.update({name: each}) if isinstance(each, h5py.Dataset) else None)
-            chosen = found.get("images") or (next(iter(found.values())) if len(found) == 1 else None)
-            if chosen is not None:
-                return np.asarray(chosen)
+            return _chosen(path, found)
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error}).") from error
-    listed = ", ".join(found) or "none"
-    raise DataError(f"{path} has the data sets {listed}; expected one, or one that is called images.")
+
+
+def _chosen(path: Path, arrays: dict[str, Any]) -> NDArray[Any]:
+    """Read the array `images` of a file, or its only one."""
+    chosen = arrays.get("images", next(iter(arrays.values())) if len(arrays) == 1 else None)
+    if chosen is None:
+        listed = ", ".join(arrays) or "none"
+        raise DataError(f"{path} has the data sets {listed}; expected one, or one that is called images.")
+    return np.asarray(chosen[...])
 
 
 def _arrays_in(folder: Path) -> list[Path]:

@@ -7,12 +7,18 @@ from itertools import product
 import torch
 from torch import Tensor
 
-# Of each square of side 2 or 4, in the order of the passes: from coarse to fine, far pixels first.
-_COARSE = ((0, 0), (2, 2), (0, 2), (2, 0))
-CORNERS = {
-    2: ((0, 0), (1, 1), (0, 1), (1, 0)),
-    4: tuple((row + r, column + c) for r, c in ((0, 0), (1, 1), (0, 1), (1, 0)) for row, column in _COARSE),
-}
+from nelbo.networks.pixel_options import SIDES
+
+_FINEST = ((0, 0), (1, 1), (0, 1), (1, 0))
+
+
+def _corners(side: int) -> tuple[tuple[int, int], ...]:
+    """Return the places of a square in the order of the passes: from coarse to fine, far pixels first."""
+    coarse = [(2 * row, 2 * column) for row, column in (_corners(side // 2) if side > 2 else ((0, 0),))]
+    return tuple((row + r, column + c) for r, c in _FINEST for row, column in coarse)
+
+
+CORNERS = {side: _corners(side) for side in SIDES}
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,11 @@ class Pass:
     def stage(self) -> int:
         """How often the number of known places has doubled before this one: 0, 1, 2, 2, 3, 3, 3, 3, 4, ..."""
         return self._place.bit_length()
+
+    @property
+    def spacing(self) -> int:
+        """How many pixels apart, along rows and columns, the places are that are known after this stage."""
+        return self.side >> (self.stage + 1) // 2
 
     @property
     def begins_stage(self) -> bool:

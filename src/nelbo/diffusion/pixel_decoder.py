@@ -13,7 +13,8 @@ from torch import Tensor
 from nelbo.condition import hidden
 from nelbo.diffusion.passes import Pass, walk
 from nelbo.networks.pixel_options import PixelOptions
-from nelbo.networks.pixels import COMPONENTS, INPUT, CodingNetwork, IntegerNetwork, PixelNetwork
+from nelbo.networks.pixel_windows import INPUT
+from nelbo.networks.pixels import COMPONENTS, CodingNetwork, IntegerNetwork, PixelNetwork
 from nelbo.probability import data_to_levels, levels_to_data
 from nelbo.probability.integer_tables import LEVEL_PARTS, SCALES, TOTAL
 from nelbo.probability.logistic import HALVES, LogisticMixture

@@ -61,14 +61,19 @@ class PixelObjective:
 
     Attributes:
         options: of the pixel network.
-        draws: passes of a step.
+        draws: passes of a step; None for an eighth of the places of a square, and at least 2.
         stages: how often xhat_0 is predicted again while pixels become known (see `Pass.stage`); the examples hold one
             for each stage, before the other evidence.
     """
 
     options: PixelOptions
-    draws: int = 2
+    draws: int | None = None
     stages: int = 1
+
+    @property
+    def num_draws(self) -> int:
+        """The passes of a step."""
+        return self.draws or max(2, self.options.side**2 // 8)
 
     def to(self, device: torch.device) -> None:
         """Do nothing: the objective has no tables."""
@@ -94,7 +99,7 @@ class PixelObjective:
         center = (stored + draws["offset"].view(-1, 1, 1, 1)).floor().clamp(0, top_place(levels)).long()
         # on images smaller than a square, some passes have no pixel
         whole = [each for each in walk(tuple(x.shape[1:]), self.options.side) if each[1].of(center).numel()]
-        every = max(len(whole) // self.draws, 1)
+        every = max(len(whole) // self.num_draws, 1)
         sums = torch.zeros(len(x), device=x.device)
         for known, now in whole[int(float(draws["first"][0]) * every) :: every]:
             seen = self._of_stage(center, min(now.stage, self.stages - 1))

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from nelbo.networks.integers import UNIT, IntegerConv, RoundedConv
 from nelbo.networks.pixel_options import PixelOptions
-from nelbo.networks.pixels import COMPONENTS, INPUT, Place, run_pass, weight_shapes
+from nelbo.networks.pixel_windows import INPUT, Place, largest_input
+from nelbo.networks.pixels import COMPONENTS, run_pass, weight_shapes
 
 LARGEST_HIDDEN = (1 << 10) - 1
 OUTPUT_UNIT = 256 // UNIT  # the unit of the mixtures' parameters is 1/256
@@ -20,9 +21,8 @@ OUTPUT_UNIT = 256 // UNIT  # the unit of the mixtures' parameters is 1/256
 
 def layer_shapes(options: PixelOptions) -> list[tuple[tuple[int, int, int], int]]:
     """Return the (O, I, k) of each layer, and the largest absolute value of its input."""
-    first = max(2 * (options.levels - 1), INPUT)  # INPUT says that a pixel is known
     shapes = [(out, into, side[0] if side else 1) for out, into, *side in weight_shapes(options)]
-    return [(shape, LARGEST_HIDDEN if place else first) for place, shape in enumerate(shapes)]
+    return [(shape, LARGEST_HIDDEN if place else largest_input(options)) for place, shape in enumerate(shapes)]
 
 
 class RoundedPixelNetwork(nn.Module):
@@ -44,7 +44,7 @@ class RoundedPixelNetwork(nn.Module):
     def forward(self, features: Tensor, place: Place) -> Tensor:
         """Map integers (B, I, H, W) to logits, shifts and log2-scales of a pass: (B, 3, components, h, w)."""
         layer = lambda i, h: self.layers[i].pixels(h)  # type: ignore[operator]  # noqa: E731
-        return run_pass(layer, features, place, self.options, LARGEST_HIDDEN).div(UNIT)
+        return run_pass(layer, features, place, self.options, LARGEST_HIDDEN, (INPUT, UNIT)).div(UNIT)
 
     def exact(self) -> "ExactPixelNetwork":
         """Return the network in integers."""
@@ -66,6 +66,7 @@ class ExactPixelNetwork:
     @torch.no_grad()
     def __call__(self, numbers: Tensor, place: Place) -> NDArray[np.int64]:
         """Map integers (B, I, H, W) to the outputs of a pass: (B, 3, components, h, w) int64, unit 1/256."""
-        output = run_pass(lambda i, h: self.layers[i].pixels(h), numbers.float(), place, self.options, LARGEST_HIDDEN)
+        layer = lambda i, h: self.layers[i].pixels(h)  # noqa: E731
+        output = run_pass(layer, numbers.float(), place, self.options, LARGEST_HIDDEN, (INPUT, UNIT))
         found: NDArray[np.int64] = (OUTPUT_UNIT * output.long()).numpy()
         return found

@@ -20,25 +20,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nelbo.networks.pixel_options import PixelOptions
+from nelbo.networks.pixel_windows import INPUT, SHIFT, Place, relative, windows
 
 COMPONENTS = 3
-WINDOW = 5  # side of the window of a network with blocks; with a larger one, it learns more slowly
 WEIGHT_BITS, VALUE_BITS, LARGEST_VALUE = 12, 8, 1 << 14
-INPUT = 64  # the integer that stands for 1 in the network's input
 LIMIT = LARGEST_VALUE / 2**VALUE_BITS  # of a hidden value, as a float
-
-
-class Place(Protocol):
-    """Where the pixels of a pass are: `nelbo.diffusion.passes.Pass`."""
-
-    @property
-    def row(self) -> int: ...
-
-    @property
-    def column(self) -> int: ...
-
-    @property
-    def channel(self) -> int: ...
 
 
 class CodingNetwork(Protocol):
@@ -59,20 +45,11 @@ def weight_shapes(options: PixelOptions) -> list[tuple[int, ...]]:
     inner = list[tuple[int, ...]]()
     for block in range(options.blocks):
         inner += [(hidden, hidden, 3, 3) if options.is_convolved(block) else (hidden, hidden), (hidden, hidden)]
-    return [(hidden, inputs * WINDOW**2), *inner, (outputs, hidden)]
-
-
-def windows(x: Tensor, place: Place, side: int) -> Tensor:
-    """Return the windows around the pixels of a pass in x (B, I, H, W): (B, h, w, I * WINDOW^2), with zeros outside."""
-    reach = WINDOW // 2
-    rows, columns = len(range(place.row, x.shape[2], side)), len(range(place.column, x.shape[3], side))
-    padded = F.pad(x, (reach, reach + side, reach, reach + side))[..., place.row :, place.column :]
-    cut = padded.unfold(2, WINDOW, side).unfold(3, WINDOW, side)[:, :, :rows, :columns]
-    return cut.permute(0, 2, 3, 1, 4, 5).flatten(3)
+    return [(hidden, options.window_inputs), *inner, (outputs, hidden)]
 
 
 def run_layers(layer: Callable[[int, Tensor], Tensor], x: Tensor, blocks: int, limit: float) -> Tensor:
-    """Run the layers on the input x of the first: (B, I, H, W), or with blocks the windows (B, h, w, I * WINDOW^2).
+    """Run the layers on the input x of the first: (B, I, H, W), or with blocks (B, h, w, window_inputs).
 
     Args:
         layer: `layer(i, h)` is layer i of h, rounded.
@@ -89,18 +66,41 @@ def run_layers(layer: Callable[[int, Tensor], Tensor], x: Tensor, blocks: int, l
 
 
 def run_pass(
-    layer: Callable[[int, Tensor], Tensor], x: Tensor, place: Place, options: PixelOptions, limit: float
+    layer: Callable[[int, Tensor], Tensor],
+    x: Tensor,
+    place: Place,
+    options: PixelOptions,
+    limit: float,
+    units: tuple[float, float],
 ) -> Tensor:
-    """Run the network on its input x (B, I, H, W) for the pixels of a pass: (B, 3, components, h, w)."""
+    """Run the network on its input x (B, I, H, W) for the pixels of a pass: (B, 3, components, h, w).
+
+    Args:
+        layer: `layer(i, h)` is layer i of h, rounded.
+        x: the input.
+        place: where the pixels of the pass are.
+        options: of the network.
+        limit: largest hidden value.
+        units: the numbers that stand for 1 in the input and in the output.
+    """
+    shift = None
     if options.blocks:
-        seen = windows(x, place, options.side)
+        seen = windows(x, place, options)
         if not seen.numel():  # the image is smaller than a square
-            return seen.new_zeros(len(x), 3, COMPONENTS, *seen.shape[1:3])
-        h = run_layers(layer, seen, options.blocks, limit).permute(0, 3, 1, 2)
+            return x.new_zeros(len(x), 3, COMPONENTS, *seen.shape[1:3])
+        if options.dilated:
+            inside = windows(torch.ones_like(x[:1, :1]), place, options)
+            read, shift = relative(seen, inside, place, options, units[0])
+        else:
+            read = seen.flatten(3)
+        h = run_layers(layer, read, options.blocks, limit).permute(0, 3, 1, 2)
     else:
         h = run_layers(layer, x, 0, limit)[..., place.row :: options.side, place.column :: options.side]
-    shaped: Tensor = h.unflatten(1, (options.channels, 3, COMPONENTS))
-    return shaped[:, place.channel]
+    shaped: Tensor = h.unflatten(1, (options.channels, 3, COMPONENTS))[:, place.channel]
+    if shift is None:
+        return shaped
+    moved = shift * (INPUT * units[1] / (units[0] * SHIFT))
+    return torch.stack([shaped[:, 0], shaped[:, 1] + moved[:, None], shaped[:, 2]], 1)
 
 
 class PixelNetwork(nn.Module):
@@ -131,7 +131,7 @@ class PixelNetwork(nn.Module):
 
     def forward(self, features: Tensor, place: Place) -> Tensor:
         """Map integers (B, I, H, W) to logits, shifts and log2-scales of a pass: (B, 3, components, h, w)."""
-        return run_pass(self._layer, features / INPUT, place, self.options, LIMIT).float()
+        return run_pass(self._layer, features / INPUT, place, self.options, LIMIT, (1, 1)).float()
 
     def everywhere(self, features: Tensor) -> Tensor:
         """Map integers (B, I, H, W) to the outputs of all pixels, (B, C, 3, components, H, W), without blocks only."""
@@ -179,7 +179,7 @@ class IntegerNetwork:
 
     def __call__(self, numbers: Tensor, place: Place) -> NDArray[np.int64]:
         """Map integers (B, I, H, W) to the outputs of a pass: (B, 3, components, h, w) int64, unit 1/256."""
-        h = run_pass(self._layer, numbers.double(), place, self.options, LARGEST_VALUE)
+        h = run_pass(self._layer, numbers.double(), place, self.options, LARGEST_VALUE, (INPUT, 2**VALUE_BITS))
         output: NDArray[np.int64] = h.long().numpy()
         return output
 

@@ -95,7 +95,7 @@ def build_pixel_options(recipe: Recipe, channels: int, levels: int) -> PixelOpti
     own = recipe.decoder
     if own.kind == "gaussian":
         return None
-    return PixelOptions(channels, own.hidden, levels, own.blocks, own.side, own.convolved)
+    return PixelOptions(channels, own.hidden, levels, own.blocks, own.side, own.convolved, own.window)
 
 
 def build_parameterization(recipe: Recipe, levels: int) -> Parameterization:

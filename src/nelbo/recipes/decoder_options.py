@@ -24,10 +24,17 @@ class DecoderOptions:
     ] = "gaussian"
     hidden: Annotated[int, Doc("Features of each hidden layer of the pixel network.")] = 192
     blocks: Annotated[int, Doc("Residual blocks of the pixel network.")] = 3
-    side: Annotated[int, Doc("Side of the squares whose pixels become known one by one: 2 or 4.")] = 4
+    side: Annotated[int, Doc("Side of the squares whose pixels become known one by one: 2, 4, 8 or 16.")] = 4
     convolved: Annotated[
         int, Doc("How many of these blocks, in the middle, are convolutions over pixels that become known together.")
     ] = 0
+    window: Annotated[
+        int,
+        Doc(
+            "Side of the window around a pixel that the network reads: 5, 7 or 9. Above 5, it is wider in the first "
+            "passes."
+        ),
+    ] = 5
     share: Annotated[
         float,
         Doc(
@@ -42,12 +49,19 @@ class DecoderOptions:
             "for other images."
         ),
     ] = 0.0
-    batch_size: Annotated[int, Doc("Images per optimizer step of the pixel network; each is used in two passes.")] = 32
+    batch_size: Annotated[
+        int,
+        Doc(
+            "Images per optimizer step of the pixel network; each is used in an eighth of the passes, at least in two."
+        ),
+    ] = 32
     learning_rate: Annotated[float, Doc("Learning rate of the pixel network after the warm-up.")] = 2.5e-3
 
     def __post_init__(self) -> None:
         known(self.kind, DECODERS, "decoder")
-        PixelOptions(hidden=self.hidden, blocks=self.blocks, side=self.side, convolved=self.convolved)
+        PixelOptions(
+            hidden=self.hidden, blocks=self.blocks, side=self.side, convolved=self.convolved, window=self.window
+        )
         if not 0 < self.share < 1:
             raise ConfigurationError(f"{setting('decoder.share')} must be between 0 and 1, got {self.share}.")
         if not 0 <= self.refinement < 1 - self.share:

@@ -127,8 +127,21 @@ class Refinement(Brief):
                 places -= np.log(2) * log2.view(places.shape)
         return hidden(found, seen)
 
-    def sample(self, coarse: Tensor, generator: Generators, observed: Tensor | None = None) -> Tensor:
-        """Draw levels (B, C, H, W) int32 given their coarse levels; missing pixels change no others."""
+    def sample(
+        self,
+        coarse: Tensor,
+        generator: Generators,
+        observed: Tensor | None = None,
+        given: Tensor | None = None,
+    ) -> Tensor:
+        """Draw levels (B, C, H, W) int32 given their coarse levels; missing pixels change no others.
+
+        Args:
+            coarse: (B, C, H, W) coarse levels.
+            generator: one, or one for each image.
+            observed: bool that broadcasts against them, false for missing pixels; None for all.
+            given: int levels that broadcast against them, which some pixels have, and -1 for all others; None for none.
+        """
         observed = None if observed is None else observed.expand_as(coarse)
         x = coarse.to(torch.int32) << self.split.bits
         like = torch.zeros((), dtype=torch.float64)
@@ -138,6 +151,8 @@ class Refinement(Brief):
             drawn = (uniform(tuple(places.shape), generator, like) * MASS).long().clamp(max=MASS - 1)
             digits = self.tables(x, known, stage, now, observed).find(drawn.flatten().numpy())
             self.place(x, digits, stage, now)
+            if given is not None:  # of a known pixel, only the digits that are known in a pass are used
+                places[:] = now.of(given.to(x.dtype).expand_as(x)).where(now.of(given >= 0).expand_as(places), places)
         return x.clamp_(max=self.split.levels - 1)
 
     def place(self, x: Tensor, digits: NDArray[np.int64], stage: int, now: Pass) -> None:

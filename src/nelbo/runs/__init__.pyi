@@ -11,6 +11,7 @@ from .integer_model import INTEGER_FILE, IntegerModel
 from .latent_run import LatentRun
 from .loading import load, load_as
 from .masking_run import MaskingRun, photographs
+from .measured_restoring import values_of
 from .restore_options import RestoreOptions
 from .restoring import restore
 from .run import Report, Run
@@ -49,4 +50,5 @@ __all__ = [
     "prepare_damaged",
     "read_config",
     "restore",
+    "values_of",
 ]

@@ -24,6 +24,7 @@ from nelbo.runs.conditions import Numbers, condition_for, condition_like
 from nelbo.runs.decoder import DecoderWarning
 from nelbo.runs.folder import why_no_decoder
 from nelbo.runs.measured_diffusion import MeasuredDiffusion, alone
+from nelbo.runs.measured_restoring import restore_measured
 from nelbo.runs.restore_options import RestoreOptions
 from nelbo.runs.restoring import restore
 from nelbo.runs.sampling import pixels_of
@@ -154,20 +155,9 @@ class DiffusionRun(MeasuredDiffusion):
         """Draw what a damaged image (C, H, W) may have been, by the options of `RestoreOptions`."""
         chosen = options_from(RestoreOptions, options)
         self.check_number(chosen.num, chosen.batch_size)
-        self.require_restorable()
-        return restore(self.model, image, chosen)
-
-    def require_restorable(self) -> None:
-        """Check that images of this model can be restored.
-
-        Raises:
-            ConfigurationError: they are measured values.
-        """
         if self.config.data.level_scale is not None:
-            raise ConfigurationError(
-                f"the model in {self.folder} has measured values, which cannot be restored yet; use a model of images "
-                "of 8 bits."
-            )
+            return restore_measured(self.model, self.refinement, image, chosen)
+        return restore(self.model, image, chosen)
 
     def codec(
         self, batch_size: int = 8, *, maker: bytes | None = None, integers: bool | None = None

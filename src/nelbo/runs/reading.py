@@ -15,7 +15,7 @@ from nelbo.data import (
     prepare_measured,
 )
 from nelbo.data.measured import masked, warn_of_rounding
-from nelbo.data.missing import array_with_nan, without_nan
+from nelbo.data.missing import with_missing, without_nan
 from nelbo.data.names import path_of
 from nelbo.data.stored import StoredImage
 from nelbo.data.values import as_measured
@@ -56,12 +56,9 @@ def read(
     if scale is not None:
         found = prepare_measured(spec, scale, pairs)
         return replace(found, images=dataset_for(data, folder, found.images))
-    if (array := array_with_nan(spec)) is not spec:
-        dataset = dataset_for(data, folder, array)
-        found = Prepared(dataset, [f"{spec}[{i}]" for i in range(len(dataset))])
-    else:
-        options: dict[str, Any] = {"memory_budget": 0} if in_place else {}
-        found = load_for_model(spec, data.shape, resize=resize, progress=progress, limits=data.range, **options)
+    options: dict[str, Any] = {"memory_budget": 0} if in_place else {}
+    found = load_for_model(spec, data.shape, resize=resize, progress=progress, limits=data.range, **options)
+    pairs = with_missing(pairs, found.missing, f"the images of {spec}")
     if pairs.given:
         files = [StoredImage(name) for name in found.names]
         found = replace(found, images=pairs.attached(found.images, files, path_of(spec), resized=found.resized > 0))

@@ -28,7 +28,11 @@ class RestoreOptions:
     """
 
     mask: Annotated[
-        Any, Doc("Inpaint: bool (H, W), true where pixels are missing, or a picture that is white there.")
+        Any,
+        Doc(
+            "Inpaint: bool (H, W), true where pixels are missing, or a picture that is white there; nan for those "
+            "that are NaN."
+        ),
     ] = None
     noise: Annotated[float | None, Doc("Denoise: standard deviation of the noise, in grey levels.")] = None
     upscale: Annotated[

@@ -13,7 +13,7 @@ from nelbo.progress import Progress, reported
 from nelbo.randomness import RESTORATION, chosen_seed, image_generators
 from nelbo.restoration import ImageDamage, Restoration, Walk, build_damage
 from nelbo.runs.conditions import condition_for, require_condition
-from nelbo.runs.damaged import prepare_damaged
+from nelbo.runs.damaged import DamagedImage, prepare_damaged
 from nelbo.runs.diffusion_model import DiffusionModel
 from nelbo.runs.restore_options import RestoreOptions
 from nelbo.runs.sampling import pixels_of
@@ -24,7 +24,6 @@ SAMPLER, SPACING = "ancestral", "karras"
 VARIANCE = "fixed-small"  # where x_0 is known, betatilde is the whole variance of a step
 
 
-@torch.no_grad()
 def restore(model: DiffusionModel, image: Single, options: RestoreOptions) -> Restoration:
     """Draw what a damaged image may have been: any kind of image that `nelbo.data.as_pixels` takes.
 
@@ -45,7 +44,12 @@ def restore(model: DiffusionModel, image: Single, options: RestoreOptions) -> Re
         SeedWarning: the seed is None, and a fresh one was drawn.
     """
     damaged = prepare_damaged(image, options, model.data)
-    options = damaged.options
+    return draw_restoration(model, damaged, damaged.options)
+
+
+@torch.no_grad()
+def draw_restoration(model: DiffusionModel, damaged: DamagedImage, options: RestoreOptions) -> Restoration:
+    """Draw what an image may have been that `prepare_damaged` prepared with these options; see `restore`."""
     damage = build_damage(options.damage, vars(options))
     given = condition_for(model.data, options.num, vector=options.vector, condition_image=options.condition_image)
     classes = None if options.label is None else model.classes(options.label, options.num)

@@ -54,6 +54,14 @@ class DataRequest:
         ),
     ] = None
 
+    num_images: Annotated[
+        int | None,
+        Doc(
+            "Number of images of a stream, held-out ones included. By default, what the source states; if it states "
+            "nothing, it is read once to count them."
+        ),
+    ] = None
+
     mask: Annotated[
         Any,
         Doc(

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from dataclasses import replace
 from typing import Any
 
 from nelbo.condition import Condition
@@ -17,7 +18,7 @@ from nelbo.data import (
     scale_of,
     taken_by,
 )
-from nelbo.data.names import BUILT_IN, FULL, path_of
+from nelbo.data.names import BUILT_IN, FULL, is_stream, path_of
 from nelbo.errors import DataError, option, warn
 from nelbo.refinement import coarse_split
 from nelbo.runs.beside_options import BESIDE
@@ -54,6 +55,7 @@ def read_split(request: DataRequest, *, workers: int | None, seed: int, listener
         largest=LARGEST_SIDE,
         range=request.range,
         quantum=request.quantum,
+        num_images=request.num_images,
         **request.beside,
     )
 
@@ -126,11 +128,12 @@ def request_of(config: RunConfig) -> DataRequest:
             "Python with a `nelbo.data.ConditionedDataset`."
         )
     options = {name: getattr(data, name) for name in (*BESIDE, "quantum")}
+    options["num_images"] = data.num_train + data.num_held_out if is_stream(data.spec) else None
     return DataRequest(data.spec, data.size, data.mode, data.held_out, range=data.range or FULL, **options)
 
 
 def data_of(run: Run, listener: Listener | None = None) -> Split:
-    """Read the data of a run again, in the same two parts.
+    """Read the data of a run again, in the same two parts; of a stream, the first images of the training part.
 
     Raises:
         DataError: the data is missing or unknown, or its number of images has changed, so that the held-out images can
@@ -161,7 +164,7 @@ def data_of(run: Run, listener: Listener | None = None) -> Split:
             "seen.",
             DataWarning,
         )
-    return split
+    return replace(split, train=split.train.at_random())
 
 
 def _absent(run: Run) -> str | None:

@@ -92,7 +92,9 @@ class Session:
     def prepare(self, step: int) -> None:
         """Calibrate the model after its last step, unless that was done in an earlier session."""
         stage, seen = self.listener.on_stage, step * self.config.recipe.training.batch_size
-        load(self.folder).prepare(self.split.train, seen, lambda done, total: stage("calibrating", done, total))
+        load(self.folder).prepare(
+            self.split.train.at_random(), seen, lambda done, total: stage("calibrating", done, total)
+        )
 
     def finish(self, stopped_by: str | None) -> None:
         """Draw the curves and, unless a signal stopped training, the pictures that are older than the model."""

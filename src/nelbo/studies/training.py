@@ -195,7 +195,7 @@ def _trained(session: Session, tensorboard: bool) -> Run:
         session.prepare(step)
     wait()
     if stopped is None and isinstance(run := load(folder), DiffusionRun):
-        stopped = train_decoder(run, images, step, listener)
+        stopped = train_decoder(run, images.at_random(), step, listener)
         stopped = stopped or train_refinement(run, session.split.train, listener)
     if trainer.accelerator.is_main_process:
         if stopped is not None:

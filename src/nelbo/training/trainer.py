@@ -91,7 +91,7 @@ class Trainer:
         if self.metrics.path.exists():  # also if a kill came before the first saved state
             self._on_main(lambda: self.metrics.cut_after(self.state.step))
         self.network = self.accelerator.prepare_model(self._compiled(network))
-        self.stream = TrainingStream(len(dataset), options.batch_size, options.seed)
+        self.stream = TrainingStream(len(dataset), options.batch_size, options.seed, window=dataset.window)
         self.budget = Budget(options, self.state)
         self.gradient_norm = math.nan  # of the last step, before clipping
         self.stopped_by: str | None = None
