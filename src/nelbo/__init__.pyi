@@ -9,6 +9,7 @@ from . import (
     evaluation,
     files,
     interop,
+    latent,
     networks,
     objective,
     options,
@@ -37,7 +38,7 @@ from .diffusion import (
 )
 from .errors import NelboError
 from .probability import DiagonalGaussian, DiscretizedGaussian, kl_divergence
-from .runs import DiffusionRun, Run, VAERun, bundled_models, load
+from .runs import DiffusionRun, LatentRun, Run, VAERun, bundled_models, load
 from .samplers import AncestralSampler
 from .studies import DataRequest, train
 
@@ -50,6 +51,7 @@ __all__ = [
     "DiffusionRun",
     "DiscretizedGaussian",
     "ForwardProcess",
+    "LatentRun",
     "NelboError",
     "NoiseSchedule",
     "ReverseProcess",
@@ -72,6 +74,7 @@ __all__ = [
     "files",
     "interop",
     "kl_divergence",
+    "latent",
     "load",
     "load_data",
     "networks",

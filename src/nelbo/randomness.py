@@ -13,7 +13,7 @@ from nelbo.errors import ConfigurationError, NelboWarning, option, shown, warn
 # Purposes of a draw. No two share a stream: scoring a sample must not reuse the noise that generated it.
 DRAWS, DROPOUT, IMAGE, CALIBRATION, INITIALISATION, SCORING, ORDER, FORMS, MONTE_CARLO = range(9)
 SHARED, INTERPOLATION, POINTS, FLOOR, BOOTSTRAP, CODEC, LIKELIHOOD, RESTORATION, DECODER, CLASSES = range(9, 19)
-EXAMPLES, HELD_OUT, FINE = range(19, 22)
+EXAMPLES, HELD_OUT, FINE, LATENT = range(19, 23)
 
 DRAWN_SEEDS = 10**9  # a fresh seed is below: nine digits can be typed, and two users rarely draw the same
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -91,12 +92,12 @@ def test_discrete_chains_fall_to_the_limit() -> None:
         steps = 0.5 * (table.snr[1:-1] - table.snr[2:]) * DATA.mse(table)[2:]
         excess.append(float(steps.sum()) - CHAIN)
     assert all(value > 0 for value in excess)
-    ratios = [fine / coarse for coarse, fine in zip(excess, excess[1:], strict=False)]
+    ratios = [fine / coarse for coarse, fine in pairwise(excess)]
     assert all(abs(ratio - 0.5) < 0.06 for ratio in ratios), ratios  # first order in 1 / T
 
 
 def test_terms_agree_with_a_fine_discrete_bound() -> None:
-    """The discrete excess is below 0.02 nats at T = 2,000; the rest is chance, beyond 4 errors for 1 of 16,000 seeds."""
+    """The discrete excess is below 0.02 nats at T = 2,000; the rest is chance, beyond 4 errors for 1 of 16,000."""
     schedule = ContinuousSchedule(TOP, BOTTOM, 2000, bent())
     bound, generator = bound_of(schedule), torch.Generator().manual_seed(2)
     x_0 = DATA.draw(4000, generator)

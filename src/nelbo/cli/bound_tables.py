@@ -11,14 +11,21 @@ from nelbo.cli.console import out, show
 
 if TYPE_CHECKING:
     from nelbo.evaluation import BoundReport, FormsReport, LikelihoodReport
+    from nelbo.latent import LatentReport
     from nelbo.vae import ELBOReport
 
+    AnyBound = BoundReport | ELBOReport | LatentReport
 
-def show_bound(report: BoundReport | ELBOReport, title: str) -> None:
+
+def show_bound(report: AnyBound, title: str) -> None:
     """Print the terms, their total with its standard error, and the settings they were computed with."""
+    from nelbo.latent import LatentReport
     from nelbo.vae import ELBOReport
 
-    terms, total, settings = _of_vae(report) if isinstance(report, ELBOReport) else _of_chain(report)
+    if isinstance(report, ELBOReport):
+        terms, total, settings = _of_vae(report)
+    else:
+        terms, total, settings = _of_latents(report) if isinstance(report, LatentReport) else _of_chain(report)
     table = _bits_table(title, "term")
     for name, bits in terms.items():
         table.add_row(name, f"{bits:.4f}")
@@ -50,7 +57,24 @@ def _of_chain(report: BoundReport) -> tuple[dict[str, float], str, str]:
     return terms, "L (total)", settings
 
 
-def _errors_in_words(report: BoundReport | ELBOReport) -> str:
+def _of_latents(report: LatentReport) -> tuple[dict[str, float], str, str]:
+    """Return the terms of a latent diffusion model's bound, the name of their total, and the settings in words."""
+    terms = {
+        "-log p(x|z) (reconstruction)": report.reconstruction,
+        "E[log q(z|x)] (encoder)": report.encoder,
+        "L_T (prior of the chain)": report.prior,
+        "L_1 .. L_{T-1} (denoising)": report.denoising,
+        "-log p(z_0|z_1) (last step, a density)": report.last_step,
+        "Jacobian of the scaling of z": report.scaling,
+    }
+    settings = (
+        f"{report.num_steps} steps on {report.latent_dims} latent dimensions, variance {report.variance}, "
+        f"{report.draws} draws of z per image with {report.steps_per_image} values of t"
+    )
+    return terms, "bound on -log p(x) (total)", settings
+
+
+def _errors_in_words(report: AnyBound) -> str:
     """Explain the two errors: over all such images, and for these images alone."""
     drawn = min(report.draw_error, report.standard_error)  # both are estimates; the first one is an upper estimate
     if math.isnan(report.standard_error):
@@ -62,7 +86,7 @@ def _errors_in_words(report: BoundReport | ELBOReport) -> str:
     return f"{population}; for these images alone the error is +- {drawn:.4f}"
 
 
-def show_likelihood(found: LikelihoodReport, bound: BoundReport | ELBOReport) -> None:
+def show_likelihood(found: LikelihoodReport, bound: AnyBound) -> None:
     """Print the likelihood by the ODE beside the bound, with its settings and its cost."""
     table = _bits_table("on the same images", "bound on -log2 p(x_0)")
     table.add_row("variational, by the chain", _with_error(bound))
@@ -115,7 +139,7 @@ def _bits_table(title: str, rows: str) -> Table:
     return table
 
 
-def _with_error(report: BoundReport | ELBOReport | LikelihoodReport) -> str:
+def _with_error(report: AnyBound | LikelihoodReport) -> str:
     """Write a total with its standard error, if there is one."""
     alone = math.isnan(report.standard_error)
     return f"{report.total:.4f}{'' if alone else f' +- {report.standard_error:.4f}'}"

@@ -111,6 +111,8 @@ class TrainingDisplay:
             self.losses,
         )
         shown = ", ".join(part for part in parts if part)
+        if self.task is None and step.fraction < 1:  # an earlier stage took its place
+            self.task = self.progress.add_task("training", total=1.0, note="")
         if self.task is not None:
             self.progress.update(self.task, completed=step.fraction, note=shown)
         if not err.is_terminal and self.pace.due():

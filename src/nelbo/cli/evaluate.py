@@ -44,8 +44,11 @@ from nelbo.runs.sampling_options import VARIANCES
 if TYPE_CHECKING:
     from nelbo.data import ImageDataset
     from nelbo.evaluation import BoundReport, FormsReport, LikelihoodReport
+    from nelbo.latent import LatentReport
     from nelbo.runs import DiffusionRun, Run
     from nelbo.vae import ELBOReport
+
+    AnyBound = BoundReport | ELBOReport | LatentReport
 
 
 def evaluate(
@@ -120,7 +123,8 @@ def evaluate(
     """Report the variational bound in bits/dim: L_T, the sum of L_{t-1}, L_0, and their total with standard error.
 
     The terms are those of eq. 5 of Ho et al. (2020). For a variational autoencoder, the command reports the negative
-    ELBO: reconstruction, KL and their total.
+    ELBO: reconstruction, KL and their total. For a latent diffusion model, it reports the reconstruction, E[log q(z|x)]
+    and the chain's bound on -log p(z).
     """
     parts = parts_given(target, engine, workers, address, gpus, part_size)
     options = EvaluateOptions(
@@ -162,14 +166,18 @@ def _forms(model: Run, images: ImageDataset, options: EvaluateOptions, bar: Bars
 
 def _bound(
     model: Run, images: ImageDataset, options: EvaluateOptions, bar: Bars, device: str | None
-) -> tuple[BoundReport | ELBOReport, LikelihoodReport | None]:
+) -> tuple[AnyBound, LikelihoodReport | None]:
     """Compute the bound, and with --ode the likelihood."""
-    from nelbo.runs import VAERun
+    from nelbo.runs import LatentRun, VAERun
 
     if options.parts is not None:
         return _by_parts(model, images, options, options.parts, bar, device), None
     if isinstance(model, VAERun):
         return model.bound(images, progress=bar.of("scoring"), **options.draws), None
+    if isinstance(model, LatentRun):
+        how: dict[str, Any] = {"steps_per_image": options.steps_of_all, "steps": options.steps}
+        how["variance"] = options.variance
+        return model.bound(images, progress=bar.of("scoring"), **how, **options.draws), None
     chain = _diffusion(model)
     report = chain.bound(
         images,
@@ -232,7 +240,7 @@ def _show_forms(report: FormsReport, images: Evaluated, json: Path | None) -> No
 def _show_bound(
     model: Run,
     run: str,
-    report: BoundReport | ELBOReport,
+    report: AnyBound,
     likelihood: LikelihoodReport | None,
     images: Evaluated,
     json: Path | None,
@@ -256,7 +264,7 @@ def _show_bound(
 def _print_bound(
     model: Run,
     run: str,
-    report: BoundReport | ELBOReport,
+    report: AnyBound,
     likelihood: LikelihoodReport | None,
     images: Evaluated,
 ) -> None:
@@ -273,14 +281,14 @@ def _print_bound(
     name_rejects(images.rejects)
 
 
-def _draw_per_step(report: BoundReport | ELBOReport, folder: Path) -> None:
+def _draw_per_step(report: AnyBound, folder: Path) -> None:
     """Draw the bound by t into the run folder, if the model is none of the bundled ones and has a chain."""
+    from nelbo.evaluation import BoundReport
     from nelbo.files import or_warn
     from nelbo.plots import per_step_bound, save
     from nelbo.runs.folder import bundled_models
-    from nelbo.vae import ELBOReport
 
-    if isinstance(report, ELBOReport) or folder in bundled_models().values() or not 0 < report.total < math.inf:
+    if not isinstance(report, BoundReport) or folder in bundled_models().values() or not 0 < report.total < math.inf:
         return
     with or_warn():  # the run may be shared and read-only
         path = save(per_step_bound([vars(step) for step in report.per_step]), folder / "bound-per-step.png")

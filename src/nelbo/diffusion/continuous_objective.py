@@ -13,7 +13,6 @@ from nelbo.diffusion.continuous_schedule import ContinuousSchedule
 from nelbo.diffusion.objective import DiffusionObjective
 from nelbo.diffusion.timesteps import stratified_uniforms
 from nelbo.objective import NATS, Draws, Losses
-from nelbo.probability import levels_to_data
 
 LEARNING_RATE, BETAS = 3e-2, (0.9, 0.99)  # of the path
 LEARNED = "schedule.alphas_bar"  # name of a learned table in model.safetensors
@@ -50,11 +49,11 @@ class ContinuousObjective(DiffusionObjective):
         noise = torch.randn(num, *shape, generator=generator)
         return {"u": u.float(), **levels, "noise": noise, **self.draw_withheld(num, generator)}
 
-    def __call__(
-        self, network: Callable[..., Tensor], images: Tensor, labels: ConditionLike | None, draws: Draws
+    def of_data(
+        self, network: Callable[..., Tensor], x_0: Tensor, labels: ConditionLike | None, draws: Draws
     ) -> Losses:
-        """Return the loss of each example at its own u."""
-        x_0, given = levels_to_data(images, self.levels), self.visible(Condition.of(labels), draws).simplest
+        """Return the loss of each example at its own u, for data x_0 (B, ...)."""
+        given = self.visible(Condition.of(labels), draws).simplest
         reverse = self.reverse(network)
         bound = ContinuousBound(reverse, self.continuous)
         nats = draws["slope"] * bound.per_log_snr(x_0, draws["log_snr"], draws["noise"], given)

@@ -81,7 +81,13 @@ class DiffusionObjective:
         self, network: Callable[..., Tensor], images: Tensor, labels: ConditionLike | None, draws: Draws
     ) -> Losses:
         """Return the loss of each example at its own t (Algorithm 1, line 5)."""
-        x_0, given = levels_to_data(images, self.levels), self.visible(Condition.of(labels), draws).simplest
+        return self.of_data(network, levels_to_data(images, self.levels), labels, draws)
+
+    def of_data(
+        self, network: Callable[..., Tensor], x_0: Tensor, labels: ConditionLike | None, draws: Draws
+    ) -> Losses:
+        """Return what the call returns, for data x_0 (B, ...) instead of images of levels."""
+        given = self.visible(Condition.of(labels), draws).simplest
         loss = self.loss(self.reverse(network), x_0, draws["t"], draws["noise"], given)
         position = (draws["t"] - 1) / self.schedule.num_steps
         return Losses(loss * draws["weight"], loss.detach(), position, unit=getattr(self.loss, "unit", ""))

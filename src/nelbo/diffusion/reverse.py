@@ -18,7 +18,7 @@ from nelbo.display import Brief
 from nelbo.errors import ConfigurationError, ShapeError, option, shown
 from nelbo.networks.pixels import PixelNetwork
 from nelbo.options import check_functions, check_type
-from nelbo.probability import Decoder, DiagonalGaussian, DiscretizedGaussian
+from nelbo.probability import Decoder, DiagonalGaussian, DiscretizedGaussian, levels_to_data
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,10 @@ class ReverseProcess(Brief):
             raise ConfigurationError(
                 f"{option('guidance')} is {shown(self.guidance)}; expected a `nelbo.diffusion.Guidance` or None."
             )
+
+    def data_of(self, images: Tensor) -> Tensor:
+        """Return data x_0 for images of levels, (B, ...) each."""
+        return levels_to_data(images, self.levels)
 
     @property
     def forward_process(self) -> ForwardProcess:

@@ -14,7 +14,6 @@ from nelbo.evaluation.bound_report import BoundReport
 from nelbo.evaluation.bound_sums import MeasuredBound, empty_steps
 from nelbo.evaluation.conditions import condition_of
 from nelbo.options import check_whole
-from nelbo.probability import levels_to_data
 from nelbo.progress import Progress
 from nelbo.randomness import SCORING, image_generators, standard_normal
 
@@ -95,7 +94,7 @@ def measure_bound(
     rows, by_step = [], empty_steps(num_steps)
     for start in range(0, len(images), batch_size):
         chosen = torch.arange(start, min(start + batch_size, len(images)))
-        x_0 = levels_to_data(images.images(chosen), reverse.levels).to(reverse.schedule.device)
+        x_0 = reverse.data_of(images.images(chosen)).to(reverse.schedule.device)
         generators = image_generators(seed, first + start, len(chosen), SCORING)
         label = condition_of(images, chosen, labels, x_0.device)
         rows.append(_terms(reverse, x_0, label, generators, steps_per_image, probabilities, by_step))

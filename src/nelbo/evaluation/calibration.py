@@ -12,7 +12,6 @@ from nelbo.diffusion import ReverseProcess, mean_dims
 from nelbo.errors import ConfigurationError, DataError
 from nelbo.evaluation.conditions import condition_of
 from nelbo.options import check_whole
-from nelbo.probability import levels_to_data
 from nelbo.progress import Progress
 from nelbo.randomness import CALIBRATION, derived_seed, standard_normal
 
@@ -88,7 +87,7 @@ def calibrate(
     for start in range(0, len(t_all), batch_size):
         t = t_all[start : start + batch_size]
         device = schedule.device
-        x_0 = levels_to_data(images.images(chosen[start : start + batch_size]), reverse.levels).to(device)
+        x_0 = reverse.data_of(images.images(chosen[start : start + batch_size])).to(device)
         noise = standard_normal(x_0.shape, generator, x_0)
         x_t = reverse.forward_process.sample(x_0, t.to(device), noise)
         label = condition_of(images, chosen[start : start + batch_size], labels, device)

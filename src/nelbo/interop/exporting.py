@@ -14,6 +14,7 @@ from nelbo.interop import scheduler_config, unet_config, unet_module
 from nelbo.interop.card import CARD, card
 from nelbo.interop.hub import Repository, upload
 from nelbo.interop.importing import LEVELS, RUN_FILES, copy_whole, refuse_taken
+from nelbo.interop.latent_pipeline import export_latent
 from nelbo.interop.pipeline import Pipeline, write_pipeline
 from nelbo.interop.program import write_program
 from nelbo.interop.scheduler_config import Chain, rounding_note
@@ -21,7 +22,8 @@ from nelbo.interop.weights import set_clock, to_diffusers
 from nelbo.networks import UNet
 from nelbo.options import known
 from nelbo.paths import expanded
-from nelbo.runs import DiffusionRun, Run, RunConfig, load
+from nelbo.recipes.families import FAMILIES
+from nelbo.runs import DiffusionRun, LatentRun, Run, RunConfig, load
 from nelbo.runs.codec_plan import PLAN_FILE, is_stale
 from nelbo.runs.data_options import UNKNOWN_DATA
 from nelbo.runs.folder import why_no_decoder
@@ -90,6 +92,8 @@ def export_diffusers(model: Run, folder: Path) -> tuple[str, ...]:
     Raises:
         ConfigurationError: diffusers does not support an option of the model; the message names it.
     """
+    if isinstance(model, LatentRun):
+        return export_latent(model, folder)
     network = _chain(model, "diffusers").network
     assert isinstance(model, DiffusionRun)
     if not isinstance(network, UNet):
@@ -180,7 +184,7 @@ def _chain(model: Run, format: str) -> DiffusionRun:
     """Check that a run is of a diffusion model."""
     if not isinstance(model, DiffusionRun):
         raise ConfigurationError(
-            f"{model.folder} is a variational autoencoder; only a diffusion model can be exported as {format}. Every "
-            f"run can be exported with {option('format', 'nelbo')}."
+            f"{model.folder} is {FAMILIES[model.family].in_words}; only a diffusion model can be exported as {format}. "
+            f"Every run can be exported with {option('format', 'nelbo')}."
         )
     return model

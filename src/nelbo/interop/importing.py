@@ -7,8 +7,9 @@ from pathlib import Path
 
 import torch
 
-from nelbo.errors import ConfigurationError, NelboError, RunError, option
+from nelbo.errors import ConfigurationError, NelboError, RunError, option, setting
 from nelbo.files import whole_folder, write_whole
+from nelbo.interop.autoencoder_folder import NO_SCALES, home_of, read_autoencoder
 from nelbo.interop.hub import Repository, download
 from nelbo.interop.pipeline import FILES, OTHER_FILES, Pipeline, read_pipeline
 from nelbo.interop.scheduler_config import SchedulerConfig, chain_of
@@ -22,9 +23,10 @@ from nelbo.recipes import Recipe
 from nelbo.runs import INTEGER_FILE, PLAN_FILE, DataOptions, RunConfig, load
 from nelbo.runs.data_options import UNKNOWN_DATA
 from nelbo.runs.folder import CONFIG_FILE, MODEL_FILE
+from nelbo.runs.latent_space import AUTOENCODER_FILE, save_space
 from nelbo.runs.run import save_model
 
-RUN_FILES = (CONFIG_FILE, MODEL_FILE, PLAN_FILE, INTEGER_FILE)
+RUN_FILES = (CONFIG_FILE, MODEL_FILE, PLAN_FILE, INTEGER_FILE, AUTOENCODER_FILE)
 LEVELS = 256  # of the images that diffusers models
 ASSUMED = (
     "there is no scheduler_config.json: the paper's schedule is assumed (1000 steps, beta from 0.0001 to 0.02, noise "
@@ -52,6 +54,8 @@ class Imported:
 
 def import_model(source: str | os.PathLike[str], out: str | os.PathLike[str], *, size: int | None = None) -> Imported:
     """Make a run folder from a model in diffusers' layout, or from a run, in a folder or on the Hub.
+
+    An `AutoencoderKL` becomes a folder that `first_stage.source` of a latent diffusion model can name.
 
     Args:
         source: a folder, or "hf:owner/name", or "hf:owner/name@revision" for a revision other than the newest.
@@ -82,7 +86,12 @@ def import_model(source: str | os.PathLike[str], out: str | os.PathLike[str], *,
         )
     try:
         with whole_folder(folder) as part:
-            notes = _copy(place, part) if is_run(place) else _convert(read_pipeline(place), part, size)
+            if is_run(place):
+                notes = _copy(place, part)
+            elif home := home_of(place):
+                notes = _take_autoencoder(home, part)
+            else:
+                notes = _convert(read_pipeline(place), part, size)
         return Imported(folder, notes)
     except NelboError as error:
         raise type(error)(f"{source} cannot be imported: {error.marked}") from error
@@ -122,6 +131,12 @@ def _copy(place: Path, folder: Path) -> tuple[str, ...]:
         if (place / name).is_file():
             copy_whole(place / name, folder / name)
     return ()
+
+
+def _take_autoencoder(home: Path, folder: Path) -> tuple[str, ...]:
+    """Write the autoencoder of a folder, for the first stage of a latent diffusion model."""
+    save_space(read_autoencoder(home), folder)
+    return (NO_SCALES, f"train on its latents with {setting('first_stage.source', 'THIS FOLDER')}")
 
 
 def _convert(pipeline: Pipeline, folder: Path, size: int | None) -> tuple[str, ...]:

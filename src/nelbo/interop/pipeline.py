@@ -113,8 +113,12 @@ def write_pipeline(folder: Path, pipeline: Pipeline, own: Mapping[str, Any] | No
     write_json(folder / "scheduler" / SCHEDULER, scheduler)
     if own is not None:
         write_text(folder / "unet" / f"{MODULE}.py", module_text())
-    index = {"unet": [library, kind], "scheduler": ["diffusers", "DDPMScheduler"]}
-    write_json(folder / INDEX, {"_class_name": "DDPMPipeline", **versions, **index})
+    write_index(folder, "DDPMPipeline", {"unet": [library, kind], "scheduler": ["diffusers", "DDPMScheduler"]})
+
+
+def write_index(folder: Path, pipeline: str, parts: Mapping[str, list[str]]) -> None:
+    """Write the class of a pipeline and those of its parts, each with its library."""
+    write_json(folder / INDEX, {"_class_name": pipeline, "_diffusers_version": VERSION, **parts})
 
 
 def _home(folder: Path) -> Path:

@@ -1,7 +1,7 @@
-"""Weights of diffusers' `UNet2DModel` and ours: the same maps with other names and another time embedding."""
+"""Weights of diffusers' `UNet2DModel` and `AutoencoderKL` and ours: the same maps with other names."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import safetensors
@@ -13,6 +13,7 @@ from nelbo.files import misfits, refuse_pointer
 from nelbo.networks import UNet, UNetOptions
 from nelbo.networks.layers import frequencies
 
+Layers = Sequence[tuple[str, str]]
 LAYERS = [  # layer names: ours -> diffusers'; {0}, {1}, ... are the matched groups
     (r"input", "conv_in"),
     (r"norm", "conv_norm_out"),
@@ -26,6 +27,18 @@ LAYERS = [  # layer names: ours -> diffusers'; {0}, {1}, ... are the matched gro
     (r"middle\.(\d)\.residual\.(\w+)", "mid_block.resnets.{0}.{1}"),
     (r"middle\.0\.attention\.(\w+)", "mid_block.attentions.0.{0}"),
 ]
+AUTOENCODER_LAYERS = [  # of an `AutoencoderKL`
+    (r"encoder\.moments", "quant_conv"),
+    (r"decoder\.latents", "post_quant_conv"),
+    (r"(encoder|decoder)\.input", "{0}.conv_in"),
+    (r"(encoder|decoder)\.norm", "{0}.conv_norm_out"),
+    (r"(encoder|decoder)\.output", "{0}.conv_out"),
+    (r"(encoder|decoder)\.(down|up)\.(\d+)\.(\d+)\.(\w+)", "{0}.{1}_blocks.{2}.resnets.{3}.{4}"),
+    (r"(encoder|decoder)\.(down|up)sample\.(\d+)\.conv", "{0}.{1}_blocks.{2}.{1}samplers.0.conv"),
+    (r"(encoder|decoder)\.middle\.0\.(\w+)", "{0}.mid_block.resnets.0.{1}"),
+    (r"(encoder|decoder)\.middle\.1\.(\w+)", "{0}.mid_block.attentions.0.{1}"),
+    (r"(encoder|decoder)\.middle\.2\.(\w+)", "{0}.mid_block.resnets.1.{1}"),
+]
 RESIDUAL = {"condition": "time_emb_proj", "shortcut": "conv_shortcut"}
 ATTENTION = {"norm": "group_norm", "output": "to_out.0"}
 STACKED, PARTS = "query_key_value", ("to_q", "to_k", "to_v")
@@ -34,31 +47,41 @@ WRAPPERS = re.compile(r"^(?:module\.|_orig_mod\.)+|(?<=\.)_orig_mod\.")  # of Di
 CLOCK = "condition.time.0.weight"
 
 
-def names_there(ours: str) -> tuple[str, ...]:
-    """Return diffusers' names of a weight of our U-Net; our stacked attention maps are three weights there."""
+def names_there(ours: str, layers: Layers = LAYERS) -> tuple[str, ...]:
+    """Return diffusers' names of a weight of ours; our stacked attention maps are three weights there."""
     layer, _, kind = ours.rpartition(".")
-    for pattern, replacement in LAYERS:
+    for pattern, replacement in layers:
         if match := re.fullmatch(pattern, layer):
-            inner = ATTENTION if ".attention." in layer else RESIDUAL
+            inner = ATTENTION if ".attentions." in replacement else RESIDUAL
             theirs = replacement.format(*(inner.get(group, group) for group in match.groups()))
             parts = PARTS if theirs.endswith(STACKED) else ("",)
             return tuple(f"{theirs.removesuffix(STACKED) + part if part else theirs}.{kind}" for part in parts)
-    raise ValueError(f"{ours} is not a weight of a U-Net")
+    raise ValueError(f"{ours} is not a weight of this network")
 
 
-def to_diffusers(ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def to_diffusers(ours: Mapping[str, Tensor], layers: Layers = LAYERS) -> dict[str, Tensor]:
     """Convert our weights to diffusers' names."""
     theirs: dict[str, Tensor] = {}
     for name, weight in ours.items():
-        names = names_there(name)
+        names = names_there(name, layers)
         theirs |= dict(zip(names, weight.chunk(len(names)), strict=True))
     return theirs
 
 
 def from_diffusers(network: UNet, theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Convert diffusers' weights to our names, for a network of the same shapes on any device, including "meta".
+    """Convert diffusers' weights to our names, for a U-Net of the same shapes on any device; see `renamed`."""
+    return renamed(network.state_dict(), theirs, LAYERS)
+
+
+def renamed(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor], layers: Layers) -> dict[str, Tensor]:
+    """Convert diffusers' weights to our names.
 
     The prefixes that `torch.compile` and `DistributedDataParallel` add to the names are removed.
+
+    Args:
+        ours: weights of the same names and shapes as the result, on any device, including "meta".
+        theirs: the weights to convert.
+        layers: the names of the layers.
 
     Raises:
         RunError: weights are missing, superfluous or of another shape; the message names the first of each kind.
@@ -67,10 +90,10 @@ def from_diffusers(network: UNet, theirs: Mapping[str, Tensor]) -> dict[str, Ten
     if len(named) < len(theirs):
         raise RunError(f"it holds {len(theirs) - len(named)} weights twice, with and without a prefix of their names.")
     theirs = named
-    expected = to_diffusers(network.state_dict())
+    expected = to_diffusers(ours, layers)
     if differences := misfits(expected, theirs):
         raise RunError(f"its weights do not match its config.json: {differences}.")
-    return {name: torch.cat([theirs[part] for part in names_there(name)]) for name in network.state_dict()}
+    return {name: torch.cat([theirs[part] for part in names_there(name, layers)]) for name in ours}
 
 
 def swap_sines(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

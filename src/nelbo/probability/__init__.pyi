@@ -1,6 +1,7 @@
 from .categorical import categorical_entropy, categorical_kl
 from .decoder import Decoder
 from .discretized import DiscretizedGaussian
+from .discretized_logistic import DiscretizedLogistic
 from .families import FAMILIES, CountFit, entropy_of, mean_of, probabilities_of
 from .gaussian import DiagonalGaussian, kl_divergence
 from .levels import data_to_levels, expected_level, levels_to_data
@@ -13,6 +14,7 @@ __all__ = [
     "Decoder",
     "DiagonalGaussian",
     "DiscretizedGaussian",
+    "DiscretizedLogistic",
     "Mixture",
     "categorical_entropy",
     "categorical_kl",

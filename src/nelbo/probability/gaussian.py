@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from nelbo.display import Brief
-from nelbo.randomness import standard_normal
+from nelbo.randomness import Generators, standard_normal
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -27,7 +27,7 @@ class DiagonalGaussian(Brief):
         """The standard deviation, in the shape of `variance`."""
         return self.variance.sqrt()
 
-    def sample(self, generator: torch.Generator | None, shape: tuple[int, ...] | None = None) -> Tensor:
+    def sample(self, generator: Generators, shape: tuple[int, ...] | None = None) -> Tensor:
         """Draw mean + stddev * z with z ~ N(0, I), in `shape`, or in the broadcast shape if None."""
         if shape is None:
             shape = torch.broadcast_shapes(self.mean.shape, self.variance.shape)

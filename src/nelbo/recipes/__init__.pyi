@@ -1,4 +1,14 @@
 from .presets import DESCRIPTIONS, PRESETS, default_preset, preset
-from .recipe import AnyRecipe, Recipe, ScheduleOptions, VAERecipe
+from .recipe import AnyRecipe, LatentRecipe, Recipe, ScheduleOptions, VAERecipe
 
-__all__ = ["DESCRIPTIONS", "PRESETS", "AnyRecipe", "Recipe", "ScheduleOptions", "VAERecipe", "default_preset", "preset"]
+__all__ = [
+    "DESCRIPTIONS",
+    "PRESETS",
+    "AnyRecipe",
+    "LatentRecipe",
+    "Recipe",
+    "ScheduleOptions",
+    "VAERecipe",
+    "default_preset",
+    "preset",
+]

@@ -10,7 +10,7 @@ from nelbo.data import Takes
 from nelbo.diffusion import ContinuousObjective
 from nelbo.objective import Objective
 from nelbo.recipes.assembly import build_diffusion_objective, build_vae_objective
-from nelbo.recipes.fitting import fit_diffusion, fit_vae
+from nelbo.recipes.fitting import fit_diffusion, fit_latent, fit_vae
 from nelbo.recipes.recipe import AnyRecipe
 
 Shape = tuple[int, int, int]
@@ -22,7 +22,7 @@ class Family:
 
     Attributes:
         in_words: its name with an article, for messages.
-        objective: (recipe, levels) -> what training minimises.
+        objective: (recipe, levels) -> what training minimises; of a latent diffusion model, that of its latents.
         fit: (recipe, shape, images of each class, levels, what a network takes) -> the recipe fitted to the data.
     """
 
@@ -33,6 +33,7 @@ class Family:
 
 FAMILIES: dict[str, Family] = {
     "diffusion": Family("a diffusion model", build_diffusion_objective, fit_diffusion),
+    "latent": Family("a latent diffusion model", build_diffusion_objective, fit_latent),
     "vae": Family("a variational autoencoder", build_vae_objective, fit_vae),
 }
 

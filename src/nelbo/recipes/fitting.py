@@ -11,7 +11,7 @@ from nelbo.errors import ConfigurationError, NelboWarning, option
 from nelbo.networks.dit_options import DiTOptions
 from nelbo.networks.mlp_options import MLPOptions
 from nelbo.recipes.assembly import build_variance
-from nelbo.recipes.recipe import AnyRecipe, Recipe, VAERecipe
+from nelbo.recipes.recipe import AnyRecipe, LatentRecipe, Recipe, VAERecipe
 
 MOST_PADDING = 1 / 4  # of a side
 REFINEMENT_SHARE = 0.1  # of the training budget
@@ -94,6 +94,26 @@ def fit_diffusion(
     return replace(recipe, network=network)
 
 
+def fit_latent(
+    recipe: LatentRecipe, shape: tuple[int, int, int], class_counts: Sequence[int], levels: int, takes: Takes
+) -> Recipe:
+    """Fit the autoencoder to the images, and the diffusion network to the latents.
+
+    Raises:
+        ConfigurationError: images with missing pixels, or with numbers or images to condition on; or see
+            `fit_diffusion`.
+    """
+    if takes != Takes():
+        raise ConfigurationError(
+            "a latent diffusion model takes whole images alone; leave out "
+            + _named(takes)
+            + ", or choose the preset images."
+        )
+    autoencoder = recipe.autoencoder.fitted(shape, levels)
+    recipe = replace(recipe, autoencoder=autoencoder)
+    return fit_diffusion(recipe, autoencoder.latent_shape, class_counts, levels, takes)
+
+
 def fit_refinement(recipe: AnyRecipe, levels: int) -> AnyRecipe:
     """Give the network of digits its share of the budget if images have more than 256 levels.
 
@@ -102,7 +122,7 @@ def fit_refinement(recipe: AnyRecipe, levels: int) -> AnyRecipe:
     """
     if levels <= 256:
         return recipe
-    if not isinstance(recipe, Recipe):
+    if not isinstance(recipe, Recipe) or isinstance(recipe, LatentRecipe):
         raise ConfigurationError(
             f"images of {levels:,} levels need a diffusion model; choose {option('preset', 'images')}."
         )

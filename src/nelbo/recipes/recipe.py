@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Self
 
 from nelbo.display import Displayed, counted
-from nelbo.errors import ConfigurationError, option
+from nelbo.errors import ConfigurationError, option, setting
+from nelbo.latent.options import AutoencoderOptions, FirstStageOptions
 from nelbo.networks.dit_options import DiTOptions
 from nelbo.networks.mlp_options import MLPOptions
 from nelbo.networks.unet_options import UNetOptions
@@ -43,6 +44,13 @@ NETWORKS: dict[str, type[NetworkOptions]] = {
     "dit": DiTOptions,
     "mlp": MLPOptions,
     "vae": VAEOptions,
+}
+PARTS: dict[str, type[Any]] = {  # of a recipe beside its network, by name
+    "training": TrainerOptions,
+    "schedule": ScheduleOptions,
+    "decoder": DecoderOptions,
+    "autoencoder": AutoencoderOptions,
+    "first_stage": FirstStageOptions,
 }
 
 
@@ -114,11 +122,9 @@ class AnyRecipe(Displayed):
                 f"a VAE has a recipe of its own; start from {option('preset', 'vae-fashion-mnist')}."
             )
         parts = {"network": record_from(options, network, "network.")}
-        parts["training"] = record_from(TrainerOptions, plain["training"], "training.")
-        if "schedule" in plain:
-            parts["schedule"] = record_from(ScheduleOptions, plain["schedule"], "schedule.")
-        if "decoder" in plain:
-            parts["decoder"] = record_from(DecoderOptions, plain["decoder"], "decoder.")
+        for name, kind in PARTS.items():
+            if name in plain:
+                parts[name] = record_from(kind, plain[name], f"{name}.")
         recipe: Self = record_from(cls, {**plain, **parts})
         return recipe
 
@@ -241,6 +247,55 @@ class Recipe(AnyRecipe):
         return _with_budget(self.training, self.decoder.refinement, DIGIT_STEPS)
 
 
+@dataclass(frozen=True)
+class LatentRecipe(Recipe):
+    """The recipe of a latent diffusion model: an autoencoder, and a recipe of the diffusion model of its latents.
+
+    Raises:
+        ConfigurationError: a setting that needs the levels of pixels, which latents do not have.
+    """
+
+    family: ClassVar[str] = "latent"
+
+    autoencoder: Annotated[AutoencoderOptions, Doc("The network of the autoencoder.")] = field(
+        default_factory=AutoencoderOptions
+    )
+    first_stage: Annotated[FirstStageOptions, Doc("How the autoencoder is trained.")] = field(
+        default_factory=FirstStageOptions
+    )
+
+    def __post_init__(self) -> None:
+        for name, value in (("parameterization", "grid"), ("decoder.kind", "pixels")):
+            part, _, own = name.partition(".")
+            given = getattr(self.decoder, own) if own else getattr(self, part)
+            if given == value:
+                raise ConfigurationError(
+                    f"{setting(name, value)} needs the levels of pixels, and the latents of this model have none; "
+                    f"leave {setting(name)} out."
+                )
+
+    @property
+    def in_words(self) -> str:
+        """Such as "latents of 4 x 16 x 16 by an autoencoder; cosine schedule of 1000 steps, ..."."""
+        own = self.autoencoder
+        size = " x ".join(map(str, own.latent_shape)) if own.multipliers else f"{own.latent} channels"
+        return f"latents of {size} by an autoencoder; {super().in_words}"
+
+    @property
+    def network_training(self) -> TrainerOptions:
+        """How the diffusion network is trained: with what the autoencoder leaves of the budget."""
+        if self.first_stage.source is not None:
+            return self.training
+        return _with_budget(self.training, 1 - self.first_stage.share)
+
+    @property
+    def autoencoder_training(self) -> TrainerOptions:
+        """How the autoencoder is trained, before the diffusion network."""
+        own = self.first_stage
+        shared = _with_budget(self.training, own.share)
+        return replace(shared, batch_size=own.batch_size, micro_batch=None, learning_rate=own.learning_rate)
+
+
 def _with_budget(training: TrainerOptions, share: float, steps_per_step: int = 1) -> TrainerOptions:
     """Return the options with a share of the budget, rounded up to whole steps: so many for each step of the budget."""
     steps = None if training.steps is None else math.ceil(steps_per_step * share * training.steps)
@@ -249,11 +304,13 @@ def _with_budget(training: TrainerOptions, share: float, steps_per_step: int = 1
 
 
 def recipe_from_json(plain: Mapping[str, Any]) -> AnyRecipe:
-    """Build a recipe of the family that its network belongs to.
+    """Build a recipe of the family that its parts belong to.
 
     Raises:
         ConfigurationError: an unknown key or kind.
     """
+    if "autoencoder" in plain:
+        return LatentRecipe.from_json(plain)
     kind = VAERecipe if plain["network"].get("kind") == "vae" else Recipe
     return kind.from_json(plain)
 

@@ -8,6 +8,7 @@ from .diffusion_run import DiffusionRun
 from .file_codec import codec_for
 from .folder import RunConfig, bundled_models, codes_photographs, find_codec, find_run, read_config
 from .integer_model import INTEGER_FILE, IntegerModel
+from .latent_run import LatentRun
 from .loading import load, load_as
 from .masking_run import MaskingRun, photographs
 from .measured_restoring import values_of
@@ -27,6 +28,7 @@ __all__ = [
     "DiffusionModel",
     "DiffusionRun",
     "IntegerModel",
+    "LatentRun",
     "MaskingRun",
     "Report",
     "RestoreOptions",

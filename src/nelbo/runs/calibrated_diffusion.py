@@ -38,6 +38,7 @@ class CalibratedDiffusion(Run):
     """
 
     family: ClassVar[str] = "diffusion"
+    has_chain: ClassVar[bool] = True
 
     schedule: NoiseSchedule
     mse: Tensor | None = None

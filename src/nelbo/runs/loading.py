@@ -13,14 +13,18 @@ from nelbo.recipes.assembly import build_network
 from nelbo.recipes.families import FAMILIES
 from nelbo.runs.diffusion_run import DiffusionRun
 from nelbo.runs.folder import CONFIG_FILE, MODEL_FILE, RunConfig, find_run, read_config
+from nelbo.runs.latent_run import LatentRun
 from nelbo.runs.run import Run
 from nelbo.runs.vae_run import VAERun
 
 Kind = TypeVar("Kind", bound=Run)
-RUNS: dict[str, type[DiffusionRun] | type[VAERun]] = {kind.family: kind for kind in (DiffusionRun, VAERun)}
+AnyRun = DiffusionRun | LatentRun | VAERun
+RUNS: dict[str, type[DiffusionRun] | type[LatentRun] | type[VAERun]] = {
+    kind.family: kind for kind in (DiffusionRun, LatentRun, VAERun)
+}
 
 
-def load(name: str | os.PathLike[str], *, device: str | torch.device | None = None) -> DiffusionRun | VAERun:
+def load(name: str | os.PathLike[str], *, device: str | torch.device | None = None) -> AnyRun:
     """Load a run by its folder, or a bundled model by its name.
 
     Args:
@@ -82,9 +86,7 @@ def load_as(kind: type[Kind], name: str | os.PathLike[str], *, device: str | tor
     return run
 
 
-def run_of(
-    folder: Path, config: RunConfig, network: nn.Module, extras: dict[str, Tensor] | None = None
-) -> DiffusionRun | VAERun:
+def run_of(folder: Path, config: RunConfig, network: nn.Module, extras: dict[str, Tensor] | None = None) -> AnyRun:
     """Return a network as a run of its family, in evaluation mode.
 
     Args:

@@ -52,12 +52,14 @@ class Run(Displayed, ABC):
 
     Attributes:
         family: the name of the model family, a key of `nelbo.recipes.FAMILIES`.
+        has_chain: whether scores take `steps_per_image`.
         folder: the run folder that it was loaded from.
         config: its configuration.
         network: the averaged weights, in evaluation mode, float32.
     """
 
     family: ClassVar[str]
+    has_chain: ClassVar[bool] = False
 
     folder: Path
     config: RunConfig

@@ -25,7 +25,7 @@ from nelbo.files import WriteWarning, hash_tensors, or_warn, write_json
 from nelbo.options import record_from
 from nelbo.progress import Progress, StageProgress, no_stages
 from nelbo.randomness import HELD_OUT, derived_seed
-from nelbo.runs import DiffusionRun, Run, bundled_models
+from nelbo.runs import Run, bundled_models
 from nelbo.studies.listener import Listener
 from nelbo.studies.run_data import held_out_part
 
@@ -72,7 +72,7 @@ def score_images(
     """
     given: dict[str, Any] = {"seed": options.seed if seed is None else seed, "batch_size": options.batch_size}
     run.refuse_chain_options({"steps_per_image": options.steps_per_image})
-    if isinstance(run, DiffusionRun):
+    if run.has_chain:
         given["steps_per_image"] = options.values_of_t
     return run.score(images, progress=progress, **given)
 
@@ -132,7 +132,7 @@ def _fits(stored: HeldOutScores, run: Run, options: DecisionOptions, num: int) -
 
 
 def _values_of_t(run: Run, options: DecisionOptions) -> int | None:
-    return options.values_of_t if isinstance(run, DiffusionRun) else None
+    return options.values_of_t if run.has_chain else None
 
 
 def _stored(run: Run) -> Sequence[HeldOutScores]:

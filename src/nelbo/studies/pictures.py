@@ -13,6 +13,7 @@ from nelbo.progress import StageProgress, no_stages
 from nelbo.runs.conditions import condition_like
 from nelbo.runs.diffusion_run import DiffusionRun
 from nelbo.runs.folder import MODEL_FILE
+from nelbo.runs.latent_run import LatentRun
 from nelbo.runs.run import Run
 from nelbo.runs.vae_run import VAERun
 
@@ -67,14 +68,28 @@ def _show_vae(run: VAERun, held_out: ImageDataset | None, on_stage: StageProgres
     if held_out is None or run.shape[0] not in (1, 3):
         return
     if due("reconstructions.png"):
-        originals = held_out.images(torch.arange(min(PAIRS, len(held_out))))
-        save(reconstruction_grid(originals, run.reconstruct(originals), run.levels), run.folder / "reconstructions.png")
+        _show_reconstructions(run, held_out)
     if due("latent-traversal.png"):
         walk = run.traversal(held_out)
         save(sample_grid(walk.flatten(0, 1), run.levels, columns=walk.shape[1]), run.folder / "latent-traversal.png")
 
 
+def _show_latent(run: LatentRun, held_out: ImageDataset | None, on_stage: StageProgress, due: Due) -> None:
+    """Draw samples, and held-out images above their reconstructions."""
+    if due("samples.png"):
+        drawn = run.sample(SAMPLES, progress=lambda done, total: on_stage("sampling", done, total))
+        save(picture_of(drawn, run.levels), run.folder / "samples.png")
+    if held_out is not None and run.shape[0] in (1, 3) and due("reconstructions.png"):
+        _show_reconstructions(run, held_out)
+
+
+def _show_reconstructions(run: VAERun | LatentRun, held_out: ImageDataset) -> None:
+    originals = held_out.images(torch.arange(min(PAIRS, len(held_out))))
+    save(reconstruction_grid(originals, run.reconstruct(originals), run.levels), run.folder / "reconstructions.png")
+
+
 PICTURES: dict[str, Callable[[Any, ImageDataset | None, StageProgress, Due], None]] = {
     "diffusion": _show_diffusion,
+    "latent": _show_latent,
     "vae": _show_vae,
 }

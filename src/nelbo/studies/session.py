@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from nelbo.data import ImageDataset, Split
-from nelbo.files import or_warn
+from nelbo.files import or_warn, read_metadata
 from nelbo.plots import bound_curve, loss_curve, picture_of, save
 from nelbo.runs.codec_plan import mark_stale, warn_of_plan
 from nelbo.runs.folder import RunConfig
@@ -17,7 +17,8 @@ from nelbo.runs.loading import load, run_of
 from nelbo.runs.run import Run, holds_weights, save_model
 from nelbo.studies.listener import Listener
 from nelbo.studies.pictures import show_run
-from nelbo.training import METRICS_FILE, MetricsLog
+from nelbo.training import METRICS_FILE, STATE_FILE, MetricsLog, TrainerOptions
+from nelbo.training.budget import spent_by
 
 PREVIEW_IMAGES, HELD_OUT_IMAGES = 16, 128
 BOUND, CHAIN = "held_out_bits_per_dim", "held_out_chain_bits_per_dim"
@@ -55,6 +56,12 @@ class Session:
             self.listener.on_spent(self.config, spent)
         else:
             warn_of_plan(self.folder)
+
+    def begin_stored(self, training: TrainerOptions) -> None:
+        """Call `begin` with the step and the clock of the stored state, before the network is built."""
+        path = self.folder / STATE_FILE
+        state: dict[str, Any] = {"step": 0, "seconds": 0.0, **(read_metadata(path) if path.is_file() else {})}
+        self.begin(state["step"], spent_by(training, state["step"], state["seconds"]))
 
     def preview(self, network: nn.Module, step: int) -> dict[str, Any]:
         """Draw a few images and estimate the held-out bound; return values for the metrics."""

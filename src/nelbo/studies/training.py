@@ -21,13 +21,14 @@ from nelbo.recipes import presets
 from nelbo.recipes.assembly import build_network
 from nelbo.recipes.families import build_objective, fit_to_data, learned_tensors
 from nelbo.recipes.fitting import fit_refinement
-from nelbo.recipes.recipe import AnyRecipe, Recipe
+from nelbo.recipes.recipe import AnyRecipe, LatentRecipe, Recipe
 from nelbo.refinement import coarse_split
 from nelbo.runs.data_options import DataOptions
 from nelbo.runs.diffusion_run import DiffusionRun
 from nelbo.runs.folder import CONFIG_FILE, MODEL_FILE, RunConfig, read_config, refuse_differences
 from nelbo.runs.loading import load
 from nelbo.runs.run import Run
+from nelbo.studies.autoencoder import adopted, second_stage
 from nelbo.studies.data_request import DataRequest
 from nelbo.studies.decoder import train_decoder
 from nelbo.studies.listener import Listener, listening
@@ -96,7 +97,7 @@ def train(
     with listening(listener, progress) as heard:
         split = read_split(request, workers=recipe.training.workers, seed=recipe.training.seed, listener=heard)
         data_options = described(request, split)
-        recipe = _as_begun(recipe, folder, data_options)
+        recipe = adopted(_as_begun(recipe, folder, data_options))
         options = data_options.shape, data_options.class_counts, data_options.levels, taken_by(split.train)
         recipe = fit_refinement(fit_to_data(recipe, *options), data_options.num_levels)
         config = RunConfig(recipe, data_options, name)
@@ -167,16 +168,19 @@ def _trained(session: Session, tensorboard: bool) -> Run:
     folder, listener = session.folder, session.listener
     images = coarse_split(session.split).train
     recipe = session.config.recipe
+    training = recipe.network_training
     torch.manual_seed(derived_seed(recipe.training.seed, INITIALISATION))
     # gradients arrive in this memory format; weights in another one cost a copy, a fortieth of a step
     network = build_network(recipe).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    objective = build_objective(recipe, images.levels)
+    objective, latent = build_objective(recipe, images.levels), isinstance(recipe, LatentRecipe)
     session.learned = partial(learned_tensors, objective)
+    if latent:
+        objective, images, training = second_stage(session, objective)
     trainer = Trainer(
         network,
         objective,
         images,
-        recipe.network_training,
+        training,
         folder,
         on_preview=session.preview,
         on_save=session.save,
@@ -185,7 +189,8 @@ def _trained(session: Session, tensorboard: bool) -> Run:
     )
     if trainer.accelerator.is_main_process:
         remove_parts(folder)
-        session.begin(trainer.state.step, trainer.budget.spent_by)
+        if not latent:  # its first stage began the session
+            session.begin(trainer.state.step, trainer.budget.spent_by)
     trainer.run()
     stopped, step, wait = trainer.stopped_by, trainer.state.step, trainer.accelerator.wait_for_everyone
     if stopped is None and trainer.accelerator.is_main_process:

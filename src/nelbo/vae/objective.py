@@ -17,11 +17,11 @@ class VAEObjective:
     """The negative ELBO of images, nats per dimension, at one draw of q(z|x) per image.
 
     Attributes:
-        latent: dimensions of z.
+        latent: dimensions of z, or the shape of z if it is no vector.
         levels: K, the number of levels of the images.
     """
 
-    latent: int
+    latent: int | tuple[int, ...]
     levels: int = 256
 
     def to(self, device: torch.device) -> None:
@@ -29,7 +29,8 @@ class VAEObjective:
 
     def draw(self, num: int, shape: tuple[int, int, int], generator: torch.Generator) -> Draws:
         """Draw "noise" (num, latent) for the reparameterised sample."""
-        return {"noise": torch.randn(num, self.latent, generator=generator)}
+        own = (self.latent,) if isinstance(self.latent, int) else self.latent
+        return {"noise": torch.randn(num, *own, generator=generator)}
 
     def __call__(
         self, network: Callable[..., ELBO], images: Tensor, labels: ConditionLike | None, draws: Draws
