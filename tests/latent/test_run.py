@@ -174,6 +174,8 @@ def test_what_latents_cannot_do_is_refused(run, held_out):
     for name, value in (("parameterization", "grid"), ("decoder.kind", "pixels")):
         with pytest.raises(ConfigurationError, match="needs the levels of pixels"):
             preset("latent").with_overrides({name: value})
+    with pytest.raises(ConfigurationError, match=r"schedule\.kind=learned is for models of pixels"):
+        preset("latent").with_overrides({"schedule.kind": "learned"})
 
 
 def test_a_missing_or_damaged_autoencoder_is_reported(folder, tmp_path, run):

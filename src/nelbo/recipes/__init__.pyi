@@ -1,5 +1,6 @@
+from .latent_recipe import LatentRecipe
 from .presets import DESCRIPTIONS, PRESETS, default_preset, preset
-from .recipe import AnyRecipe, LatentRecipe, Recipe, ScheduleOptions, VAERecipe
+from .recipe import AnyRecipe, Recipe, ScheduleOptions, VAERecipe
 
 __all__ = [
     "DESCRIPTIONS",

@@ -11,7 +11,8 @@ from nelbo.errors import ConfigurationError, NelboWarning, option
 from nelbo.networks.dit_options import DiTOptions
 from nelbo.networks.mlp_options import MLPOptions
 from nelbo.recipes.assembly import build_variance
-from nelbo.recipes.recipe import AnyRecipe, LatentRecipe, Recipe, VAERecipe
+from nelbo.recipes.latent_recipe import LatentRecipe
+from nelbo.recipes.recipe import AnyRecipe, Recipe, VAERecipe
 
 MOST_PADDING = 1 / 4  # of a side
 REFINEMENT_SHARE = 0.1  # of the training budget

@@ -7,7 +7,8 @@ from nelbo.networks.mlp_options import MLPOptions
 from nelbo.networks.unet_options import UNetOptions
 from nelbo.options import known
 from nelbo.recipes.decoder_options import DecoderOptions
-from nelbo.recipes.recipe import AnyRecipe, LatentRecipe, Recipe, ScheduleOptions, VAERecipe
+from nelbo.recipes.latent_recipe import LatentRecipe
+from nelbo.recipes.recipe import AnyRecipe, Recipe, ScheduleOptions, VAERecipe
 from nelbo.training.options import TrainerOptions
 from nelbo.vae.options import VAEOptions
 

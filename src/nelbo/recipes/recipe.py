@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Self
 
 from nelbo.display import Displayed, counted
-from nelbo.errors import ConfigurationError, option, setting
+from nelbo.errors import ConfigurationError, option
 from nelbo.latent.options import AutoencoderOptions, FirstStageOptions
 from nelbo.networks.dit_options import DiTOptions
 from nelbo.networks.mlp_options import MLPOptions
@@ -222,7 +222,7 @@ class Recipe(AnyRecipe):
         """How the diffusion network is trained; the pixel network of the decoder has its share of the budget."""
         share = 0.0 if self.decoder.kind == "gaussian" else self.decoder.share
         rest = 1 - share - self.decoder.refinement
-        return self.training if rest == 1 else _with_budget(self.training, rest)
+        return self.training if rest == 1 else with_budget(self.training, rest)
 
     @property
     def decoder_training(self) -> TrainerOptions:
@@ -231,7 +231,7 @@ class Recipe(AnyRecipe):
         Its steps are short, so a share of the steps becomes more of them, in about the same share of the time.
         """
         return replace(
-            _with_budget(self.training, self.decoder.share, DECODER_STEPS),
+            with_budget(self.training, self.decoder.share, DECODER_STEPS),
             batch_size=self.decoder.batch_size,
             micro_batch=None,
             learning_rate=self.decoder.learning_rate,
@@ -244,88 +244,11 @@ class Recipe(AnyRecipe):
     @property
     def refinement_training(self) -> TrainerOptions:
         """How long the network of the digits of images of more than 256 levels is trained."""
-        return _with_budget(self.training, self.decoder.refinement, DIGIT_STEPS)
+        return with_budget(self.training, self.decoder.refinement, DIGIT_STEPS)
 
 
-@dataclass(frozen=True)
-class LatentRecipe(Recipe):
-    """The recipe of a latent diffusion model: an autoencoder, and a recipe of the diffusion model of its latents.
-
-    Raises:
-        ConfigurationError: a setting that needs the levels of pixels, which latents do not have.
-    """
-
-    family: ClassVar[str] = "latent"
-
-    autoencoder: Annotated[AutoencoderOptions, Doc("The network of the autoencoder.")] = field(
-        default_factory=AutoencoderOptions
-    )
-    first_stage: Annotated[FirstStageOptions, Doc("How the autoencoder is trained.")] = field(
-        default_factory=FirstStageOptions
-    )
-
-    def __post_init__(self) -> None:
-        for name, value in (("parameterization", "grid"), ("decoder.kind", "pixels")):
-            part, _, own = name.partition(".")
-            given = getattr(self.decoder, own) if own else getattr(self, part)
-            if given == value:
-                raise ConfigurationError(
-                    f"{setting(name, value)} needs the levels of pixels, and the latents of this model have none; "
-                    f"leave {setting(name)} out."
-                )
-
-    @property
-    def in_words(self) -> str:
-        """Such as "latents of 4 x 16 x 16 by an autoencoder; cosine schedule of 1000 steps, ..."."""
-        own = self.autoencoder
-        size = " x ".join(map(str, own.latent_shape)) if own.multipliers else f"{own.latent} channels"
-        return f"latents of {size} by an autoencoder; {super().in_words}"
-
-    @property
-    def network_training(self) -> TrainerOptions:
-        """How the diffusion network is trained: with what the autoencoder leaves of the budget."""
-        if self.first_stage.source is not None:
-            return self.training
-        return _with_budget(self.training, 1 - self.first_stage.share)
-
-    @property
-    def autoencoder_training(self) -> TrainerOptions:
-        """How the autoencoder is trained, before the diffusion network."""
-        own = self.first_stage
-        shared = _with_budget(self.training, own.share)
-        return replace(shared, batch_size=own.batch_size, micro_batch=None, learning_rate=own.learning_rate)
-
-
-def _with_budget(training: TrainerOptions, share: float, steps_per_step: int = 1) -> TrainerOptions:
+def with_budget(training: TrainerOptions, share: float, steps_per_step: int = 1) -> TrainerOptions:
     """Return the options with a share of the budget, rounded up to whole steps: so many for each step of the budget."""
     steps = None if training.steps is None else math.ceil(steps_per_step * share * training.steps)
     minutes = None if training.minutes is None else share * training.minutes
     return replace(training, steps=steps, minutes=minutes)
-
-
-def recipe_from_json(plain: Mapping[str, Any]) -> AnyRecipe:
-    """Build a recipe of the family that its parts belong to.
-
-    Raises:
-        ConfigurationError: an unknown key or kind.
-    """
-    if "autoencoder" in plain:
-        return LatentRecipe.from_json(plain)
-    kind = VAERecipe if plain["network"].get("kind") == "vae" else Recipe
-    return kind.from_json(plain)
-
-
-def _put(plain: dict[str, Any], full: str, path: list[str], value: Any) -> None:
-    """Set the value at a dotted name within nested dictionaries."""
-    known(path[0], plain, f"setting ({full})")
-    inner = plain[path[0]]
-    if isinstance(inner, dict) != (len(path) > 1):
-        raise ConfigurationError(
-            f"{full!r} names a part of {path[0]!r}, which has no parts."
-            if len(path) > 1
-            else f"{full!r} has parts ({', '.join(inner)}); name one of them, such as {full}.{next(iter(inner))}."
-        )
-    if len(path) > 1:
-        _put(inner, full, path[1:], value)
-    else:
-        plain[path[0]] = value

@@ -16,7 +16,8 @@ from nelbo.errors import ConfigurationError, RunError, option, setting, shown
 from nelbo.files import refuse_pointer, write_json
 from nelbo.options import record_from
 from nelbo.paths import expanded
-from nelbo.recipes.recipe import AnyRecipe, recipe_from_json
+from nelbo.recipes.recipe import AnyRecipe
+from nelbo.recipes.stored import recipe_from_json
 from nelbo.runs.data_options import READING, UNKNOWN_DATA, DataOptions
 
 MOST_LISTED = 12

@@ -20,7 +20,7 @@ from nelbo.progress import Progress, reported
 from nelbo.randomness import chosen_seed
 from nelbo.recipes.assembly import build_schedule
 from nelbo.recipes.families import FAMILIES
-from nelbo.recipes.recipe import LatentRecipe
+from nelbo.recipes.latent_recipe import LatentRecipe
 from nelbo.runs.classes import Label
 from nelbo.runs.diffusion_model import CALIBRATION, calibration_of
 from nelbo.runs.folder import RunConfig

@@ -25,7 +25,8 @@ from nelbo.plots import reconstruction_grid, save
 from nelbo.probability import levels_to_data
 from nelbo.progress import Progress
 from nelbo.randomness import INITIALISATION, LATENT, derived_seed, image_generators, standard_normal
-from nelbo.recipes.recipe import AnyRecipe, LatentRecipe
+from nelbo.recipes.latent_recipe import LatentRecipe
+from nelbo.recipes.recipe import AnyRecipe
 from nelbo.runs.folder import CONFIG_FILE, find_run
 from nelbo.runs.latent_space import AUTOENCODER_FILE, load_space, save_space, stored_options
 from nelbo.runs.sampling import pixels_of

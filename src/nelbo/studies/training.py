@@ -21,7 +21,8 @@ from nelbo.recipes import presets
 from nelbo.recipes.assembly import build_network
 from nelbo.recipes.families import build_objective, fit_to_data, learned_tensors
 from nelbo.recipes.fitting import fit_refinement
-from nelbo.recipes.recipe import AnyRecipe, LatentRecipe, Recipe
+from nelbo.recipes.latent_recipe import LatentRecipe
+from nelbo.recipes.recipe import AnyRecipe, Recipe
 from nelbo.refinement import coarse_split
 from nelbo.runs.data_options import DataOptions
 from nelbo.runs.diffusion_run import DiffusionRun
