@@ -252,3 +252,19 @@ def with_budget(training: TrainerOptions, share: float, steps_per_step: int = 1)
     steps = None if training.steps is None else math.ceil(steps_per_step * share * training.steps)
     minutes = None if training.minutes is None else share * training.minutes
     return replace(training, steps=steps, minutes=minutes)
+
+
+def _put(plain: dict[str, Any], full: str, path: list[str], value: Any) -> None:
+    """Set the value at a dotted name within nested dictionaries."""
+    known(path[0], plain, f"setting ({full})")
+    inner = plain[path[0]]
+    if isinstance(inner, dict) != (len(path) > 1):
+        raise ConfigurationError(
+            f"{full!r} names a part of {path[0]!r}, which has no parts."
+            if len(path) > 1
+            else f"{full!r} has parts ({', '.join(inner)}); name one of them, such as {full}.{next(iter(inner))}."
+        )
+    if len(path) > 1:
+        _put(inner, full, path[1:], value)
+    else:
+        plain[path[0]] = value

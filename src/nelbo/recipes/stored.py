@@ -17,19 +17,3 @@ def recipe_from_json(plain: Mapping[str, Any]) -> AnyRecipe:
         return LatentRecipe.from_json(plain)
     kind = VAERecipe if plain["network"].get("kind") == "vae" else Recipe
     return kind.from_json(plain)
-
-
-def _put(plain: dict[str, Any], full: str, path: list[str], value: Any) -> None:
-    """Set the value at a dotted name within nested dictionaries."""
-    known(path[0], plain, f"setting ({full})")
-    inner = plain[path[0]]
-    if isinstance(inner, dict) != (len(path) > 1):
-        raise ConfigurationError(
-            f"{full!r} names a part of {path[0]!r}, which has no parts."
-            if len(path) > 1
-            else f"{full!r} has parts ({', '.join(inner)}); name one of them, such as {full}.{next(iter(inner))}."
-        )
-    if len(path) > 1:
-        _put(inner, full, path[1:], value)
-    else:
-        plain[path[0]] = value
