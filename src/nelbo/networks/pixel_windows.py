@@ -93,7 +93,8 @@ def relative(
     xhat_0.
 
     Args:
-        seen, inside: see `neighbours`.
+        seen: see `neighbours`.
+        inside: see `neighbours`.
         place: where the pixels of the pass are.
         options: of the network.
         one: the number that stands for 1.
