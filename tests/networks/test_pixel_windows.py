@@ -157,6 +157,17 @@ def test_integer_network_is_the_float_network():
     assert moved > 5  # the shift to the mean of the neighbours is in it
 
 
+def test_the_prediction_is_not_rounded_to_bfloat16():
+    known, now = list(walk((2, 9, 11), 8))[60]
+    given = numbers(known).float()
+    seen, inside = windows(given, now, DILATED), windows(torch.ones(1, 1, 9, 11), now, DILATED)
+    plain = relative(seen, inside, now, DILATED, INPUT, weights_of(DILATED))
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = relative(seen, inside, now, DILATED, INPUT, weights_of(DILATED))
+    assert all(each.dtype == torch.float32 for each in mixed)
+    assert all(torch.equal(a, b) for a, b in zip(plain, mixed, strict=True))
+
+
 def test_exact_network_is_the_rounded_network_and_rounds_nothing_of_its_sums():
     made = trained(RoundedPixelNetwork)
     exact = made.exact()

@@ -93,7 +93,8 @@ def relative(
     xhat_0.
 
     Args:
-        seen, inside: see `neighbours`.
+        seen: see `neighbours`.
+        inside: see `neighbours`.
         place: where the pixels of the pass are.
         options: of the network.
         one: the number that stands for 1.
@@ -106,7 +107,9 @@ def relative(
     stage = seen.new_zeros(*seen.shape[:3], options.stages)
     stage[..., place.stage] = one
     linear = torch.cat([around, steps], 3).flatten(3) / unit
-    predicted = (linear @ prediction[place.number].to(linear.dtype)).div(2**PREDICTION_BITS).add(0.5).floor() * unit
+    with torch.autocast(linear.device.type, enabled=False):  # bfloat16 would round the levels
+        sums = linear @ prediction[place.number].to(linear.dtype)
+    predicted = sums.div(2**PREDICTION_BITS).add(0.5).floor() * unit
     parts = [part.flatten(3) for part in (steps, noisy, around, fine, *known)]
     read = torch.cat([*parts, xhat_0[..., middle, middle], shift, stage], 3)
     return read, shift[..., place.channel] + predicted
