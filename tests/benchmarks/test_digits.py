@@ -23,7 +23,7 @@ def test_figures_are_those_of_the_bound(name, tmp_path):
     images = load_data("digits").test.subset(torch.arange(5))
     row = measure(run, images)
     assert row.steps == 2
-    assert row.bits == pytest.approx(run.bound(images, steps_per_image=None).bits_per_dim, abs=1e-6)
+    assert row.bits == pytest.approx(run.bound(images, steps_per_image=None).total, abs=1e-6)
     some = [measure_bound(run.reverse(clip=True), images, steps_per_image=DRAWS, seed=seed).scores for seed in (0, 1)]
     assert 0 < row.spread < 10 * float((some[0] - some[1]).abs().mean())
     assert f"| {name} | {row.parameters:,} | 2 |" in table({name: row})

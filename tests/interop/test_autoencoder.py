@@ -129,7 +129,8 @@ def test_pipeline_of_diffusers_draws_from_an_exported_run(folders, tmp_path):
     assert type(pipeline).__name__ == "LDMPipeline"
     u, t = noise(2, 3, 8, 8), 5
     ours = run.network(u, torch.tensor([t, t]))
-    assert difference(pipeline.unet(u, t - 1).sample, ours) < 1e-4
+    theirs = pipeline.unet(u, t - 1).sample  # both are small after a few steps of training
+    assert float((theirs - ours).abs().max()) < 1e-4 * float(ours.abs().max())
     assert pipeline.scheduler.config.clip_sample is False
     images = pipeline(batch_size=2, num_inference_steps=4, output_type="np").images
     assert images.shape == (2, 16, 16, 3)

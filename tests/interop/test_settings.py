@@ -14,7 +14,7 @@ import pytest
 import nelbo
 from nelbo.errors import ConfigurationError, NelboError
 from nelbo.interop import export_model, import_model
-from nelbo.interop.scheduler_config import ADDED, SchedulerConfig
+from nelbo.interop.scheduler_config import ADDED, Chain, SchedulerConfig, config_of
 from nelbo.interop.scheduler_config import ONE_WAY as CHAIN
 from nelbo.interop.unet_config import ONE_WAY as NETWORK
 from nelbo.interop.unet_config import UNetConfig
@@ -187,8 +187,10 @@ INEXPRESSIBLE: list[tuple[dict[str, Any], str]] = [
         "attention has 2 heads at levels of different widths (16, 32 channels)",
     ),
     ({"network": MLPOptions(dims=768)}, "is not a U-Net"),
-    ({"schedule": ScheduleOptions("learned")}, "a network with a learned schedule is given log SNR as its time"),
-    ({"network": DiTOptions(width=8, depth=1, heads=2)}, "is not a U-Net; export with format='torch'"),
+    (
+        {"network": DiTOptions(width=8, depth=1, heads=2)},
+        "is not a U-Net, and diffusers has no other network for pixels",
+    ),
 ]
 
 
@@ -201,6 +203,12 @@ def test_export_of_unsupported_recipes_is_refused(
         export_model(run.folder, tmp_path / "out", format="diffusers")
     assert message in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_learned_schedule_is_refused() -> None:
+    chain = Chain(ScheduleOptions("learned"), "noise", "fixed-large")
+    with pytest.raises(ConfigurationError, match="a network with a learned schedule is given log SNR as its time"):
+        config_of(chain)
 
 
 def test_export_notes_rounding_and_calibrated_variance(tmp_path: Path, our_run: Callable[..., DiffusionRun]) -> None:

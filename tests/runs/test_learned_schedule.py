@@ -72,8 +72,8 @@ def test_a_model_without_its_table_is_reported(run, tmp_path):
 def test_it_samples_scores_and_has_a_bound(run, digits):
     assert run.sample(2, steps=5).shape == (2, 1, 8, 8)
     report = run.bound(digits)
-    assert 0 < report.bits_per_dim < 6
-    assert run.bound(digits, steps=10).bits_per_dim > 0  # a stride
+    assert 0 < report.total < 6
+    assert run.bound(digits, steps=10).total > 0  # a stride
 
 
 def test_its_files_decode_exactly(run, digits):

@@ -111,10 +111,9 @@ class DiT(nn.Module):
             ShapeError: the images have another number of channels.
             ConfigurationError: a part of the condition that this network does not take.
         """
-        seen = input_features(x_t, label, self.options)
         condition = F.silu(self.condition(t, label, x_t.shape[0]))
         with full_precision(x_t):
-            grid = self.input(seen)
+            grid = self.input(input_features(x_t, label, self.options))
             rows, columns = grid.shape[2:]
             h = grid.flatten(2).mT + position_embedding(rows, columns, self.options.width, at_least_single(grid))
         for block in self.blocks:

@@ -11,7 +11,6 @@ from nelbo.condition import ConditionLike
 from nelbo.errors import ShapeError
 from nelbo.networks.conditioning import planes_beside
 from nelbo.networks.image_options import ImageOptions
-from nelbo.networks.layers import full_precision
 
 FLATTEST = 1e-12  # smallest mean square of the differences to divide by: flat images stay flat
 
@@ -39,7 +38,7 @@ def pixel_features(x: Tensor, fourier: Sequence[int] = (), slopes: Sequence[int]
 
 
 def input_features(x_t: Tensor, given: ConditionLike | None, options: ImageOptions) -> Tensor:
-    """Return the input of a network for images, (B, num_features, H', W'), computed without autocast.
+    """Return the input of a network for images, (B, num_features, H', W'); call it without autocast.
 
     It is x_t (B, C, H, W) with its features, then what joins it (see `planes_beside`). The right and the bottom are
     padded with zeros, which depend on nothing, to the sides H' and W' that the network can divide.
@@ -53,9 +52,8 @@ def input_features(x_t: Tensor, given: ConditionLike | None, options: ImageOptio
             f"the network was given a tensor of shape {tuple(x_t.shape)}, but expects "
             f"(batch, {options.channels}, height, width)."
         )
-    with full_precision(x_t):
-        seen = pixel_features(x_t, options.fourier, options.slopes)
-        planes = planes_beside(x_t, given, options.masked, options.condition_channels)
-        features = torch.cat([seen, *planes], dim=1) if planes else seen
+    seen = pixel_features(x_t, options.fourier, options.slopes)
+    planes = planes_beside(x_t, given, options.masked, options.condition_channels)
+    features = torch.cat([seen, *planes], dim=1) if planes else seen
     below, right = (options.padded(side) - side for side in x_t.shape[2:])
     return F.pad(features, (0, right, 0, below)) if below or right else features

@@ -214,10 +214,9 @@ class UNet(nn.Module):
             ShapeError: the images have another number of channels.
             ConfigurationError: a part of the condition that this network does not take.
         """
-        seen = input_features(x_t, label, self.options)
         condition = F.silu(self.condition(t, label, x_t.shape[0]))
-        with full_precision(x_t):
-            h = self.input(seen)
+        with full_precision(x_t):  # not empty, which torch.export could not load
+            h = self.input(input_features(x_t, label, self.options))
         # set the layout here: for one channel it is ambiguous, and all later layers inherit it
         h = h.to(working_dtype(x_t), memory_format=torch.channels_last)
 
