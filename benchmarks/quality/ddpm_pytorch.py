@@ -123,6 +123,8 @@ class DdpmPytorchPeer(Peer):
         self.width = nearest_width(lambda width: build(shape, width), widths, job.parameters)
         self.num_parameters = num_parameters(lambda: build(shape, self.width))
         self.version = f"{DDPM_PYTORCH} {version(DDPM_PYTORCH)}"
+        # otherwise Accelerate refuses another precision than that of an earlier training in this process
+        import_module("accelerate.state").AcceleratorState._reset_state()
         self.trainer = library().Trainer(
             diffusion_of(build(shape, self.width), shape),
             write_images(split.train, Path(job.out) / IMAGES),
